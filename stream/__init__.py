@@ -1,0 +1,26 @@
+"""liveshop counts what happens in live-shopping broadcasts while they run.
+
+::
+
+    live.views  live.comments  live.checkouts          keyed by session_id, same number of partitions
+          \\          |            /
+       worker: one shard per partition number          cli/worker.py -> kafka/worker.py
+          fetch -> judge -> count -> close              kafka/task.py  -> core/shard.py
+          every checkpoint, ONE transaction:            kafka/checkpoint.py
+            live.session-windows, live.sessions, live.dead-letters, live.state, group offsets
+          /metrics /healthz /readyz                     observe/
+
+The rooms:
+
+model/    the vocabulary: events, outcomes, money, topic names
+core/     pure: decode, clocks, dedupe, panes, windows, totals, state; no I/O and no clock of its own
+kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
+observe/  metrics, HTTP, logs, health
+sandbox/  embedded Kafka, traffic simulator
+config.py Settings: flags, environment, file; all errors reported together
+cli/      one module per command
+
+Imports point one way: cli -> kafka, observe, sandbox -> core -> model (tests/test_layout.py holds it).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,107 @@
+"""What was configured, as the pure core needs it: windows, delays and bounds, all in integer milliseconds."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+SECOND: Final = 1000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """Windows ``[start, start + size_ms)`` for every start that is a multiple of ``slide_ms`` since the epoch, UTC.
+
+    Tumbling when slide equals size, hopping when it is smaller.
+    """
+
+    name: str
+    size_ms: int
+    slide_ms: int
+
+    def first_end(self, t: int) -> int:
+        """End of the earliest window that contains ``t``."""
+        return (t - self.size_ms) // self.slide_ms * self.slide_ms + self.slide_ms + self.size_ms
+
+    def last_end(self, t: int) -> int:
+        """End of the latest window that contains ``t``."""
+        return t // self.slide_ms * self.slide_ms + self.size_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that decides results. Two shards with equal policies and equal logs write equal last revisions."""
+
+    windows: tuple[WindowSpec, ...] = (WindowSpec("1m", MINUTE, MINUTE), WindowSpec("5m", 5 * MINUTE, MINUTE))
+    delay_ms: int = 10 * SECOND
+    lateness_ms: int = 5 * MINUTE
+    max_future_ms: int = 60 * SECOND
+    state_retention_ms: int = HOUR
+    session_end_after_ms: int = 15 * MINUTE
+    session_keep_ms: int = DAY
+    totals_every_ms: int = 10 * SECOND
+    currency: str = "IDR"
+    max_value: int = 1_048_576
+    max_ids: int = 1000
+    checkout_key_ms: int = DAY
+    gone_session_ms: int = 90 * DAY
+    totals_per_checkpoint: int = 200
+    checkpoint_span: int = 60
+    pane_ms: int = field(init=False, default=0)
+    longest_ms: int = field(init=False, default=0)
+    bound_ms: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        errors = self.errors()
+        if errors:
+            raise ValueError("; ".join(errors))
+        lengths = [length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)]
+        object.__setattr__(self, "pane_ms", math.gcd(*lengths))
+        object.__setattr__(self, "longest_ms", max(spec.size_ms for spec in self.windows))
+        object.__setattr__(self, "bound_ms", self.delay_ms + self.lateness_ms)
+
+    def errors(self) -> list[str]:
+        """Everything wrong with the combination, each naming its setting."""
+        found = []
+        if not self.windows:
+            return ["windows: at least one is needed"]
+        names = [spec.name for spec in self.windows]
+        found += [f"windows: the name {name!r} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
+        for spec in self.windows:
+            if not 0 < spec.slide_ms <= spec.size_ms:
+                found.append(f"windows: {spec.name}: the slide must be above 0 and at most the size")
+        for name in ("delay_ms", "lateness_ms", "max_future_ms", "session_end_after_ms", "session_keep_ms"):
+            if getattr(self, name) < 0:
+                found.append(f"{name.removesuffix('_ms')}: must not be negative")
+        longest = max(spec.size_ms for spec in self.windows)
+        if self.state_retention_ms < longest + self.delay_ms + self.lateness_ms:
+            found.append("state_retention: must be at least the longest window + delay + lateness")
+        return found
+
+    def deciding(self) -> dict[str, object]:
+        """The settings that decide results, as the checkpoint stores them."""
+        every = asdict(self)
+        for derived in ("pane_ms", "longest_ms", "bound_ms", "totals_per_checkpoint"):
+            del every[derived]
+        every["windows"] = [[spec.name, spec.size_ms, spec.slide_ms] for spec in self.windows]
+        return every
+
+
+def refused_changes(old: dict[str, object], new: dict[str, object]) -> list[tuple[str, object, object]]:
+    """Changed settings that a running state cannot follow: (setting, old value, new value).
+
+    A change that keeps the windows and bounds and does not raise delay + lateness applies at once; any other needs a
+    rebuild, since panes and ids that the new setting wants were already dropped under the old one.
+    """
+    fixed = ("windows", "currency", "max_ids", "max_value", "max_future_ms", "checkout_key_ms", "state_retention_ms")
+    refused = [(name, old.get(name), new.get(name)) for name in fixed if old.get(name) != new.get(name)]
+
+    def bound(values: dict[str, object]) -> int:
+        delay, lateness = values.get("delay_ms", 0), values.get("lateness_ms", 0)
+        return (delay if isinstance(delay, int) else 0) + (lateness if isinstance(lateness, int) else 0)
+
+    if bound(new) > bound(old):
+        refused.append(("delay + lateness", f"{bound(old)} ms", f"{bound(new)} ms"))
+    return refused

@@ -1,0 +1,97 @@
+"""Events as they arrive: views, comments and checkouts, decoded and checked by msgspec in one pass.
+
+Rule: a value that decodes into one of these structs has every required field, the right types and the right ranges.
+What a type cannot say (control characters, ``/`` in ids that become keys, known currencies, price times quantity) is
+checked in core/decode.py.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+EventTime = Annotated[int, Meta(ge=0, le=2**42)]
+"""Milliseconds since 1970, UTC."""
+Money = Annotated[int, Meta(ge=0, le=10**13)]
+"""Minor units of a currency."""
+
+Action = Literal[
+    "impression",
+    "enter",
+    "heartbeat",
+    "leave",
+    "product_impression",
+    "product_click",
+    "add_to_cart",
+    "like",
+    "share",
+    "follow",
+]
+Status = Literal["initiated", "submitted", "paid", "failed", "cancelled", "refunded"]
+
+SOURCES: Final = frozenset(
+    "for_you following search share live_feed shop_tab profile affiliate_link push ads other".split()
+)
+UNKNOWN: Final = "unknown"
+"""The source of an event that names none."""
+OTHER: Final = "other"
+"""Any source or platform that is not on the list."""
+PLATFORMS: Final = frozenset("tiktok_shop tokopedia shopee lazada blibli".split())
+
+MAX_ITEM_VALUE: Final = 10**13
+"""Bound of quantity x unit_price_minor of one item, in minor units."""
+
+
+class Common(Struct, frozen=True, gc=False):
+    event_id: Id
+    event_time: EventTime
+    session_id: Id
+    seller_id: Id
+    viewer_id: Id
+    platform: str
+
+
+class View(Common, frozen=True, gc=False, kw_only=True):
+    action: Action
+    creator_id: Id | None = None
+    affiliate_id: Id | None = None
+    source: str | None = None
+    product_id: Id | None = None
+    count: Annotated[int, Meta(ge=1, le=10**6)] | None = None
+    watch_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
+    concurrent_viewers: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+
+
+class Comment(Common, frozen=True, gc=False, kw_only=True):
+    text: str
+    creator_id: Id | None = None
+    affiliate_id: Id | None = None
+    source: str | None = None
+    comment_id: Id | None = None
+    language: str | None = None
+
+
+class Item(Struct, frozen=True, gc=False):
+    product_id: Id
+    quantity: Annotated[int, Meta(ge=1, le=10**4)]
+    unit_price_minor: Money
+    local: bool | None = None
+
+
+class Checkout(Common, frozen=True, gc=False, kw_only=True):
+    checkout_id: Id
+    status: Status
+    amount_minor: Money
+    currency: str
+    items: Annotated[tuple[Item, ...], Meta(max_length=200)]
+    creator_id: Id | None = None
+    affiliate_id: Id | None = None
+    source: str | None = None
+    attempt: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    order_id: Id | None = None
+    payment_method: str | None = None
+    is_cod: bool | None = None
+    failure_code: str | None = None
+
+
+Event = View | Comment | Checkout

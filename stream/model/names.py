@@ -1,0 +1,62 @@
+"""Names that are an API: topics, outcomes, reasons. Declared here once; changed only by adding."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """The three inputs. The value is the last part of the topic's name."""
+
+    VIEWS = "views"
+    COMMENTS = "comments"
+    CHECKOUTS = "checkouts"
+
+
+KINDS: Final = (Kind.VIEWS, Kind.COMMENTS, Kind.CHECKOUTS)
+
+INPUTS: Final = {kind: f"live.{kind}" for kind in KINDS}
+SESSION_WINDOWS: Final = "live.session-windows"
+SESSIONS: Final = "live.sessions"
+DEAD_LETTERS: Final = "live.dead-letters"
+STATE: Final = "live.state"
+OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS)
+
+
+class Outcome(StrEnum):
+    """What became of a record. Every record read ends in exactly one, and they add up to the records read."""
+
+    COUNTED = "counted"
+    DUPLICATE = "duplicate"
+    NOT_AN_ORDER = "not_an_order"
+    TOMBSTONE = "tombstone"
+    LATE = "late"
+    REJECTED = "rejected"
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter. All but ``late`` belong to the outcome ``rejected``."""
+
+    INVALID_JSON = "invalid_json"
+    NOT_UTF8 = "not_utf8"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    BAD_VALUE = "bad_value"
+    UNKNOWN_ACTION = "unknown_action"
+    UNKNOWN_STATUS = "unknown_status"
+    KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
+    FUTURE = "future"
+    LATE = "late"
+    PANE_GONE = "pane_gone"
+
+
+class Closed(StrEnum):
+    """Why a window was written: the field ``reason`` of live.session-windows."""
+
+    CLOSED = "closed"
+    IDLE = "idle"
+    CORRECTION = "correction"
+    END_OF_INPUT = "end_of_input"
+
+
+LIVE_RUN: Final = "live"

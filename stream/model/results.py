@@ -1,0 +1,111 @@
+"""What a shard gives away at a checkpoint: records to write, and numbers for the metrics."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stream.model.names import Closed, Kind, Outcome, Reason
+
+
+class Record(Protocol):
+    """A record as the log hands it out. ``timestamp`` is the broker's, in ms; headers are (name, value) pairs."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that was refused, with the reason and a detail that names the field (and quotes no value)."""
+
+    kind: Kind
+    record: Record
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Numbers since the last checkpoint. They go to the metrics once the checkpoint has committed."""
+
+    outcomes: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
+    rejected: Counter[Reason] = field(default_factory=Counter)
+    """Dead letters by reason, ``late`` included."""
+    windows: Counter[tuple[str, Closed]] = field(default_factory=Counter)
+    """Window records written, by window name and reason."""
+    session_records: int = 0
+    views: int = 0
+    product_clicks: int = 0
+    comments: int = 0
+    orders_paid: int = 0
+    gmv_minor: Counter[str] = field(default_factory=Counter)
+    """By currency, minor units."""
+    conversions: list[float] = field(default_factory=list)
+    """order_rate of each window of the first configured kind that was closed (not of corrections)."""
+    misplaced: int = 0
+    """New sessions whose key belongs to another partition."""
+    totals_frozen: int = 0
+    """Sessions that came back after their totals were let go; live.sessions keeps the old totals."""
+    lost_offsets: int = 0
+
+
+@dataclass(slots=True)
+class Outputs:
+    """One checkpoint: written in one transaction or not at all."""
+
+    windows: list[tuple[bytes, bytes]] = field(default_factory=list)
+    sessions: list[tuple[bytes, bytes]] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    state: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Key and value of each record for live.state, in order; the offset of the first goes to ``Shard.committed``."""
+    positions: dict[Kind, int] = field(default_factory=dict)
+    """Next offset to read, for those topics that have been read from or were given a start."""
+    generation: int = 0
+    checkpoint: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as shown to people right now: totals so far, not yet committed."""
+
+    session_id: str
+    views: int
+    product_clicks: int
+    comments: int
+    orders_paid: int
+    gmv_minor: dict[str, int]
+    comments_per_minute: float
+    """Comments of the newest two minutes of event time, by the minute."""
+    events: int
+    """Events of the newest two minutes of event time: what sessions are ranked by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardView:
+    """A shard as shown to people right now, for gauges. Times in ms; None before the first record."""
+
+    clocks: dict[Kind, int | None]
+    watermark: int | None
+    sessions_open: int
+    sessions_held: int
+    panes: int
+    windows_open: dict[str, int]
+    """Windows by name that hold an event and are not closed yet."""
+    windows_closed_held: int
+    dedupe_ids: int
+    checkout_keys: int
+    state_bytes: int
+    """Size of the state's live records in live.state, before compression."""
+    busiest: list[SessionView]
+    rest: SessionView | None
+    """All other held sessions summed; None when there are none."""
