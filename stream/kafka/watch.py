@@ -1,0 +1,55 @@
+"""What the Kafka edge reports about itself. observe/metrics.py implements it; the edge knows no Prometheus."""
+
+from enum import StrEnum
+from typing import Protocol
+
+from stream.model.names import Kind
+from stream.model.results import ShardView, Tally
+
+
+class Activity(StrEnum):
+    """What a shard's task spends its seconds on."""
+
+    POLL = "poll"
+    DECODE = "decode"
+    COUNT = "count"
+    CLOSE = "close"
+    CHECKPOINT = "checkpoint"
+    IDLE = "idle"
+
+
+class Watch(Protocol):
+    """Called from the event loop, about once a batch or less often; never once an event. Seconds throughout."""
+
+    def committed(self, partition: int, tally: Tally, seconds: float) -> None:
+        """A checkpoint has committed after ``seconds``: its numbers may be shown now."""
+
+    def latency(self, kind: Kind, seconds: float, count: int) -> None:
+        """``count`` records became visible ``seconds`` after the broker appended them (sampled by batch)."""
+
+    def emit_delay(self, seconds: float) -> None:
+        """A window became visible ``seconds`` of wall clock after its end + delay (newest window of a checkpoint)."""
+
+    def transaction_failed(self, partition: int, error: str) -> None:
+        """A checkpoint was not committed; ``error`` is the name of an exception class."""
+
+    def rebalanced(self, seconds: float) -> None:
+        """From revocation to all kept and new shards running."""
+
+    def recovered(self, partition: int, seconds: float, records: int) -> None:
+        """A shard was restored from ``records`` records of live.state."""
+
+    def activity(self, activity: Activity, seconds: float) -> None:
+        """Seconds spent on one activity."""
+
+    def loop_lag(self, seconds: float) -> None:
+        """How late the event loop woke a timer."""
+
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
+        """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up)."""
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """The shards this worker owns now; series of others are dropped."""
+
+    def shard(self, partition: int, view: ShardView) -> None:
+        """A fresh look at a shard, about every second."""
