@@ -75,6 +75,9 @@ class Policy:
         for name in ("delay_ms", "lateness_ms", "max_future_ms", "session_end_after_ms", "session_keep_ms"):
             if getattr(self, name) < 0:
                 found.append(f"{name.removesuffix('_ms')}: must not be negative")
+        pane_ms = math.gcd(*(length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)))
+        if pane_ms % SECOND:
+            found.append(f"windows: sizes and slides must be whole seconds, else panes of {pane_ms} ms have to be kept")
         longest = max(spec.size_ms for spec in self.windows)
         if self.state_retention_ms < longest + self.delay_ms + self.lateness_ms:
             found.append("state_retention: must be at least the longest window + delay + lateness")

@@ -30,13 +30,25 @@ Action = Literal[
 Status = Literal["initiated", "submitted", "paid", "failed", "cancelled", "refunded"]
 
 SOURCES: Final = frozenset(
-    "for_you following search share live_feed shop_tab profile affiliate_link push ads other".split()
+    (
+        "for_you",
+        "following",
+        "search",
+        "share",
+        "live_feed",
+        "shop_tab",
+        "profile",
+        "affiliate_link",
+        "push",
+        "ads",
+        "other",
+    )
 )
 UNKNOWN: Final = "unknown"
 """The source of an event that names none."""
 OTHER: Final = "other"
 """Any source or platform that is not on the list."""
-PLATFORMS: Final = frozenset("tiktok_shop tokopedia shopee lazada blibli".split())
+PLATFORMS: Final = frozenset(("tiktok_shop", "tokopedia", "shopee", "lazada", "blibli"))
 
 MAX_ITEM_VALUE: Final = 10**13
 """Bound of quantity x unit_price_minor of one item, in minor units."""

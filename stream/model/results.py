@@ -20,7 +20,7 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Outputs:
     """Next offset to read, for those topics that have been read from or were given a start."""
     generation: int = 0
     checkpoint: int = 0
+    newest_end: int | None = None
+    """End, in ms, of the newest window closed in this checkpoint."""
     tally: Tally = field(default_factory=Tally)
 
 

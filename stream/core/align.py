@@ -1,0 +1,24 @@
+"""Reading three topics in step while catching up, so that none runs far ahead in event time."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from stream.model.names import Kind
+
+SLACK_MS: Final = 10_000
+"""Event time a topic may be ahead of the one furthest behind."""
+
+
+def paused(clocks: Mapping[Kind, int | None], behind: Collection[Kind], slack_ms: int = SLACK_MS) -> set[Kind]:
+    """Topics to pause. ``behind`` are those with records to read; one that is caught up pauses nobody.
+
+    The topic furthest behind is read, and all within ``slack_ms`` of event time of it. One without a clock comes first:
+    nobody knows how far behind it is.
+    """
+    if any(clocks.get(kind) is None for kind in behind):
+        return {kind for kind in behind if clocks.get(kind) is not None}
+    known = {kind: clock for kind in behind if (clock := clocks.get(kind)) is not None}
+    if not known:
+        return set()
+    slowest = min(known.values())
+    return {kind for kind, clock in known.items() if clock > slowest + slack_ms}

@@ -1,0 +1,129 @@
+"""Breakdowns by an unbounded id (product, affiliate): exact up to a bound, the rest in one unnamed sum.
+
+The bound is per session and pane, and once more per session, separately for ids from views (`Clicks`) and from
+checkouts (`Orders`): which ids are named is then a function of one log, whatever the interleaving of the topics.
+
+A window adds the named and unnamed sums of its panes. A session's own bound needs more: an id that a full pane cannot
+name may be one that the session knows from an earlier pane. Such counts are kept by id as ``spilled``: a window adds
+them to its unnamed sum, the session to its named ones.
+"""
+
+from collections.abc import Set as AbstractSet
+
+Money = dict[str, int]
+"""Minor units by currency."""
+
+
+def add_money(into: Money, more: Money) -> None:
+    for currency, minor in more.items():
+        into[currency] = into.get(currency, 0) + minor
+
+
+class Clicks:
+    """Number of clicks by id: the view side of a breakdown."""
+
+    __slots__ = ("beyond", "named", "spilled")
+
+    def __init__(
+        self, named: dict[str, int] | None = None, beyond: int = 0, spilled: dict[str, int] | None = None
+    ) -> None:
+        self.named: dict[str, int] = {} if named is None else named
+        self.beyond = beyond
+        self.spilled: dict[str, int] = {} if spilled is None else spilled
+
+    def count(self, id_: str, limit: int, known: set[str]) -> bool:
+        """Adds a click. ``known`` are the ids the session names; True when this is one more of them."""
+        named = self.named
+        if id_ in named:
+            named[id_] += 1
+        elif len(named) < limit:
+            named[id_] = 1
+            return _make_known(id_, limit, known)
+        elif id_ in known:
+            self.spilled[id_] = self.spilled.get(id_, 0) + 1
+        else:
+            self.beyond += 1
+        return False
+
+    def merge(self, other: "Clicks", only: AbstractSet[str] | None = None) -> None:
+        """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
+        for id_, clicks in other.named.items():
+            if only is None or id_ in only:
+                self.named[id_] = self.named.get(id_, 0) + clicks
+            else:
+                self.beyond += clicks
+        for id_, clicks in other.spilled.items():
+            if only is None:
+                self.beyond += clicks
+            else:
+                self.named[id_] = self.named.get(id_, 0) + clicks
+        self.beyond += other.beyond
+
+
+class Sales:
+    """Number of orders and their money."""
+
+    __slots__ = ("money", "orders")
+
+    def __init__(self, orders: int = 0, money: Money | None = None) -> None:
+        self.orders = orders
+        self.money: Money = {} if money is None else money
+
+    def add(self, orders: int, money: Money) -> None:
+        self.orders += orders
+        add_money(self.money, money)
+
+
+class Orders:
+    """Orders and their money by id: the checkout side of a breakdown."""
+
+    __slots__ = ("beyond", "named", "spilled")
+
+    def __init__(
+        self,
+        named: dict[str, Sales] | None = None,
+        beyond: Sales | None = None,
+        spilled: dict[str, Sales] | None = None,
+    ) -> None:
+        self.named: dict[str, Sales] = {} if named is None else named
+        self.beyond = Sales() if beyond is None else beyond
+        self.spilled: dict[str, Sales] = {} if spilled is None else spilled
+
+    def count(self, id_: str, money: Money, limit: int, known: set[str]) -> bool:
+        """Adds an order. ``known`` are the ids the session names; True when this is one more of them."""
+        made_known = False
+        if id_ in self.named:
+            sales = self.named[id_]
+        elif len(self.named) < limit:
+            sales = self.named[id_] = Sales()
+            made_known = _make_known(id_, limit, known)
+        elif id_ in known:
+            sales = self.spilled.setdefault(id_, Sales())
+        else:
+            sales = self.beyond
+        sales.add(1, money)
+        return made_known
+
+    def merge(self, other: "Orders", only: AbstractSet[str] | None = None) -> None:
+        """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
+        for id_, sales in other.named.items():
+            self._at(id_, named=only is None or id_ in only).add(sales.orders, sales.money)
+        for id_, sales in other.spilled.items():
+            self._at(id_, named=only is not None).add(sales.orders, sales.money)
+        self.beyond.add(other.beyond.orders, other.beyond.money)
+
+    def _at(self, id_: str, *, named: bool) -> Sales:
+        if not named:
+            return self.beyond
+        sales = self.named.get(id_)
+        if sales is None:
+            sales = self.named[id_] = Sales()
+        return sales
+
+
+def _make_known(id_: str, limit: int, known: set[str]) -> bool:
+    """An id that is new to a pane: the session names it too, while it has room."""
+    if id_ in known or len(known) >= limit:
+        return False
+    known.add(id_)
+    return True

@@ -1,0 +1,187 @@
+"""How one counted event changes a pane. Nothing here decides whether it counts: core/shard.py has judged it."""
+
+from datasketches import cpc_sketch
+
+from stream.core.breakdown import Clicks, Money, Orders, add_money
+from stream.core.counts import LG_K, Source
+from stream.core.panes import Pane
+from stream.model.events import OTHER, PLATFORMS, SOURCES, UNKNOWN, Checkout, Comment, Event, Item, View
+
+
+def _carry(pane: Pane, event: Event, time: int) -> None:
+    """Labels: each from the event with the latest event time that carries it, ties to the greater bytes."""
+    if time > pane.label_at:
+        pane.label_at = time
+        pane.seller = event.seller_id
+        if event.platform != pane.platform:
+            pane.platform = event.platform if event.platform in PLATFORMS else OTHER
+    elif time == pane.label_at:
+        pane.seller = max(pane.seller, event.seller_id)
+        pane.platform = max(pane.platform, event.platform if event.platform in PLATFORMS else OTHER)
+    creator = event.creator_id
+    if creator is not None and time >= pane.creator_at and (time > pane.creator_at or creator > pane.creator):
+        pane.creator_at = time
+        pane.creator = creator
+
+
+def _span(pane: Pane, time: int) -> None:
+    if time > pane.last_event:
+        if pane.last_event < 0:
+            pane.first_event = time
+        pane.last_event = time
+    elif time < pane.first_event:
+        pane.first_event = time
+
+
+def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
+    pane.events += 1
+    time = event.event_time
+    if time > pane.label_at and time > pane.last_event >= 0:  # `_carry` and `_span` of an event in order, in place
+        pane.label_at = pane.last_event = time
+        pane.seller = event.seller_id
+        if event.platform != pane.platform:
+            pane.platform = event.platform if event.platform in PLATFORMS else OTHER
+        creator = event.creator_id
+        if creator is not None:
+            pane.creator_at = time
+            pane.creator = creator
+    else:
+        _carry(pane, event, time)
+        _span(pane, time)
+    action = event.action
+    if action == "heartbeat":
+        pass
+    elif action == "impression":
+        pane.impressions += 1
+    elif action == "enter":
+        pane.views += 1
+        if pane.viewers is None:
+            pane.viewers = cpc_sketch(LG_K)
+        pane.viewers.update(event.viewer_id)
+        _source(pane, event.source).views += 1
+    elif action == "product_impression":
+        pane.product_impressions += 1
+    elif action == "product_click":
+        pane.product_clicks += 1
+        _source(pane, event.source).clicks += 1
+        _break_down_click(pane, event, limit)
+    elif action == "like":
+        pane.likes += 1 if event.count is None else event.count
+    elif action == "add_to_cart":
+        pane.adds_to_cart += 1
+    elif action == "share":
+        pane.shares += 1
+    elif action == "follow":
+        pane.follows += 1
+    if event.watch_ms is not None:
+        pane.watch_ms += event.watch_ms
+    if event.concurrent_viewers is not None:
+        _sample(pane, event.concurrent_viewers, time)
+
+
+def _source(pane: Pane, name: str | None) -> Source:
+    known = UNKNOWN if name is None else name if name in SOURCES else OTHER
+    if pane.sources is None:
+        pane.sources = {}
+    source = pane.sources.get(known)
+    if source is None:
+        source = pane.sources[known] = Source()
+    return source
+
+
+def _sample(pane: Pane, viewers: int, time: int) -> None:
+    pane.samples += 1
+    pane.sample_sum += viewers
+    pane.peak = max(pane.peak, viewers)
+    if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
+        pane.last_at = time
+        pane.last = viewers
+
+
+def _break_down_click(pane: Pane, event: View, limit: int) -> None:
+    session = pane.session
+    if event.product_id is not None:
+        if pane.product_clicks_by is None:
+            pane.product_clicks_by = Clicks()
+        if pane.product_clicks_by.count(event.product_id, limit, session.named["product_clicks_by"]):
+            session.stale = True
+    if event.affiliate_id is not None:
+        if pane.affiliate_clicks is None:
+            pane.affiliate_clicks = Clicks()
+        if pane.affiliate_clicks.count(event.affiliate_id, limit, session.named["affiliate_clicks"]):
+            session.stale = True
+
+
+def count_comment(pane: Pane, event: Comment, _limit: int) -> None:
+    pane.events += 1
+    _carry(pane, event, event.event_time)
+    _span(pane, event.event_time)
+    pane.comments += 1
+
+
+def count_checkout(pane: Pane, event: Checkout, limit: int) -> None:
+    """A ``paid`` of a COD checkout never comes here: its order was counted at its ``initiated``."""
+    pane.events += 1
+    _carry(pane, event, event.event_time)
+    status = event.status
+    if status == "cancelled":
+        pane.orders_cancelled += 1
+        return
+    if status == "refunded":
+        pane.orders_refunded += 1
+        return
+    _span(pane, event.event_time)
+    if status == "initiated":
+        pane.checkouts_initiated += 1
+        if event.is_cod:
+            pane.cod_orders += 1
+            _count_order(pane, event, limit)
+    elif status == "submitted":
+        pane.checkouts_submitted += 1
+    elif status == "failed":
+        pane.checkouts_failed += 1
+    else:
+        _count_order(pane, event, limit)
+
+
+def _count_order(pane: Pane, event: Checkout, limit: int) -> None:
+    currency = event.currency
+    gmv = {currency: event.amount_minor}
+    pane.orders_paid += 1
+    add_money(pane.gmv, gmv)
+    if pane.buyers is None:
+        pane.buyers = cpc_sketch(LG_K)
+    pane.buyers.update(event.viewer_id)
+    source = _source(pane, event.source)
+    source.orders += 1
+    add_money(source.gmv, gmv)
+    for item in event.items:
+        value = item.quantity * item.unit_price_minor
+        pane.items_sold += item.quantity
+        pane.item_value[currency] = pane.item_value.get(currency, 0) + value
+        if item.local:
+            pane.local_item_value[currency] = pane.local_item_value.get(currency, 0) + value
+    _break_down_order(pane, event, gmv, limit)
+
+
+def _break_down_order(pane: Pane, event: Checkout, gmv: Money, limit: int) -> None:
+    session = pane.session
+    if event.affiliate_id is not None:
+        if pane.affiliate_orders is None:
+            pane.affiliate_orders = Orders()
+        if pane.affiliate_orders.count(event.affiliate_id, gmv, limit, session.named["affiliate_orders"]):
+            session.stale = True
+    if event.items:
+        if pane.product_orders is None:
+            pane.product_orders = Orders()
+        for product, value in _values(event.items).items():
+            if pane.product_orders.count(product, {event.currency: value}, limit, session.named["product_orders"]):
+                session.stale = True
+
+
+def _values(items: tuple[Item, ...]) -> dict[str, int]:
+    """Value by product: an order counts once for a product, however often it is named."""
+    values: dict[str, int] = {}
+    for item in items:
+        values[item.product_id] = values.get(item.product_id, 0) + item.quantity * item.unit_price_minor
+    return values

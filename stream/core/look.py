@@ -1,0 +1,71 @@
+"""A look at a shard for people and gauges. It changes nothing, and nothing it shows decides anything."""
+
+import heapq
+from typing import TYPE_CHECKING
+
+from stream.core.policy import MINUTE
+from stream.model.results import SessionView, ShardView
+
+if TYPE_CHECKING:
+    from stream.core.sessions import Session
+    from stream.core.shard import Shard
+
+RECENT_MS = 2 * MINUTE
+
+
+def look(shard: "Shard", top: int) -> ShardView:
+    """The ``top`` sessions with the most events lately, all others summed. Walks recent panes, open windows and rows."""
+    recent = _recent(shard)
+    busiest = heapq.nlargest(top, recent.items(), key=lambda item: (item[1][0], item[0]))
+    views = [_view(shard.sessions.held[key], events, comments) for key, (events, comments) in busiest]
+    return ShardView(
+        clocks=dict(shard.clocks),
+        watermark=shard.watermark,
+        sessions_open=shard.sessions.open,
+        sessions_held=len(shard.sessions.held),
+        panes=sum(len(row.panes) for row in shard.rows.values()),
+        windows_open=shard.windows.open_counts(),
+        windows_closed_held=shard.windows.marks,
+        dedupe_ids=sum(len(ids) for row in shard.rows.values() for ids in row.ids),
+        checkout_keys=len(shard.checkout_keys),
+        state_bytes=shard.log.size(),
+        busiest=views,
+        rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,
+    )
+
+
+def _recent(shard: "Shard") -> dict[bytes, tuple[int, int]]:
+    """(events, comments) of the newest two minutes of event time, by session."""
+    newest = shard.newest
+    recent: dict[bytes, tuple[int, int]] = {}
+    for start, row in shard.rows.items():
+        if newest is not None and start > newest - RECENT_MS:
+            for key, pane in row.panes.items():
+                events, comments = recent.get(key, (0, 0))
+                recent[key] = (events + pane.events, comments + pane.comments)
+    return recent
+
+
+def _view(session: "Session", events: int, comments: int) -> SessionView:
+    views, clicks, all_comments, orders = session.shown
+    per_minute = comments * MINUTE / RECENT_MS
+    return SessionView(session.session_id, views, clicks, all_comments, orders, dict(session.gmv), per_minute, events)
+
+
+def _rest(shard: "Shard", listed: list[SessionView], recent: dict[bytes, tuple[int, int]]) -> SessionView:
+    sessions = shard.sessions
+    gmv = sessions.gmv.copy()
+    for view in listed:
+        gmv.subtract(view.gmv_minor)
+    views, clicks, comments, orders = sessions.shown
+    return SessionView(
+        session_id="_other",
+        views=views - sum(view.views for view in listed),
+        product_clicks=clicks - sum(view.product_clicks for view in listed),
+        comments=comments - sum(view.comments for view in listed),
+        orders_paid=orders - sum(view.orders_paid for view in listed),
+        gmv_minor={currency: minor for currency, minor in gmv.items() if minor},
+        comments_per_minute=sum(comments for _, comments in recent.values()) * MINUTE / RECENT_MS
+        - sum(view.comments_per_minute for view in listed),
+        events=sum(events for events, _ in recent.values()) - sum(view.events for view in listed),
+    )

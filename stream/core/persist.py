@@ -1,0 +1,204 @@
+"""The shard as checkpoints: which items and buckets one has to hold, and a shard made of them again."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from stream.core.ids import FREEZE_AT, packed
+from stream.core.panes import Row, told_values
+from stream.core.policy import DAY, HOUR, Policy, refused_changes
+from stream.core.snapshot import (
+    CHECKOUT_KEYS,
+    GONE,
+    IDS,
+    PANE,
+    SESSION,
+    ids_bucket,
+    number,
+    pack_pane,
+    pack_session,
+    pane_key,
+    session_key,
+    to_number,
+    unpack_pane,
+    unpack_session,
+)
+from stream.core.statelog import Restored, StateError
+from stream.model.names import KINDS, Kind
+
+if TYPE_CHECKING:
+    from stream.core.panes import Pane
+    from stream.core.sessions import Session
+    from stream.core.shard import Shard
+
+_NUMBER: Final = slice(1, 9)
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class StateRefusedError(StateError):
+    """The state was counted under settings that a running state cannot leave."""
+
+    def __init__(self, changes: list[tuple[str, object, object]]) -> None:
+        self.changes = changes
+        """(setting, old value, new value)"""
+        super().__init__("; ".join(f"{name} was {old} and is now {new}" for name, old, new in changes))
+
+
+class Meta(msgspec.Struct):
+    """What a checkpoint says of the shard as a whole. New fields need a default."""
+
+    owner: dict[str, str]
+    policy: dict[str, Any]
+    generation: int
+    positions: dict[str, int]
+    clocks: dict[str, int | None]
+    watermark: int | None
+    horizon: list[int]
+    drop_line: int
+    gaps: dict[str, int | None]
+
+
+def checkpoint(shard: "Shard", panes: Iterable["Pane"], sessions: dict[bytes, "Session"]) -> list[tuple[bytes, bytes]]:
+    """The records of the next checkpoint: ``panes`` and ``sessions`` have changed."""
+    puts: dict[bytes, bytes] = {}
+    for pane in panes:
+        row = shard.rows.get(pane.start)
+        if row is not None and row.panes.get(pane.session.key) is pane:
+            puts[pane_key(pane)] = pack_pane(pane)
+    for session in sessions.values():
+        puts[session_key(session)] = pack_session(session)
+        session.stale = False
+    _drop_buckets(shard)
+    return shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda key: _value_of(shard, key))
+
+
+def _meta(shard: "Shard") -> bytes:
+    return _encode(
+        Meta(
+            shard.owner,
+            shard.policy.deciding(),
+            shard.generation,
+            {str(kind): offset for kind, offset in shard.positions.items()},
+            {str(kind): clock for kind, clock in shard.clocks.items()},
+            shard.watermark,
+            shard.windows.horizon,
+            shard.drop_line,
+            {str(kind): until for kind, until in shard.gaps.items()},
+        )
+    )
+
+
+def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
+    for start, row in shard.rows.items():
+        for kind in KINDS:
+            ids = row.ids_of(kind)
+            if ids.fresh:
+                yield ids_bucket(kind, start), packed(ids.fresh)
+                ids.fresh.clear()
+    for hour, chunk in shard.checkout_keys.take_fresh(HOUR):
+        yield CHECKOUT_KEYS + number(hour), chunk
+    for day, chunk in shard.sessions.gone.take_fresh(DAY):
+        yield GONE + number(day), chunk
+
+
+def _drop_buckets(shard: "Shard") -> None:
+    """Hours of checkout keys and days of let-go sessions in which nothing is held any more."""
+    clock, watermark = shard.clocks[Kind.CHECKOUTS], shard.watermark
+    for bucket in shard.log.buckets():
+        last = to_number(bucket[_NUMBER])
+        if bucket.startswith(CHECKOUT_KEYS) and clock is not None:
+            if (last + 1) * HOUR + shard.checkout_keys.hold_ms <= clock:
+                shard.log.drop_bucket(bucket)
+        elif (
+            bucket.startswith(GONE)
+            and watermark is not None
+            and (last + 1) * DAY + shard.sessions.gone.hold_ms <= watermark
+        ):
+            shard.log.drop_bucket(bucket)
+    if clock is not None and len(shard.checkout_keys.recent) >= FREEZE_AT:
+        shard.checkout_keys.sweep(clock)
+    if watermark is not None and len(shard.sessions.gone.recent) >= FREEZE_AT:
+        shard.sessions.gone.sweep(watermark)
+
+
+def _value_of(shard: "Shard", key: bytes) -> bytes:
+    if key.startswith(SESSION):
+        return pack_session(shard.sessions.held[key[1:]])
+    return pack_pane(shard.rows[to_number(key[_NUMBER])].panes[key[9:]])
+
+
+def restore_into(shard: "Shard", content: Restored) -> None:
+    """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it."""
+    try:
+        _restore(shard, content)
+    except StateError:
+        raise
+    except Exception as error:
+        raise StateError(f"the state cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _restore(shard: "Shard", content: Restored) -> None:
+    meta = msgspec.msgpack.decode(content.meta, type=Meta)
+    _check_policy(shard.policy, meta.policy)
+    shard.owner = meta.owner
+    shard.windows.generation = meta.generation
+    shard.positions = {Kind(name): offset for name, offset in meta.positions.items()}
+    shard.clocks = {kind: meta.clocks.get(kind) for kind in KINDS}
+    shard.watermark = meta.watermark
+    shard.windows.horizon = list(meta.horizon)
+    shard.drop_line = meta.drop_line
+    shard.gaps = {Kind(name): until for name, until in meta.gaps.items()}
+    _restore_sessions(shard, content)
+    _restore_buckets(shard, content)
+
+
+def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:
+    current = msgspec.msgpack.decode(_encode(policy.deciding()))
+    changes = refused_changes(stored, current)
+    if changes:
+        raise StateRefusedError(changes)
+
+
+def _restore_sessions(shard: "Shard", content: Restored) -> None:
+    sessions = {key[1:]: unpack_session(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
+    for session in sessions.values():
+        if session.base is not None:
+            _recall(shard, session, session.base)
+    for key, value in content.items.items():
+        if key[:1] != PANE:
+            continue
+        start, session_id = to_number(key[_NUMBER]), key[9:]
+        if session_id not in sessions:
+            raise StateError("a pane without its session")
+        pane = unpack_pane(sessions[session_id], start, value)
+        pane.told, pane.told_gmv = told_values(pane), dict(pane.gmv)
+        shard.rows.setdefault(start, Row(start)).panes[session_id] = pane
+        _recall(shard, pane.session, pane)
+        shard.windows.marks += len(pane.marks)
+        for kind in pane.marks:
+            end = start + shard.policy.windows[kind].size_ms
+            shard.windows.marked_through = max(shard.windows.marked_through, end)
+    for session in sessions.values():
+        shard.sessions.adopt(session)
+
+
+def _recall(shard: "Shard", session: "Session", counts: Any) -> None:
+    """What a session knows of its panes and its base."""
+    events, *shown = told_values(counts)
+    session.events += events
+    shard.sessions.show(session, shown)
+    shard.sessions.show_money(session, counts.gmv)
+    session.last_event = max(session.last_event, counts.last_event)
+    session.last_any = max(session.last_any, counts.label_at)
+
+
+def _restore_buckets(shard: "Shard", content: Restored) -> None:
+    for bucket, chunks in content.buckets.items():
+        if bucket.startswith(IDS):
+            start = to_number(bucket[2:10])
+            shard.rows.setdefault(start, Row(start)).ids[bucket[1]].restore(chunks)
+        elif bucket.startswith(CHECKOUT_KEYS):
+            shard.checkout_keys.restore(chunks)
+        else:
+            shard.sessions.gone.restore(chunks)

@@ -1,0 +1,162 @@
+"""Figures as JSON: the values of live.session-windows and live.sessions, byte for byte a function of the figures.
+
+Rounding is half-even from exact integers: ratios to 6 decimals, averages to 1, money to whole minor units. Sums
+saturate at 2^63 - 1 before anything is derived from them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from stream.core.breakdown import Clicks, Money, Orders, Sales
+from stream.core.counts import COUNTERS, NEVER, Counts, counter_values, estimate
+from stream.model.money import MAX_SUM
+
+UNIQUE_ERROR: Final = 0.015316
+"""Relative standard error of the unique counts: ln(2) / sqrt(2^11)."""
+LISTED: Final = 20
+"""Elements of a ranked list before the rest is summed."""
+
+Value = dict[str, Any]
+
+
+def divide(numerator: int, denominator: int) -> int:
+    """The quotient rounded half-even, of whole numbers; denominator > 0."""
+    quotient, remainder = divmod(numerator, denominator)
+    twice = 2 * remainder
+    return quotient + (twice > denominator or (twice == denominator and quotient % 2))
+
+
+def ratio(numerator: int, denominator: int) -> float:
+    """To 6 decimals."""
+    return divide(numerator * 1_000_000, denominator) / 1_000_000
+
+
+def capped(number: int) -> int:
+    return number if number <= MAX_SUM else MAX_SUM  # noqa: FURB136  # half the time of min()
+
+
+def money(amounts: Money) -> Money:
+    return {currency: capped(amounts[currency]) for currency in sorted(amounts)}
+
+
+def counts_of(counts: Counts) -> dict[str, int]:
+    return dict(zip(COUNTERS, map(capped, counter_values(counts)), strict=True))
+
+
+_RATIOS: Final = {
+    "comment_rate": ("comments", "views"),
+    "ctor": ("orders_paid", "product_clicks"),
+    "ctr": ("product_clicks", "views"),
+    "enter_room_rate": ("views", "impressions"),
+    "follow_rate": ("follows", "views"),
+    "like_rate": ("likes", "views"),
+    "live_ctr": ("product_clicks", "product_impressions"),
+    "order_rate": ("orders_paid", "views"),
+    "share_rate": ("shares", "views"),
+}
+"""Name of a rate: (numerator, denominator) among the counts as written."""
+
+
+def rates_of(numbers: Mapping[str, int], gmv: Money, items: Money, local: Money, currency: str) -> Value:
+    """All rates of domain.md that have a denominator, by name in sorted order."""
+    rates: Value = {
+        name: ratio(numbers[over], numbers[under]) for name, (over, under) in _RATIOS.items() if numbers[under]
+    }
+    prepaid = numbers["checkouts_initiated"] - numbers["cod_orders"]
+    if prepaid > 0:
+        rates["payment_rate"] = ratio(numbers["orders_paid"] - numbers["cod_orders"], prepaid)
+    if gmv and numbers["orders_paid"]:
+        rates["aov_minor"] = {name: divide(minor, numbers["orders_paid"]) for name, minor in gmv.items()}
+    if gmv and numbers["views"]:
+        rates["gpm_minor"] = {name: capped(divide(1000 * minor, numbers["views"])) for name, minor in gmv.items()}
+    if items.get(currency):
+        rates["local_share"] = ratio(local.get(currency, 0), items[currency])
+    return dict(sorted(rates.items()))
+
+
+def by_source(counts: Counts) -> Value:
+    """A source appears when one of its figures is not 0."""
+    sources = counts.sources or {}
+    return {
+        name: {
+            "views": capped(source.views),
+            "product_clicks": capped(source.clicks),
+            "orders_paid": capped(source.orders),
+            "gmv_minor": money(source.gmv),
+        }
+        for name, source in sorted(sources.items())
+        if source.views or source.clicks or source.orders or any(source.gmv.values())
+    }
+
+
+def ranked(clicks: Clicks | None, orders: Orders | None, currency: str, id_name: str, money_name: str) -> list[Value]:
+    """By money in ``currency`` descending, clicks descending, id ascending; then the rest, then the unnamed."""
+    if clicks is None and orders is None:
+        return []
+    clicks = clicks or Clicks()
+    orders = orders or Orders()
+
+    def element(name: str, what: object, number: int, sales: Sales) -> Value:
+        head = {name: what, "product_clicks": capped(number), "orders_paid": capped(sales.orders)}
+        return {**head, money_name: money(sales.money)}
+
+    none = Sales()
+    rows = [
+        (id_, clicks.named.get(id_, 0), orders.named.get(id_, none))
+        for id_ in clicks.named.keys() | orders.named.keys()
+    ]
+    rows.sort(key=lambda row: (-capped(row[2].money.get(currency, 0)), -capped(row[1]), row[0]))
+    listed = [element(id_name, *row) for row in rows[:LISTED]]
+    if rows[LISTED:]:
+        rest = Sales()
+        for _, _, sales in rows[LISTED:]:
+            rest.add(sales.orders, sales.money)
+        listed.append(element("rest", len(rows) - LISTED, sum(row[1] for row in rows[LISTED:]), rest))
+    if clicks.beyond or orders.beyond.orders:
+        listed.append(element("unnamed", True, clicks.beyond, orders.beyond))
+    return listed
+
+
+def labels_of(counts: Counts) -> Value:
+    labels = {"seller_id": counts.seller, "creator_id": counts.creator, "platform": counts.platform}
+    return {name: text for name, text in labels.items() if text}
+
+
+def figures_of(counts: Counts, currency: str) -> Value:
+    """Everything a window and a session have in common, from ``counts`` on."""
+    numbers = counts_of(counts)
+    gmv, items, local = money(counts.gmv), money(counts.item_value), money(counts.local_item_value)
+    value: Value = {"counts": numbers, "gmv_minor": gmv, "item_value_minor": items, "local_item_value_minor": local}
+    if counts.samples:
+        value["concurrent_last"] = counts.last
+        value["concurrent_peak"] = counts.peak
+        value["concurrent_avg"] = divide(10 * counts.sample_sum, counts.samples) / 10
+    value["unique_viewers"] = estimate(counts.viewers)
+    value["unique_buyers"] = estimate(counts.buyers)
+    value["unique_error"] = UNIQUE_ERROR
+    value["rates"] = rates_of(numbers, gmv, items, local, currency)
+    value["by_source"] = by_source(counts)
+    value["by_affiliate"] = ranked(
+        counts.affiliate_clicks, counts.affiliate_orders, currency, "affiliate_id", "gmv_minor"
+    )
+    value["products"] = ranked(
+        counts.product_clicks_by, counts.product_orders, currency, "product_id", "item_value_minor"
+    )
+    if counts.incomplete:
+        value["incomplete"] = True
+    return value
+
+
+def window_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
+    """``head``: run, generation, window, start, end, revision, reason."""
+    return orjson.dumps({"session_id": session_id, **labels_of(counts), **head, **figures_of(counts, currency)})
+
+
+def session_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
+    """``head``: run, generation, revision, status."""
+    value: Value = {"session_id": session_id, **labels_of(counts), **head}
+    if counts.last_event != NEVER:
+        value["first_event"], value["last_event"] = counts.first_event, counts.last_event
+    return orjson.dumps({**value, **figures_of(counts, currency)})

@@ -1,0 +1,511 @@
+"""The shard: everything with one partition number, as a pure state machine.
+
+Rule: whatever decides a number that liveshop shows is decided here, in core/, from the records and the policy alone.
+Batches go in (`read`), time passes only as records say (and as `exclude` and `quiet` allow), and `collect` gives away
+what one checkpoint has to write. Laws 1 to 5 of the design are properties of this class (tests/core/test_laws.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import sub
+from typing import Final
+
+from stream.core.counting import count_checkout, count_comment, count_view
+from stream.core.counts import NEVER, Counts
+from stream.core.decode import Decoded, Rejected, decode_batch
+from stream.core.ids import IdSet, TimedHashes, hash_id
+from stream.core.look import look
+from stream.core.panes import PLACE, Pane, Row, told_values
+from stream.core.persist import checkpoint, restore_into
+from stream.core.policy import Policy
+from stream.core.render import session_value
+from stream.core.sessions import Session, Sessions
+from stream.core.snapshot import ids_bucket, pane_key, session_key
+from stream.core.statelog import StateLog
+from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
+from stream.model.events import Checkout, Event
+from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome, Reason
+from stream.model.results import DeadLetter, Outputs, Record, ShardView, Tally
+
+PACK_AT: Final = 1024
+"""Ids of a quiet pane worth packing."""
+
+_COUNT: Final[dict[Kind, Callable[..., None]]] = {
+    Kind.VIEWS: count_view,
+    Kind.COMMENTS: count_comment,
+    Kind.CHECKOUTS: count_checkout,
+}
+
+
+def _anywhere(_key: bytes) -> bool:
+    return True
+
+
+class Shard:
+    """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
+
+    Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition.
+    """
+
+    def __init__(self, policy: Policy, *, generation: int = 0, placed: Callable[[bytes], bool] = _anywhere) -> None:
+        self.policy = policy
+        self.owner: dict[str, str] = {}
+        """Who writes this state; kept in it, so that another's state is recognised."""
+        self.positions: dict[Kind, int] = {}
+        """Next offset to read."""
+        self.clocks: dict[Kind, int | None] = dict.fromkeys(KINDS)
+        self.watermark: int | None = None
+        self.rows: dict[int, Row] = {}
+        self.sessions = Sessions(policy)
+        self.windows = Windows(policy, self.rows)
+        self.windows.generation = generation
+        self.checkout_keys = TimedHashes(policy.checkout_key_ms)
+        self.log = StateLog(policy.checkpoint_span)
+        self.gaps: dict[Kind, int | None] = {}
+        """Topics that lost offsets: until which event time results are incomplete; None before the first event after."""
+        self.drop_line = LONG_AGO
+        """Panes that start here or earlier are needed by no window any more."""
+        self._placed = placed
+        self._excluded: set[Kind] = set()
+        self._wall: int | None = None
+        self._changed: list[Pane] = []
+        self._stale: dict[bytes, Session] = {}
+        """Sessions whose own item in the state is out of date."""
+        self._dead: list[DeadLetter] = []
+        self._dead_bytes = 0
+        self._tally = self.windows.tally
+        self._steps: Iterator[None] | None = None
+        self._moved = False
+        self._stirred = True
+        """Something happened since the last look at what is due."""
+
+    @classmethod
+    def restore(
+        cls, policy: Policy, records: Iterable[tuple[int, bytes]], *, placed: Callable[[bytes], bool] = _anywhere
+    ) -> "Shard":
+        """From the records (offset, value) of live.state that `statelog.first_needed` asks for.
+
+        Raises StateError for records that are no state, StateRefused for one counted under other settings.
+        """
+        shard = cls(policy, placed=placed)
+        shard.log, content = StateLog.restore(records, policy.checkpoint_span)
+        restore_into(shard, content)
+        return shard
+
+    def begin_at(self, positions: dict[Kind, int]) -> None:
+        """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
+        self.positions = positions
+        self._moved = True
+
+    @property
+    def generation(self) -> int:
+        return self.windows.generation
+
+    @property
+    def newest(self) -> int | None:
+        """The newest clock of the shard."""
+        return max((clock for clock in self.clocks.values() if clock is not None), default=None)
+
+    # -- records come in
+
+    def read(self, kind: Kind, records: Sequence[Record]) -> None:
+        """Judges and counts one batch of one topic."""
+        self.count(kind, records, decode_batch(kind, records, self.policy.max_value))
+
+    def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        """The same with the records decoded already (`decode_batch`)."""
+        if not records:
+            return
+        self._moved = self._stirred = True
+        self._wall = None
+        self._excluded.discard(kind)
+        self.windows.stir()
+        changed_before = len(self._changed)
+        self._tally.outcomes[kind, Outcome.COUNTED] += len(records)  # _judge takes away what is not
+        self._judge(kind, records, events)
+        if self.gaps:
+            self._mark_incomplete(kind, self._changed[changed_before:])
+        self.positions[kind] = records[-1].offset + 1
+        self._move_watermark()
+
+    def _mark_incomplete(self, kind: Kind, touched: Sequence[Pane]) -> None:
+        """Panes that a batch has changed while offsets are missing; held ones were marked when the gap was found."""
+        for pane in touched:
+            pane.incomplete = True
+        clock = self.clocks[kind]
+        if self.gaps.get(kind, 0) is None and clock is not None:  # the first batch after the gap that moves the clock
+            self.gaps[kind] = clock + self.policy.longest_ms + self.policy.bound_ms
+
+    def _judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
+        policy = self.policy
+        pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
+        count, place, rows, changed, hashed = _COUNT[kind], PLACE[kind], self.rows, self._changed, hash_id
+        checkouts = kind is Kind.CHECKOUTS
+        clock = self._clock(kind)
+        floor = self._floor(clock)
+        low = high = 0
+        panes: dict[bytes, Pane] = {}
+        ids = IdSet()
+        live, fresh = ids.live, ids.fresh
+        for record, event in zip(records, events, strict=True):
+            # 0, 1: tombstones, and what could not be decoded
+            if event is None:
+                self._uncount(kind, Outcome.TOMBSTONE)
+                continue
+            if isinstance(event, Rejected):
+                self._reject(kind, record, event.reason, event.detail)
+                continue
+            # 2: the future, by the broker's clock
+            time = event.event_time
+            if time > record.timestamp + max_future:
+                self._reject(
+                    kind, record, Reason.FUTURE, f"event_time: {time - record.timestamp} ms ahead of the broker"
+                )
+                continue
+            # 3: the clock moves, whatever becomes of the event
+            if time > clock:
+                clock = time
+                floor = max(floor, time - bound_ms)
+            # 4, 5, 6: duplicate, late, pane_gone; of those that are old enough for any of it
+            if time <= floor and self._is_refused(kind, record, event, clock):
+                continue
+            if not low <= time < high:
+                low = time // pane_ms * pane_ms
+                high = low + pane_ms
+                row = rows.get(low) or self._new_row(low)
+                panes, ids = row.panes, row.ids[place]
+                live, fresh = ids.live, ids.fresh
+            # 4: duplicate by event id
+            key = record.key or b""
+            pane = panes.get(key)
+            seed = pane.seed if pane is not None else hashed(key)
+            id_ = hashed(event.event_id.encode(), seed)
+            if id_ in live or (ids.frozen is not None and id_ in ids):
+                self._uncount(kind, Outcome.DUPLICATE)
+                continue
+            # 7, 8: duplicate by checkout key, not an order
+            if checkouts and isinstance(event, Checkout):
+                outcome = self._judge_checkout(event, seed, clock)
+                if outcome is Outcome.DUPLICATE:
+                    self._uncount(kind, outcome)
+                    continue
+                if outcome is Outcome.NOT_AN_ORDER:
+                    self._uncount(kind, outcome)
+                    live.add(id_)
+                    fresh.append(id_)
+                    continue
+            # 9: counted
+            live.add(id_)
+            fresh.append(id_)
+            if pane is None:
+                pane = panes[key] = Pane(self._session(key), low)
+            if not pane.changed:
+                pane.changed = True
+                changed.append(pane)
+            count(pane, event, limit)
+        if clock != NEVER:
+            self.clocks[kind] = clock
+
+    def _clock(self, kind: Kind) -> int:
+        clock = self.clocks[kind]
+        return NEVER if clock is None else clock
+
+    def _floor(self, clock: int) -> int:
+        """Event times up to here may be late or belong to a pane that is gone."""
+        late = LONG_AGO if clock == NEVER else clock - self.policy.bound_ms
+        newest = self.newest
+        if newest is None:
+            return late
+        pane_ms = self.policy.pane_ms
+        return max(late, (newest - self.policy.state_retention_ms) // pane_ms * pane_ms - 1)
+
+    def _is_refused(self, kind: Kind, record: Record, event: Event, clock: int) -> bool:
+        """Steps 4 to 6 for an old event. Its ids are held until its own topic's clock has passed pane end + bound."""
+        policy = self.policy
+        start = event.event_time // policy.pane_ms * policy.pane_ms
+        end = start + policy.pane_ms
+        row = self.rows.get(start)
+        if row is not None and end + policy.bound_ms > clock:
+            id_ = hash_id(event.event_id.encode(), hash_id(event.session_id.encode()))
+            if id_ in row.ids[PLACE[kind]]:
+                self._uncount(kind, Outcome.DUPLICATE)
+                return True
+        if event.event_time + policy.bound_ms <= clock:
+            self._uncount(kind, Outcome.LATE)
+            self._refuse(
+                kind, record, Reason.LATE, f"event_time: {clock - event.event_time} ms behind its topic's clock"
+            )
+            return True
+        newest = max(self.newest or clock, clock)
+        if end + policy.state_retention_ms <= newest:
+            self._reject(kind, record, Reason.PANE_GONE, f"event_time: {newest - event.event_time} ms behind the shard")
+            return True
+        return False
+
+    def _judge_checkout(self, event: Checkout, seed: int, clock: int) -> Outcome:
+        """By (session, checkout, status) and for a failed one its attempt; shops resend webhooks under new event ids."""
+        status = event.status
+        attempt = f"/{event.attempt or 0}" if status == "failed" else ""
+        hashed = hash_id(f"{status}{attempt}/{event.checkout_id}".encode(), seed)
+        if self.checkout_keys.holds(hashed, clock):
+            return Outcome.DUPLICATE
+        self.checkout_keys.note(hashed, event.event_time)
+        return Outcome.NOT_AN_ORDER if status == "paid" and event.is_cod else Outcome.COUNTED
+
+    def _uncount(self, kind: Kind, outcome: Outcome) -> None:
+        """One record of the batch is not counted after all."""
+        outcomes = self._tally.outcomes
+        outcomes[kind, outcome] += 1
+        outcomes[kind, Outcome.COUNTED] -= 1
+
+    def _reject(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
+        self._uncount(kind, Outcome.REJECTED)
+        self._refuse(kind, record, reason, detail)
+
+    def _refuse(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
+        self._tally.rejected[reason] += 1
+        self._dead_bytes += len(record.key or b"") + len(record.value or b"")
+        self._dead.append(DeadLetter(kind, record, reason, detail))
+
+    def _new_row(self, start: int) -> Row:
+        row = self.rows[start] = Row(start)
+        return row
+
+    def _session(self, key: bytes) -> Session:
+        session, is_new = self.sessions.meet(key, self.watermark)
+        if is_new:
+            self._tally.misplaced += not self._placed(key)
+            self._tally.totals_frozen += session.frozen
+        return session
+
+    # -- time passes
+
+    def _move_watermark(self) -> None:
+        clocks = [clock for kind, clock in self.clocks.items() if kind not in self._excluded]
+        known = [clock for clock in clocks if clock is not None]
+        if known and len(known) == len(clocks):
+            passed = min(known) - self.policy.delay_ms
+            self.watermark = passed if self.watermark is None else max(self.watermark, passed)
+
+    def exclude(self, kind: Kind) -> None:
+        """The topic is caught up and silent: it holds the watermark back no longer, until its next record."""
+        self._excluded.add(kind)
+        self._stirred = True
+        self._move_watermark()
+
+    def quiet(self, wall_ms: int) -> None:
+        """All topics are caught up and silent: what the wall clock has passed may be closed, ended and written."""
+        self._wall = wall_ms
+        self._stirred = True
+
+    def finish(self) -> None:
+        """The end of a bounded input: everything closes and ends."""
+        self._wall = FAR_AHEAD
+        self._stirred = True
+
+    def gap(self, kind: Kind, lost: int) -> None:
+        """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
+        self._tally.lost_offsets += lost
+        self.gaps[kind] = None
+        self._moved = True
+        for row in self.rows.values():
+            for pane in row.panes.values():
+                pane.incomplete = True
+                pane.marks = {window: (revision, NEVER) for window, (revision, _) in pane.marks.items()}
+                self._touch(pane)
+        for session in self.sessions.held.values():
+            session.mark_incomplete()
+            self._stale[session.key] = session
+            self.sessions.wait(session)
+
+    def _touch(self, pane: Pane) -> None:
+        if not pane.changed:
+            pane.changed = True
+            self._changed.append(pane)
+
+    def work(self, steps: int) -> bool:
+        """Closes windows that are due and drops old panes, at most ``steps`` of them. True while more is due."""
+        for _ in range(steps):
+            if self._steps is None:
+                if not self._stirred:
+                    return False
+                self._stirred = False
+                self._steps = self._due()
+            if next(self._steps, self) is self:
+                self._steps = None
+        return self._steps is not None or self._stirred
+
+    def _due(self) -> Iterator[None]:
+        yield from self.windows.close(self.watermark, self.newest)
+        if self._wall is not None:
+            yield from self.windows.close_idle(self._wall)
+        yield from self._drop_old()
+
+    def _drop_old(self) -> Iterator[None]:
+        for start in sorted(self.rows):
+            row = self.rows[start]
+            if start <= self.drop_line:
+                for pane in list(row.panes.values()):
+                    if not pane.changed:
+                        self._drop(row, pane)
+                        yield
+            self._tidy_ids(row)
+            if not row.panes and not any(map(len, row.ids)):
+                del self.rows[start]
+
+    def _drop(self, row: Row, pane: Pane) -> None:
+        """Its figures stay in the session's totals."""
+        del row.panes[pane.session.key]
+        self.windows.marks -= len(pane.marks)
+        self.log.drop(pane_key(pane))
+        pane.session.absorb(pane)
+        self._stale[pane.session.key] = pane.session
+
+    def _tidy_ids(self, row: Row) -> None:
+        """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
+        end = row.start + self.policy.pane_ms
+        for kind in KINDS:
+            ids, clock = row.ids_of(kind), self._clock(kind)
+            if clock >= end + self.policy.bound_ms:
+                if len(ids) or ids.fresh:
+                    row.forget_ids(kind)
+                    self.log.drop_bucket(ids_bucket(kind, row.start))
+            elif clock >= end + self.policy.delay_ms and len(ids.live) > PACK_AT:
+                ids.freeze()
+
+    # -- results go out
+
+    def collect(self) -> Outputs | None:
+        """All that one checkpoint has to write; None when nothing has changed since the last."""
+        self.windows.correct(self._changed, self.watermark, self.newest, self.drop_line)
+        self._tell()
+        self._end_gaps()
+        self._end_and_let_go()
+        sessions = self._write_totals()
+        if not (self._moved or sessions or self.windows.written or self._stale):
+            return None
+        state = checkpoint(self, self._changed + self.windows.touched, self._stale)
+        for pane in self._changed:
+            pane.changed = False
+        outputs = Outputs(
+            windows=self.windows.written,
+            sessions=sessions,
+            dead_letters=self._dead,
+            state=state,
+            positions=dict(self.positions),
+            generation=self.generation,
+            checkpoint=self.log.number,
+            tally=self._tally,
+            newest_end=self.windows.newest_end if self.windows.newest_end != LONG_AGO else None,
+        )
+        self._begin_anew()
+        return outputs
+
+    def _begin_anew(self) -> None:
+        self.windows.written, self.windows.touched = [], []
+        self.windows.written_bytes = 0
+        self.windows.newest_end = LONG_AGO
+        self._dead, self._dead_bytes, self._tally = [], 0, Tally()
+        self.windows.tally = self._tally
+        self._changed.clear()
+        self._stale.clear()
+        self._moved = False
+        self._stirred = True
+        self._move_drop_line()
+
+    def committed(self, number: int, first_state_offset: int) -> None:
+        """Checkpoint ``number`` is in the log. Must be called before the next `collect`."""
+        self.log.committed(number, first_state_offset)
+
+    def _move_drop_line(self) -> None:
+        """Panes from which every window that starts with them is final: closed, corrected, and open to no more events.
+
+        Final by all clocks, or at the latest when `state_retention` says that whatever could change it is refused.
+        """
+        policy = self.policy
+        clocks = [clock for clock in self.clocks.values() if clock is not None]
+        if not clocks:
+            return
+        line = max(clocks) - policy.longest_ms - policy.state_retention_ms
+        if len(clocks) == len(KINDS):
+            line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
+        self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts()))
+
+    def _tell(self) -> None:
+        """Tells sessions and metrics what their panes have counted since the last checkpoint."""
+        for pane in self._changed:
+            session = pane.session
+            before, now = pane.told, told_values(pane)
+            if before != now:
+                pane.told = now
+                events, views, clicks, comments, orders = map(sub, now, before)
+                session.events += events
+                self.sessions.show(session, (views, clicks, comments, orders))
+                self._tally.views += views
+                self._tally.product_clicks += clicks
+                self._tally.comments += comments
+                if orders:
+                    self._tally.orders_paid += orders
+                    money = pane.untold_gmv()
+                    self.sessions.show_money(session, money)
+                    self._tally.gmv_minor.update(money)
+            self.sessions.moved(session, pane.last_event, pane.label_at)
+            if session.stale:
+                self._stale[session.key] = session
+
+    def _end_gaps(self) -> None:
+        for kind, until in list(self.gaps.items()):
+            if until is not None and self._clock(kind) >= until:
+                del self.gaps[kind]
+
+    def _end_and_let_go(self) -> None:
+        watermark = LONG_AGO if self.watermark is None else self.watermark
+        now = watermark if self._wall is None else max(watermark, self._wall - self.policy.delay_ms)
+        for session in self.sessions.end(now):
+            self._stale[session.key] = session
+        for session in self.sessions.let_go(watermark):
+            if any(session.key in row.panes for row in self.rows.values()):
+                self.sessions.keep(session, watermark + self.policy.pane_ms)
+                continue
+            self.sessions.forget(session, watermark)
+            self._stale.pop(session.key, None)
+            self.log.drop(session_key(session))
+
+    def _write_totals(self) -> list[tuple[bytes, bytes]]:
+        """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
+        written: list[tuple[bytes, bytes]] = []
+        quiet = self._wall is not None
+        while len(written) < self.policy.totals_per_checkpoint:
+            session = self.sessions.next_to_write(self.watermark, everything=quiet)
+            if session is None:
+                break
+            written.append((session.key, self._totals(session)))
+            self._stale[session.key] = session
+        self._tally.session_records += len(written)
+        return written
+
+    def _totals(self, session: Session) -> bytes:
+        session.revision += 1
+        session.written_events, session.written_ended = session.events, session.ended
+        session.written_at = NEVER if self.watermark is None else self.watermark
+        head = {
+            "run": LIVE_RUN,
+            "generation": self.generation,
+            "revision": session.revision,
+            "status": "ended" if session.ended else "open",
+        }
+        totals = session.totals(self.panes_of(session))
+        return session_value(session.session_id, totals, self.policy.currency, head)
+
+    # -- looking
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of closed windows and dead letters that wait for the next `collect`; a backlog makes many at once."""
+        return self.windows.written_bytes + self._dead_bytes
+
+    def panes_of(self, session: Session) -> list[Counts]:
+        return [pane for row in self.rows.values() if (pane := row.panes.get(session.key)) is not None]
+
+    def view(self, top: int) -> ShardView:
+        """As of now, for people: the ``top`` busiest sessions, all others summed."""
+        return look(self, top)

@@ -1,0 +1,239 @@
+"""The state as a log: each checkpoint holds what changed, and what was written N checkpoints ago once more.
+
+So the last N checkpoints are always a whole state, no snapshot ever stalls the loop, and what a checkpoint costs is what
+has changed. Two sorts of content:
+
+- items: a key and its latest value (a pane, a session); put and drop;
+- buckets: a growing set of packed entries (the ids of a pane); chunks are only added, and read as a union.
+
+Order within a checkpoint: drops, puts, additions. A drop is never repeated: any put it must undo is older, and recovery
+reads a put only together with everything after it.
+
+A checkpoint is one run of bytes, cut into parts that fit a record, and committed in one transaction: all or none.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+VERSION: Final = 1
+PART_BYTES: Final = 900_000
+"""Below the 1 MB that a record may have, with its header."""
+UNKNOWN: Final = -1
+
+_HEADER: Final = struct.Struct(">BIQIIq")
+"""Version, N, checkpoint, part, parts, offset of the oldest checkpoint needed (UNKNOWN: this one)."""
+
+
+class StateError(Exception):
+    """The records are not a state that this version can read."""
+
+
+class Checkpoint(msgspec.Struct, array_like=True):
+    """The content of one checkpoint."""
+
+    meta: bytes
+    drops: list[bytes]
+    dropped_buckets: list[bytes]
+    puts: list[tuple[bytes, bytes]]
+    additions: list[tuple[bytes, bytes]]
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final = msgspec.msgpack.Decoder(Checkpoint)
+
+
+def first_needed(value: bytes, offset: int) -> int:
+    """Offset at which recovery starts to read, given the newest committed record of the partition and its offset."""
+    _, _, _, part, _, first = _header(value)
+    return offset - part if first == UNKNOWN else first
+
+
+def _header(value: bytes) -> tuple[int, int, int, int, int, int]:
+    if len(value) < _HEADER.size or value[0] != VERSION:
+        version = value[0] if value else "none"
+        raise StateError(f"state of version {version}; this program reads version {VERSION}")
+    return _HEADER.unpack_from(value)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What one checkpoint has written, kept until it is its turn to be written again."""
+
+    number: int
+    keys: list[bytes] = field(default_factory=list)
+    additions: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class StateLog:
+    """Writes checkpoints; knows what is alive and when it was last written. Values of items are asked for when needed."""
+
+    def __init__(self, span: int) -> None:
+        self.span = span
+        self.number = 0
+        """Of the last checkpoint built."""
+        self._ring: deque[_Written] = deque()
+        self._last: dict[bytes, int] = {}
+        self._born: dict[bytes, int] = {}
+        self._drops: dict[bytes, None] = {}
+        self._dropped_buckets: dict[bytes, None] = {}
+        self._offsets: deque[tuple[int, int]] = deque()
+        self._sizes: dict[bytes, int] = {}
+
+    def drop(self, key: bytes) -> None:
+        if self._last.pop(key, None) is not None:
+            self._drops[key] = None
+            self._sizes.pop(key, None)
+
+    def drop_bucket(self, bucket: bytes) -> None:
+        if self._born.pop(bucket, None) is not None:
+            self._dropped_buckets[bucket] = None
+
+    def buckets(self) -> list[bytes]:
+        """Those alive."""
+        return list(self._born)
+
+    def size(self) -> int:
+        """Bytes of all that is alive, as last written."""
+        chunks = (len(chunk) for written in self._ring for _, chunk in written.additions)
+        return sum(self._sizes.values()) + sum(chunks)
+
+    def checkpoint(
+        self,
+        meta: bytes,
+        puts: dict[bytes, bytes],
+        additions: Iterable[tuple[bytes, bytes]],
+        value_of: Callable[[bytes], bytes],
+    ) -> list[tuple[bytes, bytes]]:
+        """Keys and values of the records of the next checkpoint. ``value_of`` gives an unchanged item anew."""
+        self.number += 1
+        due = self._due()
+        for key in due.keys:
+            if self._last.get(key) == due.number and key not in puts:
+                puts[key] = value_of(key)
+        fresh = list(additions)
+        for bucket, _ in fresh:
+            self._born.setdefault(bucket, self.number)
+        added = fresh + self._still_alive(due)
+        content = Checkpoint(meta, list(self._drops), list(self._dropped_buckets), list(puts.items()), added)
+        self._note(puts, added)
+        self._drops.clear()
+        self._dropped_buckets.clear()
+        return self._parts(_encode(content))
+
+    def _due(self) -> _Written:
+        """What was written N checkpoints ago, or longer ago after N was made smaller."""
+        due = _Written(UNKNOWN)
+        while self._ring and self._ring[0].number <= self.number - self.span:
+            due = self._ring.popleft()
+        return due
+
+    def _still_alive(self, due: _Written) -> list[tuple[bytes, bytes]]:
+        """The due additions, those to one bucket joined, so that a quiet bucket ends in at most N chunks."""
+        joined: dict[bytes, list[bytes]] = {}
+        for bucket, chunk in due.additions:
+            if self._born.get(bucket, due.number + 1) <= due.number:
+                joined.setdefault(bucket, []).append(chunk)
+        return [(bucket, b"".join(chunks)) for bucket, chunks in joined.items()]
+
+    def _note(self, puts: dict[bytes, bytes], additions: list[tuple[bytes, bytes]]) -> None:
+        for key, value in puts.items():
+            self._last[key] = self.number
+            self._sizes[key] = len(value)
+        self._ring.append(_Written(self.number, list(puts), additions))
+
+    def _parts(self, blob: bytes) -> list[tuple[bytes, bytes]]:
+        slot = self.number % self.span
+        cuts = range(0, len(blob), PART_BYTES)
+        first = self._offsets[0][1] if self._offsets else UNKNOWN
+        return [
+            (
+                f"{slot}/{part}".encode(),
+                _HEADER.pack(VERSION, self.span, self.number, part, len(cuts), first) + blob[cut : cut + PART_BYTES],
+            )
+            for part, cut in enumerate(cuts)
+        ]
+
+    def committed(self, number: int, offset: int) -> None:
+        """Checkpoint ``number`` is in the log, its first part at ``offset``. The next one needs the last N - 1 of them."""
+        self._offsets.append((number, offset))
+        while self._offsets[0][0] < number + 1 - self.span + 1 and len(self._offsets) > 1:
+            self._offsets.popleft()
+
+    @classmethod
+    def restore(cls, records: Iterable[tuple[int, bytes]], span: int) -> "tuple[StateLog, Restored]":
+        """From the records (offset, value) that `first_needed` asks for, to the end."""
+        log = cls(span)
+        content = Restored()
+        stored_span = span
+        for offset, number, stored_span, checkpoint in _checkpoints(records):  # noqa: B007  # the last one counts
+            if log.number and number != log.number + 1:
+                raise StateError(f"checkpoint {log.number + 1} is missing before {number}")
+            log.number = number
+            log._apply(content, checkpoint)  # of our own class
+            log.committed(number, offset)
+        if not log.number:
+            raise StateError("no complete checkpoint")
+        if stored_span != span:
+            log._rewrite_all()
+        return log, content
+
+    def _apply(self, content: "Restored", checkpoint: Checkpoint) -> None:
+        content.meta = checkpoint.meta
+        content.checkpoints += 1
+        for key in checkpoint.drops:
+            content.items.pop(key, None)
+            self._last.pop(key, None)
+            self._sizes.pop(key, None)
+        for bucket in checkpoint.dropped_buckets:
+            content.buckets.pop(bucket, None)
+            self._born.pop(bucket, None)
+        content.items.update(checkpoint.puts)
+        for bucket, chunk in checkpoint.additions:
+            content.buckets.setdefault(bucket, []).append(chunk)
+            self._born.setdefault(bucket, self.number)
+        self._note(dict(checkpoint.puts), checkpoint.additions)
+
+    def _rewrite_all(self) -> None:
+        """N has changed: the next checkpoint is a whole state and needs no older one, whatever slots it overwrites."""
+        merged = _Written(self.number + 1 - self.span)
+        for written in self._ring:
+            merged.keys += [key for key in written.keys if self._last.get(key) == written.number]
+            merged.additions += self._still_alive(written)
+        for key in merged.keys:
+            self._last[key] = merged.number
+        self._born = {bucket: merged.number for bucket, _ in merged.additions}
+        self._ring = deque([merged])
+        self._offsets.clear()
+
+
+@dataclass(slots=True)
+class Restored:
+    """A whole state: the newest value of each item, all chunks of each bucket, the meta of the newest checkpoint."""
+
+    meta: bytes = b""
+    items: dict[bytes, bytes] = field(default_factory=dict)
+    buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
+    checkpoints: int = 0
+
+
+def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, int, Checkpoint]]:
+    """(offset of the first part, number, N, content) of each complete checkpoint, from the first whole one on."""
+    slices: list[bytes] = []
+    first = 0
+    for offset, value in records:
+        _, span, number, part, parts, _ = _header(value)
+        if part == 0:
+            slices, first = [], offset
+        elif part != len(slices):
+            raise StateError(f"part {len(slices)} of checkpoint {number} is missing")
+        slices.append(value[_HEADER.size :])
+        if part == parts - 1:
+            try:
+                yield first, number, span, _decoder.decode(b"".join(slices))
+            except (msgspec.DecodeError, UnicodeError) as error:
+                raise StateError(f"checkpoint {number} cannot be read: {error}") from error

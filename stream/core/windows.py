@@ -1,0 +1,199 @@
+"""Windows: sums of panes, written when the watermark passes them and again when a late event changes them.
+
+Whether a window has to be written is decided by one comparison: the number of events in its panes against the number it
+had when it was last written (the mark in its first pane). So writing twice changes nothing, and a correction cannot be
+forgotten.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from stream.core.counts import Counts, total
+from stream.core.panes import Pane, Row
+from stream.core.policy import Policy, WindowSpec
+from stream.core.render import Value, ratio, window_value
+from stream.model.names import LIVE_RUN, Closed
+from stream.model.results import Tally
+
+LONG_AGO: Final = -(2**62)
+"""Before any time."""
+FAR_AHEAD: Final = 2**62
+"""After any time: the wall clock at the end of a bounded input."""
+
+
+class Windows:
+    """Knows which windows are closed, writes them, and says which panes no window needs any more."""
+
+    def __init__(self, policy: Policy, rows: dict[int, Row]) -> None:
+        self._policy = policy
+        self._rows = rows
+        self.generation = 0
+        self.tally = Tally()
+        """Numbers since the last checkpoint; the shard's own."""
+        self.horizon = [LONG_AGO] * len(policy.windows)
+        """By window kind: windows that end here or earlier are closed."""
+        self._idle_through = [LONG_AGO] * len(policy.windows)
+        self.marked_through = LONG_AGO
+        """No window that ends later has been written."""
+        self.marks = 0
+        """Closed windows still held."""
+        self.written: list[tuple[bytes, bytes]] = []
+        self.written_bytes = 0
+        self.newest_end = LONG_AGO
+        """End of the newest window written for the first time since the last checkpoint; for the emit delay."""
+        self._unsettled: list[Pane] = []
+        """Changed panes of windows that are due and whose turn to be closed has not come."""
+        self.touched: list[Pane] = []
+        """Panes whose marks changed since the last checkpoint."""
+
+    def stir(self) -> None:
+        """Records came in: the next silence looks at all open windows again."""
+        self._idle_through = list(self.horizon)
+
+    # -- which are due
+
+    def close(self, watermark: int | None, newest: int | None) -> Iterator[None]:
+        """Closes what is due, a window a step. Windows at the end of their retention count as due, whatever the clocks."""
+        for kind, spec in enumerate(self._policy.windows):
+            limit = self._limit(spec, watermark, newest)
+            yield from self._close_kind(kind, spec, limit, self.horizon, Closed.CLOSED)
+            self.horizon[kind] = max(self.horizon[kind], limit)
+
+    def close_idle(self, wall_ms: int) -> Iterator[None]:
+        """All topics are caught up and silent: closes what the wall clock has passed, moving no horizon."""
+        reason = Closed.END_OF_INPUT if wall_ms == FAR_AHEAD else Closed.IDLE
+        limit = wall_ms - self._policy.delay_ms
+        for kind, spec in enumerate(self._policy.windows):
+            self._idle_through[kind] = max(self._idle_through[kind], self.horizon[kind])
+            yield from self._close_kind(kind, spec, limit, self._idle_through, reason)
+
+    def _limit(self, spec: WindowSpec, watermark: int | None, newest: int | None) -> int:
+        limit = LONG_AGO if watermark is None else watermark
+        if newest is not None:
+            limit = max(limit, newest - self._policy.longest_ms - self._policy.state_retention_ms + spec.size_ms)
+        return limit
+
+    def _close_kind(
+        self, kind: int, spec: WindowSpec, limit: int, through: list[int], reason: Closed
+    ) -> Iterator[None]:
+        while (end := self._next_end(spec, through[kind])) is not None and end <= limit:
+            for key in self._keys(end - spec.size_ms, end):
+                if self.write(kind, end - spec.size_ms, key, reason):
+                    yield
+            through[kind] = max(through[kind], end)
+            yield
+
+    def _next_end(self, spec: WindowSpec, after: int) -> int | None:
+        """End of the earliest window that ends after ``after`` and touches a row."""
+        first = None
+        for start in self._rows:
+            if spec.last_end(start) > after and (first is None or start < first):
+                first = start
+        if first is None:
+            return None
+        end = spec.first_end(first)
+        return end if end > after else end + ((after - end) // spec.slide_ms + 1) * spec.slide_ms
+
+    def _keys(self, start: int, end: int) -> set[bytes]:
+        return set().union(*(row.panes for row in self._between(start, end)))
+
+    def _between(self, start: int, end: int) -> list[Row]:
+        rows = self._rows
+        return [rows[slice_] for slice_ in range(start, end, self._policy.pane_ms) if slice_ in rows]
+
+    # -- writing
+
+    def write(self, kind: int, start: int, key: bytes, reason: Closed) -> bool:
+        """Writes one session's window, unless it holds no event or was written with just these events."""
+        spec = self._policy.windows[kind]
+        panes = [pane for row in self._between(start, start + spec.size_ms) if (pane := row.panes.get(key)) is not None]
+        events = sum(pane.events for pane in panes)
+        if not events:
+            return False
+        first = panes[0]
+        revision, seen = first.marks.get(kind, (0, 0)) if first.start == start else (0, 0)
+        if seen == events:
+            return False
+        if first.start != start:
+            first = self._rows.setdefault(start, Row(start)).panes[key] = Pane(first.session, start)
+        self.marks += kind not in first.marks
+        first.marks[kind] = (revision + 1, events)
+        self.touched.append(first)
+        self.marked_through = max(self.marked_through, start + spec.size_ms)
+        head = self._head(spec, start, revision + 1, reason)
+        self._emit(spec, first.session.session_id, total(panes), head)
+        return True
+
+    def _head(self, spec: WindowSpec, start: int, revision: int, reason: Closed) -> Value:
+        return {
+            "run": LIVE_RUN,
+            "generation": self.generation,
+            "window": spec.name,
+            "start": start,
+            "end": start + spec.size_ms,
+            "revision": revision,
+            "reason": reason if revision == 1 else Closed.CORRECTION,
+        }
+
+    def _emit(self, spec: WindowSpec, session_id: str, counts: Counts, head: Value) -> None:
+        key = f"{session_id}/{spec.name}/{head['start']}".encode()
+        value = window_value(session_id, counts, self._policy.currency, head)
+        self.written.append((key, value))
+        self.written_bytes += len(key) + len(value)
+        self.tally.windows[spec.name, head["reason"]] += 1
+        if head["revision"] == 1:
+            self.newest_end = max(self.newest_end, head["end"])
+            if spec is self._policy.windows[0] and counts.views:
+                self.tally.conversions.append(ratio(counts.orders_paid, counts.views))
+
+    def correct(self, changed: Iterable[Pane], watermark: int | None, newest: int | None, final: int) -> None:
+        """Writes closed windows again that these panes changed: once, with the full new counts.
+
+        Windows that start at ``final`` or earlier are left alone: nothing can have changed them, and their panes may be
+        gone. A window that is due, but whose turn to be closed has not come, is looked at again the next time: `close`
+        may have passed its place already (p: a pane made between two slices was never written).
+        """
+        limits = [self._limit(spec, watermark, newest) for spec in self._policy.windows]
+        reach = max(self.marked_through, *self.horizon, *limits) - self._policy.pane_ms
+        panes, self._unsettled = [*self._unsettled, *changed], []
+        for pane in panes:
+            if pane.start <= reach and not self._correct_pane(pane, limits, final):
+                self._unsettled.append(pane)
+
+    def _correct_pane(self, pane: Pane, limits: list[int], final: int) -> bool:
+        """False when a window that contains the pane is due and not closed."""
+        settled = True
+        for kind, spec in enumerate(self._policy.windows):
+            for end in range(spec.first_end(pane.start), spec.last_end(pane.start) + 1, spec.slide_ms):
+                start = end - spec.size_ms
+                if start <= final:
+                    continue
+                if end <= self.horizon[kind] or (end <= self.marked_through and self._is_marked(kind, start, pane)):
+                    self.write(kind, start, pane.session.key, Closed.CORRECTION)
+                elif end <= limits[kind]:
+                    settled = False
+        return settled
+
+    def _is_marked(self, kind: int, start: int, pane: Pane) -> bool:
+        row = self._rows.get(start)
+        first = None if row is None else row.panes.get(pane.session.key)
+        return first is not None and kind in first.marks
+
+    # -- looking
+
+    def closed_starts(self) -> int:
+        """Windows that start here or earlier are closed, of every kind."""
+        return min(horizon - spec.size_ms for horizon, spec in zip(self.horizon, self._policy.windows, strict=True))
+
+    def open_counts(self) -> dict[str, int]:
+        """Windows by name that hold an event and are not closed."""
+        counts = {}
+        for kind, spec in enumerate(self._policy.windows):
+            number = 0
+            end = self._next_end(spec, self.horizon[kind])
+            last = max((spec.last_end(start) for start in self._rows), default=LONG_AGO)
+            while end is not None and end <= last:
+                number += len(self._keys(end - spec.size_ms, end))
+                end += spec.slide_ms
+            counts[spec.name] = number
+        return counts

@@ -1,0 +1,52 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.ids import IdSet, TimedHashes, packed
+
+hashes = st.integers(0, 2**64 - 1)
+
+
+@given(st.lists(hashes), st.lists(hashes), hashes)
+def test_a_frozen_set_holds_what_was_put_in(first: list[int], second: list[int], other: int) -> None:
+    ids = IdSet()
+    ids.live.update(first)
+    ids.freeze()
+    ids.live.update(second)
+    ids.freeze()
+    assert not ids.live
+    assert all(hashed in ids for hashed in first + second)
+    assert (other in ids) == (other in first + second)
+
+
+@given(st.lists(st.lists(hashes)))
+def test_ids_come_back_from_chunks_in_any_cut(chunks: list[list[int]]) -> None:
+    ids = IdSet()
+    ids.restore(packed(chunk) for chunk in chunks)
+    assert ids.live == {hashed for chunk in chunks for hashed in chunk}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(("note", "sweep", "restore")), st.integers(0, 5), st.integers(0, 30))),
+    st.integers(1, 20),
+)
+def test_a_hash_is_held_for_its_own_time_whatever_sweeps_come_by(steps: list[tuple[str, int, int]], hold: int) -> None:
+    held: dict[int, int] = {}
+    seen = TimedHashes(hold)
+    chunks: list[bytes] = []
+    now = 0
+    for action, which, passed in steps:
+        now += passed
+        hashed = (which * 0x9E3779B97F4A7C15) % 2**64
+        assert seen.holds(hashed, now) == (hashed in held and held[hashed] + hold > now)
+        if action == "note" and not seen.holds(hashed, now):
+            held[hashed] = now
+            seen.note(hashed, now)
+            chunks += [chunk for _, chunk in seen.take_fresh(10)]
+        elif action == "sweep":
+            seen.sweep(now)
+        elif action == "restore":
+            seen = TimedHashes(hold)
+            seen.restore(chunks)
+    for hashed, since in held.items():
+        assert seen.holds(hashed, now) == (since + hold > now)

@@ -1,0 +1,85 @@
+"""Values as contracts.md writes them."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.breakdown import Clicks, Orders, Sales
+from stream.core.counts import Counts
+from stream.core.render import divide, figures_of, ranked, ratio
+from stream.model.money import MAX_SUM
+
+
+@given(st.integers(0, 10**20), st.integers(1, 10**12))
+def test_quotients_are_rounded_half_even_from_exact_integers(numerator: int, denominator: int) -> None:
+    exact = Fraction(numerator, denominator)
+    assert divide(numerator, denominator) == round(exact)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9))
+def test_a_ratio_has_six_decimals(numerator: int, denominator: int) -> None:
+    million = round(Fraction(numerator * 10**6, denominator))
+    assert Decimal(str(ratio(numerator, denominator))) == (Decimal(million) / 10**6).quantize(
+        Decimal("0.000001"), rounding=ROUND_HALF_EVEN
+    )
+
+
+def test_the_rates_of_the_contract() -> None:
+    counts = Counts()
+    counts.impressions, counts.views, counts.product_impressions, counts.product_clicks = 900, 400, 350, 120
+    counts.likes, counts.shares, counts.follows, counts.comments = 55, 3, 2, 61
+    counts.checkouts_initiated, counts.orders_paid, counts.cod_orders = 14, 9, 2
+    counts.gmv, counts.item_value, counts.local_item_value = {"IDR": 81900000}, {"IDR": 84000000}, {"IDR": 60000000}
+    value = figures_of(counts, "IDR")
+    assert value["rates"] == {
+        "aov_minor": {"IDR": 9100000},
+        "comment_rate": 0.1525,
+        "ctor": 0.075,
+        "ctr": 0.3,
+        "enter_room_rate": 0.444444,
+        "follow_rate": 0.005,
+        "gpm_minor": {"IDR": 204750000},
+        "like_rate": 0.1375,
+        "live_ctr": 0.342857,
+        "local_share": 0.714286,
+        "order_rate": 0.0225,
+        "payment_rate": 0.583333,
+        "share_rate": 0.0075,
+    }
+    assert list(value["rates"]) == sorted(value["rates"])
+
+
+def test_nothing_counted_has_all_maps_and_lists_but_no_rates_and_no_samples() -> None:
+    value = figures_of(Counts(), "IDR")
+    assert value["rates"] == {}
+    assert value["by_source"] == {}
+    assert value["by_affiliate"] == value["products"] == []
+    assert "concurrent_last" not in value
+    assert "incomplete" not in value
+
+
+def test_sums_saturate_before_anything_is_derived_from_them() -> None:
+    counts = Counts()
+    counts.gmv = {"IDR": 2**70}
+    counts.views = counts.orders_paid = 1
+    value = figures_of(counts, "IDR")
+    assert value["gmv_minor"] == {"IDR": MAX_SUM}
+    assert value["rates"]["aov_minor"] == value["rates"]["gpm_minor"] == {"IDR": MAX_SUM}
+
+
+def test_ranked_by_money_then_clicks_then_bytes_with_rest_and_unnamed() -> None:
+    clicks = Clicks({f"p{number:02}": 30 - number for number in range(22)} | {"é": 1, "z": 1}, beyond=4)
+    orders = Orders({"p21": Sales(1, {"IDR": 5}), "usd": Sales(2, {"USD": 900})}, Sales(3, {"IDR": 7}))
+    rows = ranked(clicks, orders, "IDR", "product_id", "item_value_minor")
+    assert rows[0] == {"product_id": "p21", "product_clicks": 9, "orders_paid": 1, "item_value_minor": {"IDR": 5}}
+    assert [row["product_id"] for row in rows[1:20]] == [f"p{number:02}" for number in range(19)]
+    assert rows[20] == {
+        "rest": 5,
+        "product_clicks": 11 + 10 + 1 + 1,
+        "orders_paid": 2,
+        "item_value_minor": {"USD": 900},
+    }
+    assert rows[21] == {"unnamed": True, "product_clicks": 4, "orders_paid": 3, "item_value_minor": {"IDR": 7}}
+    assert len(rows) == 22

@@ -1,0 +1,354 @@
+"""What the shard does besides windows: sessions and their totals, extremes, gaps, packing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stream.core.persist import StateRefusedError, restore_into
+from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
+from stream.core.shard import Shard
+from stream.core.snapshot import IDS, PANE, SESSION
+from stream.core.statelog import StateError, StateLog, first_needed
+from stream.model.money import MAX_SUM
+from stream.model.names import KINDS, Kind
+from stream.model.results import Outputs
+from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
+from tests.recount import LogRecord
+
+T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR
+BASES = {Kind.VIEWS: VIEW, Kind.COMMENTS: COMMENT, Kind.CHECKOUTS: CHECKOUT}
+
+
+class Room:
+    """A shard whose idle topics are left out, and what it has written."""
+
+    def __init__(self, policy: Policy | None = None, **arguments: Any) -> None:
+        self.policy = policy or Policy()
+        self.shard = Shard(self.policy, **arguments)
+        self.state: list[tuple[int, bytes]] = []
+        self.windows: dict[str, dict[str, Any]] = {}
+        self.sessions: list[dict[str, Any]] = []
+        self.outputs: list[Outputs] = []
+
+    def see(self, kind: Kind, time: int, **fields: object) -> None:
+        offset = self.shard.positions.get(kind, 0)
+        value = BASES[kind] | {"event_id": f"e{offset}", "event_time": time} | fields
+        record = LogRecord(str(kind), 0, offset, time, str(value["session_id"]).encode(), json.dumps(value).encode())
+        self.shard.read(kind, [record])
+
+    def only(self, kind: Kind) -> None:
+        for other in set(KINDS) - {kind}:
+            self.shard.exclude(other)
+
+    def settle(self) -> None:
+        for _ in range(2):
+            while self.shard.work(100):
+                pass
+            while (outputs := self.shard.collect()) is not None:
+                self._take(outputs)
+
+    def _take(self, outputs: Outputs) -> None:
+        self.outputs.append(outputs)
+        self.windows |= {key.decode(): json.loads(value) for key, value in outputs.windows}
+        self.sessions += [json.loads(value) for _, value in outputs.sessions]
+        offset = self.state[-1][0] + 2 if self.state else 0
+        self.state += [(offset + place, value) for place, (_, value) in enumerate(outputs.state)]
+        self.shard.committed(outputs.checkpoint, offset)
+
+    def crash(self, policy: Policy | None = None) -> None:
+        start = first_needed(self.state[-1][1], self.state[-1][0])
+        records = [record for record in self.state if record[0] >= start]
+        self.shard = Shard.restore(policy or self.policy, records)
+
+    def written(self) -> list[tuple[str, int, int]]:
+        """(status, revision, views) of the session records since this was asked last."""
+        found = [(value["status"], value["revision"], value["counts"]["views"]) for value in self.sessions]
+        self.sessions.clear()
+        return found
+
+
+def test_totals_are_written_at_once_then_every_ten_seconds_of_watermark_and_at_the_end() -> None:
+    room = Room()
+    for seconds in range(31):
+        room.only(Kind.VIEWS)
+        room.see(Kind.VIEWS, T0 + seconds * 1000)
+        room.settle()
+    assert room.written() == [("open", 1, 1), ("open", 2, 11), ("open", 3, 21), ("open", 4, 31)]
+    room.see(Kind.VIEWS, T0 + 31_000)
+    room.settle()
+    assert room.written() == []
+    room.see(Kind.VIEWS, T0 + 31_000 + 15 * MINUTE + 10_000, session_id="s2")
+    room.settle()
+    assert ("ended", 5, 32) in room.written()
+
+
+def test_a_session_ends_reopens_and_ends_again_but_not_for_a_refund() -> None:
+    room = Room()
+    room.only(Kind.CHECKOUTS)
+    room.see(Kind.CHECKOUTS, T0)
+    room.see(Kind.CHECKOUTS, T0 + 16 * MINUTE, session_id="s2")
+    room.settle()
+    assert [(value["session_id"], value["status"]) for value in room.sessions] == [("s1", "ended"), ("s2", "open")]
+    room.sessions.clear()
+    room.see(Kind.CHECKOUTS, T0 + 17 * MINUTE, status="refunded")
+    room.see(Kind.CHECKOUTS, T0 + 17 * MINUTE + 11_000, session_id="s2", checkout_id="k2")
+    room.settle()
+    [first] = [value for value in room.sessions if value["session_id"] == "s1"]
+    assert first["status"] == "ended"
+    assert first["counts"]["orders_refunded"] == 1
+    assert first["last_event"] == T0
+    room.sessions.clear()
+    room.see(Kind.CHECKOUTS, T0 + 18 * MINUTE, checkout_id="k3")
+    room.settle()
+    assert [(value["session_id"], value["status"]) for value in room.sessions if value["session_id"] == "s1"] == [
+        ("s1", "open")
+    ]
+
+
+def test_a_silent_shard_ends_its_sessions_by_the_wall_clock() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 15 * MINUTE + 9_999)
+    room.settle()
+    assert room.written() == [("open", 1, 1)]
+    room.shard.quiet(T0 + 15 * MINUTE + 10_000)
+    room.settle()
+    assert room.written() == [("ended", 2, 1)]
+
+
+def test_totals_of_a_session_let_go_stay_as_they_are() -> None:
+    room = Room()
+    for hours, session in ((0, "s1"), (25, "s2"), (26, "s3")):
+        room.only(Kind.CHECKOUTS)
+        room.see(Kind.CHECKOUTS, T0 + hours * HOUR, session_id=session, checkout_id=session)
+        room.settle()
+    assert b"s1" not in room.shard.sessions.held
+    room.crash()
+    room.sessions.clear()
+    room.only(Kind.CHECKOUTS)
+    room.see(Kind.CHECKOUTS, T0 + 26 * HOUR, status="refunded", checkout_id="s1")
+    room.see(Kind.CHECKOUTS, T0 + 26 * HOUR + 5 * MINUTE, session_id="s3", checkout_id="k4")
+    room.settle()
+    assert [value["session_id"] for value in room.sessions] == ["s3"]
+    assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 1
+    assert room.windows[f"s1/1m/{T0 + 26 * HOUR}"]["counts"]["orders_refunded"] == 1
+
+
+def test_at_most_so_many_totals_a_checkpoint_the_longest_waiting_first_and_none_forgotten() -> None:
+    room = Room(Policy(totals_per_checkpoint=3))
+    room.only(Kind.VIEWS)
+    for number in range(8):
+        room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
+    batches = []
+    while (outputs := room.shard.collect()) is not None:
+        batches.append([key.decode() for key, _ in outputs.sessions])
+        room.shard.committed(outputs.checkpoint, outputs.checkpoint)
+    assert batches == [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["s6", "s7"]]
+
+
+def test_the_largest_numbers_are_counted_saturated_and_packed() -> None:
+    room = Room()
+    item = {"product_id": "p", "quantity": 10_000, "unit_price_minor": 10**9}
+    room.see(Kind.CHECKOUTS, T0, amount_minor=10**13, items=[item] * 200)
+    pane = next(iter(room.shard.rows.values())).panes[b"s1"]
+    pane.gmv["IDR"] = 10**13 * 10**7  # as after ten million such orders
+    room.see(Kind.VIEWS, 2**42, count=10**6, watch_ms=86_400_000, concurrent_viewers=10**9)
+    room.see(Kind.VIEWS, 0, session_id="s0")
+    room.shard.finish()
+    room.settle()
+    room.crash()
+    window = room.windows[f"s1/1m/{T0}"]
+    assert window["gmv_minor"] == {"IDR": MAX_SUM}
+    assert window["rates"]["aov_minor"] == {"IDR": MAX_SUM}
+    assert room.shard.clocks[Kind.VIEWS] == 2**42
+
+
+def test_an_event_at_the_beginning_of_time() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, 0)
+    room.shard.finish()
+    room.settle()
+    room.crash()
+    assert sorted(value["start"] for value in room.windows.values()) == [
+        -4 * MINUTE,
+        -3 * MINUTE,
+        -2 * MINUTE,
+        -MINUTE,
+        0,
+        0,
+    ]
+
+
+def test_lost_offsets_make_what_they_may_have_hit_incomplete() -> None:
+    room = Room()
+    for kind in KINDS:
+        room.see(kind, T0)
+    room.shard.gap(Kind.VIEWS, 7)
+    for minutes in (1, 12, 30, 45):
+        for kind in KINDS:
+            room.see(kind, T0 + minutes * MINUTE, session_id=f"s{minutes}")
+        room.settle()
+    flags = {key.split("/")[0]: value.get("incomplete", False) for key, value in room.windows.items()}
+    # the first event after the gap, 1 min, + longest window, 5 min, + delay and lateness, 5 min 10 s: passed at 12 min
+    assert flags == {"s1": True, "s12": True, "s30": False}
+    assert sum(outputs.tally.lost_offsets for outputs in room.outputs) == 7
+    assert room.shard.gaps == {}
+
+
+def test_windows_closed_before_the_next_checkpoint_after_a_gap_are_incomplete_too() -> None:
+    room = Room()
+    room.shard.gap(Kind.VIEWS, 7)
+    room.only(Kind.VIEWS)
+    for minute in range(3):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE)
+        while room.shard.work(100):
+            pass
+    room.settle()
+    assert all(value["incomplete"] for value in room.windows.values())
+
+
+@pytest.mark.parametrize("first", [T0 + 300 * DAY, T0 - 10 * DAY])
+def test_a_gap_is_dated_by_the_clock_not_by_an_event_that_is_refused(first: int) -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.gap(Kind.VIEWS, 7)
+    offset = room.shard.positions[Kind.VIEWS]
+    value = json.dumps(VIEW | {"event_time": first}).encode()
+    room.shard.read(Kind.VIEWS, [LogRecord("views", 0, offset, T0, b"s1", value)])
+    room.only(Kind.VIEWS)
+    for minute, expected in ((1, True), (9, True), (20, True), (30, False)):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE, session_id=f"s{minute}")
+        room.shard.finish()
+        room.settle()
+        assert room.windows[f"s{minute}/1m/{T0 + minute * MINUTE}"].get("incomplete", False) is expected
+
+
+def test_a_crash_does_not_forget_which_totals_are_incomplete() -> None:
+    room = Room(Policy(totals_per_checkpoint=1))
+    room.only(Kind.VIEWS)
+    for number in range(4):
+        room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
+    room.settle()
+    room.shard.gap(Kind.VIEWS, 7)
+    outputs = room.shard.collect()
+    assert outputs is not None
+    room._take(outputs)
+    room.crash()
+    room.sessions.clear()
+    room.shard.finish()
+    room.settle()
+    assert sum(value.get("incomplete", False) for value in room.sessions) >= 3
+
+
+def test_refused_bytes_count_as_waiting() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0 + HOUR)
+    room.see(Kind.VIEWS, T0, pad="x" * 5000)
+    assert room.shard.waiting_bytes > 5000
+    room.settle()
+    assert room.shard.waiting_bytes == 0
+
+
+def test_a_new_sessions_key_is_checked_against_its_partition() -> None:
+    room = Room(placed=lambda key: key != b"s2")
+    for session in ("s1", "s2", "s2"):
+        room.see(Kind.VIEWS, T0, session_id=session)
+    room.settle()
+    assert sum(outputs.tally.misplaced for outputs in room.outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"session_end_after_ms": 1}, None),
+        ({"lateness_ms": 0}, None),
+        ({"delay_ms": 5 * MINUTE, "lateness_ms": 0}, None),
+        ({"lateness_ms": 6 * MINUTE}, "delay \\+ lateness"),
+        ({"windows": (WindowSpec("2m", 2 * MINUTE, 2 * MINUTE),)}, "windows"),
+        ({"currency": "USD"}, "currency"),
+    ],
+)
+def test_a_state_is_refused_under_settings_it_cannot_follow(changes: dict[str, Any], refused: str | None) -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    if refused is None:
+        room.crash(Policy(**changes))
+        return
+    with pytest.raises(StateRefusedError, match=refused):
+        room.crash(Policy(**changes))
+
+
+@pytest.mark.parametrize("spoil", [PANE, SESSION, IDS, b""])
+def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    log, content = StateLog.restore(room.state, room.policy.checkpoint_span)
+    assert log.number
+    if not spoil:
+        content.meta = content.meta[:-3]
+    for key in [key for key in content.items if key.startswith(spoil)]:
+        content.items[key] = b"\x93\x01\x02\x03"
+    for bucket in [bucket for bucket in content.buckets if bucket.startswith(spoil)]:
+        content.buckets[bucket] = [b"odd"]
+    with pytest.raises(StateError, match="cannot be read"):
+        restore_into(Shard(room.policy), content)
+
+
+def test_memory_is_given_back_as_time_passes() -> None:
+    room = Room(Policy(session_keep_ms=HOUR))
+    sizes = []
+    for minute in range(0, 4 * 60, 2):
+        for kind in KINDS:
+            room.see(kind, T0 + minute * MINUTE, session_id=f"s{minute // 30}", checkout_id=f"k{minute}")
+        room.settle()
+        view = room.shard.view(3)
+        sizes.append((view.panes, view.dedupe_ids, view.sessions_held))
+    assert max(panes for panes, _, _ in sizes) <= 2 * 13
+    assert max(ids for _, ids, _ in sizes) <= 3 * 5
+    assert max(sessions for _, _, sessions in sizes) <= 5
+
+
+def test_quiet_panes_have_their_ids_packed_and_still_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.core.shard.PACK_AT", 2)
+    room = Room()
+    room.only(Kind.VIEWS)
+    for number in range(4):
+        room.see(Kind.VIEWS, T0 + number, event_id=f"x{number}")
+    room.see(Kind.VIEWS, T0 + 2 * MINUTE)
+    room.settle()
+    ids = room.shard.rows[T0].ids_of(Kind.VIEWS)
+    assert not ids.live
+    assert len(ids) == 4
+    room.see(Kind.VIEWS, T0 + 3, event_id="x3")
+    room.see(Kind.VIEWS, T0 + 3, event_id="x4")
+    room.see(Kind.VIEWS, T0 + 4, event_id="x4")
+    room.settle()
+    assert room.windows[f"s1/1m/{T0}"]["counts"]["views"] == 5
+
+
+def test_the_look_shows_the_busiest_and_sums_the_rest() -> None:
+    room = Room()
+    for number in range(5):
+        for _ in range(number + 1):
+            room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
+    room.see(Kind.CHECKOUTS, T0, session_id="s0")
+    room.settle()
+    view = room.shard.view(2)
+    assert [(seen.session_id, seen.views) for seen in view.busiest] == [("s4", 5), ("s3", 4)]
+    assert view.rest is not None
+    assert (view.rest.session_id, view.rest.views, view.rest.orders_paid) == ("_other", 6, 1)
+    assert view.rest.gmv_minor == {"IDR": 100}
+    assert view.sessions_open == 5
+    assert view.windows_open == {"1m": 5, "5m": 25}
+
+
+def test_checkout_keys_are_forgotten_a_day_after_the_first() -> None:
+    room = Room()
+    room.see(Kind.CHECKOUTS, T0)
+    room.see(Kind.CHECKOUTS, T0 + DAY - 1, event_id="again")
+    room.see(Kind.CHECKOUTS, T0 + DAY, event_id="next day")
+    room.settle()
+    assert room.outputs[-1].tally.orders_paid + room.outputs[0].tally.orders_paid >= 2
