@@ -1,0 +1,294 @@
+"""Settings: one frozen object, read once at start from flags, environment, file and defaults, in that order.
+
+The class ``Settings`` is the one table of settings: its field names, help texts and defaults make the flags, the
+environment variables (``LIVESHOP_<NAME>``), the keys of the file and the documentation. Everything wrong is reported
+together, each problem naming where the value came from. Core functions are given their policy, never ``Settings``.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticUndefined
+
+from stream import sources
+from stream.core.policy import Policy
+from stream.durations import duration_text, parse_duration, parse_windows
+from stream.errors import UsageError
+from stream.model.money import EXPONENTS
+from stream.sources import Given
+
+LONGEST: Final = timedelta(days=400)
+
+
+class ConfigError(UsageError):
+    """Everything that is wrong with the configuration: one text a problem, each naming the setting and its source."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("the configuration is wrong:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+
+def _one_line(value: object) -> object:
+    """A TOML list of windows or brokers means the same as the text with commas."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    return value
+
+
+def _check_windows(text: str) -> str:
+    parse_windows(text)
+    return text
+
+
+def _check_brokers(text: str) -> str:
+    for broker in text.split(","):
+        host, _, port = broker.strip().rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+            raise ValueError(f"{broker.strip()!r} is not host:port")
+    return ",".join(broker.strip() for broker in text.split(","))
+
+
+def _check_currency(code: str) -> str:
+    if code not in EXPONENTS:
+        near = get_close_matches(code.upper(), EXPONENTS, 1)
+        raise ValueError(f"no currency of ISO 4217{f', did you mean {near[0]}?' if near else ''}")
+    return code
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no value here")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration), Field(gt=timedelta(0), le=LONGEST)]
+DurationOrZero: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0), le=LONGEST)]
+KafkaName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]*$", max_length=100)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_not_bool)]
+Share: TypeAlias = Annotated[float, BeforeValidator(_not_bool)]
+Windows: TypeAlias = Annotated[str, BeforeValidator(_one_line), AfterValidator(_check_windows)]
+Brokers: TypeAlias = Annotated[str, BeforeValidator(_one_line), AfterValidator(_check_brokers)]
+Currency: TypeAlias = Annotated[str, AfterValidator(_check_currency)]
+
+
+class Settings(BaseModel):
+    """What was configured. ``load`` makes one from all sources; a test may construct one and gets the defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # where
+    brokers: Brokers | None = Field(default=None, description="Kafka brokers, host:port with commas between")
+    group: KafkaName = Field(
+        default="liveshop", min_length=1, description="consumer group, and part of every transactional id"
+    )
+    topic_prefix: KafkaName = Field(default="", description="put before the name of every topic")
+    http_host: str = Field(default="127.0.0.1", min_length=1, description="address that /metrics and health listen on")
+    http_port: Count = Field(
+        default=9464, ge=0, lt=2**16, description="port of /metrics and health; 0 takes any free one"
+    )
+    # what is counted
+    windows: Windows = Field(default="1m,5m/1m", description="windows: size, or size/slide for hopping ones")
+    delay: DurationOrZero = Field(default=timedelta(seconds=10), description="how long a window waits for stragglers")
+    lateness: DurationOrZero = Field(
+        default=timedelta(minutes=5), description="how much later still an event corrects a closed window"
+    )
+    max_future: DurationOrZero = Field(
+        default=timedelta(seconds=60), description="an event further ahead of its record's broker time is refused"
+    )
+    state_retention: Duration = Field(
+        default=timedelta(hours=1),
+        description="how far behind the newest clock a pane is kept, beyond the longest window",
+    )
+    session_end_after: Duration = Field(
+        default=timedelta(minutes=15), description="silence after which a session has ended"
+    )
+    session_keep: DurationOrZero = Field(
+        default=timedelta(hours=24), description="how long an ended session's totals are held"
+    )
+    totals_every: Duration = Field(
+        default=timedelta(seconds=10), description="event time between two totals of one session"
+    )
+    currency: Currency = Field(default="IDR", description="currency that ranked lists are sorted by")
+    max_value: Count = Field(
+        default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
+    )
+    # how the worker goes about it
+    idle_after: Duration = Field(
+        default=timedelta(seconds=5),
+        description="silence after which a caught-up topic no longer holds the watermark back",
+    )
+    checkpoint_every: Duration = Field(
+        default=timedelta(seconds=1), description="time between two transactions of a shard"
+    )
+    start_at: Literal["earliest", "latest"] = Field(
+        default="earliest", description="where a shard begins that has no state"
+    )
+    connect_timeout: Duration = Field(
+        default=timedelta(seconds=60), description="how long to try to reach a broker at start"
+    )
+    stuck_after: Duration = Field(
+        default=timedelta(seconds=60), description="a shard behind that does not move ends the worker"
+    )
+    session_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        le=timedelta(minutes=30),
+        description="silence after which the group gives a worker up",
+    )
+    heartbeat_every: Duration = Field(
+        default=timedelta(seconds=2), description="time between two signs of life to the group"
+    )
+    revoke_deadline: Duration = Field(
+        default=timedelta(seconds=5), description="time for the last checkpoint of a shard that is taken away"
+    )
+    transaction_timeout: Duration = Field(
+        default=timedelta(seconds=10),
+        le=timedelta(minutes=15),
+        description="after which the broker aborts a transaction",
+    )
+    # what is shown
+    top_sessions: Count = Field(default=20, ge=0, le=10_000, description="busiest sessions with series of their own")
+    bad_share: Share = Field(
+        default=0.5, gt=0, le=1, description="share of rejected records over a minute that turns the worker unready"
+    )
+    bad_minimum: Count = Field(default=100, ge=1, description="records a minute below which the share is not judged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, JSON elsewhere"
+    )
+
+    def policy(self) -> Policy:
+        """What the pure core needs. Raises ValueError for settings that do not go together; ``load`` has checked."""
+        return Policy(**_policy_values(self))  # type: ignore[arg-type]
+
+    def topic(self, name: str) -> str:
+        """The name on the broker of the topic that the code calls ``name``."""
+        return self.topic_prefix + name
+
+    def shown(self) -> dict[str, str]:
+        """Every setting as text, with units, for the log at start. Secrets are ``***``."""
+        return {name: _text(getattr(self, name)) for name in type(self).model_fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: how a setting is called on the command line, in the environment and in the file."""
+
+    name: str
+    help: str
+    default: str
+
+    @property
+    def flag(self) -> str:
+        return sources.flag(self.name)
+
+    @property
+    def env(self) -> str:
+        return sources.variable(self.name)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case SecretStr():
+            return "***"
+        case timedelta():
+            return duration_text(value)
+        case _:
+            return str(value)
+
+
+def _table() -> tuple[Setting, ...]:
+    return tuple(
+        Setting(name, field.description or "", "" if field.default is PydanticUndefined else _text(field.default))
+        for name, field in Settings.model_fields.items()
+    )
+
+
+SETTINGS: Final = _table()
+
+_IN_POLICY: Final = (
+    *("delay", "lateness", "max_future", "state_retention"),
+    *("session_end_after", "session_keep", "totals_every"),
+)
+
+
+def _policy_values(settings: Settings) -> dict[str, object]:
+    durations = {f"{name}_ms": getattr(settings, name) // timedelta(milliseconds=1) for name in _IN_POLICY}
+    windows = parse_windows(settings.windows)
+    return {"windows": windows, "currency": settings.currency, "max_value": settings.max_value, **durations}
+
+
+class _Draft(Policy):
+    """A policy that may be wrong, to be asked for its errors."""
+
+    def __post_init__(self) -> None: ...
+
+
+def _policy_errors(settings: Settings) -> list[str]:
+    return _Draft(**_policy_values(settings)).errors()  # type: ignore[arg-type]
+
+
+def _heartbeat_errors(settings: Settings) -> list[str]:
+    if settings.heartbeat_every * 2 <= settings.session_timeout:
+        return []
+    return ["heartbeat_every: must be at most half of session_timeout, or one lost heartbeat costs the membership"]
+
+
+_COMBINATIONS: Final[tuple[tuple[frozenset[str], Callable[[Settings], list[str]]], ...]] = (
+    (frozenset({"windows", *_IN_POLICY}), _policy_errors),
+    (frozenset({"heartbeat_every", "session_timeout"}), _heartbeat_errors),
+)
+"""Checks of settings against each other. One is made only when each of its settings is right by itself."""
+
+
+def load(
+    flags: Mapping[str, str | None],
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    *,
+    required: Collection[str] = (),
+) -> Settings:
+    """Settings from flags (by setting name; None: not given), then environment, then file, then defaults.
+
+    An empty environment variable is as good as none. ``required`` settings have no default that could do. Raises
+    ConfigError with every problem found.
+    """
+    problems: list[str] = []
+    given = sources.gather(Settings.model_fields, flags, config_file, environ, problems)
+    settings, bad = _validated(given, problems)
+    problems += [
+        f"{setting.name} is needed: give {setting.flag} or {setting.env}"
+        for setting in SETTINGS
+        if setting.name in required and setting.name not in given
+    ]
+    problems += [text for names, check in _COMBINATIONS if not names & bad for text in check(settings)]
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _validated(given: Given, problems: list[str]) -> tuple[Settings, set[str]]:
+    """Settings of what is right, and the names of what is not, which keep their defaults."""
+    values = {name: value for name, (value, _) in given.items()}
+    try:
+        return Settings.model_validate(values), set()
+    except ValidationError as error:
+        faults = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
+    problems += [_problem(name, message, given) for name, message in faults.items()]
+    return Settings.model_validate({name: value for name, value in values.items() if name not in faults}), set(faults)
+
+
+def _problem(name: str, message: str, given: Given) -> str:
+    value, source = given[name]
+    text = message.removeprefix("Value error, ")
+    annotation = Settings.model_fields[name].annotation
+    secret = SecretStr in (annotation, *get_args(annotation))
+    return f"{source}: {'***' if secret else repr(value)}: {text[:1].lower()}{text[1:]}"

@@ -1,0 +1,49 @@
+"""Durations and windows as people write them: ``10s``, ``5m``, ``1m,5m/1m``. Imports nothing but the policy's words."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from stream.core.policy import WindowSpec
+
+UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+"""Units a duration is written in, in milliseconds."""
+
+_DURATION: Final = re.compile(r"(0|[1-9][0-9]*)(ms|s|m|h|d)", re.ASCII)
+
+
+def parse_duration(value: object) -> timedelta:
+    """``"10s"``, ``"5m"``, ``"1h"``, ``"90d"``, ``"500ms"``: a whole number and its unit. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip()
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        if re.fullmatch(r"[0-9.]+", text):
+            raise ValueError(f"a duration needs a unit: write {text}s for seconds ({', '.join(UNITS)} are known)")
+        raise ValueError(f"not a duration: write a whole number and a unit ({', '.join(UNITS)}), such as 10s or 5m")
+    try:
+        return timedelta(milliseconds=int(match[1]) * UNITS[match[2]])
+    except OverflowError:
+        raise ValueError("a duration beyond all bounds") from None
+
+
+def duration_text(value: timedelta) -> str:
+    """The shortest text that ``parse_duration`` reads as ``value``: ``10s`` and not ``10000ms``."""
+    ms = value // timedelta(milliseconds=1)
+    unit = max((unit for unit, size in UNITS.items() if ms % size == 0), key=UNITS.__getitem__) if ms else "s"
+    return f"{ms // UNITS[unit]}{unit}"
+
+
+def parse_windows(text: str) -> tuple[WindowSpec, ...]:
+    """``"1m,5m/1m"``: size, and after a slash how often one begins. The name is the text before the slash."""
+    return tuple(_window(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _window(text: str) -> WindowSpec:
+    size, slash, slide = text.partition("/")
+    try:
+        lengths = [parse_duration(part) // timedelta(milliseconds=1) for part in (size, slide if slash else size)]
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    return WindowSpec(size.strip(), *lengths)

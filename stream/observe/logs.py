@@ -1,0 +1,86 @@
+"""Logs: one line a fact, on stderr; JSON, or columns for people on a terminal. Times are ISO 8601, UTC.
+
+Tracebacks never show local variables: an event may be among them, and its viewer id and text must not be logged.
+"""
+
+import logging
+import sys
+from typing import Any, Final, Literal, TextIO, TypeAlias
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+Format: TypeAlias = Literal["auto", "json", "console"]
+
+LIBRARIES: Final = ("aiokafka", "asyncio")
+"""They speak one level lower than we do: aiokafka tells every fetch at debug and every retry at info."""
+
+ORDINARY: Final = (
+    ("aiokafka.producer.sender", "NotEnoughReplicasError"),
+    ("aiokafka.consumer.group_coordinator", "GroupCoordinatorNotAvailableError"),
+)
+"""Warnings of retries that are daily business on Kafka 4: shown at debug. What does not mend shows in the metrics of
+failed and slow checkpoints."""
+
+_QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
+
+
+def configure(level: Level = "info", log_format: Format = "auto", stream: TextIO | None = None) -> None:
+    """Sends structlog and standard logging the same way, to stderr or ``stream``. May be called again."""
+    out = sys.stderr if stream is None else stream
+    as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
+    handler = logging.StreamHandler(out)
+    if level != "debug":
+        handler.addFilter(_is_news)
+    handler.setFormatter(_formatter(as_json, colors=out.isatty()))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(capture=True)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(_QUIETER[level])
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_common(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(record.name == name and text in record.getMessage() for name, text in ORDINARY)
+
+
+def _common() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _formatter(as_json: bool, *, colors: bool) -> logging.Formatter:
+    render: list[Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_common(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _time_first, *render],
+    )
+
+
+def _time_first(_logger: object, _name: str, fields: EventDict) -> EventDict:
+    first = {name: fields.pop(name) for name in ("time", "level", "event") if name in fields}
+    return {**first, **fields}
+
+
+def _dumps(fields: EventDict, **_: Any) -> str:
+    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,137 @@
+"""What the worker shows as Prometheus metrics: one registry of its own, filled by what the Kafka edge reports.
+
+Business counters move in ``committed`` and nowhere else, so that a crash counts nothing twice.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from stream import __version__
+from stream.config import Settings
+from stream.kafka.watch import Activity
+from stream.model.names import INPUTS, KINDS, Closed, Kind, Outcome, Reason
+from stream.model.results import ShardView, Tally
+from stream.observe import catalog
+from stream.observe.sessions import Sessions
+from stream.observe.shards import Shards, gauge
+from stream.observe.store import Store
+
+EXPECTED_ERRORS: Final = ("ProducerFenced", "KafkaTimeoutError", "KafkaConnectionError", "CancelledError")
+"""Failures of a transaction that are shown at 0 from the start; any other appears when it happens."""
+
+_UNLABELLED: Final = (
+    *(catalog.VIEWS, catalog.PRODUCT_CLICKS, catalog.COMMENTS, catalog.ORDERS_PAID, catalog.CONVERSION),
+    *(catalog.SESSION_RECORDS, catalog.MISPLACED_KEYS, catalog.TOTALS_FROZEN, catalog.LOST_OFFSETS),
+    *(catalog.EMIT_DELAY, catalog.CHECKPOINT_DURATION, catalog.REBALANCES, catalog.REBALANCE_DURATION),
+    *(catalog.RECOVERY_DURATION, catalog.RECOVERY_RECORDS, catalog.LOOP_LAG),
+)
+
+
+class Metrics:
+    """The Watch (stream/kafka/watch.py) that Prometheus reads. ``registry`` goes to the HTTP server."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        also: Callable[[Tally], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``also`` is told every committed tally; ``clock``: seconds since 1970, for the time of a checkpoint."""
+        self._also = also
+        self._clock = clock
+        self._store = Store()
+        windows = [spec.name for spec in settings.policy().windows]
+        self._shards = Shards(lambda kind: settings.topic(INPUTS[kind]), windows)
+        self._begin(windows, settings.currency)
+        self.registry = CollectorRegistry()
+        sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)
+        for collector in (self._store, self._shards, sessions, _Build()):
+            self.registry.register(collector)
+        ProcessCollector(registry=self.registry)
+
+    def _begin(self, windows: Iterable[str], currency: str) -> None:
+        self._store.begin(catalog.EVENTS, product(KINDS, Outcome))
+        self._store.begin(catalog.DEAD_LETTERS, product(Reason))
+        self._store.begin(catalog.EVENT_LATENCY, product(KINDS))
+        self._store.begin(catalog.WINDOWS, product(windows, Closed))
+        self._store.begin(catalog.TRANSACTION_FAILURES, product(EXPECTED_ERRORS))
+        self._store.begin(catalog.ACTIVITY, product(Activity))
+        self._store.begin(catalog.GMV, [(currency,)])
+        for metric in _UNLABELLED:
+            self._store.begin(metric)
+
+    def committed(self, partition: int, tally: Tally, seconds: float) -> None:
+        self._shards.checkpoint(partition, self._clock())
+        with self._store.together():
+            self._store.observe(catalog.CHECKPOINT_DURATION, seconds)
+            self._count_records(tally)
+            self._count_business(tally)
+        self._also(tally)
+
+    def _count_records(self, tally: Tally) -> None:
+        for labels, count in tally.outcomes.items():
+            self._store.add(catalog.EVENTS, count, labels)
+        for reason, count in tally.rejected.items():
+            self._store.add(catalog.DEAD_LETTERS, count, (reason,))
+        for window, count in tally.windows.items():
+            self._store.add(catalog.WINDOWS, count, window)
+        self._store.add(catalog.SESSION_RECORDS, tally.session_records)
+        self._store.add(catalog.MISPLACED_KEYS, tally.misplaced)
+        self._store.add(catalog.TOTALS_FROZEN, tally.totals_frozen)
+        self._store.add(catalog.LOST_OFFSETS, tally.lost_offsets)
+
+    def _count_business(self, tally: Tally) -> None:
+        self._store.add(catalog.VIEWS, tally.views)
+        self._store.add(catalog.PRODUCT_CLICKS, tally.product_clicks)
+        self._store.add(catalog.COMMENTS, tally.comments)
+        self._store.add(catalog.ORDERS_PAID, tally.orders_paid)
+        for currency, minor in tally.gmv_minor.items():
+            self._store.add(catalog.GMV, minor, (currency,))
+        for ratio in tally.conversions:
+            self._store.observe(catalog.CONVERSION, ratio)
+
+    def latency(self, kind: Kind, seconds: float, count: int) -> None:
+        # two machines' clocks may differ by more than a record took
+        self._store.observe(catalog.EVENT_LATENCY, max(0.0, seconds), count, (kind,))
+
+    def emit_delay(self, seconds: float) -> None:
+        self._store.observe(catalog.EMIT_DELAY, max(0.0, seconds))
+
+    def transaction_failed(self, partition: int, error: str) -> None:  # noqa: ARG002 - the log names the partition
+        self._store.add(catalog.TRANSACTION_FAILURES, 1, (error,))
+
+    def rebalanced(self, seconds: float) -> None:
+        self._store.add(catalog.REBALANCES)
+        self._store.observe(catalog.REBALANCE_DURATION, seconds)
+
+    def recovered(self, partition: int, seconds: float, records: int) -> None:  # noqa: ARG002 - as above
+        self._store.observe(catalog.RECOVERY_DURATION, seconds)
+        self._store.add(catalog.RECOVERY_RECORDS, records)
+
+    def activity(self, activity: Activity, seconds: float) -> None:
+        self._store.add(catalog.ACTIVITY, seconds, (activity,))
+
+    def loop_lag(self, seconds: float) -> None:
+        self._store.observe(catalog.LOOP_LAG, max(0.0, seconds))
+
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
+        self._shards.lag(partition, kind, records, seconds)
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        self._shards.assigned(partitions)
+
+    def shard(self, partition: int, view: ShardView) -> None:
+        self._shards.shard(partition, view)
+
+
+class _Build(Collector):
+    def collect(self) -> Iterable[Family]:
+        return [gauge(catalog.BUILD, [((__version__, platform.python_version()), 1)])]

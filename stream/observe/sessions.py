@@ -1,0 +1,80 @@
+"""The busiest sessions as series, the rest summed: the only place where a session id becomes a label.
+
+Ids grow without bound, series must not: the shards' own top lists are merged at scrape time, the busiest ``top`` of all
+are shown, and a session that leaves the list goes stale by itself.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from stream.model.results import SessionView, ShardView
+from stream.observe import catalog
+from stream.observe.shards import gauge
+
+OTHER: Final = "_other"
+
+
+class Sessions(Collector):
+    def __init__(self, views: Callable[[], Sequence[ShardView]], top: int, currency: str) -> None:
+        """``currency`` is shown even while nothing was sold in it."""
+        self._views = views
+        self._top = top
+        self._currency = currency
+
+    def collect(self) -> Iterable[Family]:
+        views = self._views()
+        shown, other = busiest(views, self._top)
+        held = sum(view.sessions_held for view in views)
+        yield from _series([*shown, other], self._currency)
+        yield gauge(catalog.SESSIONS_TRUNCATED, [((), max(0, held - len(shown)))])
+
+
+def busiest(views: Sequence[ShardView], top: int) -> tuple[list[SessionView], SessionView]:
+    """The ``top`` sessions of all shards by recent events, ties by id, and the sum of everything else.
+
+    A session seen by two shards (its key was misplaced) is one. One that calls itself ``_other`` is never shown by
+    itself: two series of one name would cost the whole scrape.
+    """
+    named: dict[str, list[SessionView]] = {}
+    for view in views:
+        for session in view.busiest:
+            named.setdefault(session.session_id, []).append(session)
+    rest = [view.rest for view in views if view.rest is not None] + named.pop(OTHER, [])
+    merged = [_sum(session_id, parts) for session_id, parts in named.items()]
+    merged.sort(key=lambda session: (-session.events, session.session_id))
+    return merged[:top], _sum(OTHER, [*merged[top:], *rest])
+
+
+def _sum(session_id: str, parts: Sequence[SessionView]) -> SessionView:
+    gmv: Counter[str] = Counter()
+    for part in parts:
+        gmv.update(part.gmv_minor)
+    return SessionView(
+        session_id=session_id,
+        views=sum(part.views for part in parts),
+        product_clicks=sum(part.product_clicks for part in parts),
+        comments=sum(part.comments for part in parts),
+        orders_paid=sum(part.orders_paid for part in parts),
+        gmv_minor=dict(gmv),
+        comments_per_minute=sum(part.comments_per_minute for part in parts),
+        events=sum(part.events for part in parts),
+    )
+
+
+def _series(sessions: Sequence[SessionView], currency: str) -> Iterator[Family]:
+    yield gauge(catalog.SESSION_VIEWS, [((each.session_id,), each.views) for each in sessions])
+    yield gauge(catalog.SESSION_PRODUCT_CLICKS, [((each.session_id,), each.product_clicks) for each in sessions])
+    yield gauge(catalog.SESSION_COMMENTS, [((each.session_id,), each.comments) for each in sessions])
+    yield gauge(catalog.SESSION_COMMENT_RATE, [((each.session_id,), each.comments_per_minute) for each in sessions])
+    yield gauge(catalog.SESSION_ORDERS_PAID, [((each.session_id,), each.orders_paid) for each in sessions])
+    yield gauge(catalog.SESSION_EVENTS, [((each.session_id,), each.events) for each in sessions])
+    gmv = [(each.session_id, code, minor) for each in sessions for code, minor in _gmv(each, currency)]
+    yield gauge(catalog.SESSION_GMV, [((session_id, code), minor) for session_id, code, minor in gmv])
+
+
+def _gmv(session: SessionView, currency: str) -> Iterable[tuple[str, int]]:
+    return ({currency: 0} | session.gmv_minor).items()

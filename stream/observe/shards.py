@@ -1,0 +1,106 @@
+"""Gauges of the shards this worker owns, made at scrape time from the last look at each; those of others are gone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TypeAlias
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from stream.model.names import Kind
+from stream.model.results import ShardView
+from stream.observe import catalog
+from stream.observe.catalog import Metric
+
+
+@dataclass(slots=True)
+class Look:
+    """What is known of one shard. ``checkpoint``: when the last one committed, seconds since 1970."""
+
+    view: ShardView | None = None
+    lag: dict[Kind, tuple[int, float]] = field(default_factory=dict)
+    checkpoint: float | None = None
+
+
+Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
+
+
+def gauge(metric: Metric, rows: Rows) -> Family:
+    """A family of gauges from rows of label values and a value."""
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family
+
+
+class Shards(Collector):
+    """Written by the event loop, read by the scrape. What is said of a shard that is not assigned is ignored."""
+
+    def __init__(self, topic: Callable[[Kind], str], windows: Sequence[str]) -> None:
+        """``topic``: the name on the broker; ``windows``: the names of the configured ones, shown from the start."""
+        self._topic = topic
+        self._windows = windows
+        self._lock = Lock()
+        self._looks: dict[int, Look] = {}
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        with self._lock:
+            self._looks = {partition: self._looks.get(partition, Look()) for partition in sorted(partitions)}
+
+    def shard(self, partition: int, view: ShardView) -> None:
+        with self._lock:
+            if look := self._looks.get(partition):
+                look.view = view
+
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
+        with self._lock:
+            if look := self._looks.get(partition):
+                look.lag[kind] = (records, seconds)
+
+    def checkpoint(self, partition: int, at: float) -> None:
+        with self._lock:
+            if look := self._looks.get(partition):
+                look.checkpoint = at
+
+    def views(self) -> list[ShardView]:
+        """The last look at each shard that was looked at."""
+        with self._lock:
+            return [look.view for look in self._looks.values() if look.view is not None]
+
+    def collect(self) -> Iterable[Family]:
+        views = self.views()
+        with self._lock:
+            return [*self._by_partition(), *self._lags(), *_sums(views, self._windows)]
+
+    def _by_partition(self) -> Iterator[Family]:
+        looks = {(str(partition),): look for partition, look in self._looks.items()}
+        views = {labels: look.view for labels, look in looks.items() if look.view is not None}
+        marks = {labels: view.watermark for labels, view in views.items()}
+        yield gauge(catalog.WATERMARK, [(labels, ms / 1000) for labels, ms in marks.items() if ms is not None])
+        yield gauge(catalog.STATE_BYTES, [(labels, view.state_bytes) for labels, view in views.items()])
+        yield gauge(catalog.DEDUPE_IDS, [(labels, view.dedupe_ids) for labels, view in views.items()])
+        yield gauge(catalog.CHECKOUT_KEYS, [(labels, view.checkout_keys) for labels, view in views.items()])
+        times = {labels: look.checkpoint for labels, look in looks.items()}
+        yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
+
+    def _lags(self) -> Iterator[Family]:
+        lags = [
+            ((self._topic(kind), str(partition)), lag)
+            for partition, look in self._looks.items()
+            for kind, lag in look.lag.items()
+        ]
+        yield gauge(catalog.LAG_RECORDS, [(labels, records) for labels, (records, _) in lags])
+        yield gauge(catalog.LAG_SECONDS, [(labels, seconds) for labels, (_, seconds) in lags])
+
+
+def _sums(views: Sequence[ShardView], windows: Sequence[str]) -> Iterator[Family]:
+    still_open = Counter(dict.fromkeys(windows, 0))
+    for view in views:
+        still_open.update(view.windows_open)
+    yield gauge(catalog.WINDOWS_OPEN, [((name,), count) for name, count in still_open.items()])
+    yield gauge(catalog.WINDOWS_CLOSED_HELD, [((), sum(view.windows_closed_held for view in views))])
+    yield gauge(catalog.SESSIONS_OPEN, [((), sum(view.sessions_open for view in views))])
+    yield gauge(catalog.SESSIONS_HELD, [((), sum(view.sessions_held for view in views))])

@@ -1,0 +1,168 @@
+"""The server: its pages, its port, and clients that behave badly."""
+
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from structlog.testing import capture_logs
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.model.results import Tally
+from stream.observe.bad_share import BadSharePolicy
+from stream.observe.health import Health
+from stream.observe.http import MOST_CLIENTS, HttpServer
+from stream.observe.metrics import Metrics
+
+DEADLINE = 10.0
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health(BadSharePolicy())
+    health.assigned(frozenset())
+    return health
+
+
+@pytest.fixture
+def server(health: Health) -> Iterator[HttpServer]:
+    with HttpServer("127.0.0.1", 0, Metrics(Settings()).registry, health) as server:
+        yield server
+
+
+def get(server: HttpServer, path: str, method: str = "GET", **headers: str) -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=DEADLINE)
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers["Content-Type"], response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_the_pages(server: HttpServer) -> None:
+    assert server.url == f"http://127.0.0.1:{server.port}"
+    assert get(server, "/healthz")[::2] == (200, "ok\n")
+    assert get(server, "/readyz?verbose")[::2] == (200, "ready\n")
+    assert "/metrics" in get(server, "/")[2]
+    assert get(server, "/favicon.ico")[0] == 404
+    assert get(server, "/healthz", method="HEAD")[::2] == (200, "")
+    assert get(server, "/metrics", method="POST")[0] == 501
+
+
+def test_metrics_in_the_format_that_is_asked_for(server: HttpServer) -> None:
+    status, content_type, text = get(server, "/metrics")
+    assert (status, content_type.split(";")[0]) == (200, "text/plain")
+    assert 'liveshop_events_total{outcome="counted",type="views"} 0.0\n' in text
+    _, content_type, text = get(server, "/metrics", Accept="application/openmetrics-text;version=1.0.0;q=0.9,*/*;q=0.1")
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith("# EOF\n")
+    assert list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
+def test_unready_says_why_one_reason_a_line(server: HttpServer, health: Health) -> None:
+    health.assigned(frozenset({3, 4}))
+    health.unready("stuck", "stuck for 60 s")
+    health.committed(Tally(misplaced=1))
+    status, _, text = get(server, "/readyz")
+    lines = text.splitlines()
+    assert status == 503
+    assert lines[:3] == ["stuck for 60 s", *(f"partition {p}: its state is being restored" for p in (3, 4))]
+    assert lines[3].startswith("note: 1 misplaced")
+    assert get(server, "/healthz")[0] == 200
+
+
+def test_dead_when_the_loop_stands_still() -> None:
+    now = [0.0]
+    health = Health(BadSharePolicy(), clock=lambda: now[0])
+    with HttpServer("127.0.0.1", 0, CollectorRegistry(), health) as server:
+        now[0] = 31.0
+        assert get(server, "/healthz")[::2] == (503, "the event loop has not moved for 31 s\n")
+
+
+def test_a_taken_port_is_named_with_its_flag(server: HttpServer, health: Health) -> None:
+    with pytest.raises(UsageError, match=rf"port {server.port} on 127.0.0.1 is taken; .*--http-port"):
+        HttpServer("127.0.0.1", server.port, CollectorRegistry(), health)
+
+
+@pytest.mark.parametrize("host", ["256.1.2.3", "no.such.host.invalid", "a" * 70, "192.0.2.1"])
+def test_a_host_that_is_not_ours_is_wrong_usage(health: Health, host: str) -> None:
+    with pytest.raises(UsageError, match="--http-host"):
+        HttpServer(host, 0, CollectorRegistry(), health)
+
+
+def test_ipv6_where_there_is_one(health: Health) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        with HttpServer("::1", 0, CollectorRegistry(), health) as server:
+            assert server.url == f"http://[::1]:{server.port}"
+            assert get(server, "/healthz")[0] == 200
+    except UsageError:
+        pytest.skip("no IPv6 loopback here")
+
+
+def test_the_port_is_free_again_after_close(health: Health) -> None:
+    with HttpServer("127.0.0.1", 0, CollectorRegistry(), health) as server:
+        get(server, "/healthz")
+    with HttpServer("127.0.0.1", server.port, CollectorRegistry(), health) as again:
+        assert get(again, "/healthz")[0] == 200
+
+
+def test_clients_that_say_nothing_stop_nobody_and_do_not_hold_up_the_end(health: Health) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(HttpServer("127.0.0.1", 0, CollectorRegistry(), health))
+        silent = [stack.enter_context(socket.create_connection((server.host, server.port))) for _ in range(100)]
+        silent[-1].sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
+        assert get(server, "/healthz")[0] == 200
+        silent[0].settimeout(DEADLINE)
+        assert silent[0].recv(1) == b""  # the oldest was cut off, long before its time was up
+        began = time.monotonic()
+        server.close()
+        assert time.monotonic() - began < 2
+        silent[-1].settimeout(DEADLINE)
+        assert silent[-1].recv(1) == b""
+
+
+def test_a_client_that_does_not_read_stops_nobody(health: Health) -> None:
+    class Large(Collector):
+        def collect(self) -> list[Metric]:
+            family = Metric("large", "x" * 20_000_000, "gauge")
+            family.add_sample("large", {}, 1)
+            return [family]
+
+    registry = CollectorRegistry()
+    registry.register(Large())
+    with HttpServer("127.0.0.1", 0, registry, health) as server, ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(socket.create_connection((server.host, server.port)))
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert len(get(server, "/metrics")[2]) > 20_000_000
+
+
+def test_more_clients_than_allowed_at_once_are_still_answered(server: HttpServer) -> None:
+    for _ in range(2 * MOST_CLIENTS):
+        assert get(server, "/healthz")[0] == 200
+
+
+def test_a_page_that_fails_is_an_error_and_a_line(health: Health) -> None:
+    class Broken(Collector):
+        def collect(self) -> list[Metric]:
+            raise ZeroDivisionError
+
+        def describe(self) -> list[Metric]:
+            return []
+
+    registry = CollectorRegistry()
+    registry.register(Broken())
+    with HttpServer("127.0.0.1", 0, registry, health) as server, capture_logs() as lines:
+        assert get(server, "/metrics")[0] == 500
+        assert get(server, "/healthz")[0] == 200
+    assert [line["event"] for line in lines] == ["a page could not be made"]

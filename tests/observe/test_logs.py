@@ -1,0 +1,119 @@
+"""One line a fact; JSON when nobody looks; never a local variable in a traceback."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from stream.observe import logs
+from tests.observe.looks import logging_restored
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    with logging_restored():
+        yield
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def fail() -> None:
+    comment = "a secret comment"
+    raise ValueError(len(comment))
+
+
+def test_json_when_not_on_a_terminal() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out)
+    structlog.get_logger("liveshop").info("checkpoint", partition=3, took=timedelta(seconds=1))
+    (line,) = lines(out)
+    assert list(line)[:3] == ["time", "level", "event"]
+    assert (line["level"], line["event"], line["partition"], line["logger"]) == ("info", "checkpoint", 3, "liveshop")
+    assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+
+
+def test_columns_on_a_terminal_unless_json_is_wanted() -> None:
+    out = Terminal()
+    logs.configure(stream=out)
+    structlog.get_logger().warning("lost offsets", partition=3)
+    assert "lost offsets" in out.getvalue()
+    with pytest.raises(ValueError, match="Expecting value"):
+        lines(out)
+    out = Terminal()
+    logs.configure(log_format="json", stream=out)
+    structlog.get_logger().warning("lost offsets", partition=3)
+    assert lines(out)[0]["partition"] == 3
+
+
+def test_standard_logging_and_warnings_go_the_same_way() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out)
+    logging.getLogger("aiokafka.consumer").warning("node %s is gone", 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", UserWarning, stacklevel=1)
+    assert [(line["level"], line["logger"]) for line in lines(out)] == [
+        ("warning", "aiokafka.consumer"),
+        ("warning", "py.warnings"),
+    ]
+    assert lines(out)[0]["event"] == "node 7 is gone"
+
+
+def test_the_level_holds_and_libraries_speak_one_lower() -> None:
+    out = io.StringIO()
+    logs.configure("info", stream=out)
+    structlog.get_logger().debug("detail")
+    logging.getLogger("aiokafka.client").info("joined")
+    assert lines(out) == []
+    logs.configure("debug", stream=out)
+    structlog.get_logger().debug("detail")
+    logging.getLogger("aiokafka.client").info("joined")
+    logging.getLogger("aiokafka.client").debug("fetched")
+    assert [line["event"] for line in lines(out)] == ["detail", "joined"]
+
+
+def test_retries_that_are_daily_business_are_shown_at_debug_only() -> None:
+    sender = logging.getLogger("aiokafka.producer.sender")
+    for level, shown in (("info", ["strange"]), ("debug", ["NotEnoughReplicasError, retrying", "strange"])):
+        out = io.StringIO()
+        logs.configure(level, stream=out)  # type: ignore[arg-type]
+        sender.warning("%s, retrying", "NotEnoughReplicasError")
+        sender.warning("strange")
+        assert [line["event"] for line in lines(out)] == shown
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_local_variable(log_format: logs.Format) -> None:
+    out = Terminal()
+    logs.configure(log_format=log_format, stream=out)
+    for logger in (structlog.get_logger(), logging.getLogger("asyncio")):
+        try:
+            fail()
+        except ValueError:
+            logger.exception("the task failed")
+    text = out.getvalue()
+    assert text.count("ValueError: 16") == 2
+    assert "secret" not in text.replace('comment = "a secret comment"', "")
+
+
+def test_one_fact_is_one_line_also_with_a_traceback() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out)
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("the task failed\nbadly")
+    assert len(lines(out)) == 1

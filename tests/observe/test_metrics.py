@@ -1,0 +1,261 @@
+"""What Prometheus reads: names, labels from the start, and which numbers move when."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.config import Settings
+from stream.kafka.watch import Activity, Watch
+from stream.model.names import KINDS, Closed, Kind, Outcome, Reason
+from stream.model.results import Tally
+from stream.observe import catalog
+from stream.observe.metrics import Metrics
+from stream.observe.sessions import busiest
+from stream.observe.store import Cells
+from tests.observe.looks import session, tally, view
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(Settings(topic_prefix="x."), clock=lambda: 1_700_000_060.25)
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def names(metrics: Metrics) -> set[str]:
+    return {family.name for family in metrics.registry.collect()}
+
+
+def busy(metrics: Metrics) -> Metrics:
+    """Everything has happened at least once."""
+    metrics.assigned(frozenset({0, 1}))
+    metrics.shard(0, view(session("7301", 50), rest=session("", 1)))
+    metrics.shard(1, view(session("7302", 60, gmv_minor={"IDR": 1, "USD": 2})))
+    metrics.lag(0, Kind.VIEWS, 12, 3.5)
+    metrics.committed(0, tally(), 0.012)
+    metrics.latency(Kind.VIEWS, 0.7, 100)
+    metrics.emit_delay(0.4)
+    metrics.transaction_failed(0, "ProducerFenced")
+    metrics.rebalanced(2.0)
+    metrics.recovered(0, 0.3, 1000)
+    metrics.activity(Activity.DECODE, 0.25)
+    metrics.loop_lag(0.002)
+    return metrics
+
+
+def test_it_is_a_watch(metrics: Metrics) -> None:
+    watch: Watch = metrics
+    assert watch is metrics
+
+
+def test_every_name_is_declared_and_every_declared_one_is_served(metrics: Metrics) -> None:
+    declared = {metric.name.removesuffix("_total") for metric in catalog.CATALOG}
+    assert len(declared) == len(catalog.CATALOG)
+    served = {name for name in names(busy(metrics)) if name.startswith("liveshop_")}
+    assert served == declared
+    assert {name for name in names(metrics) if not name.startswith("process_")} == declared
+
+
+def test_every_label_set_that_can_be_known_is_there_from_the_start(metrics: Metrics) -> None:
+    for kind in KINDS:
+        assert value(metrics, "liveshop_event_latency_seconds_count", type=kind) == 0
+        for outcome in Outcome:
+            assert value(metrics, "liveshop_events_total", type=kind, outcome=outcome) == 0
+    for reason in Reason:
+        assert value(metrics, "liveshop_dead_letters_total", reason=reason) == 0
+    for window in ("1m", "5m"):
+        assert value(metrics, "liveshop_windows_open", window=window) == 0
+        for closed in Closed:
+            assert value(metrics, "liveshop_windows_total", window=window, reason=closed) == 0
+    for activity in Activity:
+        assert value(metrics, "liveshop_activity_seconds_total", activity=activity) == 0
+    assert value(metrics, "liveshop_gmv_minor_total", currency="IDR") == 0
+    assert value(metrics, "liveshop_transaction_failures_total", error="ProducerFenced") == 0
+
+
+def test_every_family_without_labels_has_a_sample_from_the_start(metrics: Metrics) -> None:
+    for family in metrics.registry.collect():
+        unlabelled = [metric for metric in catalog.CATALOG if metric.name.removesuffix("_total") == family.name]
+        if unlabelled and not unlabelled[0].labels:
+            assert family.samples, family.name
+
+
+def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> None:
+    metrics.assigned(frozenset({0}))
+    metrics.shard(0, view(session("7301", 50)))
+    assert value(metrics, "liveshop_views_total") == 0
+    for _ in range(2):
+        metrics.committed(0, tally(), 0.012)
+    expected = {
+        "liveshop_views_total": 80,
+        "liveshop_product_clicks_total": 24,
+        "liveshop_comments_total": 10,
+        "liveshop_orders_paid_total": 4,
+        "liveshop_session_records_total": 6,
+        "liveshop_misplaced_keys_total": 2,
+        "liveshop_totals_frozen_total": 2,
+        "liveshop_lost_offsets_total": 14,
+        "liveshop_conversion_ratio_count": 4,
+        "liveshop_checkpoint_duration_seconds_count": 2,
+    }
+    assert {name: value(metrics, name) for name in expected} == expected
+    assert value(metrics, "liveshop_gmv_minor_total", currency="USD") == 2 * 1999
+    assert value(metrics, "liveshop_events_total", type="views", outcome="rejected") == 20
+    assert value(metrics, "liveshop_dead_letters_total", reason="missing_field") == 20
+    assert value(metrics, "liveshop_windows_total", window="5m", reason="correction") == 2
+    assert value(metrics, "liveshop_checkpoint_timestamp_seconds", partition="0") == 1_700_000_060.25
+
+
+def test_a_committed_tally_is_told_on() -> None:
+    told = Tally()
+    metrics = Metrics(Settings(), also=lambda tally: told.outcomes.update(tally.outcomes))
+    metrics.committed(3, tally(), 0.01)
+    assert told.outcomes == tally().outcomes
+
+
+def test_gauges_of_the_shards(metrics: Metrics) -> None:
+    busy(metrics)
+    assert value(metrics, "liveshop_watermark_timestamp_seconds", partition="0") == 1_700_000_000.5
+    assert value(metrics, "liveshop_lag_records", topic="x.live.views", partition="0") == 12
+    assert value(metrics, "liveshop_lag_seconds", topic="x.live.views", partition="0") == 3.5
+    assert value(metrics, "liveshop_windows_open", window="5m") == 8
+    assert value(metrics, "liveshop_windows_closed_held") == 12
+    assert value(metrics, "liveshop_sessions_open") == 4
+    assert value(metrics, "liveshop_sessions_held") == 10
+    assert value(metrics, "liveshop_state_bytes", partition="1") == 4096
+    assert value(metrics, "liveshop_dedupe_ids", partition="1") == 100
+    assert value(metrics, "liveshop_checkout_keys", partition="1") == 8
+
+
+def test_no_watermark_before_the_first_record(metrics: Metrics) -> None:
+    metrics.assigned(frozenset({0}))
+    metrics.shard(0, view(watermark=None))
+    assert value(metrics, "liveshop_watermark_timestamp_seconds", partition="0") is None
+
+
+def test_series_of_a_shard_disappear_with_it_and_late_words_do_not_bring_them_back(metrics: Metrics) -> None:
+    busy(metrics)
+    metrics.assigned(frozenset({1}))
+    metrics.shard(0, view(session("7301", 50)))
+    metrics.lag(0, Kind.VIEWS, 1, 1.0)
+    metrics.committed(0, tally(), 0.01)
+    text = generate_latest(metrics.registry).decode()
+    assert 'partition="0"' not in text
+    assert 'partition="1"' in text
+    assert 'session_id="7301"' not in text
+    assert value(metrics, "liveshop_sessions_open") == 2
+
+
+def test_a_shard_that_stays_keeps_its_series(metrics: Metrics) -> None:
+    busy(metrics)
+    metrics.assigned(frozenset({0, 1, 2}))
+    assert value(metrics, "liveshop_lag_records", topic="x.live.views", partition="0") == 12
+
+
+def test_a_clock_behind_the_brokers_counts_as_no_latency(metrics: Metrics) -> None:
+    metrics.latency(Kind.COMMENTS, -0.5, 7)
+    assert value(metrics, "liveshop_event_latency_seconds_bucket", type="comments", le="0.05") == 7
+    assert value(metrics, "liveshop_event_latency_seconds_sum", type="comments") == 0
+
+
+def test_the_goal_of_latency_is_a_bound_of_its_buckets() -> None:
+    assert {0.7, 1.5} <= set(catalog.EVENT_LATENCY.buckets)
+
+
+def test_there_are_no_created_series(metrics: Metrics) -> None:
+    assert b"_created" not in generate_latest(busy(metrics).registry)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 50))))
+def test_a_histogram_of_weights_counts_like_one_of_single_observations(seen: list[tuple[float, int]]) -> None:
+    cells = Cells((0.5, 1.0, 10.0))
+    for number, count in seen:
+        cells.add(number, count)
+    expected = [sum(count for number, count in seen if number <= bound) for bound in (0.5, 1.0, 10.0, float("inf"))]
+    assert [count for _, count in cells.cumulative()] == expected
+
+
+# The busiest sessions
+
+
+def test_the_busiest_of_all_shards_are_shown_and_the_rest_is_summed() -> None:
+    metrics = Metrics(Settings(top_sessions=2))
+    metrics.assigned(frozenset({0, 1}))
+    metrics.shard(0, view(session("a", 5), session("b", 3), rest=session("", 1, views=100), sessions_held=4))
+    metrics.shard(1, view(session("c", 4), session("d", 3), rest=None, sessions_held=2))
+    shown = {
+        sample.labels["session_id"]: sample.value
+        for family in metrics.registry.collect()
+        if family.name == "liveshop_session_views"
+        for sample in family.samples
+    }
+    assert shown == {"a": 10, "c": 10, "_other": 120}
+    assert value(metrics, "liveshop_session_gmv_minor", session_id="_other", currency="IDR") == 3 * 5_350_000
+    assert value(metrics, "liveshop_sessions_truncated") == 4
+
+
+def test_ties_are_broken_by_id() -> None:
+    shown, _ = busiest([view(session("b", 3), session("a", 3)), view(session("c", 3))], 2)
+    assert [each.session_id for each in shown] == ["a", "b"]
+
+
+def test_a_session_on_two_shards_is_one_series() -> None:
+    shown, other = busiest([view(session("a", 3)), view(session("a", 4))], 5)
+    assert [(each.session_id, each.events, each.views) for each in shown] == [("a", 7, 20)]
+    assert other.views == 0
+
+
+def test_a_session_that_calls_itself_other_does_not_cost_the_scrape() -> None:
+    shown, other = busiest([view(session("_other", 9), session("a", 1))], 5)
+    assert [each.session_id for each in shown] == ["a"]
+    assert other.events == 9
+
+
+def test_top_zero_shows_no_session_of_its_own() -> None:
+    metrics = busy(Metrics(Settings(top_sessions=0)))
+    assert 'session_id="7301"' not in generate_latest(metrics.registry).decode()
+    assert value(metrics, "liveshop_session_events_recent", session_id="_other") == 111
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: text != "_other"))
+def test_any_session_id_survives_the_exposition(session_id: str) -> None:
+    metrics = Metrics(Settings())
+    metrics.assigned(frozenset({0}))
+    metrics.shard(0, view(session(session_id, 5)))
+    text = generate_latest(metrics.registry).decode()
+    shown = {
+        sample.labels["session_id"]
+        for family in text_string_to_metric_families(text)
+        if family.name == "liveshop_session_views"
+        for sample in family.samples
+    }
+    assert shown == {session_id, "_other"}
+
+
+# The real checker
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        assert not os.environ.get("CI"), "promtool is missing: apt-get install prometheus"
+        pytest.skip("promtool is missing (Debian package prometheus)")
+    return found
+
+
+@pytest.mark.parametrize("state", ["fresh", "busy"])
+def test_promtool_finds_nothing(promtool: str, state: str, metrics: Metrics) -> None:
+    exposition = generate_latest((busy(metrics) if state == "busy" else metrics).registry)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=exposition, capture_output=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

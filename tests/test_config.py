@@ -1,0 +1,234 @@
+"""Settings: one frozen object from flags, environment, file and defaults; all problems in one text."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from stream.config import SETTINGS, ConfigError, Settings, _text, load
+from stream.core.policy import HOUR, MINUTE, Policy, WindowSpec
+from stream.durations import duration_text, parse_duration, parse_windows
+from stream.errors import UsageError
+
+
+def problems(
+    flags: Mapping[str, str | None] | None = None,
+    toml: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    **more: Any,
+) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(flags or {}, toml, environ or {}, **more)
+    return caught.value.problems
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "liveshop.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    settings = load({}, None, {})
+    assert settings == Settings()
+    assert settings.policy() == Policy()
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 9464)
+    assert settings.checkpoint_every == timedelta(seconds=1)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().group = "other"
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = write(tmp_path, 'delay = "1s"\nlateness = "1m"\nmax_future = "1s"\n')
+    environ = {"LIVESHOP_DELAY": "2s", "LIVESHOP_LATENESS": "2m", "PATH": "/bin"}
+    settings = load({"delay": "3s", "lateness": None}, file, environ)
+    assert settings.delay == timedelta(seconds=3)
+    assert settings.lateness == timedelta(minutes=2)
+    assert settings.max_future == timedelta(seconds=1)
+    assert settings.idle_after == timedelta(seconds=5)
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert load({}, None, {"LIVESHOP_BROKERS": "", "LIVESHOP_DELAY": ""}) == Settings()
+
+
+def test_every_problem_of_every_source_is_reported_together(tmp_path: Path) -> None:
+    file = write(tmp_path, 'delay = 10\nhttp-port = 1\nmax_value = true\nwindows = ["1m", "x"]\n')
+    environ = {"LIVESHOP_HTTP_PROT": "1", "LIVESHOP_CURRENCY": "idr", "LIVESHOP_START_AT": "now"}
+    found = problems({"top_sessions": "many", "sesion_keep": "1h", "heartbeat_every": "9s"}, file, environ)
+    expected = [
+        "http-port (did you mean http_port?)",
+        "LIVESHOP_HTTP_PROT (did you mean LIVESHOP_HTTP_PORT?)",
+        "--sesion-keep (did you mean --session-keep?)",
+        "delay: 10: a duration needs a unit: write 10s",
+        "max_value: True: true and false are no value here",
+        "'x': not a duration",
+        "LIVESHOP_CURRENCY: 'idr': no currency of ISO 4217, did you mean IDR?",
+        "LIVESHOP_START_AT: 'now': input should be 'earliest' or 'latest'",
+        "--top-sessions: 'many'",
+        "heartbeat_every: must be at most half of session_timeout",
+    ]
+    for part in expected:
+        assert any(part in problem for problem in found), (part, found)
+    assert len(found) == len(expected)
+
+
+def test_one_text_names_them_all_and_ends_the_command_with_usage() -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"delay": "1", "lateness": "2"}, None, {})
+    assert str(caught.value).splitlines() == [
+        "the configuration is wrong:",
+        "  - --delay: '1': a duration needs a unit: write 1s for seconds (ms, s, m, h, d are known)",
+        "  - --lateness: '2': a duration needs a unit: write 2s for seconds (ms, s, m, h, d are known)",
+    ]
+
+
+def test_settings_that_do_not_go_together_are_reported_with_the_others() -> None:
+    found = problems({"windows": "2h", "group": "a b"})
+    assert any(problem.startswith("state_retention: must be at least the longest window") for problem in found)
+    assert any(problem.startswith("--group: 'a b'") for problem in found)
+
+
+def test_a_wrong_setting_is_not_blamed_a_second_time_for_its_combination() -> None:
+    assert len(problems({"windows": "2h", "state_retention": "abc"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("windows", "text"),
+    [
+        ("", "at least one is needed"),
+        ("1m,1m", "'1m' is used twice"),
+        ("1m/2m", "the slide must be above 0 and at most the size"),
+        ("1m/0s", "the slide must be above 0"),
+        ("0m", "the slide must be above 0"),
+        ("60", "a duration needs a unit"),
+    ],
+)
+def test_windows_that_make_no_sense(windows: str, text: str) -> None:
+    assert any(text in problem for problem in problems({"windows": windows}))
+
+
+def test_windows_are_named_by_the_text_before_the_slash() -> None:
+    expected = (WindowSpec("1m", MINUTE, MINUTE), WindowSpec("1h", HOUR, 5 * MINUTE))
+    assert parse_windows("1m, 1h/5m") == expected
+
+
+def test_a_list_in_the_file_means_the_same_as_the_text(tmp_path: Path) -> None:
+    file = write(tmp_path, 'windows = ["1m", "5m/1m"]\nbrokers = ["a:9092", "b:9092"]\n')
+    settings = load({}, file, {})
+    assert settings.windows == "1m,5m/1m"
+    assert settings.brokers == "a:9092,b:9092"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"brokers": "localhost"},
+        {"brokers": "a:1,"},
+        {"brokers": "a:70000"},
+        {"http_port": "65536"},
+        {"http_port": "-1"},
+        {"topic_prefix": "a/b"},
+        {"group": ""},
+        {"delay": "-1s"},
+        {"delay": "1e3s"},
+        {"delay": "99999999999999999d"},
+        {"idle_after": "0s"},
+        {"session_timeout": "31m"},
+        {"max_value": "4194304"},
+        {"bad_share": "0"},
+        {"bad_share": "nan"},
+        {"bad_share": "1.1"},
+        {"bad_minimum": "0"},
+        {"log_level": "loud"},
+        {"log_format": "xml"},
+        {"currency": "XXX"},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_name_their_flag(flags: dict[str, str]) -> None:
+    (problem,) = problems(flags)
+    assert problem.startswith("--" + next(iter(flags)).replace("_", "-") + ": ")
+
+
+def test_a_number_without_a_unit_is_wrong_in_the_file_too(tmp_path: Path) -> None:
+    for text in ("idle_after = 5", "idle_after = 5.0", 'idle_after = "5"', "idle_after = 0"):
+        (problem,) = problems(toml=write(tmp_path, text))
+        assert "needs a unit" in problem
+
+
+def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path: Path) -> None:
+    assert len(problems({"delay": "x"}, tmp_path / "none.toml")) == 2
+    assert "is not TOML" in problems(toml=write(tmp_path, "delay: 10s"))[0]
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'group = "caf\xe9"')
+    assert "is not TOML" in problems(toml=latin)[0]
+
+
+def test_a_table_in_the_file_is_an_unknown_key(tmp_path: Path) -> None:
+    assert problems(toml=write(tmp_path, '[worker]\ndelay = "1s"')) == [f"{tmp_path}/liveshop.toml: unknown key worker"]
+
+
+def test_what_kubernetes_adds_for_a_service_of_our_name_is_not_ours() -> None:
+    link = "tcp://10.0.0.7:9464"
+    environ = {
+        "LIVESHOP_SERVICE_HOST": "10.0.0.7",
+        "LIVESHOP_SERVICE_PORT": "9464",
+        "LIVESHOP_SERVICE_PORT_HTTP": "9464",
+        "LIVESHOP_PORT": link,
+        "LIVESHOP_PORT_9464_TCP": link,
+        "LIVESHOP_PORT_9464_TCP_PROTO": "tcp",
+        "LIVESHOP_WORKER_SERVICE_HOST": "10.0.0.8",
+        "LIVESHOP_WORKER_PORT_9464_TCP_ADDR": "10.0.0.8",
+    }
+    assert load({}, None, environ) == Settings()
+
+
+def test_what_is_needed_and_not_given_is_a_problem() -> None:
+    assert problems(required=["brokers"]) == ["brokers is needed: give --brokers or LIVESHOP_BROKERS"]
+    assert load({"brokers": "k:9092"}, None, {}, required=["brokers"]).brokers == "k:9092"
+
+
+def test_everything_is_shown_with_units_and_secrets_are_not() -> None:
+    shown = load({"delay": "90s", "brokers": "k:9092"}, None, {}).shown()
+    assert set(shown) == {setting.name for setting in SETTINGS}
+    assert (shown["delay"], shown["lateness"], shown["brokers"]) == ("90s", "5m", "k:9092")
+    assert _text(SecretStr("hunter2")) == "***"
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    settings = load({"delay": "1500ms", "http_port": "0"}, None, {})
+    assert load(settings.shown() | {"brokers": None}, None, {}) == settings
+
+
+def test_every_setting_has_a_help_text_a_flag_and_a_variable() -> None:
+    for setting in SETTINGS:
+        assert setting.help
+        assert setting.flag == "--" + setting.name.replace("_", "-")
+        assert load({}, None, {setting.env: setting.default}) == Settings()
+
+
+def test_topics_have_the_prefix() -> None:
+    assert Settings(topic_prefix="sandbox-1.").topic("live.views") == "sandbox-1.live.views"
+
+
+@given(st.integers(0, 400 * 86_400_000))
+def test_durations_read_back_as_they_were_written(ms: int) -> None:
+    duration = timedelta(milliseconds=ms)
+    assert parse_duration(duration_text(duration)) == duration
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
+    try:
+        assert parse_duration(text) >= timedelta(0)
+    except ValueError as error:
+        assert "duration" in str(error)  # noqa: PT017 - either is right
