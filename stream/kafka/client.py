@@ -1,0 +1,170 @@
+"""Connections: every aiokafka object is made, started and ended here, so that no wait for a broker is without bound."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaConnectionError
+
+from stream.config import Settings
+from stream.errors import FailedError
+
+log: Final = structlog.get_logger()
+
+Reader: TypeAlias = AIOKafkaConsumer
+Producer: TypeAlias = AIOKafkaProducer
+Admin: TypeAlias = AIOKafkaAdminClient
+
+REQUEST_MS: Final = 15_000
+"""How long one request may take. JoinGroup takes as long as a rebalance, so the member keeps aiokafka's 40 s."""
+BATCH_BYTES: Final = 512 * 1024
+"""Uncompressed bytes of a produced batch, or one record if larger: below the broker's 1 MB even if incompressible."""
+RECORD_BYTES: Final = 4 * 1024 * 1024
+"""Largest record written: max.message.bytes of the dead letters."""
+FETCH_BYTES: Final = 1024 * 1024
+"""Compressed bytes fetched of one partition at a time; a larger batch still comes, alone."""
+CLOSE_SECONDS: Final = 1.5
+
+
+def ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def make_reader(settings: Settings, *, wait_ms: int = 500) -> Reader:
+    """A consumer of committed records that belongs to no group and never moves by itself."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=_brokers(settings),
+        client_id=f"liveshop-{settings.group}-reader",
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=wait_ms,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        request_timeout_ms=REQUEST_MS,
+    )
+
+
+def make_member(settings: Settings) -> Reader:
+    """A consumer that is only a member of the group: it shows which partitions are ours, its records are not used."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=_brokers(settings),
+        client_id=f"liveshop-{settings.group}-member",
+        group_id=settings.group,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+        session_timeout_ms=ms(settings.session_timeout),
+        heartbeat_interval_ms=ms(settings.heartbeat_every),
+        # a member has this long to finish its checkpoints and to rejoin, else it is thrown out of the group
+        rebalance_timeout_ms=max(ms(settings.revoke_deadline) * 3, ms(settings.session_timeout)),
+        max_poll_interval_ms=600_000,
+    )
+
+
+def make_producer(settings: Settings, transactional_id: str) -> Producer:
+    """Starting it fences every earlier producer of that id and ends its transaction."""
+    return AIOKafkaProducer(
+        bootstrap_servers=_brokers(settings),
+        client_id=f"liveshop-{transactional_id}",
+        transactional_id=transactional_id,
+        transaction_timeout_ms=ms(settings.transaction_timeout),
+        compression_type="lz4",
+        linger_ms=0,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=RECORD_BYTES,
+        request_timeout_ms=REQUEST_MS,
+    )
+
+
+def make_admin(settings: Settings) -> Admin:
+    return AIOKafkaAdminClient(
+        bootstrap_servers=_brokers(settings),
+        client_id=f"liveshop-{settings.group}-admin",
+        request_timeout_ms=REQUEST_MS,
+    )
+
+
+def _brokers(settings: Settings) -> list[str]:
+    if settings.brokers is None:
+        raise FailedError("no broker is configured: set --brokers or LIVESHOP_BROKERS to host:port")
+    return settings.brokers.split(",")
+
+
+async def start(connection: Any, settings: Settings) -> None:
+    """Connects. A broker that does not answer is tried again until ``connect_timeout``, then FailedError names it.
+
+    Whatever goes wrong, a connection that did not start is closed.
+    """
+    seconds = settings.connect_timeout.total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            await _start_patiently(connection)
+    except TimeoutError:
+        await end(connection)
+        raise FailedError(f"no Kafka broker answered at {settings.brokers} within {seconds:g} s") from None
+    except BaseException:
+        await end(connection)
+        raise
+
+
+async def _start_patiently(connection: Any) -> None:
+    pause = 0.1
+    while True:
+        try:
+            await connection.start()
+        except KafkaConnectionError:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+        else:
+            return
+
+
+async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
+    """Closes within about ``seconds``, whether or not the broker is there, and raises nothing.
+
+    aiokafka waits for pending requests when it closes, so with a dead broker its ``stop`` may not come back: then its
+    background tasks are cancelled and its sockets closed under it.
+    """
+    if isinstance(connection, AIOKafkaProducer):
+        await _end_producer(connection, seconds)
+    elif not await _within(
+        (connection.close if isinstance(connection, AIOKafkaAdminClient) else connection.stop)(), seconds
+    ):
+        await _within(connection._client.close(), seconds / 3)  # noqa: SLF001 - aiokafka has no abort
+
+
+async def _end_producer(producer: Producer, seconds: float) -> None:
+    if not await _within(producer.stop(), seconds):
+        if producer._sender.sender_task is not None:  # noqa: SLF001 - aiokafka has no abort
+            producer._sender.sender_task.cancel()  # noqa: SLF001 - the same
+        await _within(producer.client.close(), seconds / 3)
+    _look_at_failures(producer)
+
+
+def _look_at_failures(producer: Producer) -> None:
+    """What happened was raised by the checkpoint; of aiokafka's other futures asyncio would complain, one by one."""
+    accumulator = producer._message_accumulator  # noqa: SLF001 - aiokafka never looks at them itself
+    batches = list(accumulator._pending_batches)  # noqa: SLF001 - the same
+    batches += [batch for waiting in accumulator._batches.values() for batch in waiting]  # noqa: SLF001 - the same
+    fates = [producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)]  # noqa: SLF001 - the same
+    for fate in fates:
+        if fate is not None and fate.done() and not fate.cancelled():
+            fate.exception()
+
+
+async def _within(closing: Awaitable[None], seconds: float) -> bool:
+    """In a task of its own: what aiokafka raises or swallows on its way out, a cancellation included, stays in there."""
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.2)
+        return False
+    if not task.cancelled() and task.exception() is not None:
+        log.debug("closing a Kafka connection failed", error=type(task.exception()).__name__)
+    return True

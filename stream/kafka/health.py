@@ -1,0 +1,24 @@
+"""What the Kafka edge tells about being alive and ready. observe/health.py implements it; the edge knows no HTTP."""
+
+from typing import Final, Protocol
+
+STUCK: Final = "stuck"
+
+
+class Health(Protocol):
+    """Called from the event loop. Whether a broker can be reached is none of its business."""
+
+    def beat(self) -> None:
+        """The event loop moves; about once a second."""
+
+    def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:
+        """The shards of this worker now; those that are not ``kept`` have to recover. None at all is ready too."""
+
+    def recovered(self, partition: int) -> None:
+        """A shard is restored and reads."""
+
+    def unready(self, name: str, text: str) -> None:
+        """A reason not to be ready, until it is cleared."""
+
+    def clear(self, name: str) -> None:
+        """The reason is gone."""

@@ -1,0 +1,83 @@
+"""A shard's own view of its three inputs: one consumer without a group, and what is known of how far it has got.
+
+A batch can only come from this consumer, and this consumer belongs to one shard in one life: a batch fetched under an
+older assignment has nowhere to go.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from stream.kafka import client
+from stream.kafka.client import Reader
+from stream.kafka.fetch import hand_out_raw
+from stream.kafka.place import Place
+from stream.model.names import KINDS, Kind
+from stream.model.results import Record
+
+FRESH_SECONDS: Final = 5.0
+"""An answer of the broker older than this says nothing of the log's end any more."""
+
+
+class Inputs:
+    """Hands out committed records in order. Positions are the consumer's: beyond markers and aborted records."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._partitions = place.inputs
+        self._kinds = {partition: kind for kind, partition in self._partitions.items()}
+        self._reader: Reader = client.make_reader(place.settings)
+        self._ends: dict[Kind, int] = {}
+        self.positions: dict[Kind, int] = {}
+
+    @property
+    def reader(self) -> Reader:
+        return self._reader
+
+    async def start(self, positions: Mapping[Kind, int]) -> None:
+        """Connects and stands at these positions."""
+        await client.start(self._reader, self._place.settings)
+        hand_out_raw(self._reader)
+        self._reader.assign(list(self._partitions.values()))
+        self.seek(positions)
+        ends = await self._reader.end_offsets(list(self._partitions.values()))
+        self._ends = {kind: ends[partition] for kind, partition in self._partitions.items()}
+
+    def seek(self, positions: Mapping[Kind, int]) -> None:
+        for kind, position in positions.items():
+            self._reader.seek(self._partitions[kind], position)
+            self.positions[kind] = position
+
+    async def fetch(self, kinds: Collection[Kind], seconds: float, most: int) -> dict[Kind, Sequence[Record]]:
+        """At most so many records of these topics, in order; none after ``seconds``.
+
+        The other topics stay where they are, with what was fetched of them: nothing is fetched twice. (`pause` would
+        throw it away.)
+        """
+        partitions = [self._partitions[kind] for kind in kinds]
+        batches = await self._reader.getmany(*partitions, timeout_ms=int(seconds * 1000), max_records=most)
+        for kind, partition in self._partitions.items():
+            self.positions[kind] = await self._reader.position(partition)
+        return {self._kinds[partition]: records for partition, records in batches.items()}
+
+    def end(self, kind: Kind) -> int:
+        """The last stable offset, as far as the broker has said."""
+        stable = self._reader.last_stable_offset(self._partitions[kind])
+        return max(self._ends[kind], -1 if stable is None else stable)
+
+    def lag(self, kind: Kind) -> int:
+        """Records yet to be read, markers of transactions included."""
+        return max(0, self.end(kind) - self.positions[kind])
+
+    def behind(self) -> list[Kind]:
+        """Topics with records to read."""
+        return [kind for kind in KINDS if self.lag(kind)]
+
+    def caught_up(self, kind: Kind) -> bool:
+        """Everything there is has been read, and the broker has said so just now."""
+        polled = self._reader.last_poll_timestamp(self._partitions[kind])
+        return not self.lag(kind) and polled is not None and time.time() - polled / 1000 < FRESH_SECONDS
+
+    async def stop(self) -> None:
+        await asyncio.shield(client.end(self._reader))

@@ -1,0 +1,169 @@
+"""Membership of the group: which partition numbers are ours. Its consumer is only a member; it hands out no records.
+
+The protocol's rules live here: the three inputs with the range assignor, every partition paused at once, polled without
+pause, and after a fence the group is left and joined anew. What a shard does about it is the worker's business.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka import client
+from stream.model.names import INPUTS
+
+log: Final = structlog.get_logger()
+
+POLL_MS: Final = 1000
+BACKOFF: Final = (0.5, 10.0)
+"""Seconds before the group is joined again: at first, and at most."""
+CALM: Final = 60.0
+"""Seconds of membership after which an earlier trouble is forgotten."""
+LEAVE_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What the worker does when the assignment changes. An exception of either ends the membership, and the process."""
+
+    revoked: Callable[[], Awaitable[None]]
+    """Checkpoint and pause what there is, within the revoke deadline: the group waits for it."""
+    assigned: Callable[[frozenset[int]], None]
+    """These partition numbers are ours now, whole: keep, drop and start shards. Returns at once."""
+
+
+class Membership:
+    """Joins, polls, leaves. ``epoch`` grows with every revocation: what began under an older one is not current."""
+
+    def __init__(self, settings: Settings, owner: Owner) -> None:
+        self.epoch = 0
+        self._settings = settings
+        self._owner = owner
+        self._topics = [settings.topic(name) for name in INPUTS.values()]
+        self._assigned = False
+        self._polled = time.monotonic()
+        self._joined = time.monotonic()
+        self._rejoin: str | None = None
+        self._failure: BaseException | None = None
+        self._consumer: client.Reader | None = None
+
+    def current(self, epoch: int) -> bool:
+        """Whether that assignment still stands, as far as this process can know.
+
+        A process that was stopped for longer than the session timeout has lost it, though nobody has told it yet.
+        """
+        awake = time.monotonic() - self._polled < self._settings.session_timeout.total_seconds()
+        return self._assigned and epoch == self.epoch and awake and self._rejoin is None
+
+    def rejoin(self, why: str) -> None:
+        """Leave the group and join it again, soon. Nothing when a new assignment is on its way already."""
+        if self._rejoin is None and self._assigned:
+            log.warning("leaving the group to join it again", why=why)
+            self._rejoin = why
+
+    async def run(self) -> None:
+        """Is a member until cancelled, then `leave` is to be called. Raises what the owner or the group cannot mend."""
+        pause, most = BACKOFF
+        while True:
+            await self._join()
+            await self._stay()
+            if time.monotonic() - self._joined > CALM:
+                pause, _ = BACKOFF
+            await self.leave()
+            self._rejoin = None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, most)
+
+    async def leave(self) -> None:
+        """Gives everything back, then tells the group, so that others need not wait for the session timeout.
+
+        One that was cancelled on the way may be called again.
+        """
+        if self._consumer is None:
+            return
+        await self._revoke()
+        await client.end(self._consumer, LEAVE_SECONDS)
+        self._consumer = None
+
+    async def _join(self) -> None:
+        consumer = client.make_member(self._settings)
+        await client.start(consumer, self._settings)
+        self._consumer = consumer
+        self._polled = self._joined = time.monotonic()
+        consumer.subscribe(self._topics, listener=_Listener(self, consumer))
+        log.info("joining the group", group=self._settings.group)
+
+    async def _stay(self) -> None:
+        """Polls until there is a reason to leave."""
+        consumer = self._consumer
+        while self._rejoin is None and consumer is not None:
+            try:
+                await consumer.getmany(timeout_ms=POLL_MS)
+            except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
+                raise UsageError(f"the broker does not let us read as group {self._settings.group}: {error}") from error
+            except KafkaError as error:
+                self._rejoin = f"the group consumer failed: {error!r}"
+                log.warning("leaving the group to join it again", why=self._rejoin)
+            if self._failure is not None:
+                raise self._failure
+            self._notice_a_stall()
+
+    def _notice_a_stall(self) -> None:
+        now = time.monotonic()
+        stalled, self._polled = now - self._polled, now
+        if stalled > self._settings.session_timeout.total_seconds() and self._assigned:
+            self.rejoin(f"this process stood still for {stalled:.0f} s, longer than the session timeout")
+
+    # called by the listener, within the rebalance
+
+    async def on_revoked(self) -> None:
+        await self._guarded(self._revoke())
+
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        await self._guarded(self._assign(partitions))
+
+    async def _guarded(self, callback: Awaitable[None]) -> None:
+        """Aiokafka logs and swallows what a callback raises, so it is kept here and raised by the next poll."""
+        try:
+            await callback
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
+            self._failure = error
+
+    async def _revoke(self) -> None:
+        self.epoch += 1
+        self._assigned = False
+        await self._owner.revoked()
+
+    async def _assign(self, partitions: Iterable[TopicPartition]) -> None:
+        self._assigned = True
+        self._polled = time.monotonic()
+        self._owner.assigned(_numbers(partitions, self._topics))
+
+
+def _numbers(partitions: Iterable[TopicPartition], topics: list[str]) -> frozenset[int]:
+    """The partition numbers. The range assignor gives the same ones of every topic when they have equally many."""
+    by_topic = {topic: {tp.partition for tp in partitions if tp.topic == topic} for topic in topics}
+    if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
+        raise UsageError(f"{', '.join(topics)} do not have the same number of partitions (any more)")
+    return frozenset(by_topic[topics[0]])
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed for us
+    def __init__(self, membership: Membership, consumer: client.Reader) -> None:
+        self._membership = membership
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - its interface
+        await self._membership.on_revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        assigned = list(assigned)
+        self._consumer.pause(*assigned)
+        await self._membership.on_assigned(assigned)

@@ -1,0 +1,92 @@
+"""Watching the worker itself: does the event loop move, and does every shard that has records to read?"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from stream.config import Settings
+from stream.errors import FailedError
+from stream.kafka import client
+from stream.kafka.client import Reader
+from stream.kafka.health import STUCK, Health
+from stream.kafka.task import ShardTask
+from stream.kafka.watch import Watch
+from stream.model.names import Kind
+
+log: Final = structlog.get_logger()
+
+BEAT: Final = 0.5
+LOOK_EVERY: Final = 5.0
+ASK_SECONDS: Final = 10.0
+
+
+class Monitor:
+    """``running`` gives the shards that read, by partition."""
+
+    def __init__(
+        self, settings: Settings, watch: Watch, health: Health, running: Callable[[], Mapping[int, ShardTask]]
+    ) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._health = health
+        self._running = running
+        self._patience = settings.stuck_after.total_seconds()
+        self._seen: dict[int, tuple[ShardTask, dict[Kind, int], float]] = {}
+
+    async def beat(self) -> None:
+        """Until cancelled: says that the loop moves, and how late it wakes."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(BEAT)
+            self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
+            self._health.beat()
+
+    async def watch_dog(self) -> None:
+        """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.
+
+        It asks for the ends itself, with a consumer of its own: one that has stopped fetching does not know that it is
+        behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
+        transaction that hangs upstream is no reason to exit.
+        """
+        reader = client.make_reader(self._settings)
+        await client.start(reader, self._settings)
+        try:
+            while True:
+                await asyncio.sleep(min(LOOK_EVERY, self._patience / 4))
+                await self._look(reader)
+        finally:
+            await client.end(reader)
+
+    async def _look(self, reader: Reader) -> None:
+        shards = dict(self._running())
+        inputs = {number: shard.place.inputs for number, shard in shards.items()}
+        partitions = [tp for by_kind in inputs.values() for tp in by_kind.values()]
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                ends = await reader.end_offsets(partitions)
+        except (KafkaError, TimeoutError):
+            self._seen.clear()
+            return
+        now = time.monotonic()
+        self._seen = {number: seen for number, seen in self._seen.items() if number in shards}
+        for number, shard in shards.items():
+            self._judge(shard, {kind: ends[tp] for kind, tp in inputs[number].items()}, now)
+
+    def _judge(self, shard: ShardTask, ends: Mapping[Kind, int], now: float) -> None:
+        if shard.stint is None:
+            return
+        positions = dict(shard.stint.inputs.positions)
+        before = self._seen.get(shard.partition)
+        behind = [kind for kind, end in ends.items() if positions[kind] < end]
+        if not behind or before is None or before[0] is not shard or before[1] != positions:
+            self._seen[shard.partition] = (shard, positions, now)
+        elif now - before[2] > self._patience:
+            still = f"has not moved for {now - before[2]:.0f} s"
+            text = f"partition {shard.partition} has records of {', '.join(behind)} to read and {still}"
+            log.error("a shard is stuck", partition=shard.partition, behind=behind)
+            self._health.unready(STUCK, text)
+            raise FailedError(text)

@@ -1,0 +1,65 @@
+"""Where a shard is: its partition number, and the names that follow from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import TopicPartition
+from aiokafka.partitioner import murmur2
+
+from stream.config import Settings
+from stream.model.names import INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
+
+ROLE: Final = "worker"
+
+
+class FencedError(Exception):
+    """Somebody else is the producer of this shard now, or the broker gave its transaction up."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint was not committed, or nobody can say whether it was: what is in memory is not to be used again."""
+
+
+class OutdatedError(Exception):
+    """The assignment under which this was begun does not stand any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One partition number of one group's topics. ``partitions`` is how many there are."""
+
+    settings: Settings
+    partition: int
+    partitions: int
+
+    @property
+    def transactional_id(self) -> str:
+        """One producer per shard: whoever starts one with this id last is the one."""
+        return f"{self.settings.group}.{ROLE}.{LIVE_RUN}.{self.partition}"
+
+    @property
+    def inputs(self) -> dict[Kind, TopicPartition]:
+        return {kind: self._partition_of(INPUTS[kind]) for kind in KINDS}
+
+    @property
+    def outputs(self) -> list[TopicPartition]:
+        return [self._partition_of(name) for name in OUTPUTS]
+
+    @property
+    def state(self) -> TopicPartition:
+        return self._partition_of(STATE)
+
+    @property
+    def owner(self) -> dict[str, str]:
+        """Whose state it is. Another's is refused."""
+        topics = ",".join(self.settings.topic(name) for name in INPUTS.values())
+        return {"group": self.settings.group, "role": ROLE, "run": LIVE_RUN, "topics": topics}
+
+    def placed(self) -> Callable[[bytes], bool]:
+        """Whether a key belongs to this partition by murmur2, as Java clients and aiokafka place it."""
+        partition, partitions = self.partition, self.partitions
+        return lambda key: (murmur2(key) & 0x7FFFFFFF) % partitions == partition
+
+    def _partition_of(self, name: str) -> TopicPartition:
+        return TopicPartition(self.settings.topic(name), self.partition)

@@ -1,0 +1,276 @@
+"""How a shard comes to be: fence, read the state, decide where to start. Steps 1 to 3 of the protocol.
+
+Positions come from the state, never from the group. What cannot be continued rightly is refused with the way out.
+
+Which states ``--rebuild`` throws away: those whose newest record was there before this process started, by offset. So a
+shard is rebuilt once: what this process, or another that rebuilds at the same time, has written since is continued. A
+worker that is restarted with the flag rebuilds again; the flag is to be taken away afterwards.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, NotCoordinatorForGroupError
+
+from stream.config import Settings
+from stream.core.persist import StateRefusedError
+from stream.core.shard import Shard
+from stream.core.statelog import StateError
+from stream.errors import UsageError
+from stream.kafka import client, statereader
+from stream.kafka.client import Producer, Reader
+from stream.kafka.fetch import hand_out_raw
+from stream.kafka.place import OutdatedError, Place
+from stream.kafka.statereader import HangingTransactionError, StateRecords
+from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+
+log: Final = structlog.get_logger()
+
+Bounds = Mapping[Kind, tuple[int, int]]
+"""First offset and last stable offset of each input."""
+
+BEYOND_CHECKS: Final = 5
+"""A leader just elected may for a moment not know its log's end; so often, a second apart, it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A shard ready to read, and the producer that is its only one."""
+
+    shard: Shard
+    producer: Producer
+    records: int
+    """Records of live.state it was made of."""
+
+
+async def recover(place: Place, *, rebuild_before: int | None, current: Callable[[], bool]) -> Recovered:
+    """Starts the shard's producer, then makes the shard. ``rebuild_before``: older states are to be rebuilt.
+
+    Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, and KafkaError
+    or TimeoutError for a broker's trouble; the producer is closed then.
+    """
+    while True:
+        if not current():
+            raise OutdatedError
+        producer = client.make_producer(place.settings, place.transactional_id)
+        await client.start(producer, place.settings)
+        try:
+            shard, records = await _make(place, rebuild_before)
+        except HangingTransactionError:
+            log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
+            await _end_forgotten(place, producer)
+            await client.end(producer)
+        except BaseException:
+            await client.end(producer)
+            raise
+        else:
+            return Recovered(shard, producer, records)
+
+
+async def _end_forgotten(place: Place, producer: Producer) -> None:
+    """Ends a transaction of this shard that its coordinator does not know (any more), so that fencing cannot end it.
+
+    (p: once in some eighty chaos rounds, after a broker's restart under load, the state was held back for ever.) It is of
+    the same producer id, which an abort on the same partitions ends, with everything in it. What hangs of somebody else
+    is not touched, and nothing here is ever visible.
+    """
+    try:
+        async with asyncio.timeout(place.settings.transaction_timeout.total_seconds()):
+            await producer.begin_transaction()
+            for partition in (*place.outputs, place.state):
+                await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
+            await producer.abort_transaction()
+    except (KafkaError, TimeoutError) as error:
+        log.warning("it could not be ended", partition=place.partition, error=type(error).__name__)
+
+
+async def state_ends(settings: Settings, partitions: int) -> dict[int, int]:
+    """The end of every partition of live.state now: what lies before it was written before this process started."""
+    reader = client.make_reader(settings)
+    await client.start(reader, settings)
+    try:
+        tps = [TopicPartition(settings.topic(STATE), partition) for partition in range(partitions)]
+        ends = await reader.end_offsets(tps)
+        return {tp.partition: end for tp, end in ends.items()}
+    finally:
+        await client.end(reader)
+
+
+async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
+    reader = client.make_reader(place.settings, wait_ms=50)
+    await client.start(reader, place.settings)
+    hand_out_raw(reader)
+    reader.assign([place.state, *place.inputs.values(), *place.outputs])
+    try:
+        patience = place.settings.transaction_timeout.total_seconds()
+        try:
+            state = await statereader.read_state(reader, place.state, patience)
+        except StateError as error:
+            if rebuild_before is None:
+                raise _unreadable(place, error) from error
+            return await _rebuilt(place, reader, 0), 0
+        if rebuild_before is not None and state.newest < rebuild_before:
+            return await _rebuilt(place, reader, 0 if state.records else -1), 0
+        if not state.records:
+            return await _fresh(place, reader), 0
+        return await _restored(place, reader, state), len(state.records)
+    finally:
+        await client.end(reader)
+
+
+async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
+    policy = place.settings.policy()
+    try:
+        # in a thread, so that a large state does not stop the heartbeats and the other shards
+        shard = await asyncio.to_thread(Shard.restore, policy, state.records, placed=place.placed())
+    except StateRefusedError as error:
+        raise _refused(place, error) from error
+    except StateError as error:
+        raise _unreadable(place, error) from error
+    if shard.owner != place.owner:
+        raise _foreign(place, shard.owner)
+    await settle(place, reader, shard)
+    log.info("restored", partition=place.partition, checkpoints=len(state.records), generation=shard.generation)
+    return shard
+
+
+async def _fresh(place: Place, reader: Reader) -> Shard:
+    """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
+    trace = await _trace(place, reader)
+    if trace:
+        raise UsageError(
+            f"partition {place.partition} has no state in {place.state.topic}, but {trace}: it was worked on before. "
+            "Bring the state back, or start once with --rebuild to count everything anew as a new generation"
+        )
+    found = await input_bounds(place, reader)
+    earliest = place.settings.start_at == "earliest"
+    shard = _new(place, {kind: begin if earliest else end for kind, (begin, end) in found.items()}, 0)
+    log.info("nothing there yet: begins", partition=place.partition, at=place.settings.start_at)
+    return shard
+
+
+async def _rebuilt(place: Place, reader: Reader, least: int) -> Shard:
+    """Everything anew from the oldest records, as the generation after the highest found, or after ``least``."""
+    outputs = [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
+    highest = await statereader.highest_generation(reader, outputs, least)
+    found = await input_bounds(place, reader)
+    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, highest + 1)
+    for kind, (begin, _) in found.items():
+        if begin:
+            _lose(place, shard, kind, begin)
+    log.warning("rebuilding from the oldest records", partition=place.partition, generation=shard.generation)
+    return shard
+
+
+def _new(place: Place, positions: dict[Kind, int], generation: int) -> Shard:
+    shard = Shard(place.settings.policy(), generation=generation, placed=place.placed())
+    shard.owner = place.owner
+    shard.begin_at(positions)
+    return shard
+
+
+async def input_bounds(place: Place, reader: Reader) -> Bounds:
+    partitions = place.inputs
+    begins = await reader.beginning_offsets(list(partitions.values()))
+    ends = await reader.end_offsets(list(partitions.values()))
+    return {kind: (begins[tp], ends[tp]) for kind, tp in partitions.items()}
+
+
+async def settle(place: Place, reader: Reader, shard: Shard) -> None:
+    """Positions that the log does not have (any more): a gap is noted and jumped, one beyond the end is refused."""
+    found = await input_bounds(place, reader)
+    for _ in range(BEYOND_CHECKS):
+        if all(shard.positions.get(kind, 0) <= end for kind, (_, end) in found.items()):
+            break
+        await asyncio.sleep(1)
+        found = await input_bounds(place, reader)
+    for kind in KINDS:
+        begin, end = found[kind]
+        position = shard.positions.get(kind)
+        if position is None:
+            shard.positions[kind] = begin
+        elif position > end:
+            raise _beyond(place, kind, position, end)
+        elif position < begin:
+            _lose(place, shard, kind, begin - position)
+            shard.positions[kind] = begin
+
+
+def _lose(place: Place, shard: Shard, kind: Kind, lost: int) -> None:
+    log.error(
+        "records are gone before they were read: results are marked incomplete",
+        topic=place.inputs[kind].topic,
+        partition=place.partition,
+        lost_at_most=lost,
+    )
+    shard.gap(kind, lost)
+
+
+async def _trace(place: Place, reader: Reader) -> str | None:
+    """What shows that somebody has worked on this partition."""
+    written = await statereader.any_record(reader, place.outputs)
+    if written is not None:
+        return f"{written.topic} holds results of it"
+    if any(offset >= 0 for offset in await _group_offsets(place)):
+        return f"the group {place.settings.group} has offsets of it"
+    return None
+
+
+async def _group_offsets(place: Place) -> list[int]:
+    """What the group has committed of the inputs, -1 for nothing. Waits for a coordinator that is not there yet.
+
+    aiokafka overlooks an error of the whole answer, which then names no partitions: that is not "nothing".
+    """
+    admin = client.make_admin(place.settings)
+    await client.start(admin, place.settings)
+    partitions = list(place.inputs.values())
+    try:
+        async with asyncio.timeout(place.settings.connect_timeout.total_seconds()):
+            while True:
+                with contextlib.suppress(GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+                    offsets = await admin.list_consumer_group_offsets(place.settings.group, partitions=partitions)
+                    if len(offsets) == len(partitions):
+                        return [committed.offset for committed in offsets.values()]
+                await asyncio.sleep(0.2)
+    finally:
+        await client.end(admin)
+
+
+def _unreadable(place: Place, error: StateError) -> UsageError:
+    return UsageError(
+        f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
+        "Use the version that wrote it, or start once with --rebuild to count everything anew"
+    )
+
+
+def _refused(place: Place, error: StateRefusedError) -> UsageError:
+    changes = "; ".join(f"{name} was {old}, is now {new}" for name, old, new in error.changes)
+    return UsageError(
+        f"the state of partition {place.partition} was counted under other settings: {changes}. "
+        "Put them back, or start once with --rebuild to count everything anew under the new ones"
+    )
+
+
+def _foreign(place: Place, owner: Mapping[str, str]) -> UsageError:
+    ours = place.owner
+    differences = "; ".join(
+        f"its {name} is {owner.get(name)}, not {ours.get(name)}"
+        for name in sorted({*owner, *ours})
+        if owner.get(name) != ours.get(name)
+    )
+    return UsageError(
+        f"the state of partition {place.partition} in {place.state.topic} is another's: {differences}. "
+        "Give this worker its own --topic-prefix, or start once with --rebuild to throw that state away"
+    )
+
+
+def _beyond(place: Place, kind: Kind, position: int, end: int) -> UsageError:
+    return UsageError(
+        f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
+        "the topic was made anew. Start once with --rebuild to count from its beginning"
+    )

@@ -1,0 +1,249 @@
+"""The running of one shard: its records in, its checkpoints out, until it is taken away. Step 4 of the protocol."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from aiokafka.errors import OffsetOutOfRangeError
+
+from stream.core.align import paused
+from stream.core.decode import Decoded, decode_batch
+from stream.core.shard import Shard
+from stream.kafka.ahead import Ahead, limit
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import ms
+from stream.kafka.deadletters import shortened
+from stream.kafka.inputs import Inputs
+from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
+from stream.kafka.recovery import settle
+from stream.kafka.silence import Silence
+from stream.kafka.watch import Activity, Watch
+from stream.model.names import KINDS, Kind
+from stream.model.results import Outputs, Record
+
+log: Final = structlog.get_logger()
+
+SLICE: Final = 0.020
+"""Seconds that a shard may hold the event loop."""
+MOST: Final = 2048
+"""Records taken at a time at most; fewer when they take long."""
+CLOSE_AT_ONCE: Final = 16
+"""Windows closed between two looks at the clock: at 20 to 150 us each."""
+POLL: Final = 0.2
+"""Seconds to wait for records."""
+HELD_BYTES: Final = 16 * 1024 * 1024
+HELD_RECORDS: Final = 500_000
+"""Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
+written, reading and closing wait. So memory is bounded while a backlog is read."""
+LOOK_EVERY: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Since:
+    """What has been read since the last checkpoint was collected."""
+
+    began: float
+    records: int = 0
+    samples: list[tuple[Kind, int, int]] = field(default_factory=list)
+    """Kind, the broker's ms of the last record, and number of records, of each batch."""
+
+
+class Stint:
+    """One life of a shard with its inputs and its producer. Everything in it runs in one task."""
+
+    def __init__(self, place: Place, shard: Shard, inputs: Inputs, checkpoints: Checkpoints, watch: Watch) -> None:
+        self.shard = shard
+        self.inputs = inputs
+        self._place = place
+        self._checkpoints = checkpoints
+        self._watch = watch
+        self._every = place.settings.checkpoint_every.total_seconds()
+        self._max_value = place.settings.max_value
+        self._delay_ms = place.settings.policy().delay_ms
+        self._silence = Silence(place.settings.idle_after.total_seconds())
+        self._since = _Since(time.monotonic())
+        self._commit: asyncio.Task[None] | None = None
+        self._ahead = Ahead(ms(place.settings.max_future))
+        self._decoded = 0.0
+        self._most = MOST
+        self._more = False
+        self._looked = 0.0
+        self._newest_ms: dict[Kind, int] = {}
+
+    async def turn(self) -> None:
+        """Reads a little, closes what is due, and begins a checkpoint when it is time. Returns within 0.2 s or so."""
+        if not self._more:
+            await self._read()
+        self._more = await self._close()
+        self._listen()
+        await self._keep_checkpoints()
+        self._look()
+
+    async def last_checkpoint(self) -> None:
+        """Waits for the one being written, then writes all that there is."""
+        await self._finish_commit()
+        self._begin_commit()
+        await self._finish_commit()
+
+    async def probe(self) -> None:
+        """Raises FencedError when the shard is no longer ours, OutdatedError when there is nothing yet to go on with."""
+        if not self.shard.log.number:
+            # The group's offsets without a state would look like a state that was lost, and be refused for ever.
+            raise OutdatedError
+        await self._checkpoints.probe(self.shard.positions)
+
+    async def abandon(self) -> None:
+        """Stops what is under way, without a checkpoint."""
+        if self._commit is not None:
+            self._commit.cancel()
+            await asyncio.wait({self._commit}, timeout=1.0)
+
+    # -- records in
+
+    async def _read(self) -> None:
+        waiting = await self._count_waiting()
+        times, behind = self._standing()
+        kinds = set(KINDS) - paused(times, behind) - set(self._ahead.kinds())
+        if not kinds:
+            return
+        began = time.perf_counter()
+        try:
+            batches = await self.inputs.fetch(kinds, 0.0 if waiting else POLL, self._most)
+        except OffsetOutOfRangeError:
+            self._ahead.clear()
+            await settle(self._place, self.inputs.reader, self.shard)
+            self.inputs.seek(self.shard.positions)
+            return
+        self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
+        for kind, records in batches.items():
+            self._decode(kind, records)
+        await self._count_waiting()
+        for kind in KINDS:  # beyond markers and aborted records, which were never handed out
+            if kind not in self._ahead:
+                self.shard.positions[kind] = max(self.shard.positions[kind], self.inputs.positions[kind])
+
+    def _standing(self) -> tuple[dict[Kind, int | None], set[Kind]]:
+        """How far each topic is in event time, and which have records to count."""
+        return self._ahead.times(self.shard.clocks), {*self.inputs.behind(), *self._ahead.kinds()}
+
+    def _decode(self, kind: Kind, records: Sequence[Record]) -> None:
+        began = time.perf_counter()
+        events = decode_batch(kind, records, self._max_value)
+        self._ahead.wait(kind, shortened(records, events), events)
+        self._decoded = time.perf_counter() - began
+        self._watch.activity(Activity.DECODE, self._decoded)
+
+    async def _count_waiting(self) -> bool:
+        """Counts what waits as far as it may be; True when that was anything."""
+        counted = False
+        for kind in self._ahead.kinds():
+            times, behind = self._standing()
+            records, events = self._ahead.take(kind, limit(kind, times, behind))
+            if records:
+                counted = True
+                self._count(kind, records, events)
+                await asyncio.sleep(0)
+        return counted
+
+    def _count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        began = time.perf_counter()
+        self.shard.count(kind, records, events)
+        seconds = time.perf_counter() - began
+        self._watch.activity(Activity.COUNT, seconds)
+        self._fit(seconds + self._decoded)
+        self._decoded = 0.0
+        self._silence.heard(kind)
+        self._newest_ms[kind] = records[-1].timestamp
+        self._since.records += len(records)
+        self._since.samples.append((kind, records[-1].timestamp, len(records)))
+
+    def _fit(self, seconds: float) -> None:
+        """Pieces shrink at once when records take long (large ones), and grow again slowly."""
+        if seconds > SLICE:
+            self._most = max(1, int(self._most * SLICE / seconds / 2))
+        elif seconds < SLICE / 4:
+            self._most = min(MOST, self._most * 2)
+
+    # -- time passes
+
+    async def _close(self) -> bool:
+        began = time.perf_counter()
+        while more := self.shard.work(CLOSE_AT_ONCE):
+            if time.perf_counter() - began > SLICE:
+                break
+        self._watch.activity(Activity.CLOSE, time.perf_counter() - began)
+        await asyncio.sleep(0)
+        return more
+
+    def _listen(self) -> None:
+        now = time.monotonic()
+        for kind in self._silence.fallen_silent(now, self._caught_up):
+            self.shard.exclude(kind)
+            self._more = True
+        if self._silence.is_quiet(now):
+            self.shard.quiet(int(time.time() * 1000))
+            self._more = True
+
+    def _caught_up(self, kind: Kind) -> bool:
+        return kind not in self._ahead and self.inputs.caught_up(kind)
+
+    # -- results out
+
+    async def _keep_checkpoints(self) -> None:
+        if self._commit is not None and (self._commit.done() or self._is_much()):
+            await self._finish_commit()
+        due = time.monotonic() - self._since.began >= self._every or self._is_much()
+        if due and self._commit is None:
+            self._begin_commit()
+
+    def _is_much(self) -> bool:
+        return self.shard.waiting_bytes >= HELD_BYTES or self._since.records >= HELD_RECORDS
+
+    def _begin_commit(self) -> None:
+        began = time.perf_counter()
+        outputs = self.shard.collect()
+        self._watch.activity(Activity.CHECKPOINT, time.perf_counter() - began)
+        since, self._since = self._since, _Since(time.monotonic())
+        if outputs is not None:
+            self._commit = asyncio.create_task(self._write(outputs, since))
+
+    async def _finish_commit(self) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await commit
+
+    async def _write(self, outputs: Outputs, since: _Since) -> None:
+        """One checkpoint from beginning to end. While it is written the shard steps on, but what it counts is the next."""
+        began = time.perf_counter()
+        try:
+            offset = await self._checkpoints.write(outputs)
+        except (FencedError, CheckpointError) as error:
+            self._watch.transaction_failed(self._place.partition, type(error.__cause__ or error).__name__)
+            raise
+        self.shard.committed(outputs.checkpoint, offset)
+        self._watch.committed(self._place.partition, outputs.tally, time.perf_counter() - began)
+        self._tell_delays(outputs, since)
+
+    # -- what people see
+
+    def _tell_delays(self, outputs: Outputs, since: _Since) -> None:
+        now = time.time()
+        for kind, timestamp, count in since.samples:
+            self._watch.latency(kind, max(0.0, now - timestamp / 1000), count)
+        if outputs.newest_end is not None:
+            self._watch.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
+        for kind in KINDS:
+            lag = self.inputs.lag(kind) + self._ahead.number(kind)
+            newest = self._newest_ms.get(kind)
+            behind = max(0.0, time.time() - newest / 1000) if lag and newest is not None else 0.0
+            self._watch.lag(self._place.partition, kind, lag, behind)
+        self._watch.shard(self._place.partition, self.shard.view(self._place.settings.top_sessions))

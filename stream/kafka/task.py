@@ -1,0 +1,153 @@
+"""The task of one shard: recover, run, park when the partition is taken away, and go on if it is given back."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.inputs import Inputs
+from stream.kafka.place import FencedError, OutdatedError, Place
+from stream.kafka.recovery import Recovered, recover
+from stream.kafka.stint import Stint
+from stream.kafka.watch import Watch
+
+log: Final = structlog.get_logger()
+
+
+class Phase(StrEnum):
+    RECOVERING = "recovering"
+    RUNNING = "running"
+    PARKED = "parked"
+
+
+class ShardTask:
+    """Begins when made. ``done`` is called with it once, when it has ended; ``error`` says why, None for a cancellation.
+
+    ``current`` says whether the assignment stands under which it was started or resumed.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        watch: Watch,
+        *,
+        rebuild_before: int | None,
+        current: Callable[[], bool],
+        running: Callable[["ShardTask"], None],
+        after: "ShardTask | None" = None,
+        pause: float = 0.0,
+    ) -> None:
+        """``running`` is called each time it begins to read. ``after``: the partition's previous task, which must have
+        ended first. ``pause``: seconds to wait first.
+        """
+        self.place = place
+        self.phase = Phase.RECOVERING
+        self.error: BaseException | None = None
+        self.began = time.monotonic()
+        self.stint: Stint | None = None
+        self._watch = watch
+        self._rebuild_before = rebuild_before
+        self._tell_running = running
+        self.current = current
+        self._parking = False
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._task = asyncio.create_task(self._run(after, pause), name=f"shard {place.partition}")
+
+    @property
+    def partition(self) -> int:
+        return self.place.partition
+
+    def when_done(self, tell: Callable[["ShardTask"], None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self.error = None if task.cancelled() else task.exception()
+            tell(self)
+
+        self._task.add_done_callback(ended)
+
+    async def park(self) -> bool:
+        """A last checkpoint, then it waits. False when it was not running, or has failed on the way."""
+        if self.phase is Phase.RECOVERING or self._task.done():
+            return False
+        self._parking = True
+        while self.phase is not Phase.PARKED and not self._task.done():
+            await self._a_change()
+        return self.phase is Phase.PARKED and not self._task.done()
+
+    def resume(self, current: Callable[[], bool]) -> None:
+        """The partition was given back: it goes on when it is still the producer, else ends with OutdatedError."""
+        self.current = current
+        self._parking = False
+        self._note(Phase.PARKED)
+
+    def drop(self) -> None:
+        """Ends it without a checkpoint. What it has not committed is counted again by whoever comes next."""
+        self._task.cancel()
+
+    async def ended(self) -> None:
+        """Returns when it has let go of the broker; raises nothing of its own."""
+        await asyncio.wait({self._task})
+
+    async def _run(self, after: "ShardTask | None", pause: float) -> None:
+        if after is not None:
+            await after.ended()
+        await asyncio.sleep(pause)
+        began = time.monotonic()
+        recovered = await recover(self.place, rebuild_before=self._rebuild_before, current=self.current)
+        inputs = Inputs(self.place)
+        try:
+            await inputs.start(recovered.shard.positions)
+            self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
+            gc.freeze()  # a restored state is looked through by no collection again
+            await self._serve(recovered, inputs)
+        finally:
+            await asyncio.gather(client.end(recovered.producer), inputs.stop())
+
+    async def _serve(self, recovered: Recovered, inputs: Inputs) -> None:
+        checkpoints = Checkpoints(self.place, recovered.producer)
+        stint = self.stint = Stint(self.place, recovered.shard, inputs, checkpoints, self._watch)
+        self._run_on()
+        try:
+            while True:
+                await stint.turn()
+                if self._parking:
+                    await self._stay_parked(stint)
+        finally:
+            await stint.abandon()
+
+    async def _stay_parked(self, stint: Stint) -> None:
+        await stint.last_checkpoint()
+        self._note(Phase.PARKED)
+        while self._parking:
+            await self._a_change()
+        try:
+            await stint.probe()
+        except FencedError as error:  # others had it meanwhile: what is in memory is old, the new assignment is not
+            raise OutdatedError from error
+        self._run_on()
+
+    def _run_on(self) -> None:
+        self._note(Phase.RUNNING)
+        self._tell_running(self)
+
+    def _note(self, phase: Phase) -> None:
+        self.phase = phase
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _a_change(self) -> None:
+        """Waits until the phase is noted anew, or the task is done. What is noted from this call on is not missed."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            me = asyncio.current_task()
+            await asyncio.wait({waiter} if me is self._task else {waiter, self._task}, return_when="FIRST_COMPLETED")
+        finally:
+            self._waiters.discard(waiter)
+            waiter.cancel()

@@ -1,0 +1,225 @@
+"""The topics: what each must be like; made, looked at and checked. The worker only checks.
+
+``liveshop topics create`` makes them.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from stream.config import Settings
+from stream.errors import FailedError, UsageError
+from stream.kafka import client
+from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+
+DAY_MS: Final = 86_400_000
+SAFE_REPLICATION: Final = 3
+"""From this many copies on, one may be away without a write being refused or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a topic is created with. Its partitions are those of the inputs: a shard writes to its own number."""
+
+    name: str
+    configs: Mapping[str, str]
+
+
+# An active segment is neither compacted nor deleted, so segments are rolled well within the retention.
+_KEPT: Final = {"cleanup.policy": "compact,delete", "segment.ms": str(DAY_MS)}
+
+SPECS: Final = (
+    *(
+        # LogAppendTime: the broker's clock judges the future, identically in every replay
+        Spec(
+            name,
+            {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * DAY_MS)},
+        )
+        for name in INPUTS.values()
+    ),
+    Spec(SESSION_WINDOWS, {**_KEPT, "retention.ms": str(7 * DAY_MS)}),
+    Spec(SESSIONS, {**_KEPT, "retention.ms": str(90 * DAY_MS)}),
+    Spec(
+        DEAD_LETTERS,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(30 * DAY_MS),
+            "segment.ms": str(DAY_MS),
+            "max.message.bytes": str(client.RECORD_BYTES + 64 * 1024),  # the largest record and its batch header
+        },
+    ),
+    Spec(
+        STATE,
+        {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(64 * 1024 * 1024),
+            "segment.ms": "600000",
+            "min.cleanable.dirty.ratio": "0.1",
+        },
+    ),
+)
+
+
+class Made(StrEnum):
+    CREATED = "created"
+    EXISTS = "exists"
+    DIFFERS = "differs"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is. ``differences`` are for people: ``retention.ms is 1000, should be 604800000``."""
+
+    name: str
+    made: Made
+    partitions: int = 0
+    replication: int = 0
+    configs: Mapping[str, str] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+
+def names(settings: Settings) -> list[str]:
+    """All topics of the worker, as the broker calls them."""
+    return [settings.topic(spec.name) for spec in SPECS]
+
+
+async def create(settings: Settings, partitions: int, replication: int = 1) -> list[Topic]:
+    """Makes the topics that are missing and leaves the others as they are; says which is which, and what differs.
+
+    Idempotent. Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
+    """
+    async with _Admin(settings) as admin:
+        there = {topic.name for topic in await _look(admin, settings) if topic.made is not Made.MISSING}
+        missing = [spec for spec in SPECS if settings.topic(spec.name) not in there]
+        if missing:
+            await _create(admin, [_new(settings, spec, partitions, replication) for spec in missing])
+        created = {settings.topic(spec.name) for spec in missing}
+        found = await _wait_for(admin, settings)
+    return [_reported(topic, created, partitions, replication) for topic in found]
+
+
+async def describe(settings: Settings) -> list[Topic]:
+    """Every topic as it is, missing ones included."""
+    async with _Admin(settings) as admin:
+        return [_reported(topic, set(), 0, 0) for topic in await _look(admin, settings)]
+
+
+async def delete(settings: Settings) -> list[str]:
+    """Deletes what there is of the topics, and their data. Only with a ``topic_prefix``: never the live topics."""
+    if not settings.topic_prefix:
+        raise UsageError("topics are only deleted under a prefix: set --topic-prefix")
+    async with _Admin(settings) as admin:
+        there = [topic.name for topic in await _look(admin, settings) if topic.made is not Made.MISSING]
+        if there:
+            await admin.delete_topics(there)
+    return there
+
+
+async def check(settings: Settings) -> int:
+    """The number of partitions, the same for all topics. UsageError names every topic that is missing or differs."""
+    async with _Admin(settings) as admin:
+        topics = await _look(admin, settings, configs=False)
+    missing = [topic.name for topic in topics if topic.made is Made.MISSING]
+    if missing:
+        raise UsageError(f"missing topics: {', '.join(missing)}. Make them with: liveshop topics create")
+    if len({topic.partitions for topic in topics}) > 1:
+        counts = ", ".join(f"{topic.name} has {topic.partitions}" for topic in topics)
+        raise UsageError(
+            f"all topics need the same number of partitions: {counts}. "
+            "Delete those that differ and make them anew with: liveshop topics create"
+        )
+    return topics[0].partitions
+
+
+class _Admin:
+    """An admin connection for one ``async with``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __aenter__(self) -> client.Admin:
+        self._admin = client.make_admin(self._settings)
+        await client.start(self._admin, self._settings)
+        return self._admin
+
+    async def __aexit__(self, *_: object) -> None:
+        await client.end(self._admin)
+
+
+def _new(settings: Settings, spec: Spec, partitions: int, replication: int) -> NewTopic:
+    configs = dict(spec.configs)
+    if replication >= SAFE_REPLICATION:
+        configs |= {"min.insync.replicas": str(replication - 1), "unclean.leader.election.enable": "false"}
+    return NewTopic(settings.topic(spec.name), partitions, replication, topic_configs=configs)
+
+
+async def _create(admin: client.Admin, new: list[NewTopic]) -> None:
+    response = await admin.create_topics(new)
+    for name, code, *detail in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:  # another may have been quicker
+            raise UsageError(f"{name} could not be created: {next(filter(None, detail), error.__name__)}")
+
+
+async def _wait_for(admin: client.Admin, settings: Settings) -> list[Topic]:
+    """A topic just made takes a moment until every broker knows it."""
+    seconds = settings.connect_timeout.total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                topics = await _look(admin, settings)
+                if all(topic.made is not Made.MISSING for topic in topics):
+                    return topics
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise FailedError(f"the topics were created, but do not appear within {seconds:g} s") from None
+
+
+async def _look(admin: client.Admin, settings: Settings, *, configs: bool = True) -> list[Topic]:
+    """All topics of ours. Asks for the list of all: asking for a missing one by name may create it."""
+    listed = {entry["topic"]: entry["partitions"] for entry in await admin.describe_topics()}
+    wanted = names(settings)
+    there = [name for name in wanted if any(partition["leader"] >= 0 for partition in listed.get(name, ()))]
+    values = await _configs(admin, there) if configs and there else {}
+    return [
+        _topic(name, listed[name], values.get(name, {})) if name in there else Topic(name, Made.MISSING)
+        for name in wanted
+    ]
+
+
+def _topic(name: str, partitions: list[dict[str, Any]], configs: Mapping[str, str]) -> Topic:
+    copies = min(len(partition["replicas"]) for partition in partitions)
+    return Topic(name, Made.EXISTS, len(partitions), copies, configs)
+
+
+async def _configs(admin: client.Admin, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+    found = {}
+    for response in responses:
+        for _code, _message, _type, name, entries in response.resources:
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+def _reported(topic: Topic, created: set[str], partitions: int, replication: int) -> Topic:
+    """With how it came about and what differs from its spec; 0 partitions or copies: any will do."""
+    if topic.made is Made.MISSING:
+        return topic
+    spec = next(spec for spec in SPECS if topic.name.endswith(spec.name))
+    wanted = {**spec.configs, **({"partitions": str(partitions)} if partitions else {})}
+    actual = {**topic.configs, "partitions": str(topic.partitions)}
+    if replication:
+        wanted["replication"], actual["replication"] = str(replication), str(topic.replication)
+    differences = tuple(
+        f"{key} is {actual.get(key)}, should be {value}" for key, value in wanted.items() if actual.get(key) != value
+    )
+    made = Made.CREATED if topic.name in created else Made.DIFFERS if differences else Made.EXISTS
+    shown = {key: actual[key] for key in spec.configs if key in actual}
+    return Topic(topic.name, made, topic.partitions, topic.replication, shown, differences)

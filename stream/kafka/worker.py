@@ -1,0 +1,267 @@
+"""The worker: keeps one task per partition that is ours, and decides what a failed one means for the membership."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InvalidTransactionTimeout,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka import topics
+from stream.kafka.health import Health
+from stream.kafka.membership import Membership, Owner
+from stream.kafka.monitor import Monitor
+from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
+from stream.kafka.recovery import state_ends
+from stream.kafka.signals import Signals, leave_at_once
+from stream.kafka.task import Phase, ShardTask
+from stream.kafka.watch import Watch
+
+log: Final = structlog.get_logger()
+
+GRACE: Final = 8.5
+"""Seconds from the first signal to the end, whatever the broker does; ten are promised."""
+LAST_CHECKPOINT: Final = 4.0
+"""Of these, for the last checkpoints."""
+AGAIN: Final = (0.2, 5.0)
+"""Seconds before a failed shard is recovered again: at first, and at most."""
+CALM: Final = 30.0
+"""Seconds of running after which an earlier failure of a shard is forgotten."""
+MENDABLE: Final = (CheckpointError, OutdatedError, KafkaError, TimeoutError, OSError)
+"""What a new producer, another look or a broker that comes back may mend. Anything else ends the process."""
+RECLAIM_AFTER: Final = 2.0
+"""Seconds after a shard has ended until its memory is given back, once for all that end about then."""
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
+FORBIDDEN: Final = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    ClusterAuthorizationFailedError,
+    InvalidTransactionTimeout,
+)
+"""Of these, what only a person can mend."""
+
+
+async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> int:
+    """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
+
+    Raises UsageError for topics or a state that are not as they must be, FailedError for a broker that does not answer
+    and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
+    holds.
+    """
+    gc.set_threshold(50_000, 20, 50)
+    with Signals() as signals:
+        worker = Worker(settings, watch, health, rebuild=rebuild)
+        work = asyncio.create_task(worker.run())
+        either: list[asyncio.Future[Any]] = [work, signals.first]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        log.info("stopping: a last checkpoint", signal=signals.first.result().name)
+        work.cancel()
+        done, _ = await asyncio.wait({work}, timeout=GRACE)
+        if not done:
+            log.warning("the broker did not let us finish in time: the checkpoint before the last holds")
+            leave_at_once(signals.code)
+        if not work.cancelled():
+            work.result()
+        log.info("stopped")
+        return signals.code
+
+
+class Worker:
+    """All shards of this process."""
+
+    def __init__(self, settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> None:
+        self._settings = settings
+        self._watch = watch
+        self._health = health
+        self._rebuild = rebuild
+        self._rebuild_before: dict[int, int] = {}
+        self._partitions = 0
+        self._shards: dict[int, ShardTask] = {}
+        self._leaving: dict[int, ShardTask] = {}
+        """Dropped tasks that have not ended yet."""
+        self._failures: dict[int, int] = {}
+        self._stopping = False
+        self._reclaiming: asyncio.TimerHandle | None = None
+        self._membership = Membership(settings, Owner(self._revoked, self._assigned))
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unassigned_at: float | None = None
+        self._deadline = settings.revoke_deadline.total_seconds()
+
+    async def run(self) -> None:
+        """Until cancelled: then makes the last checkpoints, leaves the group, and closes everything."""
+        self._partitions = await topics.check(self._settings)
+        if self._rebuild:
+            self._rebuild_before = await state_ends(self._settings, self._partitions)
+        monitor = Monitor(self._settings, self._watch, self._health, self._running)
+        tasks = [asyncio.ensure_future(each) for each in (self._membership.run(), monitor.beat(), monitor.watch_dog())]
+        try:
+            await asyncio.wait({*tasks, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._failed, *tasks):
+                if done.done():
+                    done.result()
+        finally:
+            await self._stop(tasks)
+
+    async def _stop(self, tasks: Sequence[asyncio.Future[None]]) -> None:
+        self._deadline = min(self._deadline, LAST_CHECKPOINT)
+        self._stopping = True
+        tasks[0].cancel()  # no joining again; the heart beats on
+        await asyncio.wait({tasks[0]}, timeout=1.0)
+        await self._membership.leave()
+        for shard in list(self._shards.values()):
+            self._drop(shard)
+        await asyncio.gather(*(shard.ended() for shard in list(self._leaving.values())))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if self._failed.done():
+            self._failed.exception()  # else asyncio complains of one that came while we were stopping
+        gc.unfreeze()  # what the shards held is garbage now
+
+    def _running(self) -> dict[int, ShardTask]:
+        return {number: shard for number, shard in self._shards.items() if shard.phase is Phase.RUNNING}
+
+    # -- the assignment changes
+
+    async def _revoked(self) -> None:
+        """Every shard makes a checkpoint and waits. One that does not get there in time is dropped: its state holds."""
+        self._unassigned_at = time.monotonic() if self._shards else self._unassigned_at
+        shards = list(self._shards.values())
+        if not shards:
+            return
+        parking = {asyncio.ensure_future(shard.park()): shard for shard in shards}
+        await asyncio.wait(parking, timeout=self._deadline)
+        for waiting, shard in parking.items():
+            parked = waiting.done() and not waiting.cancelled() and waiting.exception() is None and waiting.result()
+            waiting.cancel()
+            if not parked and self._shards.get(shard.partition) is shard:  # it may have ended by itself meanwhile
+                self._drop(shard)
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        """Goes on with those given back, drops those gone, starts those new."""
+        for number in set(self._shards) - partitions:
+            self._drop(self._shards[number])
+        kept = frozenset(self._shards)
+        log.info("assigned", partitions=sorted(partitions), kept=sorted(kept))
+        for number in kept:
+            self._shards[number].resume(self._is_current())
+        for number in partitions - kept:
+            self._start(number)
+        self._watch.assigned(partitions)
+        self._health.assigned(partitions, kept)
+        self._note_rebalanced()
+
+    def _is_current(self) -> Callable[[], bool]:
+        epoch = self._membership.epoch
+        return lambda: self._membership.current(epoch)
+
+    def _start(self, number: int, pause: float = 0.0) -> None:
+        if number >= self._partitions:
+            raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
+        shard = ShardTask(
+            Place(self._settings, number, self._partitions),
+            self._watch,
+            rebuild_before=self._rebuild_before.get(number),
+            current=self._is_current(),
+            after=self._leaving.get(number),
+            pause=pause,
+            running=self._recovered,
+        )
+        self._shards[number] = shard
+        shard.when_done(self._ended)
+
+    def _drop(self, shard: ShardTask) -> None:
+        if self._shards.get(shard.partition) is not shard:
+            return  # it has ended meanwhile, by itself
+        del self._shards[shard.partition]
+        self._leaving[shard.partition] = shard
+        shard.drop()
+
+    def _recovered(self, shard: ShardTask) -> None:
+        self._health.recovered(shard.partition)
+        self._note_rebalanced()
+
+    def _note_rebalanced(self) -> None:
+        if self._unassigned_at is not None and len(self._running()) == len(self._shards):
+            self._watch.rebalanced(time.monotonic() - self._unassigned_at)
+            self._unassigned_at = None
+
+    # -- a shard has ended
+
+    def _reclaim(self) -> None:
+        """What has ended lies in cycles that `gc.freeze` hides from every collection: a whole state each."""
+        self._reclaiming = None
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+    def _ended(self, shard: ShardTask) -> None:
+        if self._reclaiming is None and not self._stopping:
+            self._reclaiming = asyncio.get_running_loop().call_later(RECLAIM_AFTER, self._reclaim)
+        if self._leaving.get(shard.partition) is shard:
+            del self._leaving[shard.partition]
+        if self._shards.get(shard.partition) is not shard:
+            return
+        del self._shards[shard.partition]
+        self._health.assigned(frozenset({*self._shards, shard.partition}), frozenset(self._running()))
+        try:
+            self._judge(shard)
+        except BaseException as error:  # noqa: BLE001 - it ends the process, see run
+            if not self._failed.done():
+                self._failed.set_exception(error)
+
+    def _judge(self, shard: ShardTask) -> None:
+        """What the end of a shard means. Its state in the log is whole in every case."""
+        error, number = shard.error, shard.partition
+        if self._stopping:
+            return
+        log.warning("a shard has ended", partition=number, error=_named(error))
+        cause = (error and error.__cause__) or error
+        if isinstance(cause, FORBIDDEN):
+            raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
+        if isinstance(cause, TOO_LARGE):
+            raise UsageError(
+                f"the broker refuses what partition {number} has to write ({type(cause).__name__}): max.message.bytes of "
+                "live.dead-letters must be 4 MB, of the other outputs 1 MB; `liveshop topics show` says what they are"
+            ) from error
+        if isinstance(error, FencedError):
+            # never begin again on this assignment, never stay a member without the shard
+            self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
+        elif isinstance(error, MENDABLE):
+            if shard.current():
+                self._start(number, self._pause(shard))
+            else:
+                self._membership.rejoin(f"partition {number} failed on an assignment that is gone")
+        elif error is None:  # cancelled, and not by us: never stay a member without the shard
+            self._membership.rejoin(f"partition {number} was cancelled from within")
+        else:
+            raise error
+
+    def _pause(self, shard: ShardTask) -> float:
+        first, most = AGAIN
+        calm = time.monotonic() - shard.began > CALM
+        failures = self._failures[shard.partition] = 0 if calm else self._failures.get(shard.partition, -1) + 1
+        return min(most, float(first * 2**failures))
+
+
+def _named(error: BaseException | None) -> str:
+    if error is None:
+        return "cancelled"
+    return type(error).__name__ + (f" ({type(error.__cause__).__name__})" if error.__cause__ else "")

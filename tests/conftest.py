@@ -1,0 +1,43 @@
+"""Fixtures for all tests: one embedded Kafka a session, and names that no other test uses."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from stream.errors import UsageError
+from stream.sandbox.broker import EmbeddedKafka
+
+settings.register_profile("liveshop", deadline=None)  # a time is never asserted: the machine may be busy
+settings.load_profile("liveshop")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedKafka]:
+    """A running broker, shared by the whole session; leave it running. Without Java or Maven: skip, in CI fail."""
+    broker = EmbeddedKafka(print)
+    try:
+        broker.start()
+    except UsageError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A topic prefix (and group name) of this test alone."""
+    return f"t{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's LIVESHOP_BROKERS must not reach the tests."""
+    for name in [name for name in os.environ if name.startswith("LIVESHOP_")]:
+        monkeypatch.delenv(name)

@@ -1,0 +1,139 @@
+"""No batch, however sparse its topic, moves the newest clock far beyond another topic that has records to read."""
+
+import json
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.align import SLACK_MS, paused
+from stream.core.decode import Rejected, decode_batch
+from stream.kafka.ahead import Ahead, limit
+from stream.model.names import KINDS, Kind
+from tests.recount import LogRecord
+
+V, C, K = KINDS
+T0 = 1_700_000_000_000
+HOUR = 3_600_000
+FUTURE = 60_000
+NOBODY: dict[Kind, int | None] = dict.fromkeys(KINDS)
+
+
+def record(kind: Kind, offset: int, time: int | None) -> LogRecord:
+    """``None``: one that cannot be decoded."""
+    event: dict[str, object] = {
+        "event_id": f"e{offset}",
+        "event_time": time,
+        "session_id": "s",
+        "seller_id": "x",
+        "viewer_id": "v",
+        "platform": "other",
+        "action": "enter",
+        "text": "",
+        "checkout_id": "k",
+        "status": "paid",
+        "amount_minor": 1,
+        "currency": "IDR",
+        "items": [],
+    }
+    value = b"{" if time is None else json.dumps(event).encode()
+    return LogRecord(kind, 0, offset, T0 + 100 * HOUR, b"s", value)
+
+
+def put(ahead: Ahead, kind: Kind, *times: int | None) -> None:
+    records = [record(kind, offset, time) for offset, time in enumerate(times)]
+    ahead.wait(kind, records, decode_batch(kind, records, 2**20))
+
+
+def taken(ahead: Ahead, kind: Kind, until: int | None) -> list[int]:
+    records, events = ahead.take(kind, until)
+    assert len(records) == len(events)
+    return [record.offset for record in records]
+
+
+def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
+    ahead = Ahead(FUTURE)
+    put(ahead, V, T0 + 10_000 * HOUR, None, T0 + 1000, T0 + 2000)
+    put(ahead, K, T0, T0 + HOUR)
+    times = ahead.times({V: T0, K: T0})
+    assert times[V] == T0 + 1000
+    assert taken(ahead, K, limit(K, times, {V, K})) == [0]
+
+
+def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
+    ahead = Ahead(FUTURE)
+    put(ahead, K, T0, T0 + 5_000, T0 + HOUR, T0 + 2 * HOUR)
+    assert taken(ahead, K, limit(K, {V: T0, K: T0}, {V, K})) == [0, 1]
+    assert K in ahead
+    assert ahead.number(K) == 2
+    assert ahead.times({V: T0, K: T0 + 5_000}) == {V: T0, K: T0 + HOUR}
+    assert taken(ahead, K, limit(K, {V: T0 + HOUR}, {V, K})) == [2]
+
+
+def test_a_topic_of_which_nobody_knows_how_far_it_is_comes_first() -> None:
+    ahead = Ahead(FUTURE)
+    put(ahead, K, T0, T0 + HOUR)
+    times = ahead.times(NOBODY)
+    assert taken(ahead, K, limit(K, times, {V, K})) == []
+    put(ahead, V, T0 - HOUR)
+    times = ahead.times(NOBODY)
+    assert taken(ahead, K, limit(K, times, {V, K})) == []
+    assert taken(ahead, V, limit(V, times, {V, K})) == [0]
+
+
+def test_what_moves_no_clock_waits_for_nobody() -> None:
+    ahead = Ahead(FUTURE)
+    put(ahead, K, None, T0 + 200 * HOUR, None, T0 + HOUR, None)
+    assert taken(ahead, K, T0) == [0, 1, 2]  # the second is stamped beyond the broker's clock, and refused
+    assert taken(ahead, K, T0 + HOUR) == [3, 4]
+    assert K not in ahead
+
+
+def test_a_topic_alone_is_not_held_back() -> None:
+    ahead = Ahead(FUTURE)
+    put(ahead, V, T0, T0 + 50 * HOUR)
+    assert limit(V, {V: T0, C: T0}, {V}) is None
+    assert taken(ahead, V, None) == [0, 1]
+
+
+Times = list[int]
+logs = st.lists(st.integers(0, 6 * HOUR), max_size=30)
+
+
+@given(logs, logs, logs, st.integers(1, 12))
+def test_nothing_runs_ahead_and_nobody_waits_for_ever(
+    views: Times, comments: Times, checkouts: Times, size: int
+) -> None:
+    """A worker in miniature: every record is counted, in order, and never far beyond what others still have."""
+    left = {
+        kind: sorted(T0 + time for time in log) for kind, log in zip(KINDS, (views, comments, checkouts), strict=True)
+    }
+    total = sum(map(len, left.values()))
+    ahead, clocks, counted = Ahead(FUTURE), dict(NOBODY), 0
+    for _ in range(4 * total + 4):
+        counted += _count(ahead, clocks, left)
+        behind = {*ahead.kinds(), *(kind for kind in KINDS if left[kind])}
+        for kind in set(KINDS) - paused(ahead.times(clocks), behind) - set(ahead.kinds()):
+            times, left[kind] = left[kind][:size], left[kind][size:]
+            if times:
+                put(ahead, kind, *times)
+    assert counted == total
+
+
+def _count(ahead: Ahead, clocks: dict[Kind, int | None], left: dict[Kind, Times]) -> int:
+    number = 0
+    for kind in ahead.kinds():
+        behind = {*ahead.kinds(), *(other for other in KINDS if left[other])}
+        times = ahead.times(clocks)
+        _, events = ahead.take(kind, limit(kind, times, behind))
+        number += len(events)
+        for event in events:
+            assert event is not None
+            assert not isinstance(event, Rejected)
+            clocks[kind] = max(clocks[kind] or 0, event.event_time)
+            _check(event.event_time, [times[other] for other in behind if other is not kind])
+    return number
+
+
+def _check(time: int, others: Sequence[int | None]) -> None:
+    assert all(other is not None and time <= other + SLACK_MS for other in others)

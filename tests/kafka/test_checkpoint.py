@@ -1,0 +1,211 @@
+"""One checkpoint is one transaction: all of it is there, or nothing."""
+
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
+
+from stream.config import Settings
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
+from stream.model.results import DeadLetter, Outputs
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.test_deadletters import Given
+from tests.kafka.tools import everything, headers, make_topics, settings, stopped
+
+pytestmark = pytest.mark.kafka
+
+
+@asynccontextmanager
+async def checkpoints(place: Place) -> AsyncIterator[Checkpoints]:
+    producer = client.make_producer(place.settings, place.transactional_id)
+    await client.start(producer, place.settings)
+    try:
+        yield Checkpoints(place, producer)
+    finally:
+        await client.end(producer)
+
+
+def outputs(mark: bytes = b"1", *, count: int = 1) -> Outputs:
+    pairs = [(b"k%d" % number, mark) for number in range(count)]
+    letter = DeadLetter(Kind.COMMENTS, Given(b"{", offset=4), Reason.INVALID_JSON, "value: not JSON")
+    positions = {Kind.VIEWS: 11, Kind.COMMENTS: 5, Kind.CHECKOUTS: 0}
+    return Outputs(windows=pairs, sessions=pairs, dead_letters=[letter], state=pairs, positions=positions, generation=4)
+
+
+async def group_offsets(config: Settings, place: Place) -> dict[Kind, int | None]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=config.brokers, group_id=config.group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        return {kind: await consumer.committed(tp) for kind, tp in place.inputs.items()}
+    finally:
+        await consumer.stop()
+
+
+async def a_place(kafka: EmbeddedKafka, prefix: str, partitions: int = 2) -> Place:
+    config = settings(kafka, prefix)
+    await make_topics(config, partitions)
+    return Place(config, 1, partitions)
+
+
+async def committed(kafka: EmbeddedKafka, place: Place) -> dict[str, list[bytes]]:
+    found = {}
+    for name in (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS, STATE):
+        records = await everything(kafka, place.settings.topic(name), place.partition)
+        found[name] = [record.value for record in records]
+    return found
+
+
+def test_everything_goes_to_the_shards_partition_with_the_groups_offsets(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as written:
+            assert await written.write(outputs()) == 0
+            assert await written.write(outputs(b"2")) == 2  # after the record and its transaction's marker
+        found = await committed(kafka, place)
+        assert found == {
+            SESSION_WINDOWS: [b"1", b"2"],
+            SESSIONS: [b"1", b"2"],
+            DEAD_LETTERS: [b"{", b"{"],
+            STATE: [b"1", b"2"],
+        }
+        letter = (await everything(kafka, place.settings.topic(DEAD_LETTERS), 1))[0]
+        assert headers(letter)["liveshop-origin"] == f"{prefix}live.comments/1/4/1234".encode()
+        assert headers(letter)["liveshop-generation"] == b"4"
+        assert await everything(kafka, place.settings.topic(STATE), 0) == []
+        assert await group_offsets(place.settings, place) == {Kind.VIEWS: 11, Kind.COMMENTS: 5, Kind.CHECKOUTS: 0}
+
+    asyncio.run(main())
+
+
+def test_many_and_large_records_are_one_transaction_too(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        large = Outputs(
+            windows=[(b"k%d" % number, b"x" * 1000) for number in range(5000)],
+            dead_letters=[DeadLetter(Kind.VIEWS, Given(b"v" * 3_900_000), Reason.LATE, "event_time: late")],
+            state=[(b"0/%d" % part, bytes([part]) * 900_000) for part in range(4)],
+        )
+        async with checkpoints(place) as written:
+            assert await written.write(large) == 0
+        found = await committed(kafka, place)
+        assert [len(found[name]) for name in (SESSION_WINDOWS, DEAD_LETTERS, STATE)] == [5000, 1, 4]
+        assert [value[:1] for value in found[STATE]] == [b"\0", b"\1", b"\2", b"\3"]
+
+    asyncio.run(main())
+
+
+def test_a_zombie_is_fenced_and_leaves_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as zombie:
+            await zombie.write(outputs(b"zombie, still in charge"))
+            async with checkpoints(place) as heir:
+                with pytest.raises(FencedError):
+                    await zombie.write(outputs(b"zombie"))
+                await heir.write(outputs(b"heir"))
+                with pytest.raises((FencedError, CheckpointError)):
+                    await zombie.write(outputs(b"zombie again"))
+        assert (await committed(kafka, place))[STATE] == [b"zombie, still in charge", b"heir"]
+
+    asyncio.run(main())
+
+
+def test_a_fence_leaves_nothing_for_asyncio_to_complain_of(kafka: EmbeddedKafka, prefix: str) -> None:
+    complaints: list[str] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as zombie:
+            await zombie.write(outputs())
+            async with checkpoints(place):
+                with pytest.raises(FencedError):
+                    await zombie.write(outputs(count=3000))
+        del zombie
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
+def test_a_probe_shows_the_fence_without_writing_results(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as first:
+            await first.probe({Kind.VIEWS: 3})
+            async with checkpoints(place):
+                with pytest.raises(FencedError):
+                    await first.probe({Kind.VIEWS: 4})
+        assert (await group_offsets(place.settings, place))[Kind.VIEWS] == 3
+        assert (await committed(kafka, place))[STATE] == []
+
+    asyncio.run(main())
+
+
+def test_a_transaction_that_timed_out_is_a_fence(kafka: EmbeddedKafka, prefix: str) -> None:
+    """The broker looks for transactions to abort every ten seconds; here it is told to by an heir that goes at once."""
+
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        producer = client.make_producer(place.settings, place.transactional_id)
+        await client.start(producer, place.settings)
+        await producer.begin_transaction()
+        await producer.send_and_wait(place.state.topic, b"half", key=b"k", partition=1)
+        async with checkpoints(place):
+            pass
+        with pytest.raises((FencedError, CheckpointError)):
+            await Checkpoints(place, producer).write(outputs())
+        await client.end(producer)
+        assert (await committed(kafka, place))[STATE] == []
+
+    asyncio.run(main())
+
+
+def test_one_record_that_cannot_be_written_keeps_all_of_them_back(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as written:
+            impossible = outputs()
+            impossible.sessions.append((b"k", random.Random(1).randbytes(2_000_000)))  # does not compress
+            with pytest.raises(CheckpointError) as raised:
+                await written.write(impossible)
+            assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
+        found = await committed(kafka, place)
+        assert set(map(len, found.values())) == {0}
+        async with checkpoints(place) as anew:
+            await anew.write(outputs(b"next"))
+        assert (await committed(kafka, place))[STATE] == [b"next"]
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_does_not_answer_costs_the_transaction_timeout(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as written:
+            await written.write(outputs())
+            started = asyncio.get_running_loop().time()
+            with stopped(kafka), pytest.raises(CheckpointError) as raised:
+                await written.write(outputs(b"2"))
+            assert isinstance(raised.value.__cause__, TimeoutError)
+            assert asyncio.get_running_loop().time() - started < 5 + 3
+        assert (await committed(kafka, place))[STATE] == [b"1"]
+
+    asyncio.run(main())
+
+
+def test_all_of_a_place_is_of_one_partition() -> None:
+    place = Place(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4)
+    assert place.transactional_id == "g.worker.live.2"
+    assert place.state == TopicPartition("p.live.state", 2)
+    assert {tp.partition for tp in (*place.inputs.values(), *place.outputs)} == {2}

@@ -1,0 +1,99 @@
+"""The form of a dead letter, which is a public contract."""
+
+from dataclasses import dataclass, field
+
+import xxhash
+
+from stream.core.decode import decode_batch
+from stream.kafka import deadletters
+from stream.kafka.deadletters import Oversize, originals, redrives, rows, shortened
+from stream.model.names import Kind, Reason
+from stream.model.results import DeadLetter
+from tests.kafka.tools import view
+
+
+@dataclass
+class Given:
+    value: bytes | None
+    key: bytes | None = b"s1"
+    offset: int = 7
+    timestamp: int = 1234
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+def written(
+    record: Given | Oversize, detail: str = "seller_id: missing"
+) -> tuple[bytes | None, bytes | None, dict[str, bytes | None]]:
+    letter = DeadLetter(Kind.VIEWS, record, Reason.MISSING_FIELD, detail)
+    [(key, value, headers)] = rows([letter], "p.", 3, 2)
+    assert len(dict(headers)) == len(headers)
+    return key, value, dict(headers)
+
+
+def test_a_letter_has_the_original_bytes_and_says_where_from_and_why() -> None:
+    assert written(Given(b"\xff{", headers=[("trace", b"1")])) == (
+        b"s1",
+        b"\xff{",
+        {
+            "liveshop-reason": b"missing_field",
+            "liveshop-detail": b"seller_id: missing",
+            "liveshop-origin": b"p.live.views/3/7/1234",
+            "liveshop-run": b"live",
+            "liveshop-generation": b"2",
+            "liveshop-redrives": b"0",
+            "trace": b"1",
+        },
+    )
+
+
+def test_an_empty_value_and_no_key_stay_what_they_are() -> None:
+    key, value, _ = written(Given(b"", key=None))
+    assert (key, value) == (None, b"")
+
+
+def test_redrives_are_carried_over_and_earlier_headers_of_ours_are_replaced() -> None:
+    earlier = [("liveshop-redrives", b"2"), ("liveshop-reason", b"late"), ("liveshop-origin", b"x/1/1/1")]
+    _, _, headers = written(Given(b"{", headers=earlier))
+    assert headers["liveshop-redrives"] == b"2"
+    assert headers["liveshop-reason"] == b"missing_field"
+    assert headers["liveshop-origin"] == b"p.live.views/3/7/1234"
+
+
+def test_a_nonsense_number_of_redrives_is_none() -> None:
+    for nonsense in (b"", b"-1", b"x", b"1.5", "²".encode()):
+        assert redrives([("liveshop-redrives", nonsense)]) == 0
+    assert redrives([("liveshop-redrives", None)]) == 0
+    assert redrives([("liveshop-redrives", b"9" * 5000)]) == 999_999_999
+
+
+def test_keys_are_cut_at_64_kb() -> None:
+    key, _, _ = written(Given(b"{", key=b"k" * 70_000))
+    assert key == b"k" * 65_536
+
+
+def test_headers_beyond_64_kb_are_dropped_and_counted() -> None:
+    kept = originals([("a", b"x" * 60_000), ("b", b"y" * 60_000), ("c", b"z"), ("d", b"w" * 65_536)])
+    assert kept == [("a", b"x" * 60_000), ("c", b"z"), ("liveshop-headers-dropped", b"2")]
+    fits = [("name", b"x" * (65_536 - 4))]
+    assert originals(fits) == fits
+    assert len(originals([("", b"")] * 300_000)) == 1001
+
+
+def test_a_value_too_large_is_cut_with_size_and_hash_and_not_held() -> None:
+    large = view(1) + b" " * 2_000_000
+    records = [Given(view(0)), Given(large), Given(b"{")]
+    events = decode_batch(Kind.VIEWS, records, 1_048_576)
+    kept = shortened(records, events)
+    assert kept[0] is records[0]
+    assert kept[2] is records[2]
+    short = kept[1]
+    assert isinstance(short, Oversize)
+    _, value, headers = written(short)
+    assert value == large[:65_536]
+    assert headers[deadletters.SIZE] == str(len(large)).encode()
+    assert headers[deadletters.XXH3] == xxhash.xxh3_64_hexdigest(large).encode()
+
+
+def test_good_records_are_handed_on_untouched() -> None:
+    records = [Given(view(0)), Given(None)]
+    assert shortened(records, decode_batch(Kind.VIEWS, records, 1_048_576)) is records

@@ -1,0 +1,133 @@
+"""The fast path of reading yields what the ordinary one yields."""
+
+import asyncio
+import struct
+from typing import Any
+
+import aiokafka
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.record.util import calc_crc32c
+
+from stream.config import Settings
+from stream.kafka import client, fetch
+from stream.kafka.fetch import hand_out_raw
+from stream.model.names import DEAD_LETTERS, INPUTS, Kind
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import everything, make_topics, producer, send, settings, views
+
+pytestmark = pytest.mark.kafka
+
+
+async def read_raw(config: Settings, topic: str, *, raw: bool = True) -> list[Any]:
+    reader = client.make_reader(config, wait_ms=20)
+    await client.start(reader, config)
+    try:
+        assert not raw or hand_out_raw(reader)
+        tp = TopicPartition(topic, 0)
+        reader.assign([tp])
+        reader.seek(tp, 0)
+        end = (await reader.end_offsets([tp]))[tp]
+        found: list[Any] = []
+        while await reader.position(tp) < end:
+            found += (await reader.getmany(tp, timeout_ms=20, max_records=7)).get(tp, [])
+        return found
+    finally:
+        await client.end(reader)
+
+
+def plain(record: Any) -> tuple[Any, ...]:
+    return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
+
+
+async def in_transactions(sender: AIOKafkaProducer, topic: str) -> None:
+    for number, commit in enumerate([True, False, True]):
+        await sender.begin_transaction()
+        for key in range(5):
+            await sender.send(topic, b"%d" % number, key=b"%d" % key, partition=0)
+        await (sender.commit_transaction() if commit else sender.abort_transaction())
+
+
+def test_it_yields_what_the_ordinary_path_yields(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        for topic in (config.topic(INPUTS[Kind.VIEWS]), config.topic(DEAD_LETTERS)):  # append time, create time
+            for codec in ("lz4", "gzip", "zstd", "snappy", None):
+                async with producer(kafka, compression_type=codec, linger_ms=20) as sender:
+                    for number in range(20):
+                        headers = [("a", b"1"), ("a", b""), ("ü", b"\xff")] if number % 3 else []
+                        value = None if number % 5 == 0 else b"v%d" % number
+                        await sender.send(topic, value, key=None if number == 7 else b"k", partition=0, headers=headers)
+            async with producer(kafka, transactional_id=prefix + topic) as sender:
+                await in_transactions(sender, topic)
+            raw, ordinary = await read_raw(config, topic), await everything(kafka, topic)
+            assert len(ordinary) == 110
+            assert [plain(record) for record in raw] == [plain(record) for record in ordinary]
+            assert type(raw[0]) is not type(ordinary[0])
+
+    asyncio.run(main())
+
+
+async def send_poison(sender: AIOKafkaProducer, topic: str, numbers: range, poison: int) -> None:
+    """A batch in which one record has a header whose name is not UTF-8; aiokafka itself cannot write one."""
+    batch = sender.create_batch()
+    for number in numbers:
+        headers = [("zzqq", b"1"), ("ok", b"2")] if number == poison else []
+        batch.append(timestamp=None, key=b"k", value=b"v%d" % number, headers=headers)
+    data = bytes(batch._build()).replace(b"zzqq", b"\xff\xfeqq")
+    checked = data[21:]  # what follows the checksum
+    batch._buffer = data[:17] + struct.pack(">I", calc_crc32c(checked)) + checked
+    await (await sender.send_batch(batch, topic, partition=0))
+
+
+def test_a_header_whose_name_is_not_utf8_stops_nobody(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        async with producer(kafka) as sender:
+            for start in range(0, 40, 10):
+                poison = {10: 10, 20: 25, 30: 39}.get(start, -1)
+                await send_poison(sender, topic, range(start, start + 10), poison)
+        async with producer(kafka, transactional_id=prefix + topic) as sender:
+            await in_transactions(sender, topic)
+        records = await read_raw(config, topic)
+        assert [record.value for record in records[:40]] == [b"v%d" % number for number in range(40)]
+        assert [record.value for record in records[40:]] == [b"0"] * 5 + [b"2"] * 5
+        assert tuple(records[25].headers) == (("\ufffd\ufffdqq", b"1"), ("ok", b"2"))
+        with pytest.raises(UnicodeDecodeError):
+            await everything(kafka, topic)  # when this is mended, forgiving.py can go
+
+    asyncio.run(main())
+
+
+def test_other_consumers_are_left_alone(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send(kafka, topic, views(range(3)))
+        await read_raw(config, topic)
+        assert all(isinstance(record, aiokafka.ConsumerRecord) for record in await read_raw(config, topic, raw=False))
+
+    asyncio.run(main())
+
+
+def test_an_untested_aiokafka_goes_the_ordinary_way(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        reader = client.make_reader(config)
+        await client.start(reader, config)
+        assert not hand_out_raw(reader)
+        await client.end(reader)
+
+    monkeypatch.setattr(fetch, "TESTED", "0.0.1")
+    asyncio.run(main())
+
+
+def test_the_pinned_version_is_the_tested_one() -> None:
+    assert aiokafka.__version__ == fetch.TESTED

@@ -1,0 +1,336 @@
+"""Where a shard begins: from its state, from nothing, anew; and what is refused, with the way out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import orjson
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.producer.transaction_manager import TransactionManager
+
+from stream.config import Settings
+from stream.core.shard import Shard
+from stream.errors import UsageError
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import OutdatedError, Place
+from stream.kafka.recovery import Recovered, recover, state_ends
+from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import everything, make_topics, producer, send, send_views, settings
+
+pytestmark = pytest.mark.kafka
+
+
+@asynccontextmanager
+async def recovered(config: Settings, *, rebuild_before: int | None = None) -> AsyncIterator[Recovered]:
+    found = await recover(Place(config, 0, 1), rebuild_before=rebuild_before, current=lambda: True)
+    try:
+        yield found
+    finally:
+        await client.end(found.producer)
+
+
+async def make(kafka: EmbeddedKafka, prefix: str, **changes: object) -> Settings:
+    config = settings(kafka, prefix, **changes)
+    await make_topics(config)
+    return config
+
+
+async def work(kafka: EmbeddedKafka, config: Settings, **options: int | None) -> int:
+    """Reads all views in one go, in two checkpoints. Returns the generation."""
+    async with recovered(config, **options) as found:
+        shard = found.shard
+        records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
+        rest = [record for record in records if record.offset >= shard.positions[Kind.VIEWS]]
+        half = len(rest) // 2
+        for part in (rest[:half], rest[half:]):
+            shard.read(Kind.VIEWS, part)
+            await write(config, found, shard)
+        shard.finish()
+        while shard.work(100):
+            pass
+        await write(config, found, shard)
+        return shard.generation
+
+
+async def write(config: Settings, found: Recovered, shard: Shard) -> None:
+    outputs = shard.collect()
+    if outputs is not None:
+        shard.committed(outputs.checkpoint, await Checkpoints(Place(config, 0, 1), found.producer).write(outputs))
+
+
+async def delete_records(kafka: EmbeddedKafka, topic: str, before: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before)})
+    finally:
+        await admin.close()
+
+
+def test_with_nothing_there_it_begins_where_it_is_told(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(5))
+        for start, position in (("earliest", 0), ("latest", 5)):
+            async with recovered(settings(kafka, prefix, start_at=start)) as found:
+                assert found.shard.positions == {Kind.VIEWS: position, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0}
+                assert (found.shard.generation, found.records) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_state_is_continued_from_its_own_positions(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        async with recovered(config) as found:
+            assert found.shard.positions[Kind.VIEWS] == 10
+            assert found.records == 3
+            assert found.shard.view(5).busiest[0].views == 10
+
+    asyncio.run(main())
+
+
+def test_an_aborted_first_checkpoint_is_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        place = Place(config, 0, 1)
+        async with producer(kafka, transactional_id=place.transactional_id) as half:
+            await half.begin_transaction()
+            for topic in (SESSION_WINDOWS, SESSIONS, STATE):
+                await half.send_and_wait(config.topic(topic), b"half", key=b"k", partition=0)
+            async with recovered(config) as found:
+                assert found.shard.positions[Kind.VIEWS] == 0
+
+    asyncio.run(main())
+
+
+def test_a_foreign_open_transaction_is_waited_for(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(4))
+        await work(kafka, config)
+        async with producer(kafka, transactional_id=prefix + "foreign") as foreign:
+            await foreign.begin_transaction()
+            await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
+            waiting = asyncio.ensure_future(anext_of(config))
+            done, _ = await asyncio.wait({waiting}, timeout=1.5)
+            assert not done, "the end of the state cannot be known yet"
+            await foreign.abort_transaction()
+            assert await asyncio.wait_for(waiting, 15) == 4
+
+    async def anext_of(config: Settings) -> int:
+        async with recovered(config) as found:
+            return found.shard.positions[Kind.VIEWS]
+
+    asyncio.run(main())
+
+
+def test_a_hanging_transaction_is_fenced_again_after_the_transaction_timeout(kafka: EmbeddedKafka, prefix: str) -> None:
+    """What hangs is another's; each round begins with the producer anew, until the assignment is gone."""
+    rounds = 0
+
+    def current() -> bool:
+        nonlocal rounds
+        rounds += 1
+        return rounds <= 2
+
+    async def main() -> None:
+        config = await make(kafka, prefix, transaction_timeout=timedelta(seconds=1))
+        async with producer(kafka, transactional_id=prefix + "foreign") as foreign:
+            await foreign.begin_transaction()
+            await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
+            with pytest.raises(OutdatedError):
+                await recover(Place(config, 0, 1), rebuild_before=None, current=current)
+            assert rounds == 3
+            await foreign.abort_transaction()
+
+    asyncio.run(main())
+
+
+async def verify_partitions(kafka: EmbeddedKafka, *, enabled: bool) -> None:
+    """Whether the broker asks the coordinator if a partition belongs to a transaction."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        setting = {"transaction.partition.verification.enable": "true" if enabled else "false"}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", setting)])
+    finally:
+        await admin.close()
+
+
+def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(config: Settings) -> None:
+        """Writes to the state as our own producer, without telling the coordinator of the partition."""
+        with monkeypatch.context() as forgetful:
+            forgetful.setattr(TransactionManager, "maybe_add_partition_to_txn", lambda _self, _partition: None)
+            async with producer(kafka, transactional_id=Place(config, 0, 1).transactional_id) as ours:
+                await ours.begin_transaction()
+                await ours.send_and_wait(config.topic(STATE), b"half", key=b"k", partition=0)
+                await ours.abort_transaction()  # of no partition: nothing is told to the coordinator
+
+    async def main() -> None:
+        config = await make(kafka, prefix, transaction_timeout=timedelta(seconds=2))
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        await verify_partitions(kafka, enabled=False)
+        try:
+            await hang(config)
+            async with asyncio.timeout(30), recovered(config) as found:
+                assert found.shard.positions[Kind.VIEWS] == 10
+        finally:
+            await verify_partitions(kafka, enabled=True)
+
+    asyncio.run(main())
+
+
+def test_an_assignment_that_is_gone_starts_no_producer(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        async with recovered(config) as found:
+            with pytest.raises(OutdatedError):
+                await recover(Place(config, 0, 1), rebuild_before=None, current=lambda: False)
+            await Checkpoints(Place(config, 0, 1), found.producer).probe({Kind.VIEWS: 0})  # not fenced
+
+    asyncio.run(main())
+
+
+def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        result = orjson.dumps({"generation": 6, "session_id": "s1"})
+        await send(kafka, config.topic(SESSIONS), [(b"s1", result), (b"s2", b'{"generation":2}')])
+        with pytest.raises(UsageError, match=f"{prefix}live.sessions holds results.*--rebuild"):
+            await work(kafka, config)
+        await send_views(kafka, config, range(4))
+        assert await work(kafka, config, rebuild_before=0) == 7
+        async with recovered(config, rebuild_before=0) as found:
+            assert found.shard.generation == 7, "what was written since is continued, not rebuilt again"
+            assert found.shard.positions[Kind.VIEWS] == 4
+        windows = await everything(kafka, config.topic(SESSION_WINDOWS))
+        assert {orjson.loads(record.value)["generation"] for record in windows} == {7}
+
+    asyncio.run(main())
+
+
+def test_without_a_state_but_with_offsets_of_the_group_it_is_refused(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        place = Place(config, 0, 1)
+        async with recovered(config) as found:
+            await Checkpoints(place, found.producer).probe({Kind.VIEWS: 0})
+        with pytest.raises(UsageError, match=f"the group {config.group} has offsets"):
+            await work(kafka, config)
+
+    asyncio.run(main())
+
+
+def test_an_older_state_is_rebuilt_and_a_newer_one_is_not(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(4))
+        assert await work(kafka, config) == 0
+        before = (await state_ends(config, 1))[0]
+        async with recovered(config, rebuild_before=before) as found:
+            assert found.shard.generation == 1
+            assert found.shard.positions[Kind.VIEWS] == 0
+        assert await work(kafka, config, rebuild_before=before) == 1
+        async with recovered(config, rebuild_before=before) as found:
+            assert (found.shard.generation, found.shard.positions[Kind.VIEWS]) == (1, 4)
+
+    asyncio.run(main())
+
+
+def test_changed_settings_are_refused_by_name(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(4))
+        await work(kafka, config)
+        with pytest.raises(UsageError, match=r"other settings: .*windows was .*is now.*--rebuild"):
+            await work(kafka, settings(kafka, prefix, windows="2m"))
+        assert await work(kafka, settings(kafka, prefix, windows="2m"), rebuild_before=10**9) == 1
+
+    asyncio.run(main())
+
+
+def test_anothers_state_is_refused(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(4))
+        await work(kafka, config)
+        with pytest.raises(UsageError, match=f"another's: its group is {config.group}, not someone-else"):
+            await work(kafka, config.model_copy(update={"group": "someone-else"}))
+
+    asyncio.run(main())
+
+
+def test_an_unreadable_state_is_refused_until_rebuilt(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
+        with pytest.raises(UsageError, match="cannot be read: state of version 255"):
+            await work(kafka, config)
+        await send_views(kafka, config, range(4))
+        assert await work(kafka, config, rebuild_before=10) == 1
+        async with recovered(config) as found:
+            assert found.shard.positions[Kind.VIEWS] == 4
+
+    asyncio.run(main())
+
+
+def test_deleted_records_are_a_gap(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        views = config.topic(INPUTS[Kind.VIEWS])
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        await send_views(kafka, config, range(10, 30))
+        await delete_records(kafka, views, 25)
+        async with recovered(config) as found:
+            assert found.shard.positions[Kind.VIEWS] == 25
+            outputs = found.shard.collect()
+            assert outputs is not None
+            assert outputs.tally.lost_offsets == 15
+
+    asyncio.run(main())
+
+
+def test_a_rebuild_of_a_topic_whose_beginning_is_gone_is_a_gap(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
+        async with recovered(config, rebuild_before=10**9) as found:
+            assert found.shard.positions[Kind.VIEWS] == 4
+            assert Kind.VIEWS in found.shard.gaps
+
+    asyncio.run(main())
+
+
+def test_a_position_beyond_the_end_is_refused(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        await admin.delete_topics([config.topic(INPUTS[Kind.VIEWS])])
+        await admin.close()
+        await make_topics(config)
+        with pytest.raises(UsageError, match=r"ends at 0, but was read up to 10: the topic was made anew.*--rebuild"):
+            await work(kafka, config)
+
+    monkeypatch.setattr("stream.kafka.recovery.BEYOND_CHECKS", 1)
+    asyncio.run(main())

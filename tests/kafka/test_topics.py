@@ -1,0 +1,105 @@
+"""Topics are made as the contracts say, and checked before the worker touches one."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from stream.errors import FailedError, UsageError
+from stream.kafka import topics
+from stream.kafka.topics import Made
+from stream.model.names import INPUTS, SESSIONS, STATE, Kind
+from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.process import free_port
+from tests.kafka.tools import settings
+
+pytestmark = pytest.mark.kafka
+QUICK = timedelta(milliseconds=500)
+
+
+def test_create_makes_all_and_then_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
+    config = settings(kafka, prefix)
+    first = asyncio.run(topics.create(config, 3))
+    assert {(topic.made, topic.partitions, topic.replication) for topic in first} == {(Made.CREATED, 3, 1)}
+    assert [topic.differences for topic in first] == [()] * 7
+    assert [topic.name for topic in first] == topics.names(config)
+    second = asyncio.run(topics.create(config, 3))
+    assert {topic.made for topic in second} == {Made.EXISTS}
+    assert asyncio.run(topics.check(config)) == 3
+
+
+def test_topics_are_as_the_contracts_say(kafka: EmbeddedKafka, prefix: str) -> None:
+    made = {
+        topic.name.removeprefix(prefix): topic.configs
+        for topic in asyncio.run(topics.create(settings(kafka, prefix), 1))
+    }
+    assert made[INPUTS[Kind.VIEWS]]["message.timestamp.type"] == "LogAppendTime"
+    assert made["live.session-windows"]["cleanup.policy"] == "compact,delete"
+    assert made["live.session-windows"]["retention.ms"] == str(7 * 86_400_000)
+    assert made[SESSIONS]["retention.ms"] == str(90 * 86_400_000)
+    assert made["live.dead-letters"]["cleanup.policy"] == "delete"
+    assert int(made["live.dead-letters"]["max.message.bytes"]) >= 4 * 1024 * 1024
+    assert made[STATE]["cleanup.policy"] == "compact"
+    assert made[STATE]["min.cleanable.dirty.ratio"] == "0.1"
+
+
+def test_what_differs_is_said_and_left_alone(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(kafka, prefix)
+    others = tuple(
+        replace(spec, configs={**spec.configs, "retention.ms": "1000"}) if spec.name == SESSIONS else spec
+        for spec in topics.SPECS
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(topics, "SPECS", others)
+        asyncio.run(topics.create(config, 2))
+    found = {topic.name: topic for topic in asyncio.run(topics.create(config, 4))}
+    assert {topic.made for topic in found.values()} == {Made.DIFFERS}
+    assert found[prefix + SESSIONS].differences == (
+        "retention.ms is 1000, should be 7776000000",
+        "partitions is 2, should be 4",
+    )
+
+
+def test_missing_topics_are_all_named(kafka: EmbeddedKafka, prefix: str) -> None:
+    config = settings(kafka, prefix)
+    with pytest.raises(UsageError, match="liveshop topics create") as raised:
+        asyncio.run(topics.check(config))
+    assert all(name in str(raised.value) for name in topics.names(config))
+    described = asyncio.run(topics.describe(config))
+    assert {topic.made for topic in described} == {Made.MISSING}
+
+
+def test_differing_partition_counts_are_refused(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(kafka, prefix)
+    with monkeypatch.context() as patch:
+        patch.setattr(topics, "SPECS", topics.SPECS[:3])
+        asyncio.run(topics.create(config, 2))
+    asyncio.run(topics.create(config, 3))
+    with pytest.raises(UsageError, match=f"{prefix}live.views has 2.*{prefix}live.state has 3"):
+        asyncio.run(topics.check(config))
+
+
+def test_topics_are_deleted_under_a_prefix_only(kafka: EmbeddedKafka, prefix: str) -> None:
+    config = settings(kafka, prefix)
+    with pytest.raises(UsageError, match="prefix"):
+        asyncio.run(topics.delete(settings(kafka, "")))
+    assert asyncio.run(topics.delete(config)) == []
+    asyncio.run(topics.create(config, 1))
+    assert asyncio.run(topics.delete(config)) == topics.names(config)
+
+
+def test_what_the_broker_refuses_is_a_usage_error(kafka: EmbeddedKafka, prefix: str) -> None:
+    with pytest.raises(UsageError, match="could not be created"):
+        asyncio.run(topics.create(settings(kafka, prefix), 1, replication=5))
+
+
+def test_a_broker_that_is_not_there_is_named(kafka: EmbeddedKafka, prefix: str) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    config = settings(kafka, prefix).model_copy(update={"brokers": address, "connect_timeout": QUICK})
+    with pytest.raises(FailedError, match=f"no Kafka broker answered at {address}"):
+        asyncio.run(topics.check(config))

@@ -1,0 +1,206 @@
+"""What the tests of the Kafka edge share: settings of a test's own, records in, records out, a watch that remembers."""
+
+# ruff: noqa: ARG002 - Memory implements two protocols whole
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream.config import Settings
+from stream.kafka import topics
+from stream.kafka.watch import Activity
+from stream.model.names import INPUTS, Kind, Outcome
+from stream.model.results import ShardView, Tally
+from stream.sandbox.broker import EmbeddedKafka
+
+BASE: Final = 1_700_000_000_000
+"""An event time."""
+Rows = list[tuple[bytes | None, bytes | None]]
+
+
+def settings(kafka: EmbeddedKafka, prefix: str, **changes: Any) -> Settings:
+    """Quick ones: nobody waits for the defaults of production."""
+    quick = {
+        "idle_after": timedelta(seconds=1),
+        "checkpoint_every": timedelta(milliseconds=200),
+        "connect_timeout": timedelta(seconds=20),
+        "transaction_timeout": timedelta(seconds=5),
+        "session_timeout": timedelta(seconds=6),
+        "heartbeat_every": timedelta(milliseconds=500),
+    }
+    return Settings(brokers=kafka.bootstrap, topic_prefix=prefix, group=prefix + "g", **{**quick, **changes})
+
+
+def view(number: int, session: str = "s1", **changes: Any) -> bytes:
+    event = {
+        "event_id": f"e{number}",
+        "event_time": BASE + number * 100,
+        "session_id": session,
+        "seller_id": "x",
+        "viewer_id": f"v{number % 7}",
+        "platform": "shopee",
+        "action": "enter",
+    }
+    return json.dumps({**event, **changes}).encode()
+
+
+def views(numbers: Iterable[int], session: str = "s1") -> Rows:
+    return [(session.encode(), view(number, session)) for number in numbers]
+
+
+@asynccontextmanager
+async def producer(kafka: EmbeddedKafka, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    made = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, **options)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def send(kafka: EmbeddedKafka, topic: str, rows: Rows, partition: int = 0, **options: Any) -> None:
+    async with producer(kafka, max_request_size=8_000_000, **options) as sender:
+        for key, value in rows:
+            await sender.send(topic, value, key=key, partition=partition)
+        await sender.flush()
+
+
+async def send_views(kafka: EmbeddedKafka, config: Settings, numbers: Iterable[int], partition: int = 0) -> None:
+    await send(kafka, config.topic(INPUTS[Kind.VIEWS]), views(numbers), partition)
+
+
+async def everything(kafka: EmbeddedKafka, topic: str, partition: int = 0) -> list[Any]:
+    """All committed records of a partition, through the ordinary path of aiokafka."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+    try:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+        consumer.seek(tp, begin)
+        found: list[Any] = []
+        while await consumer.position(tp) < end:
+            found += (await consumer.getmany(tp, timeout_ms=20)).get(tp, [])
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def make_topics(config: Settings, partitions: int = 1) -> None:
+    await topics.create(config, partitions)
+
+
+class Memory:
+    """A Watch that remembers, and a Health that does as well."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[tuple[Kind, Outcome]] = Counter()
+        self.lost = 0
+        self.failures: list[str] = []
+        self.recoveries: list[tuple[int, int]] = []
+        self.owned: frozenset[int] = frozenset()
+        self.told = False
+        self.running: asyncio.Future[None] | None = None
+        self.rebalances = 0
+        self.waiting: frozenset[int] = frozenset()
+        self.reasons: dict[str, str] = {}
+        self.beats = 0
+        self.checkpoints = 0
+
+    # Watch
+
+    def committed(self, partition: int, tally: Tally, seconds: float) -> None:
+        self.checkpoints += 1
+        self.outcomes.update(tally.outcomes)
+        self.lost += tally.lost_offsets
+
+    def latency(self, kind: Kind, seconds: float, count: int) -> None: ...
+    def emit_delay(self, seconds: float) -> None: ...
+    def transaction_failed(self, partition: int, error: str) -> None:
+        self.failures.append(error)
+
+    def rebalanced(self, seconds: float) -> None:
+        self.rebalances += 1
+
+    def activity(self, activity: Activity, seconds: float) -> None: ...
+    def loop_lag(self, seconds: float) -> None: ...
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None: ...
+    def shard(self, partition: int, view: ShardView) -> None: ...
+
+    # both
+
+    def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:
+        self.owned = partitions
+        self.told = True
+
+    def recovered(self, partition: int, seconds: float = 0.0, records: int = -1) -> None:
+        if records >= 0:  # Health is told as well, without
+            self.recoveries.append((partition, records))
+
+    # Health
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    def unready(self, name: str, text: str) -> None:
+        self.reasons[name] = text
+
+    def clear(self, name: str) -> None:
+        self.reasons.pop(name, None)
+
+    # questions
+
+    @property
+    def counted(self) -> int:
+        return sum(count for (_, outcome), count in self.outcomes.items() if outcome is Outcome.COUNTED)
+
+    @property
+    def read(self) -> int:
+        return sum(self.outcomes.values())
+
+
+async def until(condition: Callable[[], object], what: str, deadline: float = 30.0) -> None:
+    """Waits for a condition; AssertionError says which one did not come."""
+    end = asyncio.get_running_loop().time() + deadline
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+@contextmanager
+def stopped(kafka: EmbeddedKafka) -> Iterator[None]:
+    """The broker stands still: connections stay open, nobody answers."""
+    os.kill(kafka.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(kafka.pid, signal.SIGCONT)
+
+
+def newest(records: Iterable[Any]) -> dict[bytes, dict[str, Any]]:
+    """The last value of each key, as JSON."""
+    return {record.key: json.loads(record.value) for record in records}
+
+
+def headers(record: Any) -> dict[str, bytes]:
+    return dict(record.headers)
+
+
+def numbers(count: int, size: int) -> Iterator[range]:
+    """``range(count)`` in pieces."""
+    for start in range(0, count, size):
+        yield range(start, min(count, start + size))
