@@ -1,0 +1,5 @@
+"""``python -m stream.cli`` is ``liveshop``."""
+
+from stream.cli import main
+
+main()

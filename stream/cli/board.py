@@ -1,0 +1,187 @@
+"""What the metrics of one or more workers say, as numbers: for ``top`` and ``run``. How it looks: table.py."""
+
+import math
+import time
+import urllib.error
+import urllib.request
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from stream.observe import catalog
+from stream.observe.sessions import OTHER
+
+TIMEOUT_SECONDS: Final = 5.0
+REMEMBERED: Final = 6
+"""Looks that events/s is measured over: counters move at checkpoints, so two neighbours tell little."""
+
+Labels: TypeAlias = dict[str, str]
+
+
+@dataclass(slots=True)
+class SessionRow:
+    """Running totals of one session."""
+
+    session_id: str
+    views: int = 0
+    clicks: int = 0
+    orders: int = 0
+    comments: int = 0
+    comments_per_minute: float = 0.0
+    events: int = 0
+    """Of the newest two minutes: what the table is sorted by."""
+    gmv_minor: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def conversion(self) -> float | None:
+        """Orders by views; None without a view."""
+        return self.orders / self.views if self.views else None
+
+
+@dataclass(slots=True)
+class Look:
+    """One scrape of all workers, summed. ``at`` is seconds of the monotonic clock, ``wall`` since 1970."""
+
+    at: float
+    wall: float
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By input and outcome."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    windows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Window records written, by window name and reason."""
+    lag: Counter[str] = field(default_factory=Counter)
+    """Records not yet read, by topic."""
+    watermarks: dict[str, float] = field(default_factory=dict)
+    """By partition, seconds since 1970."""
+    sessions_open: int = 0
+    sessions_held: int = 0
+    rows: dict[str, SessionRow] = field(default_factory=dict)
+
+    @property
+    def read(self) -> int:
+        """Records read and committed."""
+        return self.outcomes.total()
+
+    @property
+    def behind(self) -> float | None:
+        """How far the watermark of the slowest partition is behind the wall clock, in seconds."""
+        return max(0.0, self.wall - min(self.watermarks.values())) if self.watermarks else None
+
+    @property
+    def busiest(self) -> list[SessionRow]:
+        """Sessions by recent events; the sum of the others is not among them."""
+        named = [row for row in self.rows.values() if row.session_id != OTHER]
+        return sorted(named, key=lambda row: (-row.events, row.session_id))
+
+    @property
+    def others(self) -> SessionRow | None:
+        return self.rows.get(OTHER)
+
+    def outcome(self, outcome: str) -> int:
+        """Records with that outcome, over all inputs."""
+        return sum(number for (_, each), number in self.outcomes.items() if each == outcome)
+
+
+def _row(look: Look, labels: Labels) -> SessionRow:
+    return look.rows.setdefault(labels["session_id"], SessionRow(labels["session_id"]))
+
+
+def _session(name: str) -> Callable[[Look, Labels, float], None]:
+    def note(look: Look, labels: Labels, value: float) -> None:
+        row = _row(look, labels)
+        setattr(row, name, getattr(row, name) + (value if name == "comments_per_minute" else int(value)))
+
+    return note
+
+
+def _sum(name: str) -> Callable[[Look, Labels, float], None]:
+    return lambda look, _, value: setattr(look, name, getattr(look, name) + int(value))
+
+
+def _gmv(look: Look, labels: Labels, value: float) -> None:
+    _row(look, labels).gmv_minor[labels["currency"]] += int(value)
+
+
+def _watermark(look: Look, labels: Labels, value: float) -> None:
+    partition = labels["partition"]
+    look.watermarks[partition] = max(value, look.watermarks.get(partition, 0.0))
+
+
+def _count(name: str, *keys: str) -> Callable[[Look, Labels, float], None]:
+    def note(look: Look, labels: Labels, value: float) -> None:
+        key = tuple(labels[each] for each in keys)
+        getattr(look, name)[key if len(key) > 1 else key[0]] += int(value)
+
+    return note
+
+
+_NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
+    catalog.EVENTS.name: _count("outcomes", "type", "outcome"),
+    catalog.DEAD_LETTERS.name: _count("reasons", "reason"),
+    catalog.WINDOWS.name: _count("windows", "window", "reason"),
+    catalog.LAG_RECORDS.name: _count("lag", "topic"),
+    catalog.WATERMARK.name: _watermark,
+    catalog.SESSIONS_OPEN.name: _sum("sessions_open"),
+    catalog.SESSIONS_HELD.name: _sum("sessions_held"),
+    catalog.SESSION_VIEWS.name: _session("views"),
+    catalog.SESSION_PRODUCT_CLICKS.name: _session("clicks"),
+    catalog.SESSION_ORDERS_PAID.name: _session("orders"),
+    catalog.SESSION_COMMENTS.name: _session("comments"),
+    catalog.SESSION_COMMENT_RATE.name: _session("comments_per_minute"),
+    catalog.SESSION_EVENTS.name: _session("events"),
+    catalog.SESSION_GMV.name: _gmv,
+}
+
+
+def parse(texts: Iterable[str], at: float, wall: float) -> Look:
+    """One look from the expositions of all workers. What is unknown or NaN is left out. Raises ValueError for no metrics."""
+    look = Look(at, wall)
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                _note(look, sample)
+    return look
+
+
+def _note(look: Look, sample: Sample) -> None:
+    note = _NOTES.get(sample.name)
+    if note is not None and not math.isnan(sample.value):
+        note(look, sample.labels, sample.value)
+
+
+_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def scrape(urls: Sequence[str]) -> Look:
+    """A look at all addresses. Raises OSError or ValueError that names the one that did not answer with metrics."""
+    texts = [_fetch(url) for url in urls]
+    return parse(texts, time.monotonic(), time.time())
+
+
+def _fetch(url: str) -> str:
+    try:
+        with _opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
+            content: bytes = answer.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise OSError(f"{url} does not answer: {reason}") from None
+    return content.decode()
+
+
+class Pace:
+    """Events a second, over the last few looks."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
+
+    def note(self, look: Look) -> float | None:
+        """None at the first look, and after a worker's counters began anew."""
+        if self._looks and look.read < self._looks[-1][1]:
+            self._looks.clear()
+        self._looks.append((look.at, look.read))
+        (began, before), (now, after) = self._looks[0], self._looks[-1]
+        return (after - before) / (now - began) if now > began else None

@@ -1,0 +1,63 @@
+"""One flag for each setting, made from the one table in config.py, and ``--config``."""
+
+import inspect
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeAlias
+
+import typer
+
+from stream.config import SETTINGS, Setting, Settings, load
+
+P = ParamSpec("P")
+EVERY: Final = frozenset(setting.name for setting in SETTINGS)
+PANEL: Final = "Settings"
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file of settings", show_default=False, rich_help_panel=PANEL),
+]
+
+
+def takes_settings(
+    names: Collection[str] = EVERY, *, required: Collection[str] = ()
+) -> Callable[[Callable[Concatenate[Settings, P], None]], Callable[..., None]]:
+    """Makes a typer command of a function whose first argument is the Settings.
+
+    The command has the function's other parameters, ``--config`` and a flag for each setting in ``names``; what is
+    wrong raises ConfigError before the function is called.
+    """
+    table = [setting for setting in SETTINGS if setting.name in names]
+
+    def decorate(function: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
+        def command(config: Path | None = None, **given: Any) -> None:
+            flags = {setting.name: given.pop(setting.name, None) for setting in table}
+            settings = load(flags, config, os.environ, required=required)
+            function(settings, **given)  # type: ignore[call-arg] # P, by name
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        _sign(command, [*own, _parameter("config", ConfigFile), *map(_flag, table)])
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command
+
+    return decorate
+
+
+def _sign(command: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flag(setting: Setting) -> inspect.Parameter:
+    default = f"; default {setting.default}" if setting.default else ""
+    option = typer.Option(
+        setting.flag, metavar="", help=f"{setting.help} ({setting.env}{default})", show_default=False,
+        rich_help_panel=PANEL,
+    )  # fmt: skip
+    return _parameter(setting.name, Annotated[str | None, option])

@@ -1,0 +1,164 @@
+"""``liveshop run``: everything in one go, for a first look."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+from typing import Annotated, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from stream.cli import board, table
+from stream.cli.flags import takes_settings
+from stream.cli.stage import Asked, Stage
+from stream.config import Settings
+from stream.durations import parse_duration
+from stream.errors import FailedError, UsageError
+from stream.sandbox.outage import parse_outages
+
+SETTLE_SECONDS: Final = 30.0
+"""After the simulator has stopped, until every message it sent is counted."""
+LOOK_SECONDS: Final = 1.0
+LINE_SECONDS: Final = 5.0
+"""Between two lines where there is no terminal; the first few come every second."""
+FIRST_LINES: Final = 5
+ROWS: Final = 15
+
+
+class _Ended(BaseException):
+    """SIGTERM or a closed terminal: an orderly end."""
+
+
+@takes_settings()
+def command(
+    settings: Settings,
+    *,
+    rate: Annotated[float, typer.Option(min=0.1, help="events a second")] = 400,
+    sessions: Annotated[int, typer.Option(min=1, help="live sessions on air at any time")] = 40,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same traffic")] = 1,
+    partitions: Annotated[int, typer.Option(min=1, help="partitions of every topic: the shards")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="processes that share the shards")] = 1,
+    length: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="end after this long, such as 30s, with a summary")
+    ] = None,
+    outage: Annotated[str, typer.Option(metavar="WHEN", help="payments fail then: 'at 30s for 20s', or 30s-50s")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="with --for: print the summary as JSON")] = False,
+) -> None:
+    """Start a Kafka, simulate live shopping, count it, and show the busiest sessions. Ctrl-C stops all of it.
+
+    Needs Java 17 and Maven for the embedded Kafka, or a broker of yours (--brokers or LIVESHOP_BROKERS): there it uses
+    topics and a group of its own, named sandbox-<8 hex digits>.*, and deletes them at the end.
+    """
+    seconds = _seconds(length)
+    _check_outage(outage)
+    flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
+    asked = Asked(settings, partitions, workers, tuple(flags))
+    with _orderly(), Stage(asked, lambda text: typer.echo(text, err=True)) as stage:
+        _watch(stage, seconds, quiet=as_json)
+        if seconds is not None:
+            _summary(stage, as_json=as_json)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_duration(text) / timedelta(seconds=1)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+
+
+def _check_outage(text: str) -> None:
+    try:
+        parse_outages(text)
+    except ValueError as error:
+        raise UsageError(f"--outage: {error}") from None
+
+
+@contextmanager
+def _orderly() -> Iterator[None]:
+    """SIGTERM and SIGHUP end everything in order, with exit code 0, as Ctrl-C does with 130."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise _Ended
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except _Ended:
+        return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(stage: Stage, seconds: float | None, *, quiet: bool) -> None:
+    """Show what happens, for ``seconds`` or for ever; on stderr when stdout is ``quiet``."""
+    notes = [
+        f"Kafka    {stage.settings.brokers}",
+        *(f"metrics  {url}" for url in stage.urls),
+        f"ends after {seconds:g} s" if seconds is not None else "Ctrl-C stops everything",
+    ]
+    deadline = None if seconds is None else time.monotonic() + seconds
+    if sys.stdout.isatty() and not quiet:
+        _watch_table(stage, deadline, notes)
+    else:
+        _watch_lines(stage, deadline, notes, lambda text: typer.echo(text, err=quiet))
+
+
+def _left(deadline: float | None, most: float) -> float:
+    """How long to sleep; 0 when it is over."""
+    return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
+
+
+def _watch_table(stage: Stage, deadline: float | None, notes: list[str]) -> None:
+    pace = board.Pace()
+    console = Console()
+    with Live(auto_refresh=False, console=console, vertical_overflow="crop") as live:
+        while (pause := _left(deadline, LOOK_SECONDS)) > 0:
+            look = stage.look()
+            rows = table.fitting(console.height, notes, ROWS)
+            live.update(table.render(look, pace.note(look), rows, notes), refresh=True)
+            time.sleep(pause)
+
+
+def _watch_lines(stage: Stage, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
+    pace = board.Pace()
+    for note in notes:
+        say(note)
+    shown = 0
+    while (pause := _left(deadline, LINE_SECONDS if shown >= FIRST_LINES else LOOK_SECONDS)) > 0:
+        look = stage.look()
+        shown += 1
+        say(table.line(look, pace.note(look)))
+        time.sleep(pause)
+
+
+def _summary(stage: Stage, *, as_json: bool) -> None:
+    """Every outcome, once each message that was sent has one."""
+    sent = stage.end_traffic()
+    look = _settled(stage, sent)
+    if as_json:
+        typer.echo(orjson.dumps({"sent": sent, **table.as_dict(look, None, ROWS)}).decode())
+        return
+    typer.echo(f"\n{sent:,} messages sent, {look.read:,} records read")
+    for line in table.outcome_lines(look):
+        typer.echo(line)
+    typer.echo(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
+    typer.echo(f"sessions: {look.sessions_held:,}")
+
+
+def _settled(stage: Stage, sent: int) -> board.Look:
+    """The look at which everything sent is read and committed. FailedError when that takes too long."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        look = stage.look()
+        if look.read >= sent and look.lag.total() == 0:
+            return look
+        if time.monotonic() > deadline:
+            raise FailedError(f"of {sent:,} messages {look.read:,} are counted after {SETTLE_SECONDS:.0f} s")
+        time.sleep(0.2)

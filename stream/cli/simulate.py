@@ -1,0 +1,263 @@
+"""``liveshop simulate``: traffic like that of real live shopping, or a recorded file played."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from stream.cli.flags import takes_settings
+from stream.config import Settings
+from stream.durations import parse_duration
+from stream.errors import UsageError
+from stream.kafka import client
+from stream.sandbox import pace, recording, sender
+from stream.sandbox.faults import Message
+from stream.sandbox.outage import parse_outages
+from stream.sandbox.pace import Sent, Sink
+from stream.sandbox.traffic import Plan, Traffic
+
+SOME_BAD: Final = 3
+INTERRUPTED: Final = 130
+COMPLAINTS: Final = 10
+"""Bad lines that are named; the rest are only counted."""
+BEHIND_MS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to send, and where to."""
+
+    plan: Plan
+    settings: Settings
+    start_ms: int
+    length_ms: int | None
+    source: Path | None
+    speed: float
+    shift: bool
+    target: Path | None
+
+    def check(self) -> None:
+        """UsageError for what does not go together."""
+        if self.target is None and self.settings.brokers is None:
+            raise UsageError("no Kafka to send to: set --brokers or LIVESHOP_BROKERS to host:port, or give --to FILE")
+        if self.source is not None and self.target is not None:
+            raise UsageError("--from and --to: a recording is played to Kafka, not to another file")
+        if self.target is not None and self.length_ms is None:
+            raise UsageError("--to needs --for: traffic is endless, a file is not")
+        if self.shift and self.speed != 1:
+            raise UsageError("--shift goes with --speed 1: at another pace the event times would leave the wall clock")
+
+
+@takes_settings(("brokers", "topic_prefix", "connect_timeout"))
+def command(
+    settings: Settings,
+    *,
+    rate: Annotated[
+        float, typer.Option(min=0.1, help="events a second: 95 % views, 4 % comments, 1 % checkouts")
+    ] = 400,
+    sessions: Annotated[int, typer.Option(min=1, help="live sessions on air at any time")] = 40,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same traffic")] = 1,
+    length: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="end after this long, such as 30s")
+    ] = None,
+    outage: Annotated[
+        str,
+        typer.Option(metavar="WHEN", help="payments fail then: 'at 30s for 20s', or 30s-50s; commas between several"),
+    ] = "",
+    bad: Annotated[
+        float, typer.Option(min=0, max=1, help="share of bad input: broken JSON, wrong keys and so on")
+    ] = 0.002,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="play this recording (.ndjson or .ndjson.gz) instead")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=0, help="with --from: times the recorded pace; 0 is as fast as it goes")
+    ] = 1,
+    shift: Annotated[bool, typer.Option("--shift", help="with --from: move event times so that it begins now")] = False,
+    target: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="write the traffic to this file, sending nothing")
+    ] = None,
+    start_ms: Annotated[
+        int | None, typer.Option(min=0, help="with --to: when the traffic begins, ms since 1970; default now")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+) -> None:
+    """Send traffic like that of real live shopping to live.views, live.comments and live.checkouts.
+
+    Hosts of different talent, viewers who come, look, talk, buy and go, surges, repeats, late and bad events. Runs until
+    Ctrl-C, SIGTERM or --for. The topics must exist: see `liveshop topics create`. Do not point it at topics that count.
+
+    A recording has one JSON object a line: {"topic": "live.views", "key": "7301", "at": ms, "value": {...}}, where `at` is
+    the time of arrival; bytes that are no JSON stand in "raw" as base64. Lines that are not like that are counted, exit 3.
+    """
+    plan = Plan(seed, rate, sessions, bad, outages=_outages(outage))
+    began = int(time.time() * 1000)
+    start = began if start_ms is None or target is None else start_ms
+    job = Job(plan, settings, start, _length_ms(length), source, speed, shift, target)
+    job.check()
+    sent, code = asyncio.run(_work(job))
+    _report(sent, as_json=as_json)
+    raise typer.Exit(code or (SOME_BAD if sent.bad_lines else 0))
+
+
+def _outages(text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        return parse_outages(text)
+    except ValueError as error:
+        raise UsageError(f"--outage: {error}") from None
+
+
+def _length_ms(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_duration(text) // timedelta(milliseconds=1)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+
+
+async def _work(job: Job) -> tuple[Sent, int]:
+    """What was sent, and 130 when Ctrl-C ended it."""
+    stop = asyncio.Event()
+    codes: list[int] = []
+    connecting = asyncio.ensure_future(_connected(job))
+
+    def end(code: int) -> None:
+        codes.append(code)
+        stop.set()
+        connecting.cancel()  # nothing happens when it is connected
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end, 0)
+    loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
+    sent = Sent()
+    try:
+        stack, sink = await connecting
+    except asyncio.CancelledError:
+        return sent, codes[0]
+    async with stack:
+        sent = Sent()
+        await stack.enter_async_context(_shown(sent))
+        await _send(job, sink, sent, stop)
+    return sent, codes[0] if codes else 0
+
+
+async def _connected(job: Job) -> tuple[AsyncExitStack, Sink]:
+    """Where messages go, and the stack that ends it."""
+    async with AsyncExitStack() as stack:
+        sink = await stack.enter_async_context(_file(job.target) if job.target else _kafka(job.settings))
+        return stack.pop_all(), sink
+
+
+async def _send(job: Job, sink: Sink, sent: Sent, stop: asyncio.Event) -> None:
+    if job.source is not None:
+        recorded = recording.read(job.source)
+        if job.shift:
+            recorded = _shifted(recorded, job.start_ms)
+        await pace.play(recorded, sink, sent, stop, speed=job.speed, complain=lambda text: _complain(text, sent))
+        return
+    traffic = Traffic(job.plan, job.start_ms)
+    if job.target is not None:
+        await pace.write(traffic, sink, sent, stop, job.length_ms or 0)
+    else:
+        await pace.simulate(traffic, sink, sent, stop, job.length_ms)
+
+
+def _shifted(recorded: Iterator[Message | str], start_ms: int) -> Iterator[Message | str]:
+    by_ms: int | None = None
+    for each in recorded:
+        if isinstance(each, Message):
+            by_ms = start_ms - each.at if by_ms is None else by_ms
+            yield recording.moved(each, by_ms)
+        else:
+            yield each
+
+
+def _complain(text: str, sent: Sent) -> None:
+    if sent.bad_lines <= COMPLAINTS:
+        typer.echo(text, err=True)
+    if sent.bad_lines == COMPLAINTS:
+        typer.echo("further bad lines are only counted", err=True)
+
+
+class _File:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    async def send(self, messages: list[Message]) -> None:
+        recording.write(messages, self._file)
+
+
+@asynccontextmanager
+async def _file(target: Path) -> AsyncIterator[Sink]:
+    with recording.create(target) as file:
+        yield _File(file)
+
+
+@asynccontextmanager
+async def _kafka(settings: Settings) -> AsyncIterator[Sink]:
+    """Everything handed over is acknowledged when the context ends in order."""
+    producer = sender.producer(settings.brokers or "")
+    await client.start(producer, settings)
+    try:
+        sink = sender.Sender(producer, settings.topic_prefix)
+        await sink.check()
+        yield sink
+        await sink.flush()
+    finally:
+        await client.end(producer)
+
+
+@asynccontextmanager
+async def _shown(sent: Sent) -> AsyncIterator[None]:
+    """How far it is, on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status("sending") as status:
+        task = asyncio.create_task(_update(status, sent))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def _update(status: Status, sent: Sent) -> None:
+    while True:
+        behind = f", {sent.behind_ms / 1000:.1f} s behind" if sent.behind_ms > BEHIND_MS else ""
+        status.update(f"sent {sent.messages:,} messages, {sent.messages / max(sent.seconds, 0.001):,.0f}/s{behind}")
+        await asyncio.sleep(0.5)
+
+
+def _report(sent: Sent, *, as_json: bool) -> None:
+    seconds = sent.seconds
+    summary = {
+        "sent": sent.messages,
+        "topics": dict(sorted(sent.topics.items())),
+        "bad": dict(sorted(sent.faults.items())),
+        "bad_lines": sent.bad_lines,
+        "seconds": round(seconds, 1),
+        "behind_seconds": round(sent.behind_ms / 1000, 1),
+    }
+    if as_json:
+        typer.echo(orjson.dumps(summary).decode())
+        return
+    topics = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.topics.items()))
+    typer.echo(
+        f"sent {sent.messages:,} messages in {seconds:.1f} s ({sent.messages / max(seconds, 0.001):,.0f}/s): {topics}"
+    )
+    if sent.faults:
+        typer.echo("bad on purpose: " + ", ".join(f"{number} {fault}" for fault, number in sorted(sent.faults.items())))
+    if sent.bad_lines:
+        typer.echo(f"{sent.bad_lines} lines of the recording were no messages and were left out", err=True)
+    if sent.behind_ms > BEHIND_MS:
+        typer.echo(f"it could not keep up: {sent.behind_ms / 1000:.1f} s behind at the end", err=True)

@@ -1,0 +1,153 @@
+"""A look at the workers, for people: a line, a live table, a summary; and as JSON."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream.cli.board import Look, SessionRow
+from stream.model.money import readable
+from stream.model.names import KINDS, Outcome
+from stream.observe.sessions import OTHER
+
+
+def line(look: Look, rate: float | None) -> str:
+    """One line for a log."""
+    return f"{_time(look)}  {_head(look, rate)}"
+
+
+def _time(look: Look) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(look.wall))
+
+
+def _head(look: Look, rate: float | None) -> str:
+    per_second = "-" if rate is None else f"{rate:,.0f}"
+    behind = "-" if look.behind is None else f"{look.behind:.1f} s"
+    parts = [
+        f"events/s {per_second}",
+        f"read {look.read:,}",
+        f"lag {look.lag.total():,}",
+        f"watermark {behind} behind",
+        f"sessions {look.sessions_open:,}",
+        f"windows {windows(look) or 'none yet'}",
+    ]
+    return " · ".join(parts)
+
+
+def windows(look: Look) -> str:
+    """``1m 40, 5m 38``: window records written, corrections included."""
+    named = groupby(sorted(look.windows.items()), key=lambda item: item[0][0])
+    sums = [(name, sum(number for _, number in items)) for name, items in named]
+    return ", ".join(f"{name} {number:,}" for name, number in sums if number)
+
+
+def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ()) -> RenderableType:
+    """The live table: ``rows`` busiest sessions, the rest in one, and ``notes`` beneath."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("session")
+    for name in ("views", "clicks", "orders", "GMV", "conversion", "comments/min"):
+        table.add_column(name, justify="right")
+    busiest = look.busiest
+    for row in busiest[:rows]:
+        table.add_row(row.session_id, *_cells(row))
+    rest = _rest(busiest[rows:], look.others)
+    if rest is not None:
+        table.add_row("all others", *_cells(rest), style="dim")
+    return Group(Text(_head(look, rate), style="bold"), Text(_outcomes(look)), table, *(Text(note) for note in notes))
+
+
+def fitting(height: int, notes: Sequence[str], most: int) -> int:
+    """How many sessions fit a terminal of that many lines, with the two lines above, the head, the rest and notes."""
+    return max(3, min(most, height - len(notes) - 6))
+
+
+def _rest(rows: Sequence[SessionRow], others: SessionRow | None) -> SessionRow | None:
+    parts = [*rows, *([others] if others is not None and (others.events or others.views) else [])]
+    if not parts:
+        return None
+    return SessionRow(
+        OTHER,
+        sum(row.views for row in parts),
+        sum(row.clicks for row in parts),
+        sum(row.orders for row in parts),
+        sum(row.comments for row in parts),
+        sum(row.comments_per_minute for row in parts),
+        sum(row.events for row in parts),
+        sum((row.gmv_minor for row in parts), Counter()),
+    )
+
+
+def _cells(row: SessionRow) -> list[str]:
+    conversion = "" if row.conversion is None else f"{row.conversion:.2%}"
+    return [
+        *(f"{row.views:,}", f"{row.clicks:,}", f"{row.orders:,}"),
+        *(money(row.gmv_minor), conversion, f"{row.comments_per_minute:,.1f}"),
+    ]
+
+
+def money(minor: Counter[str]) -> str:
+    """``Rp 53.500``; several currencies with a plus between."""
+    return " + ".join(readable(value, currency) for currency, value in sorted(minor.items()) if value) or "-"
+
+
+def _outcomes(look: Look) -> str:
+    return "  ".join(f"{outcome} {look.outcome(outcome):,}" for outcome in Outcome)
+
+
+def outcome_lines(look: Look) -> list[str]:
+    """Every outcome of the outcome table, by input, with the reasons of what was refused."""
+    table = [f"  {'':14}{'all':>10}" + "".join(f"{kind:>12}" for kind in KINDS)]
+    for outcome in Outcome:
+        by_kind = "".join(f"{look.outcomes[kind, outcome]:>12,}" for kind in KINDS)
+        table.append(f"  {outcome:14}{look.outcome(outcome):>10,}{by_kind}{_why(look, outcome)}")
+    return table
+
+
+def _why(look: Look, outcome: Outcome) -> str:
+    if outcome is not Outcome.REJECTED:
+        return ""
+    found = [f"{reason} {number:,}" for reason, number in sorted(look.reasons.items()) if number and reason != "late"]
+    return f"   ({', '.join(found)})" if found else ""
+
+
+def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str, Any]:
+    """The same as JSON values. Money in minor units by currency."""
+    return {
+        "read": look.read,
+        "events_per_second": None if rate is None else round(rate, 1),
+        "watermark_lag_seconds": None if look.behind is None else round(look.behind, 3),
+        "lag_records": dict(sorted(look.lag.items())),
+        "outcomes": {outcome.value: look.outcome(outcome) for outcome in Outcome},
+        "dead_letters": {reason: number for reason, number in sorted(look.reasons.items()) if number},
+        "windows": _nested(look.windows),
+        "sessions_open": look.sessions_open,
+        "sessions_held": look.sessions_held,
+        "sessions": [_session_dict(row) for row in look.busiest[:rows]],
+        "others": None if look.others is None else _session_dict(look.others),
+    }
+
+
+def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (name, reason), number in sorted(counts.items()):
+        nested.setdefault(name, {})[reason] = number
+    return nested
+
+
+def _session_dict(row: SessionRow) -> dict[str, Any]:
+    return {
+        "session_id": row.session_id,
+        "views": row.views,
+        "product_clicks": row.clicks,
+        "orders_paid": row.orders,
+        "gmv_minor": dict(sorted(row.gmv_minor.items())),
+        "conversion": None if row.conversion is None else round(row.conversion, 6),
+        "comments": row.comments,
+        "comments_per_minute": row.comments_per_minute,
+        "events_recent": row.events,
+    }

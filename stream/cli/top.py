@@ -1,0 +1,89 @@
+"""``liveshop top``: a live table from the metrics of running workers."""
+
+import sys
+import time
+from datetime import timedelta
+from typing import Annotated, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from stream.cli import board, table
+from stream.durations import parse_duration
+from stream.errors import FailedError, UsageError
+
+DEFAULT_URL: Final = "http://127.0.0.1:9464/metrics"
+
+
+def command(
+    urls: Annotated[
+        list[str] | None,
+        typer.Option("--url", help=f"metrics of a worker; may be given again  [default: {DEFAULT_URL}]"),
+    ] = None,
+    *,
+    rows: Annotated[int, typer.Option("--sessions", min=0, help="sessions to show; the rest is summed")] = 15,
+    every: Annotated[str, typer.Option(metavar="TIME", help="time between two looks")] = "1s",
+    once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a line for each look")] = False,
+) -> None:
+    """Show the busiest live sessions right now: views, clicks, orders, GMV, conversion and comments a minute.
+
+    Reads the /metrics of one or more workers until Ctrl-C; counts of different workers are summed.
+    """
+    addresses = urls or [DEFAULT_URL]
+    seconds = _seconds(every)
+    if once:
+        _once(addresses, rows, as_json=as_json)
+    elif sys.stdout.isatty() and not as_json:
+        _table(addresses, rows, seconds)
+    else:
+        _lines(addresses, rows, seconds, as_json=as_json)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(0.1, parse_duration(text) / timedelta(seconds=1))
+    except ValueError as error:
+        raise UsageError(f"--every: {error}") from None
+
+
+def _look(urls: list[str]) -> board.Look:
+    try:
+        return board.scrape(urls)
+    except (OSError, ValueError) as error:
+        raise FailedError(str(error)) from None
+
+
+def _once(urls: list[str], rows: int, *, as_json: bool) -> None:
+    look = _look(urls)
+    if as_json:
+        typer.echo(orjson.dumps(table.as_dict(look, None, rows)).decode())
+    else:
+        Console().print(table.render(look, None, rows))
+
+
+def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None:
+    pace = board.Pace()
+    while True:
+        look = _look(urls)
+        rate = pace.note(look)
+        typer.echo(orjson.dumps(table.as_dict(look, rate, rows)).decode() if as_json else table.line(look, rate))
+        time.sleep(seconds)
+
+
+def _table(urls: list[str], rows: int, seconds: float) -> None:
+    """Stays when a worker is away for a while: says so, and shows it again when it is back."""
+    pace = board.Pace()
+    notes = [*urls, "Ctrl-C ends this table"]
+    with Live(Text("looking"), auto_refresh=False, screen=True) as live:
+        while True:
+            try:
+                look = board.scrape(urls)
+                shown = table.fitting(live.console.height, notes, rows)
+                live.update(table.render(look, pace.note(look), shown, notes), refresh=True)
+            except (OSError, ValueError) as error:
+                live.update(Text(f"{error}\ntrying again; Ctrl-C ends this"), refresh=True)
+            time.sleep(seconds)

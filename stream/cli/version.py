@@ -1,0 +1,29 @@
+"""``liveshop version``."""
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Annotated, Final
+
+import orjson
+import typer
+
+from stream import __version__
+
+SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
+
+
+def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Show the version of liveshop, of Python and of what matters beneath."""
+    found = {"liveshop": __version__, "python": platform.python_version()} | {name: _version(name) for name in SHOWN}
+    if as_json:
+        typer.echo(orjson.dumps(found).decode())
+    else:
+        typer.echo(f"liveshop {__version__} (" + ", ".join(f"{k} {v}" for k, v in list(found.items())[1:]) + ")")
+
+
+def _version(name: str) -> str:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,73 @@
+"""``liveshop worker``: counts until it is told to stop."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable
+from typing import Annotated, Final
+
+import structlog
+import typer
+import uvloop
+
+from stream import __version__
+from stream.cli.flags import takes_settings
+from stream.config import Settings
+from stream.kafka.worker import run_worker
+from stream.observe import logs
+from stream.observe.bad_share import BadSharePolicy
+from stream.observe.health import Health
+from stream.observe.http import HttpServer
+from stream.observe.metrics import Metrics
+
+BEAT: Final = 1.0
+"""Seconds."""
+
+log: Final = structlog.get_logger("liveshop")
+
+
+@takes_settings(required=("brokers",))
+def command(
+    settings: Settings,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="count everything anew from the oldest records, as a new generation")
+    ] = False,
+) -> None:
+    """Count views, comments and checkouts from Kafka into windows, totals and metrics.
+
+    Runs until SIGTERM (exit 0) or Ctrl-C (130); both make a last checkpoint, a second signal ends it at once. The
+    topics must exist: see `liveshop topics create`.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    log.info("worker starts", version=__version__, rebuild=rebuild, **settings.shown())
+    raise typer.Exit(work(settings, rebuild=rebuild))
+
+
+def work(settings: Settings, *, rebuild: bool) -> int:
+    """Runs a worker with its metrics and its HTTP server to its end, and returns the exit code.
+
+    Raises UsageError and FailedError, each with one clear message.
+    """
+    health = Health(BadSharePolicy(settings.bad_share, settings.bad_minimum))
+    metrics = Metrics(settings, also=health.committed)
+    with HttpServer(settings.http_host, settings.http_port, metrics.registry, health) as http:
+        log.info("listening", metrics=f"{http.url}/metrics", health=f"{http.url}/healthz", ready=f"{http.url}/readyz")
+        try:
+            code: int = uvloop.run(_alive(run_worker(settings, metrics, health, rebuild=rebuild), health))
+        finally:
+            gc.unfreeze()  # what stays frozen is not freed at the end, and datasketches complains of leaks on stderr
+        return code
+
+
+async def _alive(worker: Awaitable[int], health: Health) -> int:
+    """The worker's exit code. The loop's beat begins before the broker answers: a restart mends no broker."""
+    beating = asyncio.create_task(_beat(health))
+    try:
+        return await worker
+    finally:
+        beating.cancel()
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(BEAT)

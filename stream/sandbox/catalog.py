@@ -1,0 +1,157 @@
+"""What the simulated market is made of: hosts, goods and their prices in rupiah, what viewers say. All invented."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+SOURCES: Final = {
+    "for_you": 46,
+    "following": 16,
+    "live_feed": 11,
+    "search": 6,
+    "share": 4,
+    "shop_tab": 5,
+    "profile": 3,
+    "affiliate_link": 4,
+    "push": 2,
+    "ads": 2,
+    "other": 1,
+}
+"""Where viewers come from, in per cent."""
+PLATFORMS: Final = {"tiktok_shop": 62, "shopee": 24, "tokopedia": 8, "lazada": 5, "blibli": 1}
+PAYMENTS: Final = {"gopay": 22, "ovo": 14, "dana": 18, "shopeepay": 12, "qris": 10, "bank_transfer": 18, "card": 6}
+FAILURES: Final = ("INSUFFICIENT_BALANCE", "EXPIRED", "BANK_DECLINED", "OTP_WRONG")
+OUTAGE_FAILURES: Final = ("PSP_TIMEOUT", "PSP_UNAVAILABLE")
+
+# Actions in the order of their codes, with their share of a room's events in 1/10,000. Checkouts make about 2.4 events
+# each (submitted, paid, ...), so 42 begun are the 1 % of the mix; comments are 4 %, views the rest.
+ACTIONS: Final = {
+    "impression": 3350,
+    "heartbeat": 2000,
+    "enter": 1300,
+    "leave": 1150,
+    "product_impression": 950,
+    "comment": 400,
+    "product_click": 370,
+    "like": 180,
+    "add_to_cart": 130,
+    "checkout": 42,
+    "follow": 30,
+    "share": 25,
+}
+CODES: Final = {action: code for code, action in enumerate(ACTIONS)}
+TABLE: Final = 4096
+LOCAL: Final = 0.6
+"""Share of goods made in Indonesia."""
+
+_SAID: Final = tuple(
+    """
+    halo kak|hadir kak|salam dari {kota}|spill nomor {n} dong kak|nomor {n} ready ga kak?|ukuran L masih ada?
+    size XL ready?|warna hitam ada kak?|bahannya apa kak?|COD bisa kak?|ongkir ke {kota} berapa?|udah checkout ya kak
+    checkout 2 kak|mantap|murah banget|harga live berapa?|voucher nya mana kak|kok gagal bayar ya|gas checkout|wkwkwk
+    bismillah dapat|keren kak|kak coba yang nomor {n}|bedanya nomor {n} sama {m} apa?|BPOM ga kak?|ori kan kak?
+    garansi ga?|sudah sampai, bagus kak|makasih kak|kapan restock?|stok habis yah|lucu bangettt|cantik kak hostnya
+    semangat live nya kak|nyimak|first|kirim hari ini kan kak?|bisa buat kado ga?|kak pin nomor {n}|aku mau nomor {n}
+    tinggi 160 muat ga?|bb 60 pakai size apa?|\U0001f525\U0001f525\U0001f525|❤️❤️|\U0001f44d|\U0001f60d\U0001f60d
+    """.strip()
+    .replace("\n", "|")
+    .split("|")
+)
+_TOWNS: Final = (
+    "Jakarta",
+    "Bandung",
+    "Surabaya",
+    "Medan",
+    "Makassar",
+    "Semarang",
+    "Depok",
+    "Palembang",
+    "Bali",
+    "Jogja",
+)
+
+
+def _say(text: str, rng: Random) -> str:
+    filled = text.strip().format(kota=rng.choice(_TOWNS), n=rng.randint(1, 20), m=rng.randint(1, 20))
+    return json.dumps(filled, ensure_ascii=rng.random() < 0.5)  # noqa: PLR2004 - both spellings of an emoji occur
+
+
+def comments(rng: Random, number: int = 600) -> list[str]:
+    """Comments as JSON strings. Repeats are wanted: half of a busy chat repeats what another said."""
+    return [_say(rng.choice(_SAID), rng) for _ in range(number)]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A good on sale. ``price_minor`` in minor units of IDR: Rp 59.900 is 5990000."""
+
+    product_id: str
+    price_minor: int
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who broadcasts: for whom, how many come, and how well it goes, as a table of action codes to draw from."""
+
+    seller_id: str
+    creator_id: str | None
+    platform: str
+    audience: float
+    table: bytes
+    products: tuple[Product, ...]
+
+
+def _price_minor(rng: Random) -> int:
+    rupiah = math.exp(rng.gauss(math.log(65_000), 0.8))
+    return (max(5, min(4_000, round(rupiah / 1000))) * 1000 - 100) * 100  # Rp 4.900 to Rp 3.999.900
+
+
+def _talent(rng: Random) -> bytes:
+    """Shares of the actions of one host. Talents differ by a factor of two or so; their mean keeps the mix."""
+    pull, sell, chat = (rng.lognormvariate(-0.06, 0.35) for _ in range(3))
+    factors = {
+        **dict.fromkeys(("enter", "leave", "heartbeat"), pull),
+        **dict.fromkeys(("product_click", "add_to_cart", "checkout"), sell),
+        **dict.fromkeys(("comment", "like", "share", "follow"), chat),
+    }
+    shares = [share * factors.get(action, 1.0) for action, share in ACTIONS.items()]
+    ends = [round(end / sum(shares) * TABLE) for end in accumulate(shares)]
+    return b"".join(
+        bytes([code]) * (end - begin) for code, (begin, end) in enumerate(zip([0, *ends], ends, strict=False))
+    )
+
+
+def hosts(rng: Random, number: int) -> list[Host]:
+    """Every third host sells for one of few big sellers, by its creator; a tenth are sellers without a creator."""
+    made = []
+    for each in range(number):
+        seller = rng.randrange(max(1, number // 20)) if rng.random() < 1 / 3 else number + each
+        goods = Random(seller)  # noqa: S311 - a simulation; all hosts of a seller have the same goods
+        made.append(
+            Host(
+                seller_id=f"s{seller}",
+                creator_id=None if rng.random() < 0.1 else f"c{each}",  # noqa: PLR2004
+                platform=pick(rng, PLATFORMS),
+                audience=rng.lognormvariate(0.0, 0.9),
+                table=_talent(rng),
+                products=tuple(
+                    Product(f"p{seller}-{n}", _price_minor(goods), goods.random() < LOCAL) for n in range(12)
+                ),
+            )
+        )
+    return made
+
+
+def pick(rng: Random, weighted: dict[str, int]) -> str:
+    """One key, by its weight."""
+    return rng.choices(list(weighted), weights=list(weighted.values()))[0]
+
+
+def viewer_id(number: int, secret: bytes) -> str:
+    """A keyed hash, as a platform would hand it out."""
+    return hashlib.blake2b(number.to_bytes(8), key=secret, digest_size=8).hexdigest()

@@ -1,0 +1,121 @@
+"""Recorded traffic as a file: one JSON object a line, gzipped when the name ends in ``.gz``.
+
+::
+
+    {"topic": "live.views", "key": "7301", "at": 1760000000123, "value": {"event_id": "…", …}}
+    {"topic": "live.comments", "key": "7301", "at": 1760000000130, "raw": "PGV2ZW50Pg=="}
+
+- ``topic``  live.views, live.comments or live.checkouts (a topic prefix is not part of it)
+- ``key``    text or null
+- ``at``     when the record arrived, integer ms since 1970, UTC; decides the pace and nothing else
+- ``value``  the event, kept byte for byte; null is a tombstone
+- ``raw``    instead of ``value``: base64 of bytes that are no JSON
+
+Other fields are ignored, empty lines too.
+"""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import msgspec
+
+from stream.errors import UsageError
+from stream.model.names import INPUTS
+from stream.sandbox.faults import Message
+
+_KINDS: Final = {topic: kind for kind, topic in INPUTS.items()}
+_EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d+)')
+
+
+class _Line(msgspec.Struct, frozen=True):
+    topic: str
+    at: int
+    key: str | None = None
+    value: msgspec.Raw = msgspec.Raw()
+    raw: bytes | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Line).decode
+
+
+def _open(file: Path, mode: str) -> BinaryIO:
+    try:
+        return cast("BinaryIO", gzip.open(file, mode) if file.suffix == ".gz" else file.open(mode))
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be opened: {error.strerror}") from None
+
+
+def read(file: Path) -> Iterator[Message | str]:
+    """The messages of a recording in order; instead of a line that is none, a text that says why (without its content).
+
+    Raises UsageError when the file cannot be read.
+    """
+    with _open(file, "rb") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _message(line, number)
+        except (OSError, EOFError) as error:
+            raise UsageError(f"{file}: cannot be read to its end: {error}") from None
+
+
+def _message(line: bytes, number: int) -> Message | str:
+    try:
+        entry = _decode(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        what = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
+        return f"line {number}: {what}"
+    kind = _KINDS.get(entry.topic)
+    if kind is None:
+        return f"line {number}: topic: none of {', '.join(_KINDS)}"
+    value: bytes | None = bytes(entry.value) if entry.raw is None else entry.raw
+    if entry.raw is None and not value:
+        return f"line {number}: neither value nor raw"
+    if value == b"null" and entry.raw is None:
+        value = None
+    key = None if entry.key is None else entry.key.encode()
+    return Message(entry.at, kind, key, value, entry.at)
+
+
+def write(messages: Iterable[Message], file: BinaryIO) -> None:
+    """Append messages as lines."""
+    file.writelines(_line(message) for message in messages)
+
+
+def create(file: Path) -> BinaryIO:
+    """A new file to ``write`` to, gzipped by its name. Raises UsageError when it cannot be made."""
+    return _open(file, "wb")
+
+
+def _line(message: Message) -> bytes:
+    key = b"null" if message.key is None else json.dumps(message.key.decode()).encode()
+    head = b'{"topic":"%b","key":%b,"at":%d,' % (INPUTS[message.kind].encode(), key, message.at)
+    if message.value is None:
+        return head + b'"value":null}\n'
+    if message.fault is None or _is_json(message.value):
+        return head + b'"value":%b}\n' % message.value
+    return head + b'"raw":"%b"}\n' % base64.b64encode(message.value)
+
+
+def _is_json(value: bytes) -> bool:
+    try:
+        value.decode()
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return b"\n" not in value
+
+
+def moved(message: Message, by_ms: int) -> Message:
+    """The same event, ``by_ms`` later; every other byte stays. Values without a plain event_time stay as they are."""
+    found = _EVENT_TIME.search(message.value or b"")
+    if found is None or message.value is None:
+        return message
+    begin, end = found.span(1)
+    value = message.value[:begin] + b"%d" % (int(found[1]) + by_ms) + message.value[end:]
+    return message._replace(value=value)

@@ -1,0 +1,153 @@
+"""One simulated live session: who is in it, and the messages of what they do."""
+
+from random import Random
+from typing import Final, Protocol
+
+from stream.model.names import Kind
+from stream.sandbox.catalog import CODES, Host, Product
+from stream.sandbox.faults import Message
+
+RAMP_MS: Final = 60_000
+CAPACITY: Final = 400
+"""Visitors remembered in one room; who comes when it is full makes one vanish without a word."""
+
+(_IMPRESSION, _HEARTBEAT, _ENTER, _LEAVE) = (CODES[name] for name in ("impression", "heartbeat", "enter", "leave"))
+(_SHOWN, _COMMENT, _CLICK, _LIKE) = (CODES[name] for name in ("product_impression", "comment", "product_click", "like"))
+(_CART, _CHECKOUT) = (CODES[name] for name in ("add_to_cart", "checkout"))
+_NAMES: Final = list(CODES)
+
+
+class Visit:
+    """One viewer in one room. ``words`` are the JSON fields that every event of theirs carries."""
+
+    __slots__ = ("seen", "words")
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.seen = 0
+
+
+class Street(Protocol):
+    """What a room needs from the market around it."""
+
+    rng: Random
+
+    def event_id(self) -> str: ...
+    def visitor(self) -> Visit: ...
+    def comment(self) -> str: ...
+
+
+class Room:
+    """State of one session. ``happen`` turns an action code into a message."""
+
+    __slots__ = (
+        "_begin",
+        "_factor",
+        "_lures",
+        "_pinned",
+        "_present",
+        "_street",
+        "_surge",
+        "common",
+        "host",
+        "key",
+        "table",
+    )
+
+    def __init__(self, street: Street, session_id: str, host: Host, begin: int) -> None:
+        creator = f',"creator_id":"{host.creator_id}"' if host.creator_id else ""
+        self.common = (
+            f'"session_id":"{session_id}","seller_id":"{host.seller_id}"{creator},"platform":"{host.platform}"'
+        )
+        self.key = session_id.encode()
+        self.table = host.table
+        self.host = host
+        self._street = street
+        self._begin = begin
+        self._surge = 0
+        self._factor = 1.0
+        self._pinned = host.products[0]
+        self._present = [street.visitor() for _ in range(1 + int(20 * host.audience))]
+        self._lures: list[tuple[Visit, Product]] = []
+
+    def weight(self, now: int) -> float:
+        """How much happens here, against other rooms. Called once a second; surges and pinned goods change here."""
+        rng = self._street.rng
+        if now >= self._surge:
+            self._factor = 1.0
+            if rng.random() < 1 / 300:
+                self._factor = rng.uniform(3, 10)
+                self._surge = now + rng.randint(20_000, 60_000)
+        if rng.random() < 1 / 90:
+            self._pinned = rng.choice(self.host.products)
+        ramp = min(1.0, 0.2 + 0.8 * (now - self._begin) / RAMP_MS)
+        return self.host.audience * ramp * self._factor
+
+    def happen(self, action: int, at: int, t: int) -> Message | None:
+        """The message of one action that arrives at ``at`` and happened at ``t``; None when a checkout begins."""
+        if action == _IMPRESSION:
+            return self._view(at, t, self._street.visitor(), "impression")
+        if action == _ENTER:
+            return self._view(at, t, self._enter(at), "enter")
+        present = self._present
+        index = int(self._street.rng.random() * len(present))
+        visit = present[index]
+        if action in (_HEARTBEAT, _LEAVE):
+            return self._stay_or_leave(action, at, t, index)
+        if action == _COMMENT:
+            return self._comment(at, t, visit)
+        if action == _CHECKOUT and self._lures:
+            return None
+        if action in (_SHOWN, _CLICK, _CART, _CHECKOUT):
+            return self._product(_CLICK if action == _CHECKOUT else action, at, t, visit)
+        if action == _LIKE:
+            return self._view(at, t, visit, "like", f',"count":{1 + int(self._street.rng.random() ** 3 * 40)}')
+        return self._view(at, t, visit, _NAMES[action])
+
+    def buyer(self) -> tuple[Visit, Product]:
+        """Somebody who clicked on something here, and does not do so again."""
+        lures = self._lures
+        return lures.pop(int(self._street.rng.random() * len(lures)))
+
+    def _view(self, at: int, t: int, visit: Visit, action: str, more: str = "") -> Message:
+        words = f'{self.common},{visit.words},"action":"{action}"{more}'
+        value = f'{{"event_id":"{self._street.event_id()}","event_time":{t},{words}}}'
+        return Message(at, Kind.VIEWS, self.key, value.encode(), t)
+
+    def _enter(self, at: int) -> Visit:
+        visit = self._street.visitor()
+        visit.seen = at
+        if len(self._present) < CAPACITY:
+            self._present.append(visit)
+        else:
+            self._present[int(self._street.rng.random() * CAPACITY)] = visit
+        return visit
+
+    def _stay_or_leave(self, action: int, at: int, t: int, index: int) -> Message:
+        present = self._present
+        visit = present[index]
+        watched = min(at - visit.seen, 600_000) if visit.seen else 0
+        visit.seen = at
+        more = f',"watch_ms":{watched},"concurrent_viewers":{len(present) * 7}'
+        if action == _HEARTBEAT or len(present) == 1:
+            return self._view(at, t, visit, "heartbeat", more)
+        present[index] = present[-1]
+        present.pop()
+        return self._view(at, t, visit, "leave", more)
+
+    def _product(self, action: int, at: int, t: int, visit: Visit) -> Message:
+        rng = self._street.rng
+        product = self._pinned if rng.random() < 0.7 else rng.choice(self.host.products)  # noqa: PLR2004
+        if action == _CLICK:
+            self._lures.append((visit, product))
+            if len(self._lures) > CAPACITY:
+                del self._lures[0 : CAPACITY // 2]
+        return self._view(at, t, visit, _NAMES[action], f',"product_id":"{product.product_id}"')
+
+    def _comment(self, at: int, t: int, visit: Visit) -> Message:
+        event_id = self._street.event_id()
+        value = (
+            f'{{"event_id":"{event_id}","event_time":{t},{self.common},{visit.words},"comment_id":"m{event_id}"'
+            f',"text":{self._street.comment()},"language":"id"}}'
+        )
+        return Message(at, Kind.COMMENTS, self.key, value.encode(), t)

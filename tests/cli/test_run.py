@@ -1,0 +1,239 @@
+"""``liveshop run``: everything in one go, and nothing of it left behind."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream import cli
+from stream.model.names import Outcome
+from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.process import free_port
+from tests.support import eventually
+
+COMMAND = [sys.executable, "-m", "stream.cli", "run", "--http-port=0"]
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes that a process has started, and those have started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, new = set[int](), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+@contextmanager
+def running(*arguments: str, folder: Path, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """``liveshop run`` with its temporary folders in ``folder``; killed in the end whatever happens."""
+    env = {**os.environ, **(environ or {}), "TMPDIR": str(folder), "COLUMNS": "150"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*COMMAND, *arguments], stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def counting(process: subprocess.Popen[str]) -> None:
+    """Returns when the first counts are shown."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"read [1-9]", line):
+            return
+    raise AssertionError(f"it ended before anything was counted: {process.communicate()}")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="run-") as name:
+        yield Path(name)
+
+
+@pytest.mark.kafka
+def test_for_a_while_it_counts_everything_and_ends_by_itself(kafka: EmbeddedKafka, folder: Path) -> None:
+    assert kafka.running
+    with running("--for=5s", "--json", "--rate=300", "--sessions=10", folder=folder) as process:
+        out, err = process.communicate(timeout=150)
+    assert process.returncode == 0, err
+    summary = orjson.loads(out)
+    assert summary["sent"] > 500
+    assert summary["read"] == summary["sent"] == sum(summary["outcomes"].values())
+    assert summary["outcomes"].keys() == {outcome.value for outcome in Outcome}
+    assert sum(summary["lag_records"].values()) == 0
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.kafka
+def test_on_a_broker_that_is_not_its_own_nothing_remains(kafka: EmbeddedKafka, folder: Path) -> None:
+    async def there() -> tuple[set[str], set[Any]]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        found = set(await admin.list_topics()), {group for group, *_ in await admin.list_consumer_groups()}
+        await admin.close()
+        return found
+
+    before = asyncio.run(there())
+    environ = {"LIVESHOP_BROKERS": kafka.bootstrap}
+    with running("--for=4s", "--workers=2", folder=folder, environ=environ) as process:
+        counting(process)
+        topics, groups = asyncio.run(there())
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "messages sent" in out
+    made = {name for name in topics - before[0] if not name.startswith("__")}
+    [prefix] = {name.split(".")[0] for name in made}
+    assert re.fullmatch(r"sandbox-[0-9a-f]{8}", prefix)
+    assert len(made) == 7
+    assert any(group.startswith(f"{prefix}.") for group in groups)
+
+    def gone() -> bool:
+        topics, groups = asyncio.run(there())
+        return not any(name.startswith("sandbox-") for name in topics | groups)
+
+    eventually(gone, what="its topics and its group are deleted")
+
+
+@linux
+@pytest.mark.kafka
+def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: EmbeddedKafka, folder: Path) -> None:
+    assert kafka.running
+    main, terminal = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    env = {**os.environ, "TMPDIR": str(folder), "COLUMNS": "150", "LINES": "50", "TERM": "xterm"}
+    process = subprocess.Popen(
+        COMMAND,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=env,
+        preexec_fn=take_terminal,  # noqa: PLW1509 - two system calls
+    )
+    os.close(terminal)
+    try:
+        shown = read_until(main, lambda text: "conversion" in text and "Rp" in text)
+        assert "metrics  http://127.0.0.1:" in shown
+        assert "Ctrl-C stops everything" in shown
+        children = descendants(process.pid)
+        assert len(children) == 3, "broker, worker, simulator"
+        os.write(main, b"\x03")
+        read_until(main, lambda _: process.poll() is not None)
+        assert process.returncode == 130
+        assert not alive(children)
+        assert not list(folder.iterdir())
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+def read_until(terminal: int, enough: Callable[[str], bool]) -> str:
+    """What the program wrote until then; a terminal nobody reads stops the one who writes."""
+    os.set_blocking(terminal, False)
+    written = bytearray()
+
+    def look() -> str | None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            while part := os.read(terminal, 65_536):
+                written.extend(part)
+        text = written.decode(errors="replace")
+        return text if enough(text) else None
+
+    return eventually(look, 90, "the terminal shows it") or ""
+
+
+@linux
+@pytest.mark.kafka
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -9)])
+def test_however_it_ends_no_process_is_left(
+    kafka: EmbeddedKafka, folder: Path, number: signal.Signals, code: int
+) -> None:
+    assert kafka.running
+    with running(folder=folder) as process:
+        counting(process)
+        children = descendants(process.pid)
+        assert len(children) == 3
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+    eventually(lambda: not alive(children), what="its children are gone")
+    if number != signal.SIGKILL:
+        assert not list(folder.iterdir())
+
+
+@linux
+@pytest.mark.kafka
+def test_a_child_that_fails_ends_it_with_the_end_of_its_log(kafka: EmbeddedKafka, folder: Path) -> None:
+    assert kafka.running
+    with running(folder=folder) as process:
+        counting(process)
+        children = descendants(process.pid)
+        [victim] = [pid for pid in children if "worker" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+        os.kill(victim, signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.search(r"worker-0 ended with code -9:\n.+", err)
+    assert not alive(children)
+    assert not list(folder.iterdir())
+
+
+def test_a_broker_that_does_not_answer_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    broker = f"127.0.0.1:{free_port()}"
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", f"--brokers={broker}", "--connect-timeout=1s"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"liveshop: no Kafka broker answered at {broker} within 1 s\n"
+
+
+def test_without_java_one_message_names_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "--for=5s"])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert "Java 17 or newer is missing" in message
+    assert "LIVESHOP_BROKERS=host:port" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"), [("--for=5", "--for: a duration needs a unit"), ("--outage=now", "--outage: 'now': write")]
+)
+def test_wrong_usage_is_found_before_anything_starts(flag: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", flag])
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err

@@ -1,0 +1,185 @@
+"""``liveshop top``: from canned metrics to a table, and from a real server."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import orjson
+import pytest
+from rich.console import Console, RenderableType
+
+from stream import cli
+from stream.cli import board, table
+from stream.cli.board import Look, Pace
+from stream.sandbox.process import free_port
+
+METRICS = """\
+# HELP liveshop_events_total Committed records
+# TYPE liveshop_events_total counter
+liveshop_events_total{type="views",outcome="counted"} 12000.0
+liveshop_events_total{type="comments",outcome="counted"} 500.0
+liveshop_events_total{type="checkouts",outcome="not_an_order"} 3.0
+liveshop_events_total{type="views",outcome="duplicate"} 120.0
+liveshop_events_total{type="views",outcome="rejected"} 7.0
+# TYPE liveshop_dead_letters_total counter
+liveshop_dead_letters_total{reason="bad_value"} 5.0
+liveshop_dead_letters_total{reason="not_utf8"} 2.0
+liveshop_dead_letters_total{reason="late"} 0.0
+# TYPE liveshop_windows_total counter
+liveshop_windows_total{window="1m",reason="closed"} 40.0
+liveshop_windows_total{window="1m",reason="correction"} 2.0
+liveshop_windows_total{window="5m",reason="closed"} 38.0
+# TYPE liveshop_watermark_timestamp_seconds gauge
+liveshop_watermark_timestamp_seconds{partition="0"} 1.75999999e+09
+liveshop_watermark_timestamp_seconds{partition="1"} 1.759999992e+09
+liveshop_watermark_timestamp_seconds{partition="2"} NaN
+# TYPE liveshop_lag_records gauge
+liveshop_lag_records{topic="live.views",partition="0"} 4.0
+liveshop_lag_records{topic="live.views",partition="1"} 1.0
+# TYPE liveshop_sessions_open gauge
+liveshop_sessions_open 40.0
+# TYPE liveshop_sessions_held gauge
+liveshop_sessions_held 45.0
+# TYPE liveshop_session_views gauge
+liveshop_session_views{session_id="7301"} 400.0
+liveshop_session_views{session_id="7302"} 1000.0
+liveshop_session_views{session_id="_other"} 50.0
+liveshop_session_product_clicks{session_id="7301"} 120.0
+liveshop_session_orders_paid{session_id="7301"} 9.0
+liveshop_session_gmv_minor{session_id="7301",currency="IDR"} 8.19e+07
+liveshop_session_gmv_minor{session_id="7301",currency="USD"} 12345.0
+liveshop_session_comments{session_id="7301"} 61.0
+liveshop_session_comments_per_minute{session_id="7301"} 30.5
+liveshop_session_events_recent{session_id="7301"} 900.0
+liveshop_session_events_recent{session_id="7302"} 100.0
+liveshop_session_events_recent{session_id="_other"} 5.0
+# TYPE something_else gauge
+something_else{session_id="7301"} 1.0
+"""
+WALL = 1_760_000_000.0
+
+
+def look(text: str = METRICS, at: float = 100.0) -> Look:
+    return board.parse([text], at, WALL)
+
+
+def shown(what: RenderableType, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(what)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_counters_and_gauges_are_read() -> None:
+    seen = look()
+    assert seen.read == 12_630
+    assert seen.outcome("counted") == 12_500
+    assert seen.behind == 10.0, "of the slowest partition; NaN is none"
+    assert seen.lag.total() == 5
+    assert table.windows(seen) == "1m 42, 5m 38"
+
+
+def test_the_table_has_the_busiest_first_with_readable_money() -> None:
+    lines = shown(table.render(look(), 398.4, rows=5, notes=["metrics  http://here"])).splitlines()
+    assert lines[0].startswith(
+        "events/s 398 · read 12,630 · lag 5 · watermark 10.0 s behind · sessions 40 · windows 1m 42"
+    )
+    assert "counted 12,500  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[1]
+    assert lines[2].split() == ["session", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
+    assert lines[3].split() == ["7301", "400", "120", "9", "Rp", "819.000", "+", "USD", "123.45", "2.25%", "30.5"]
+    assert lines[4].split() == ["7302", "1,000", "0", "0", "-", "0.00%", "0.0"]
+    assert lines[5].split() == ["all", "others", "50", "0", "0", "-", "0.00%", "0.0"]
+    assert lines[6].split() == ["metrics", "http://here"]
+
+
+def test_sessions_beyond_the_rows_are_summed_with_the_others() -> None:
+    lines = shown(table.render(look(), None, rows=1)).splitlines()
+    assert lines[4].split()[:3] == ["all", "others", "1,050"]
+    assert lines[0].startswith("events/s - ·")
+
+
+def test_workers_are_summed_and_a_moved_partition_counts_once() -> None:
+    both = board.parse([METRICS, METRICS], 100.0, WALL)
+    assert both.read == 2 * 12_630
+    assert both.rows["7301"].gmv_minor["IDR"] == 2 * 81_900_000
+    assert both.behind == 10.0
+
+
+def test_nothing_counted_yet_is_shown_too() -> None:
+    empty = look("")
+    assert empty.behind is None
+    assert "windows none yet" in shown(table.render(empty, None, rows=5))
+    assert table.as_dict(empty, None)["sessions"] == []
+
+
+def test_the_pace_is_measured_over_looks_and_begins_anew_after_a_restart() -> None:
+    pace = Pace()
+    assert pace.note(look()) is None
+    assert pace.note(look(METRICS.replace("12000.0", "12400.0"), at=101.0)) == 400.0
+    assert pace.note(look("", at=102.0)) is None
+
+
+def test_the_summary_names_every_outcome_by_input_with_reasons() -> None:
+    lines = table.outcome_lines(look())
+    assert lines[0].split() == ["all", "views", "comments", "checkouts"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("counted", "duplicate", "not_an_order", "tombstone", "late", "rejected")
+    ]
+    assert lines[1].split()[1:] == ["12,500", "12,000", "500", "0"]
+    assert lines[6].endswith("(bad_value 5, not_utf8 2)")
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(METRICS.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/metrics"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_once_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as url, pytest.raises(SystemExit) as caught:
+        cli.main(["top", "--once", "--url", url])
+    assert caught.value.code == 0
+    assert "7301" in capsys.readouterr().out
+
+
+def test_once_as_json_of_two_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as url, pytest.raises(SystemExit):
+        cli.main(["top", "--once", "--json", "--url", url, "--url", url, "--sessions", "1"])
+    found = orjson.loads(capsys.readouterr().out)
+    assert found["outcomes"]["counted"] == 25_000
+    assert found["windows"]["1m"] == {"closed": 80, "correction": 4}
+    assert [session["session_id"] for session in found["sessions"]] == ["7301"]
+    assert found["sessions"][0]["gmv_minor"] == {"IDR": 163_800_000, "USD": 24_690}
+
+
+def test_nobody_there_is_a_failure_that_names_the_address(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/metrics"
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["top", "--once", "--url", url])
+    assert caught.value.code == 1
+    assert f"{url} does not answer" in capsys.readouterr().err
+
+
+def test_a_wrong_interval_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["top", "--every", "1"])
+    assert caught.value.code == 2
+    assert "--every: a duration needs a unit" in capsys.readouterr().err

@@ -1,0 +1,112 @@
+"""``liveshop topics``: what is asked of Kafka, and how the answer is shown. The topics themselves are tests/kafka's."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stream.cli import main
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka import topics
+from stream.kafka.topics import SPECS, Made, Topic
+from stream.sandbox.broker import EmbeddedKafka
+
+FOUND = [
+    Topic("x.live.views", Made.CREATED, 4, 1, {"retention.ms": "604800000"}),
+    Topic("x.live.comments", Made.DIFFERS, 4, 3, {}, ("retention.ms is 1000, should be 604800000",)),
+]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Kafka was asked for; it answers with FOUND."""
+    asked: list[Any] = []
+
+    async def create(settings: Settings, partitions: int, replication: int) -> list[Topic]:
+        asked.append((settings.brokers, settings.topic_prefix, partitions, replication))
+        return FOUND
+
+    async def describe(settings: Settings) -> list[Topic]:
+        asked.append((settings.brokers, settings.topic_prefix))
+        return [*FOUND, Topic("x.live.state", Made.MISSING)]
+
+    monkeypatch.setattr(topics, "create", create)
+    monkeypatch.setattr(topics, "describe", describe)
+    return asked
+
+
+def ended(*arguments: str) -> Any:
+    with pytest.raises(SystemExit) as end:
+        main(["topics", *arguments])
+    return end.value.code
+
+
+def test_create_asks_for_what_it_was_told(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--brokers", "k:9092", "--topic-prefix", "x.", "--partitions", "8", "--replication", "1")
+    assert ended("create", *given) == 0
+    assert asked == [("k:9092", "x.", 8, 1)]
+    text = capsys.readouterr().out
+    assert "x.live.views" in text
+    assert "created" in text
+    assert "retention.ms is 1000, should be 604800000" in text
+
+
+def test_production_gets_three_copies_unless_told_otherwise(asked: list[Any]) -> None:
+    assert ended("create", "--brokers", "k:9092") == 0
+    assert asked == [("k:9092", "", 4, 3)]
+
+
+def test_json_is_one_document(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("show", "--brokers", "k:9092", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(topic["name"], topic["made"]) for topic in shown] == [
+        ("x.live.views", "created"),
+        ("x.live.comments", "differs"),
+        ("x.live.state", "missing"),
+    ]
+    assert asked == [("k:9092", "")]
+
+
+def test_unequal_partitions_are_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def create(*_: object) -> list[Topic]:
+        return [FOUND[0], Topic("x.live.state", Made.EXISTS, 8, 1)]
+
+    monkeypatch.setattr(topics, "create", create)
+    assert ended("create", "--brokers", "k:9092") == 2
+    assert "same number of partitions" in capsys.readouterr().err
+
+
+def test_what_the_broker_refuses_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def create(*_: object) -> list[Topic]:
+        raise UsageError("live.views could not be created: InvalidReplicationFactor")
+
+    monkeypatch.setattr(topics, "create", create)
+    assert ended("create", "--brokers", "k:9092") == 2
+    assert capsys.readouterr().err == "liveshop: live.views could not be created: InvalidReplicationFactor\n"
+
+
+@pytest.mark.parametrize("arguments", [("create",), ("show",), ("create", "--brokers", "k:9092", "--partitions", "0")])
+def test_wrong_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(*arguments) == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.kafka
+def test_on_a_real_broker_they_are_created_once(
+    kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--brokers", kafka.bootstrap, "--topic-prefix", prefix)
+    assert ended("create", *where) == 2  # three copies, one broker
+    assert "replication factor of 3" in capsys.readouterr().err
+    seen = []
+    for _ in range(2):
+        assert ended("create", *where, "--replication", "1", "--partitions", "2", "--json") == 0
+        seen.append({(each["name"], each["made"]) for each in json.loads(capsys.readouterr().out)})
+    names = [prefix + spec.name for spec in SPECS]
+    assert seen == [{(name, "created") for name in names}, {(name, "exists") for name in names}]
+    assert ended("show", *where) == 0
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in names)

@@ -1,0 +1,163 @@
+"""``liveshop worker``: what it is told, what it says, and how it ends. The work itself is tests/kafka's."""
+
+import asyncio
+import json
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from typer.testing import CliRunner
+
+from stream.cli import app, main, worker
+from stream.config import SETTINGS, Settings
+from stream.errors import FailedError
+from stream.kafka.health import Health
+from stream.kafka.watch import Watch
+from stream.observe import health as observe
+from stream.sandbox.broker import EmbeddedKafka
+from tests.live import Worker, create_topics
+from tests.observe.looks import logging_restored, tally
+
+Work = Callable[[Settings, Watch, Health, bool], Any]
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    with logging_restored():
+        yield
+
+
+@pytest.fixture
+def works(monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], None]:
+    """Puts something in the place of the Kafka edge."""
+
+    def put(work: Work) -> None:
+        async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> int:
+            code: int = await asyncio.to_thread(work, settings, watch, health, rebuild)
+            return code
+
+        monkeypatch.setattr(worker, "run_worker", run_worker)
+
+    return put
+
+
+def ended(*arguments: str) -> Any:
+    with pytest.raises(SystemExit) as end:
+        main(["worker", *arguments])
+    return end.value.code
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_it_shows_its_settings_serves_its_pages_and_ends_with_the_workers_code(
+    works: Callable[[Work], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def work(settings: Settings, watch: Watch, health: Health, rebuild: bool) -> int:
+        settings_shown, listening = lines(capsys.readouterr().err)
+        seen.update(settings_shown)
+        health.assigned(frozenset())
+        watch.committed(0, tally(), 0.01)
+        for page in ("metrics", "health", "ready"):
+            with urllib.request.urlopen(listening[page], timeout=10) as answer:
+                seen[page] = answer.read().decode()
+        seen["rebuild"] = rebuild
+        assert settings.http_port == 0
+        return 130
+
+    works(work)
+    assert ended("--brokers", "k:9092", "--http-port", "0", "--delay", "3s", "--rebuild") == 130
+    assert seen["rebuild"] is True
+    assert (seen["delay"], seen["lateness"], seen["brokers"]) == ("3s", "5m", "k:9092")
+    assert "liveshop_views_total 40.0" in seen["metrics"]
+    assert seen["health"] == "ok\n"
+    assert seen["ready"].startswith("ready\nnote: 1 misplaced")  # health is told what was committed
+
+
+def test_it_runs_on_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_worker(*_: object, **__: object) -> int:
+        return 0 if isinstance(asyncio.get_running_loop(), uvloop.Loop) else 1
+
+    monkeypatch.setattr(worker, "run_worker", run_worker)
+    assert ended("--brokers", "k:9092", "--http-port", "0") == 0
+
+
+def test_a_worker_that_waits_for_its_broker_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop beats before the edge has begun to."""
+    monkeypatch.setattr(worker, "BEAT", 0.001)
+    thrice = asyncio.Semaphore(0)
+    monkeypatch.setattr(observe.Health, "beat", lambda _: thrice.release())
+
+    async def run_worker(*_: object, **__: object) -> int:
+        async with asyncio.timeout(10):
+            for _beat in range(3):
+                await thrice.acquire()
+        return 0
+
+    monkeypatch.setattr(worker, "run_worker", run_worker)
+    assert ended("--brokers", "k:9092", "--http-port", "0") == 0
+
+
+def test_everything_wrong_is_one_message_and_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text("delay = 10\nsesion_keep = '1h'\n")
+    assert ended("--http-port", "x", "--config", str(file)) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("liveshop: the configuration is wrong:\n")
+    for part in ("brokers is needed", "session_keep", "write 10s", "--http-port: 'x'"):
+        assert part in text
+    assert "Traceback" not in text
+
+
+def test_a_taken_port_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert ended("--brokers", "k:9092", "--http-port", str(port)) == 2
+    assert f"port {port} on 127.0.0.1 is taken" in capsys.readouterr().err
+
+
+def test_work_that_cannot_be_done_is_failed(works: Callable[[Work], None], capsys: pytest.CaptureFixture[str]) -> None:
+    def work(*_: object) -> int:
+        raise FailedError("no broker answered")
+
+    works(work)
+    assert ended("--brokers", "k:9092", "--http-port", "0") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "liveshop: no broker answered"
+
+
+def test_there_is_a_flag_with_help_for_every_setting() -> None:
+    text = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "400"}).output
+    for setting in SETTINGS:
+        assert setting.flag in text
+        assert setting.help in text
+        assert setting.env in text
+
+
+@pytest.mark.kafka
+def test_missing_topics_are_usage_and_the_message_says_how_to_make_them(
+    kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("--brokers", kafka.bootstrap, "--topic-prefix", prefix, "--http-port", "0") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"liveshop: missing topics: {prefix}live.views, ")
+    assert "liveshop topics create" in last
+
+
+@pytest.mark.kafka
+def test_a_real_worker_serves_its_pages_and_says_nothing_but_lines_of_json(
+    kafka: EmbeddedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, prefix, partitions=2)
+    with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log") as process:
+        process.await_ready()
+        assert process.get("/healthz") == (200, "ok\n")
+        assert process.metrics()["liveshop_recovery_duration_seconds_count"] == 2
+        process.stop()
+    assert {line["level"] for line in lines(process.log.read_text())} <= {"info", "warning"}

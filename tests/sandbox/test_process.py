@@ -1,0 +1,117 @@
+"""Children: ended in order, by their id, and never left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stream.sandbox import process
+from stream.sandbox.process import Child, Scratch, free_port, is_free, tail
+from tests.support import eventually
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+def python(code: str, log: Path) -> Child:
+    return Child([sys.executable, "-c", code], log=log)
+
+
+def gone(pid: int) -> bool:
+    """Ended, or ended and not yet collected by whoever inherited it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_stop_lets_it_end_by_itself(tmp_path: Path) -> None:
+    code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)"
+    code += "; signal.pause()"
+    child = python(code, tmp_path / "log")
+    eventually(lambda: child.tail() == "up", what="the child runs")
+    assert child.stop() == 7
+    assert gone(child.pid)
+
+
+def test_stop_kills_what_does_not_end(tmp_path: Path) -> None:
+    child = python(STUBBORN, tmp_path / "log")
+    eventually(lambda: child.tail() == "up", what="the child runs")
+    assert child.stop(0.2) == -signal.SIGKILL
+    assert gone(child.pid)
+
+
+def test_stopping_twice_is_fine(tmp_path: Path) -> None:
+    child = python("raise SystemExit(3)", tmp_path / "log")
+    assert child.wait(10) == 3
+    assert child.stop() == 3
+    assert child.kill() == 3
+
+
+def test_output_goes_to_files_and_the_tail_shows_the_end(tmp_path: Path) -> None:
+    code = "import sys; print('result'); [print(n, file=sys.stderr) for n in range(100)]"
+    child = Child([sys.executable, "-c", code], log=tmp_path / "log", stdout=tmp_path / "out")
+    assert child.wait(10) == 0
+    assert (tmp_path / "out").read_text() == "result\n"
+    assert child.tail(2) == "98\n99"
+    assert tail(tmp_path / "none") == ""
+
+
+def test_ctrl_c_on_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+    child = python("import time; time.sleep(60)", tmp_path / "log")
+    try:
+        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
+    finally:
+        child.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no death signal")
+def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from stream.sandbox.process import Child
+child = Child([sys.executable, "-c", {STUBBORN!r}], log=Path({str(tmp_path / "log")!r}))
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        eventually(lambda: tail(tmp_path / "log") == "up", what="the grandchild runs")
+        parent.kill()
+    eventually(lambda: gone(pid), what="the grandchild is gone")
+
+
+def test_a_scratch_folder_is_removed_at_the_end() -> None:
+    with Scratch() as scratch:
+        assert scratch.path.is_dir()
+    assert not scratch.path.exists()
+
+
+def test_a_new_run_removes_what_a_killed_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, young, alive = tmp_path / f"{process._PREFIX}left", tmp_path / f"{process._PREFIX}young", Scratch()
+    for folder in (left, young):
+        folder.mkdir()
+        (folder / "lock").touch()
+    for folder in (left, alive.path):
+        os.utime(folder, (0, 0))
+    with Scratch():
+        assert not left.exists()
+        assert young.exists(), "it may not have its lock yet"
+        assert alive.path.exists(), "somebody holds its lock"
+    alive.remove()
+
+
+def test_a_free_port_can_be_listened_on_and_then_is_not_free() -> None:
+    port = free_port()
+    assert port < process._first_ephemeral()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        assert not is_free(port)

@@ -1,0 +1,97 @@
+"""Recorded traffic: what was written is what is read, byte for byte; what is no message is named and skipped."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from stream.errors import UsageError
+from stream.model.names import Kind
+from stream.sandbox import recording
+from stream.sandbox.faults import Message
+from stream.sandbox.traffic import Plan, Traffic
+
+START = 1_760_000_000_000
+
+
+def essence(message: Message | str) -> tuple[object, ...]:
+    assert isinstance(message, Message), message
+    return message.at, message.kind, message.key, message.value
+
+
+@pytest.mark.parametrize("name", ["traffic.ndjson", "traffic.ndjson.gz"])
+def test_what_was_written_is_read_byte_for_byte(tmp_path: Path, name: str) -> None:
+    messages = Traffic(Plan(bad=0.3), START).step(START + 3000)
+    with recording.create(tmp_path / name) as file:
+        recording.write(messages, file)
+    assert [essence(each) for each in recording.read(tmp_path / name)] == [essence(each) for each in messages]
+    assert (name.endswith(".gz")) == ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b")
+
+
+def one(tmp_path: Path, line: bytes) -> Message | str:
+    (tmp_path / "one.ndjson").write_bytes(b"\n" + line + b"\n")
+    [read] = recording.read(tmp_path / "one.ndjson")
+    return read
+
+
+def test_values_keep_their_spaces_and_repeated_keys(tmp_path: Path) -> None:
+    line = b'{ "at":5, "topic":"live.comments", "key":"k", "value": {"a" : 1.0, "a":2 } , "more": [1]}'
+    assert one(tmp_path, line) == Message(5, Kind.COMMENTS, b"k", b'{"a" : 1.0, "a":2 }', 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        (b'{"topic":"live.views","key":"k","at":5,"value":null}', b"k", None),
+        (b'{"topic":"live.views","key":null,"at":5,"value":7}', None, b"7"),
+        (b'{"topic":"live.views","at":5,"value":""}', None, b'""'),
+        (b'{"topic":"live.views","key":"","at":5,"raw":""}', b"", b""),
+        (b'{"topic":"live.views","key":"k","at":5,"raw":"bnVsbA=="}', b"k", b"null"),
+    ],
+)
+def test_tombstones_missing_keys_and_raw_bytes(
+    tmp_path: Path, line: bytes, key: bytes | None, value: bytes | None
+) -> None:
+    assert one(tmp_path, line) == Message(5, Kind.VIEWS, key, value, 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"view", "line 2: not JSON"),
+        (b'{"topic":"live.views","key":"k","at":"5","value":{}}', "line 2: Expected `int`, got `str` - at `$.at`"),
+        (b'{"topic":"live.views","key":"k","value":{}}', "line 2: Object missing required field `at`"),
+        (b'{"topic":"live.sessions","key":"k","at":5,"value":{}}', "line 2: topic: none of live.views, live.comments"),
+        (b'{"topic":"live.views","key":"k","at":5}', "line 2: neither value nor raw"),
+        (b'{"topic":"live.views","key":"k","at":5,"raw":"*"}', "line 2: Invalid base64"),
+        (b'{"topic":"live.views","key":"k","at":5,"value":{"text":"rahasia"}', "line 2: not JSON"),
+        (b"[" * 5000, "line 2: "),
+    ],
+)
+def test_a_line_that_is_no_message_is_named_without_its_content(tmp_path: Path, line: bytes, says: str) -> None:
+    read = one(tmp_path, line)
+    assert isinstance(read, str)
+    assert read.startswith(says)
+    assert "rahasia" not in read
+
+
+def test_a_file_that_is_not_there_is_a_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.ndjson: cannot be opened: No such file"):
+        list(recording.read(tmp_path / "none.ndjson"))
+
+
+def test_a_cut_gzip_gives_what_is_whole_and_then_says_so(tmp_path: Path) -> None:
+    lines = b"".join(b'{"topic":"live.views","key":"k%d","at":%d,"value":{}}\n' % (at, at) for at in range(20_000))
+    (tmp_path / "cut.ndjson.gz").write_bytes(gzip.compress(lines)[:-3000])
+    reading = recording.read(tmp_path / "cut.ndjson.gz")
+    assert essence(next(reading))[0] == 0
+    with pytest.raises(UsageError, match="cannot be read to its end"):
+        list(reading)
+
+
+def test_moving_changes_the_event_time_and_nothing_else() -> None:
+    value = b'{"event_id":"e1","event_time": 1000,"text":"caf\xe9 1000"}'
+    message = Message(5, Kind.COMMENTS, b"k", value, 1000)
+    assert recording.moved(message, 500).value == value.replace(b" 1000,", b" 1500,")
+    for odd in (None, b"", b'{"event_time":"1000"}', b"[]"):
+        assert recording.moved(message._replace(value=odd), 500).value == odd
