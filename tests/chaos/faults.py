@@ -1,0 +1,124 @@
+"""What happens to workers and broker during a round. A slot is a place where a supervisor keeps one worker running."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from stream.sandbox.broker import EmbeddedKafka
+from tests.chaos.profile import Profile
+from tests.live import STOP_SECONDS, Worker, eventually
+
+WEIGHTS: Final = {"kill": 4, "term": 2, "stop": 4}
+RESTART_AFTER: Final = (0.0, 3.0)
+"""Seconds until the supervisor starts the next worker, from..to."""
+
+
+class Slot:
+    """One worker after another; each ends by a fault or by itself."""
+
+    def __init__(self, number: int, brokers: str, prefix: str, profile: Profile, folder: Path) -> None:
+        self.faults: Counter[str] = Counter()
+        self.exits: list[str] = []
+        """Workers that ended by themselves, or not as they should."""
+        self._number = number
+        self._brokers = brokers
+        self._prefix = prefix
+        self._profile = profile
+        self._folder = folder
+        self._started = 0
+        self._rng = Random(f"slot {profile.seed} {number}")
+        self.worker = self._start()
+
+    def _start(self) -> Worker:
+        self._started += 1
+        log = self._folder / f"worker-{self._number}-{self._started}.log"
+        return Worker(self._brokers, self._prefix, log, **self._profile.settings)
+
+    async def suffer(self, until: float) -> None:
+        """Faults until that moment of the monotonic clock; a worker runs when it returns."""
+        while time.monotonic() + self._profile.pause[0] < until:
+            await asyncio.sleep(self._rng.uniform(*self._profile.pause))
+            (fault,) = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+            if self.worker.child.code is not None:
+                await self._replace("ended by itself")
+                continue
+            self.faults[fault] += 1
+            await getattr(self, f"_{fault}")()
+        await self.ensure()
+
+    async def ensure(self) -> None:
+        """A worker runs, and is not stopped."""
+        self.worker.child.send(signal.SIGCONT)
+        if self.worker.child.code is not None:
+            await self._replace("ended by itself")
+
+    async def _kill(self) -> None:
+        self.worker.child.kill()
+        await self._replace(None)
+
+    async def _term(self) -> None:
+        code = await self._leave(signal.SIGTERM)
+        await self._replace(None if code == 0 else f"left with {code} after SIGTERM")
+
+    async def _stop(self) -> None:
+        """A zombie: asleep for longer than the session timeout, and then it goes on where it was."""
+        self.worker.child.send(signal.SIGSTOP)
+        await asyncio.sleep(self._rng.uniform(6.5, 10.0))
+        self.worker.child.send(signal.SIGCONT)
+
+    async def _leave(self, number: signal.Signals) -> int | None:
+        child = self.worker.child
+        child.send(number)
+
+        async def gone() -> bool:
+            return child.code is not None
+
+        try:
+            await eventually("a worker leaves after SIGTERM", gone, STOP_SECONDS)
+        except AssertionError:
+            child.kill()
+            return None
+        return child.code
+
+    async def _replace(self, why: str | None) -> None:
+        if why is not None:
+            self.exits.append(f"{self.worker.log.name} {why} (exit code {self.worker.child.code})")
+        await asyncio.sleep(self._rng.uniform(*RESTART_AFTER))
+        self.worker = self._start()
+
+    async def end(self) -> None:
+        """SIGTERM: it must leave with 0."""
+        code = await self._leave(signal.SIGTERM)
+        if code != 0:
+            self.exits.append(f"{self.worker.log.name} left with {code} after SIGTERM at the end")
+
+    def kill(self) -> None:
+        self.worker.child.kill()
+
+
+class BrokerFaults:
+    """Restarts of the broker, in order or after a crash. Blocking, so in a thread that lives as long as the broker."""
+
+    def __init__(self, kafka: EmbeddedKafka, thread: ThreadPoolExecutor, profile: Profile) -> None:
+        self.faults: Counter[str] = Counter()
+        self.kafka = kafka
+        self._thread = thread
+        self.profile = profile
+        self._rng = Random(f"broker {profile.seed}")
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        length = self.profile.seconds
+        for number in range(self.profile.broker_restarts):
+            part = length / self.profile.broker_restarts
+            await asyncio.sleep(part * (0.2 if number == 0 else 0.0) + self._rng.uniform(0, part * 0.5))
+            crash = self._rng.random() < 0.5
+            self.faults["broker crash" if crash else "broker restart"] += 1
+            if crash:
+                await loop.run_in_executor(self._thread, self.kafka.kill)
+            await loop.run_in_executor(self._thread, self.kafka.restart)

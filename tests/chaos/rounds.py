@@ -1,0 +1,137 @@
+"""One round of chaos: input, faults, quiet; then the outputs are held against the recount of the inputs."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from stream.sandbox.broker import EmbeddedKafka
+from tests.chaos.faults import BrokerFaults, Slot
+from tests.chaos.feed import Feed
+from tests.chaos.judge import differences, save
+from tests.chaos.profile import PARTITIONS, Profile
+from tests.live import create_topics, delete_topics
+from tests.outputs import Results, Written, read_inputs
+from tests.recount import LogRecord, Recounted, recount
+
+PATIENCE: Final = 90.0
+"""Seconds from the end of faults until everything must be written: with a rebalance, a recovery and the silence."""
+STILL: Final = 2.0
+"""Seconds that nothing more may be written."""
+
+
+@dataclass
+class Outcome:
+    """What a round was and found."""
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    windows: int = 0
+    revisions: int = 0
+    sessions: int = 0
+    letters: int = 0
+    seconds: float = 0.0
+    settled_after: float = 0.0
+    exits: list[str] = field(default_factory=list)
+    """Workers that ended by themselves, or not as they should: as bad as a difference."""
+    notes: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.differences and not self.exits
+
+    def line(self) -> str:
+        def counts(counter: Counter[str]) -> str:
+            return " ".join(f"{name}={number}" for name, number in sorted(counter.items()))
+
+        text = (
+            f"seed {self.seed}: {counts(self.faults)}; {self.events:,} records ({counts(self.outcomes)}); "
+            f"{self.windows:,} windows in {self.revisions:,} revisions, {self.sessions} sessions, "
+            f"{self.letters} dead letters; {self.seconds:.0f} s, settled {self.settled_after:.1f} s after the last fault"
+        )
+        verdict = f"; {len(self.differences)} DIFFERENCES" if self.differences else "; no difference"
+        exits = "".join(f"\n  BAD EXIT: {each}" for each in self.exits)
+        return text + verdict + exits + "".join(f"\n  note: {each}" for each in self.notes)
+
+
+def play(kafka: EmbeddedKafka, profile: Profile, folder: Path, thread: ThreadPoolExecutor) -> Outcome:
+    """A round on topics of its own. Logs, and in case of differences everything compared, are left in ``folder``."""
+    prefix = f"chaos-{uuid.uuid4().hex[:10]}."
+    folder.mkdir(parents=True, exist_ok=True)
+    create_topics(kafka.bootstrap, prefix, PARTITIONS)
+    outcome = Outcome(profile.seed)
+    began = time.monotonic()
+    slots = [Slot(number, kafka.bootstrap, prefix, profile, folder) for number in range(profile.workers)]
+    try:
+        asyncio.run(_play(prefix, BrokerFaults(kafka, thread, profile), slots, outcome, folder))
+    finally:
+        for slot in slots:
+            slot.kill()
+    delete_topics(kafka.bootstrap, prefix)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _play(prefix: str, broker: BrokerFaults, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
+    profile, brokers = broker.profile, broker.kafka.bootstrap
+    feed = Feed(brokers, prefix, profile)
+    until = time.monotonic() + profile.seconds
+    await asyncio.gather(feed.run(), broker.run(), *(slot.suffer(until) for slot in slots))
+    calm = time.monotonic()
+    records = await read_inputs(brokers, prefix, PARTITIONS)
+    expected = await asyncio.to_thread(recount, records, profile.rules)
+    written, found = await _settle(brokers, prefix, slots, records, expected)
+    outcome.settled_after = time.monotonic() - calm
+    _tell(outcome, feed, records, expected, written)
+    outcome.faults = sum((slot.faults for slot in slots), broker.faults)
+    outcome.exits = [each for slot in slots for each in slot.exits]
+    outcome.notes += _said(folder)
+    outcome.differences = found
+    if found:
+        save(folder, found, expected, written)
+
+
+async def _settle(
+    brokers: str, prefix: str, slots: list[Slot], records: list[LogRecord], expected: Recounted
+) -> tuple[Written, list[str]]:
+    """Until the outputs are what they must be, and stay so: while the workers run on, and when they have left."""
+    deadline = time.monotonic() + PATIENCE
+    async with Results(brokers, prefix, PARTITIONS) as results:
+        found = ["nothing was compared"]
+        while found and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+            for slot in slots:
+                await slot.ensure()
+            found = differences(records, expected, await results.look(), prefix)
+        await asyncio.sleep(STILL)
+        await asyncio.gather(*(slot.end() for slot in slots))
+        written = await results.look()
+    return written, differences(records, expected, written, prefix)
+
+
+def _tell(outcome: Outcome, feed: Feed, records: list[LogRecord], expected: Recounted, written: Written) -> None:
+    outcome.events = len(records)
+    for (_, name), number in expected.outcomes.items():
+        outcome.outcomes[name] += number
+    outcome.windows, outcome.sessions = len(written.windows), len(written.sessions)
+    outcome.revisions = sum(map(len, written.windows.values()))
+    outcome.letters = len(written.letters)
+    if feed.troubles:
+        outcome.notes.append(f"the feed had {feed.troubles} troubles with the broker")
+
+
+def _said(folder: Path) -> list[str]:
+    """What workers logged that nobody has thought of: exceptions that reached the event loop, or the interpreter."""
+    return [
+        f"{log.name} has {text!r} {number} times"
+        for log in sorted(folder.glob("worker-*.log"))
+        for text in ("Traceback", "never retrieved", "never awaited")
+        if (number := log.read_text(errors="replace").count(text))
+    ]
