@@ -1,0 +1,150 @@
+"""CPU of the whole worker process: a backlog on the embedded Kafka, everything on, from its first record to its last."""
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from stream.model.names import KINDS
+from stream.sandbox import sender
+from stream.sandbox.broker import EmbeddedKafka
+from tests.bench.events import Expected, Maker
+from tests.live import Worker, create_topics, send, wait_for
+from tests.outputs import Results, Written, newest
+
+PARTITIONS: Final = 4
+SPAN_MS: Final = 250_000
+CHUNK: Final = 20_000
+PATIENCE: Final = 300.0
+TICK: Final = os.sysconf("SC_CLK_TCK")
+CLOSING: Final = ("close", "checkpoint: collect", "checkpoint: write")
+COMPARED: Final = ("views", "product_clicks", "likes", "watch_ms", "comments", "orders_paid", "checkouts_initiated")
+
+
+@dataclass
+class Measured:
+    """Seconds of CPU (of the process) and of wall clock, from the first record to the last one's commit."""
+
+    records: int = 0
+    cpu: float = 0.0
+    wall: float = 0.0
+    cpu_after: float = 0.0
+    """CPU from then until every window was closed and every total written."""
+    samples: Counter[str] = field(default_factory=Counter)
+    places: dict[str, int] = field(default_factory=dict)
+    activity: dict[str, float] = field(default_factory=dict)
+    """liveshop_activity_seconds_total: wall clock of the shards' tasks, which wait for each other."""
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def us(self) -> float:
+        return self.cpu / self.records * 1e6
+
+    def share(self, *names: str) -> float:
+        """us per event of these steps, by samples."""
+        return self.us * sum(self.samples[name] for name in names) / max(1, self.samples.total())
+
+
+def measure(kafka: EmbeddedKafka, events: int, sessions: int) -> Measured:
+    prefix = f"bench-{uuid.uuid4().hex[:10]}."
+    create_topics(kafka.bootstrap, prefix, PARTITIONS)
+    # the last window can be closed at once: the whole of it lies in the past
+    maker = Maker(events, sessions, int(time.time() * 1000) - SPAN_MS - 330_000, SPAN_MS)
+    asyncio.run(_preload(kafka.bootstrap, prefix, maker))
+    with tempfile.TemporaryDirectory(prefix="liveshop-bench-") as folder:
+        return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder))
+
+
+async def _preload(brokers: str, prefix: str, maker: Maker) -> None:
+    producer = sender.producer(brokers)
+    await producer.start()
+    try:
+        made = iter(maker)
+        while chunk := list(islice(made, CHUNK)):
+            await send(producer, prefix, PARTITIONS, chunk)
+    finally:
+        await producer.stop()
+
+
+def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measured:
+    out = folder / "samples.json"
+    program = ("tests.bench.sampler", str(out))
+    measured = Measured(sum(expected.records.values()))
+    with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
+        wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), 60, every=0.005)
+        worker.child.send(signal.SIGUSR1)
+        cpu, wall = _cpu(worker.pid), time.monotonic()
+        wait_for("all records are committed", lambda: _committed(worker) >= measured.records, PATIENCE, every=0.2)
+        worker.child.send(signal.SIGUSR2)
+        measured.cpu, measured.wall = _cpu(worker.pid) - cpu, time.monotonic() - wall
+        measured.activity = {
+            name.split('"')[1]: value for name, value in worker.metrics().items() if "_activity_seconds" in name
+        }
+        sampled = json.loads(wait_for("the samples are written", lambda: out.read_text() if out.exists() else None, 10))
+        measured.samples, measured.places = Counter(sampled["samples"]), sampled["places"]
+        asyncio.run(_await_results(brokers, prefix, expected, measured))
+        measured.cpu_after = _cpu(worker.pid) - cpu - measured.cpu
+        measured.faults += _wrong_outcomes(worker.metrics(), expected)
+        worker.stop()
+    return measured
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU so far, user and system, all threads; it counts in ticks of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def _committed(worker: Worker) -> float:
+    return sum(value for name, value in worker.metrics().items() if name.startswith("liveshop_events_total"))
+
+
+async def _await_results(brokers: str, prefix: str, expected: Expected, measured: Measured) -> None:
+    """The sums of all 1m windows, and all totals, are what was sent; in the end, since a quiet shard closes everything."""
+    deadline = time.monotonic() + 60
+    async with Results(brokers, prefix, PARTITIONS) as results:
+        while True:
+            faults = _wrong_sums(await results.look(), expected)
+            if not faults or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.3)
+    measured.faults += faults[:5]
+
+
+def _wrong_sums(written: Written, expected: Expected) -> list[str]:
+    windows: Counter[tuple[str, str]] = Counter()
+    totals: Counter[tuple[str, str]] = Counter()
+    for value in map(newest, written.windows.values()):
+        if value["window"] == "1m":
+            _add(windows, value)
+    for value in map(newest, written.sessions.values()):
+        _add(totals, value)
+    return [
+        f"{what}: {name} of session {session} is {sums[session, name]} instead of {number}"
+        for what, sums in (("1m windows", windows), ("totals", totals))
+        for (session, name), number in expected.counts.items()
+        if sums[session, name] != number
+    ]
+
+
+def _add(sums: Counter[tuple[str, str]], value: dict[str, Any]) -> None:
+    session = value["session_id"]
+    for name in COMPARED:
+        sums[session, name] += value["counts"][name]
+    sums[session, "gmv"] += value["gmv_minor"].get("IDR", 0)
+
+
+def _wrong_outcomes(metrics: dict[str, float], expected: Expected) -> list[str]:
+    counted = sum(metrics[f'liveshop_events_total{{outcome="counted",type="{kind}"}}'] for kind in KINDS)
+    repeats = sum(metrics[f'liveshop_events_total{{outcome="duplicate",type="{kind}"}}'] for kind in KINDS)
+    if (counted, repeats) == (sum(expected.records.values()) - expected.repeats, expected.repeats):
+        return []
+    return [f"{counted:.0f} counted and {repeats:.0f} duplicates, there should be {expected.repeats} duplicates"]
