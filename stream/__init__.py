@@ -1,9 +1,9 @@
-"""liveshop counts what happens in live-shopping broadcasts while they run.
+r"""liveshop counts what happens in live-shopping broadcasts while they run.
 
 ::
 
     live.views  live.comments  live.checkouts          keyed by session_id, same number of partitions
-          \\          |            /
+          \          |            /
        worker: one shard per partition number          cli/worker.py -> kafka/worker.py
           fetch -> judge -> count -> close              kafka/task.py  -> core/shard.py
           every checkpoint, ONE transaction:            kafka/checkpoint.py
@@ -17,8 +17,12 @@ core/     pure: decode, clocks, dedupe, panes, windows, totals, state; no I/O an
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health
 sandbox/  embedded Kafka, traffic simulator
-config.py Settings: flags, environment, file; all errors reported together
 cli/      one module per command
+
+config.py    Settings: flags, environment, file; all errors reported together
+sources.py   where settings come from, and what is wrong with them
+durations.py durations written with a unit
+errors.py    errors that end a command with one message
 
 Imports point one way: cli -> kafka, observe, sandbox -> core -> model (tests/test_layout.py holds it).
 """

@@ -1,0 +1,59 @@
+# Every target is one line in `make help`. Nothing else has to be set up: each target makes what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FOR ?=
+ROUNDS ?= 20
+SEED ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test check fmt chaos bench laws constraints clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# .made is touched last: an environment whose making was interrupted is made again.
+$(VENV)/.made: constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "liveshop needs Python 3.11 or newer (Debian: apt install python3 python3-venv)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liveshop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
+	@echo "making the virtual environment $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV) || { echo "python's venv is missing (Debian: apt install python3-venv)" >&2; exit 2; }
+	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
+	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
+
+test: $(VENV)/.made  ## all tests, the broker tests on the embedded Kafka
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py
+
+fmt: $(VENV)/.made  ## rewrite the code in the house style
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.made  ## CPU per event of the core and of the whole worker
+	@$(BIN)/python -m tests.bench
+
+laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
+	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py
+
+constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--extra dev pyproject.toml --output-file constraints.txt
+
+clean:  ## remove the environment, the jars and all caches
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+"""Imports point one way: cli -> kafka, observe, sandbox -> core -> model; and the core is pure."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stream
+
+ROOT = Path(stream.__file__).parent
+MAY_IMPORT = {
+    "model": {"model"},
+    "core": {"core", "model"},
+    "kafka": {"kafka", "core", "model", "config", "errors"},
+    "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
+    "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
+}
+IMPURE = {
+    "asyncio",
+    "aiokafka",
+    "prometheus_client",
+    "logging",
+    "structlog",
+    "os",
+    "time",
+    "random",
+    "datetime",
+    "threading",
+}
+
+
+def modules(room: str) -> Iterator[Path]:
+    return iter(sorted((ROOT / room).rglob("*.py")))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def allowed(name: str, rooms: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_one_way(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imported(path)
+        if name.startswith("stream.") and not allowed(name.removeprefix("stream."), MAY_IMPORT[room])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", ["core", "model"])
+def test_the_core_knows_no_clock_and_no_io(room: str) -> None:
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in modules(room)
+        for name in imported(path)
+        if name.split(".")[0] in IMPURE
+    ]
+    assert wrong == []
+
+
+def test_the_map_names_every_room() -> None:
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    named = set(re.findall(r"^(\w+)/ ", stream.__doc__ or "", re.MULTILINE))
+    assert named == rooms
+
+
+def test_the_map_names_every_module_at_the_top() -> None:
+    modules_at_top = {path.name for path in ROOT.glob("*.py")} - {"__init__.py"}
+    named = set(re.findall(r"^(\w+\.py) ", stream.__doc__ or "", re.MULTILINE))
+    assert named == modules_at_top
