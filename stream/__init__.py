@@ -5,7 +5,7 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
     live.views  live.comments  live.checkouts          keyed by session_id, same number of partitions
           \          |            /
        worker: one shard per partition number          cli/worker.py -> kafka/worker.py
-          fetch -> judge -> count -> close              kafka/task.py  -> core/shard.py
+          fetch -> judge -> count -> close              kafka/stint.py -> core/shard.py, core/judge.py
           every checkpoint, ONE transaction:            kafka/checkpoint.py
             live.session-windows, live.sessions, live.dead-letters, live.state, group offsets
           /metrics /healthz /readyz                     observe/

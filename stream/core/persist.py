@@ -144,7 +144,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     shard.owner = meta.owner
     shard.windows.generation = meta.generation
     shard.positions = {Kind(name): offset for name, offset in meta.positions.items()}
-    shard.clocks = {kind: meta.clocks.get(kind) for kind in KINDS}
+    shard.clocks.update({kind: meta.clocks.get(kind) for kind in KINDS})
     shard.watermark = meta.watermark
     shard.windows.horizon = list(meta.horizon)
     shard.drop_line = meta.drop_line

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import sub
 from typing import Final
 
-from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER, Counts
-from stream.core.decode import Decoded, Rejected, decode_batch
-from stream.core.ids import IdSet, TimedHashes, hash_id
+from stream.core.decode import Decoded, decode_batch
+from stream.core.judge import Judge
 from stream.core.look import look
-from stream.core.panes import PLACE, Pane, Row, told_values
+from stream.core.panes import Pane, Row, told_values
 from stream.core.persist import checkpoint, restore_into
 from stream.core.policy import Policy
 from stream.core.render import session_value
@@ -22,18 +21,11 @@ from stream.core.sessions import Session, Sessions
 from stream.core.snapshot import ids_bucket, pane_key, session_key
 from stream.core.statelog import StateLog
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
-from stream.model.events import Checkout, Event
-from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome, Reason
-from stream.model.results import DeadLetter, Outputs, Record, ShardView, Tally
+from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome
+from stream.model.results import Outputs, Record, ShardView
 
 PACK_AT: Final = 1024
 """Ids of a quiet pane worth packing."""
-
-_COUNT: Final[dict[Kind, Callable[..., None]]] = {
-    Kind.VIEWS: count_view,
-    Kind.COMMENTS: count_comment,
-    Kind.CHECKOUTS: count_checkout,
-}
 
 
 def _anywhere(_key: bytes) -> bool:
@@ -52,13 +44,15 @@ class Shard:
         """Who writes this state; kept in it, so that another's state is recognised."""
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
-        self.clocks: dict[Kind, int | None] = dict.fromkeys(KINDS)
         self.watermark: int | None = None
         self.rows: dict[int, Row] = {}
         self.sessions = Sessions(policy)
+        self.judge = Judge(policy, self.rows, self._session)
+        self.clocks = self.judge.clocks
+        self.checkout_keys = self.judge.checkout_keys
         self.windows = Windows(policy, self.rows)
+        self.windows.tally = self.judge.tally
         self.windows.generation = generation
-        self.checkout_keys = TimedHashes(policy.checkout_key_ms)
         self.log = StateLog(policy.checkpoint_span)
         self.gaps: dict[Kind, int | None] = {}
         """Topics that lost offsets: until which event time results are incomplete; None before the first event after."""
@@ -67,12 +61,8 @@ class Shard:
         self._placed = placed
         self._excluded: set[Kind] = set()
         self._wall: int | None = None
-        self._changed: list[Pane] = []
         self._stale: dict[bytes, Session] = {}
         """Sessions whose own item in the state is out of date."""
-        self._dead: list[DeadLetter] = []
-        self._dead_bytes = 0
-        self._tally = self.windows.tally
         self._steps: Iterator[None] | None = None
         self._moved = False
         self._stirred = True
@@ -103,7 +93,7 @@ class Shard:
     @property
     def newest(self) -> int | None:
         """The newest clock of the shard."""
-        return max((clock for clock in self.clocks.values() if clock is not None), default=None)
+        return self.judge.newest
 
     # -- records come in
 
@@ -119,11 +109,11 @@ class Shard:
         self._wall = None
         self._excluded.discard(kind)
         self.windows.stir()
-        changed_before = len(self._changed)
-        self._tally.outcomes[kind, Outcome.COUNTED] += len(records)  # _judge takes away what is not
-        self._judge(kind, records, events)
+        changed_before = len(self.judge.changed)
+        self.judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
+        self.judge.judge(kind, records, events)
         if self.gaps:
-            self._mark_incomplete(kind, self._changed[changed_before:])
+            self._mark_incomplete(kind, self.judge.changed[changed_before:])
         self.positions[kind] = records[-1].offset + 1
         self._move_watermark()
 
@@ -135,146 +125,11 @@ class Shard:
         if self.gaps.get(kind, 0) is None and clock is not None:  # the first batch after the gap that moves the clock
             self.gaps[kind] = clock + self.policy.longest_ms + self.policy.bound_ms
 
-    def _judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
-        policy = self.policy
-        pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
-        count, place, rows, changed, hashed = _COUNT[kind], PLACE[kind], self.rows, self._changed, hash_id
-        checkouts = kind is Kind.CHECKOUTS
-        clock = self._clock(kind)
-        floor = self._floor(clock)
-        low = high = 0
-        panes: dict[bytes, Pane] = {}
-        ids = IdSet()
-        live, fresh = ids.live, ids.fresh
-        for record, event in zip(records, events, strict=True):
-            # 0, 1: tombstones, and what could not be decoded
-            if event is None:
-                self._uncount(kind, Outcome.TOMBSTONE)
-                continue
-            if isinstance(event, Rejected):
-                self._reject(kind, record, event.reason, event.detail)
-                continue
-            # 2: the future, by the broker's clock
-            time = event.event_time
-            if time > record.timestamp + max_future:
-                self._reject(
-                    kind, record, Reason.FUTURE, f"event_time: {time - record.timestamp} ms ahead of the broker"
-                )
-                continue
-            # 3: the clock moves, whatever becomes of the event
-            if time > clock:
-                clock = time
-                floor = max(floor, time - bound_ms)
-            # 4, 5, 6: duplicate, late, pane_gone; of those that are old enough for any of it
-            if time <= floor and self._is_refused(kind, record, event, clock):
-                continue
-            if not low <= time < high:
-                low = time // pane_ms * pane_ms
-                high = low + pane_ms
-                row = rows.get(low) or self._new_row(low)
-                panes, ids = row.panes, row.ids[place]
-                live, fresh = ids.live, ids.fresh
-            # 4: duplicate by event id
-            key = record.key or b""
-            pane = panes.get(key)
-            seed = pane.seed if pane is not None else hashed(key)
-            id_ = hashed(event.event_id.encode(), seed)
-            if id_ in live or (ids.frozen is not None and id_ in ids):
-                self._uncount(kind, Outcome.DUPLICATE)
-                continue
-            # 7, 8: duplicate by checkout key, not an order
-            if checkouts and isinstance(event, Checkout):
-                outcome = self._judge_checkout(event, seed, clock)
-                if outcome is Outcome.DUPLICATE:
-                    self._uncount(kind, outcome)
-                    continue
-                if outcome is Outcome.NOT_AN_ORDER:
-                    self._uncount(kind, outcome)
-                    live.add(id_)
-                    fresh.append(id_)
-                    continue
-            # 9: counted
-            live.add(id_)
-            fresh.append(id_)
-            if pane is None:
-                pane = panes[key] = Pane(self._session(key), low)
-            if not pane.changed:
-                pane.changed = True
-                changed.append(pane)
-            count(pane, event, limit)
-        if clock != NEVER:
-            self.clocks[kind] = clock
-
-    def _clock(self, kind: Kind) -> int:
-        clock = self.clocks[kind]
-        return NEVER if clock is None else clock
-
-    def _floor(self, clock: int) -> int:
-        """Event times up to here may be late or belong to a pane that is gone."""
-        late = LONG_AGO if clock == NEVER else clock - self.policy.bound_ms
-        newest = self.newest
-        if newest is None:
-            return late
-        pane_ms = self.policy.pane_ms
-        return max(late, (newest - self.policy.state_retention_ms) // pane_ms * pane_ms - 1)
-
-    def _is_refused(self, kind: Kind, record: Record, event: Event, clock: int) -> bool:
-        """Steps 4 to 6 for an old event. Its ids are held until its own topic's clock has passed pane end + bound."""
-        policy = self.policy
-        start = event.event_time // policy.pane_ms * policy.pane_ms
-        end = start + policy.pane_ms
-        row = self.rows.get(start)
-        if row is not None and end + policy.bound_ms > clock:
-            id_ = hash_id(event.event_id.encode(), hash_id(event.session_id.encode()))
-            if id_ in row.ids[PLACE[kind]]:
-                self._uncount(kind, Outcome.DUPLICATE)
-                return True
-        if event.event_time + policy.bound_ms <= clock:
-            self._uncount(kind, Outcome.LATE)
-            self._refuse(
-                kind, record, Reason.LATE, f"event_time: {clock - event.event_time} ms behind its topic's clock"
-            )
-            return True
-        newest = max(self.newest or clock, clock)
-        if end + policy.state_retention_ms <= newest:
-            self._reject(kind, record, Reason.PANE_GONE, f"event_time: {newest - event.event_time} ms behind the shard")
-            return True
-        return False
-
-    def _judge_checkout(self, event: Checkout, seed: int, clock: int) -> Outcome:
-        """By (session, checkout, status) and for a failed one its attempt; shops resend webhooks under new event ids."""
-        status = event.status
-        attempt = f"/{event.attempt or 0}" if status == "failed" else ""
-        hashed = hash_id(f"{status}{attempt}/{event.checkout_id}".encode(), seed)
-        if self.checkout_keys.holds(hashed, clock):
-            return Outcome.DUPLICATE
-        self.checkout_keys.note(hashed, event.event_time)
-        return Outcome.NOT_AN_ORDER if status == "paid" and event.is_cod else Outcome.COUNTED
-
-    def _uncount(self, kind: Kind, outcome: Outcome) -> None:
-        """One record of the batch is not counted after all."""
-        outcomes = self._tally.outcomes
-        outcomes[kind, outcome] += 1
-        outcomes[kind, Outcome.COUNTED] -= 1
-
-    def _reject(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
-        self._uncount(kind, Outcome.REJECTED)
-        self._refuse(kind, record, reason, detail)
-
-    def _refuse(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
-        self._tally.rejected[reason] += 1
-        self._dead_bytes += len(record.key or b"") + len(record.value or b"")
-        self._dead.append(DeadLetter(kind, record, reason, detail))
-
-    def _new_row(self, start: int) -> Row:
-        row = self.rows[start] = Row(start)
-        return row
-
     def _session(self, key: bytes) -> Session:
         session, is_new = self.sessions.meet(key, self.watermark)
         if is_new:
-            self._tally.misplaced += not self._placed(key)
-            self._tally.totals_frozen += session.frozen
+            self.judge.tally.misplaced += not self._placed(key)
+            self.judge.tally.totals_frozen += session.frozen
         return session
 
     # -- time passes
@@ -304,7 +159,7 @@ class Shard:
 
     def gap(self, kind: Kind, lost: int) -> None:
         """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
-        self._tally.lost_offsets += lost
+        self.judge.tally.lost_offsets += lost
         self.gaps[kind] = None
         self._moved = True
         for row in self.rows.values():
@@ -320,7 +175,7 @@ class Shard:
     def _touch(self, pane: Pane) -> None:
         if not pane.changed:
             pane.changed = True
-            self._changed.append(pane)
+            self.judge.changed.append(pane)
 
     def work(self, steps: int) -> bool:
         """Closes windows that are due and drops old panes, at most ``steps`` of them. True while more is due."""
@@ -364,7 +219,7 @@ class Shard:
         """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
         end = row.start + self.policy.pane_ms
         for kind in KINDS:
-            ids, clock = row.ids_of(kind), self._clock(kind)
+            ids, clock = row.ids_of(kind), self.judge.clock(kind)
             if clock >= end + self.policy.bound_ms:
                 if len(ids) or ids.fresh:
                     row.forget_ids(kind)
@@ -376,25 +231,25 @@ class Shard:
 
     def collect(self) -> Outputs | None:
         """All that one checkpoint has to write; None when nothing has changed since the last."""
-        self.windows.correct(self._changed, self.watermark, self.newest, self.drop_line)
+        self.windows.correct(self.judge.changed, self.watermark, self.newest, self.drop_line)
         self._tell()
         self._end_gaps()
         self._end_and_let_go()
         sessions = self._write_totals()
         if not (self._moved or sessions or self.windows.written or self._stale):
             return None
-        state = checkpoint(self, self._changed + self.windows.touched, self._stale)
-        for pane in self._changed:
+        state = checkpoint(self, self.judge.changed + self.windows.touched, self._stale)
+        for pane in self.judge.changed:
             pane.changed = False
         outputs = Outputs(
             windows=self.windows.written,
             sessions=sessions,
-            dead_letters=self._dead,
+            dead_letters=self.judge.dead,
             state=state,
             positions=dict(self.positions),
             generation=self.generation,
             checkpoint=self.log.number,
-            tally=self._tally,
+            tally=self.judge.tally,
             newest_end=self.windows.newest_end if self.windows.newest_end != LONG_AGO else None,
         )
         self._begin_anew()
@@ -404,9 +259,8 @@ class Shard:
         self.windows.written, self.windows.touched = [], []
         self.windows.written_bytes = 0
         self.windows.newest_end = LONG_AGO
-        self._dead, self._dead_bytes, self._tally = [], 0, Tally()
-        self.windows.tally = self._tally
-        self._changed.clear()
+        self.judge.begin_anew()
+        self.windows.tally = self.judge.tally
         self._stale.clear()
         self._moved = False
         self._stirred = True
@@ -432,7 +286,7 @@ class Shard:
 
     def _tell(self) -> None:
         """Tells sessions and metrics what their panes have counted since the last checkpoint."""
-        for pane in self._changed:
+        for pane in self.judge.changed:
             session = pane.session
             before, now = pane.told, told_values(pane)
             if before != now:
@@ -440,21 +294,21 @@ class Shard:
                 events, views, clicks, comments, orders = map(sub, now, before)
                 session.events += events
                 self.sessions.show(session, (views, clicks, comments, orders))
-                self._tally.views += views
-                self._tally.product_clicks += clicks
-                self._tally.comments += comments
+                self.judge.tally.views += views
+                self.judge.tally.product_clicks += clicks
+                self.judge.tally.comments += comments
                 if orders:
-                    self._tally.orders_paid += orders
+                    self.judge.tally.orders_paid += orders
                     money = pane.untold_gmv()
                     self.sessions.show_money(session, money)
-                    self._tally.gmv_minor.update(money)
+                    self.judge.tally.gmv_minor.update(money)
             self.sessions.moved(session, pane.last_event, pane.label_at)
             if session.stale:
                 self._stale[session.key] = session
 
     def _end_gaps(self) -> None:
         for kind, until in list(self.gaps.items()):
-            if until is not None and self._clock(kind) >= until:
+            if until is not None and self.judge.clock(kind) >= until:
                 del self.gaps[kind]
 
     def _end_and_let_go(self) -> None:
@@ -480,7 +334,7 @@ class Shard:
                 break
             written.append((session.key, self._totals(session)))
             self._stale[session.key] = session
-        self._tally.session_records += len(written)
+        self.judge.tally.session_records += len(written)
         return written
 
     def _totals(self, session: Session) -> bytes:
@@ -501,7 +355,7 @@ class Shard:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of closed windows and dead letters that wait for the next `collect`; a backlog makes many at once."""
-        return self.windows.written_bytes + self._dead_bytes
+        return self.windows.written_bytes + self.judge.dead_bytes
 
     def panes_of(self, session: Session) -> list[Counts]:
         return [pane for row in self.rows.values() if (pane := row.panes.get(session.key)) is not None]
