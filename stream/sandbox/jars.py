@@ -29,8 +29,7 @@ _OTHER_WAYS: Final = (
 
 def versions() -> str:
     """The name of the cache folder, such as ``kafka-4.3.0-slf4j-1.7.36``: another pom, another folder."""
-    space = {"m": "http://maven.apache.org/POM/4.0.0"}
-    found = [node.text or "" for node in ET.parse(POM).findall("m:dependencies/m:dependency/m:version", space)]  # noqa: S314 - our own file
+    found = [node.text or "" for node in ET.parse(POM).findall("dependencies/dependency/version")]  # noqa: S314 - our own file
     return "kafka-{}-slf4j-{}".format(*found)
 
 
