@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError
 
@@ -113,6 +114,7 @@ async def start(connection: Any, settings: Settings) -> None:
 
 
 async def _start_patiently(connection: Any) -> None:
+    _insist_on_brokers(_client_of(connection))
     pause = 0.1
     while True:
         try:
@@ -122,6 +124,28 @@ async def _start_patiently(connection: Any) -> None:
             pause = min(2 * pause, 2.0)
         else:
             return
+
+
+def _client_of(connection: Any) -> AIOKafkaClient:
+    return connection.client if isinstance(connection, AIOKafkaProducer) else connection._client  # noqa: SLF001 - no other way
+
+
+def _insist_on_brokers(client: AIOKafkaClient) -> None:
+    """A cluster may answer that it has no broker: each is fenced for a moment after it stood still. Not connected, then.
+
+    aiokafka goes on without, and fails an assertion (`Did we not perform bootstrap?`) when it looks for a coordinator.
+    """
+    bootstrap = client.bootstrap
+
+    async def insist() -> None:
+        await bootstrap()
+        if not client.cluster.brokers():
+            kept = client._conns.pop(("bootstrap", ConnectionGroup.DEFAULT), None)  # noqa: SLF001 - the next one replaces it
+            if kept is not None:
+                kept.close()
+            raise KafkaConnectionError("the cluster names no broker")
+
+    client.bootstrap = insist
 
 
 async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
@@ -135,14 +159,14 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
     elif not await _within(
         (connection.close if isinstance(connection, AIOKafkaAdminClient) else connection.stop)(), seconds
     ):
-        await _within(connection._client.close(), seconds / 3)  # noqa: SLF001 - aiokafka has no abort
+        await _within(_client_of(connection).close(), seconds / 3)
 
 
 async def _end_producer(producer: Producer, seconds: float) -> None:
     if not await _within(producer.stop(), seconds):
         if producer._sender.sender_task is not None:  # noqa: SLF001 - aiokafka has no abort
             producer._sender.sender_task.cancel()  # noqa: SLF001 - the same
-        await _within(producer.client.close(), seconds / 3)
+        await _within(_client_of(producer).close(), seconds / 3)
     _look_at_failures(producer)
 
 

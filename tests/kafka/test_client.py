@@ -1,0 +1,61 @@
+"""Connections start patiently, whatever state the cluster is in."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+
+from stream.errors import FailedError
+from stream.kafka import client
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import settings
+
+pytestmark = pytest.mark.kafka
+
+
+def without_brokers(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """The first answers name no broker, as those of a cluster do whose brokers are all fenced. Returns a counter."""
+    bootstrap, seen = AIOKafkaClient.bootstrap, [0]
+
+    async def empty_at_first(self: Any) -> None:
+        await bootstrap(self)
+        seen[0] += 1
+        if seen[0] <= times:
+            self.cluster._brokers = {}
+
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", empty_at_first)
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["reader", "member", "producer", "admin"])
+def test_a_cluster_that_names_no_broker_is_asked_again(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        made: Any = {
+            "reader": lambda: client.make_reader(config),
+            "member": lambda: client.make_member(config),
+            "producer": lambda: client.make_producer(config, prefix + "id"),
+            "admin": lambda: client.make_admin(config),
+        }[kind]()
+        asked = without_brokers(monkeypatch, 2)
+        await client.start(made, config)
+        await client.end(made)
+        assert asked == [3]
+
+    asyncio.run(main())
+
+
+def test_a_cluster_that_never_names_a_broker_is_an_error_in_time(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix, connect_timeout="2s")
+        without_brokers(monkeypatch, 1000)
+        producer = client.make_producer(config, prefix + "id")
+        with pytest.raises(FailedError, match="no Kafka broker answered"):
+            await client.start(producer, config)
+
+    asyncio.run(main())
