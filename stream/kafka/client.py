@@ -74,7 +74,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
         client_id=f"liveshop-{transactional_id}",
         transactional_id=transactional_id,
         transaction_timeout_ms=ms(settings.transaction_timeout),
-        compression_type="lz4",
+        compression_type="zstd",  # aiokafka compresses with lz4 at level 9: 5 times the CPU, and larger
         linger_ms=0,
         max_batch_size=BATCH_BYTES,
         max_request_size=RECORD_BYTES,
