@@ -47,17 +47,25 @@ class Clicks:
 
     def merge(self, other: "Clicks", only: AbstractSet[str] | None = None) -> None:
         """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
-        for id_, clicks in other.named.items():
-            if only is None or id_ in only:
-                self.named[id_] = self.named.get(id_, 0) + clicks
-            else:
-                self.beyond += clicks
-        for id_, clicks in other.spilled.items():
+        more = other.named
+        if only is not None and not more.keys() <= only:
+            self.beyond += sum(clicks for id_, clicks in more.items() if id_ not in only)
+            more = {id_: clicks for id_, clicks in more.items() if id_ in only}
+        self._add(more)
+        if other.spilled:
             if only is None:
-                self.beyond += clicks
+                self.beyond += sum(other.spilled.values())
             else:
-                self.named[id_] = self.named.get(id_, 0) + clicks
+                self._add(other.spilled)
         self.beyond += other.beyond
+
+    def _add(self, more: dict[str, int]) -> None:
+        named = self.named
+        if not named:
+            named.update(more)
+            return
+        for id_, clicks in more.items():
+            named[id_] = named.get(id_, 0) + clicks
 
 
 class Sales:
@@ -71,7 +79,9 @@ class Sales:
 
     def add(self, orders: int, money: Money) -> None:
         self.orders += orders
-        add_money(self.money, money)
+        mine = self.money
+        for currency, minor in money.items():
+            mine[currency] = mine.get(currency, 0) + minor
 
 
 class Orders:
@@ -106,19 +116,17 @@ class Orders:
 
     def merge(self, other: "Orders", only: AbstractSet[str] | None = None) -> None:
         """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
+        named, beyond = self.named, self.beyond
         for id_, sales in other.named.items():
-            self._at(id_, named=only is None or id_ in only).add(sales.orders, sales.money)
+            if only is not None and id_ not in only:
+                beyond.add(sales.orders, sales.money)
+            elif id_ in named:
+                named[id_].add(sales.orders, sales.money)
+            else:
+                named[id_] = Sales(sales.orders, dict(sales.money))
         for id_, sales in other.spilled.items():
-            self._at(id_, named=only is not None).add(sales.orders, sales.money)
-        self.beyond.add(other.beyond.orders, other.beyond.money)
-
-    def _at(self, id_: str, *, named: bool) -> Sales:
-        if not named:
-            return self.beyond
-        sales = self.named.get(id_)
-        if sales is None:
-            sales = self.named[id_] = Sales()
-        return sales
+            (beyond if only is None else named.setdefault(id_, Sales())).add(sales.orders, sales.money)
+        beyond.add(other.beyond.orders, other.beyond.money)
 
 
 def _make_known(id_: str, limit: int, known: set[str]) -> bool:

@@ -44,6 +44,8 @@ NEVER: Final = -1
 """Before any event time."""
 PLAIN: Final = ("events", *COUNTERS, *SAMPLES, *LABELS, *SPAN)
 
+_SUMMED: Final = ("events", *COUNTERS, "samples", "sample_sum")
+_summed_values: Final = attrgetter(*_SUMMED)
 plain_values: Final = attrgetter(*PLAIN)
 counter_values: Final = attrgetter(*COUNTERS)
 
@@ -63,7 +65,8 @@ class Source:
         self.views += other.views
         self.clicks += other.clicks
         self.orders += other.orders
-        add_money(self.gmv, other.gmv)
+        if other.gmv:
+            add_money(self.gmv, other.gmv)
 
 
 class Counts:
@@ -140,13 +143,19 @@ class Counts:
 
         Adds all but the uniques (`unite`) and the breakdowns by id (`breakdowns`), whose bounds differ.
         """
-        self.events += other.events
-        for name, more in zip(COUNTERS, counter_values(other), strict=True):
+        for name, more in zip(_SUMMED, _summed_values(other), strict=True):
             if more:
                 setattr(self, name, getattr(self, name) + more)
-        add_money(self.gmv, other.gmv)
-        add_money(self.item_value, other.item_value)
-        add_money(self.local_item_value, other.local_item_value)
+        self.add_rest(other)
+
+    def add_rest(self, other: "Counts") -> None:
+        """The same for all that is not a plain sum."""
+        if other.gmv:
+            add_money(self.gmv, other.gmv)
+        if other.item_value:
+            add_money(self.item_value, other.item_value)
+        if other.local_item_value:
+            add_money(self.local_item_value, other.local_item_value)
         self._add_samples(other)
         self._add_labels(other)
         self._add_span(other)
@@ -157,8 +166,6 @@ class Counts:
     def _add_samples(self, other: "Counts") -> None:
         if not other.samples:
             return
-        self.samples += other.samples
-        self.sample_sum += other.sample_sum
         self.peak = max(self.peak, other.peak)
         self.last_at, self.last = max((self.last_at, self.last), (other.last_at, other.last))
 
@@ -180,8 +187,9 @@ class Counts:
         for name, more in sources.items():
             mine = self.sources.get(name)
             if mine is None:
-                mine = self.sources[name] = Source()
-            mine.add(more)
+                self.sources[name] = Source(more.views, more.clicks, more.orders, dict(more.gmv))
+            else:
+                mine.add(more)
 
 
 def united(sketches: Iterable[cpc_sketch | None]) -> cpc_sketch | None:
@@ -202,25 +210,49 @@ breakdowns: Final = attrgetter(*BREAKDOWNS)
 
 def merge_breakdowns(into: Counts, part: Counts, only: Mapping[str, AbstractSet[str]] | None = None) -> None:
     """Adds the breakdowns by id; with ``only`` (by breakdown), other ids go into the unnamed sums."""
-    for name in BREAKDOWNS:
-        more = getattr(part, name)
-        if more is None:
-            continue
-        mine = getattr(into, name)
-        if mine is None:
-            mine = type(more)()
-            setattr(into, name, mine)
-        mine.merge(more, None if only is None else only[name])
+    for name, more in zip(BREAKDOWNS, breakdowns(part), strict=True):
+        if more is not None:
+            _merge_breakdown(into, name, more, None if only is None else only[name])
+
+
+def _merge_breakdown(into: Counts, name: str, more: Clicks | Orders, only: AbstractSet[str] | None) -> None:
+    mine = getattr(into, name)
+    if mine is None:
+        mine = type(more)()
+        setattr(into, name, mine)
+    mine.merge(more, only)
 
 
 def total(parts: Sequence[Counts], only: Mapping[str, AbstractSet[str]] | None = None) -> Counts:
-    """The sum of panes with everything in it; its sketches are results of a union, so that `estimate` may read them."""
+    """The sum of panes with everything in it; its sketches are results of a union, so that `estimate` may read them.
+
+    Column by column: half the time of adding part after part. It may share what it holds with a single part: to be read.
+    """
+    if len(parts) == 1 and only is None:
+        return _alone(parts[0])
     whole = Counts()
+    for name, column in zip(_SUMMED, zip(*map(_summed_values, parts), strict=True), strict=True):
+        setattr(whole, name, sum(column))
     for part in parts:
-        whole.add(part)
+        whole.add_rest(part)
         merge_breakdowns(whole, part, only)
     whole.viewers = united(part.viewers for part in parts)
     whole.buyers = united(part.buyers for part in parts)
+    return whole
+
+
+def _alone(part: Counts) -> Counts:
+    whole = Counts()
+    for name, value in zip(PLAIN, plain_values(part), strict=True):
+        setattr(whole, name, value)
+    whole.gmv, whole.item_value, whole.local_item_value = part.gmv, part.item_value, part.local_item_value
+    whole.sources, whole.incomplete = part.sources, part.incomplete
+    for name, figures in zip(BREAKDOWNS, breakdowns(part), strict=True):
+        if figures is not None and figures.spilled:
+            _merge_breakdown(whole, name, figures, None)
+        else:
+            setattr(whole, name, figures)
+    whole.viewers, whole.buyers = united((part.viewers,)), united((part.buyers,))
     return whole
 
 

@@ -38,7 +38,9 @@ def capped(number: int) -> int:
 
 
 def money(amounts: Money) -> Money:
-    return {currency: capped(amounts[currency]) for currency in sorted(amounts)}
+    if len(amounts) > 1:
+        return {currency: capped(amounts[currency]) for currency in sorted(amounts)}
+    return {currency: capped(minor) for currency, minor in amounts.items()}
 
 
 def counts_of(counts: Counts) -> dict[str, int]:
@@ -97,26 +99,51 @@ def ranked(clicks: Clicks | None, orders: Orders | None, currency: str, id_name:
         return []
     clicks = clicks or Clicks()
     orders = orders or Orders()
-
-    def element(name: str, what: object, number: int, sales: Sales) -> Value:
-        head = {name: what, "product_clicks": capped(number), "orders_paid": capped(sales.orders)}
-        return {**head, money_name: money(sales.money)}
-
-    none = Sales()
-    rows = [
-        (id_, clicks.named.get(id_, 0), orders.named.get(id_, none))
-        for id_ in clicks.named.keys() | orders.named.keys()
+    rows = _rows(clicks.named, orders.named, currency)
+    rows.sort()  # ids differ, so that no two sales are compared
+    listed: list[Value] = [
+        {
+            id_name: id_,
+            "product_clicks": -number,
+            "orders_paid": capped(sales.orders),
+            money_name: money(sales.money) if sales.money else {},
+        }
+        for _, number, id_, sales in rows[:LISTED]
     ]
-    rows.sort(key=lambda row: (-capped(row[2].money.get(currency, 0)), -capped(row[1]), row[0]))
-    listed = [element(id_name, *row) for row in rows[:LISTED]]
     if rows[LISTED:]:
         rest = Sales()
-        for _, _, sales in rows[LISTED:]:
+        for _, _, _, sales in rows[LISTED:]:
             rest.add(sales.orders, sales.money)
-        listed.append(element("rest", len(rows) - LISTED, sum(row[1] for row in rows[LISTED:]), rest))
+        number = sum(clicks.named.get(row[2], 0) for row in rows[LISTED:])
+        listed.append(_sum("rest", len(rows) - LISTED, number, rest, money_name))
     if clicks.beyond or orders.beyond.orders:
-        listed.append(element("unnamed", True, clicks.beyond, orders.beyond))
+        listed.append(_sum("unnamed", True, clicks.beyond, orders.beyond, money_name))
     return listed
+
+
+_NO_SALES: Final = Sales()
+
+
+def _rows(clicked: Mapping[str, int], sold: Mapping[str, Sales], currency: str) -> list[tuple[int, int, str, Sales]]:
+    """(-money, -clicks, id, sales) of each id."""
+    rows = [
+        (
+            0 if (sales := sold.get(id_, _NO_SALES)) is _NO_SALES else -capped(sales.money.get(currency, 0)),
+            -capped(number),
+            id_,
+            sales,
+        )
+        for id_, number in clicked.items()
+    ]
+    rows += [
+        (-capped(sales.money.get(currency, 0)), 0, id_, sales) for id_, sales in sold.items() if id_ not in clicked
+    ]
+    return rows
+
+
+def _sum(name: str, what: object, clicks: int, sales: Sales, money_name: str) -> Value:
+    head = {name: what, "product_clicks": capped(clicks), "orders_paid": capped(sales.orders)}
+    return {**head, money_name: money(sales.money)}
 
 
 def labels_of(counts: Counts) -> Value:
