@@ -36,23 +36,25 @@ def _span(pane: Pane, time: int) -> None:
 def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
     pane.events += 1
     time = event.event_time
-    if time > pane.label_at and time > pane.last_event >= 0:  # `_carry` and `_span` of an event in order, in place
+    creator = event.creator_id
+    if time > pane.label_at and time > pane.last_event >= 0:  # `_carry` and `_span` of the newest event, in place
         pane.label_at = pane.last_event = time
         pane.seller = event.seller_id
         if event.platform != pane.platform:
             pane.platform = event.platform if event.platform in PLATFORMS else OTHER
-        creator = event.creator_id
         if creator is not None:
             pane.creator_at = time
             pane.creator = creator
-    else:
+    elif (
+        time >= pane.label_at
+        or not pane.first_event <= time <= pane.last_event
+        or (creator is not None and time >= pane.creator_at)
+    ):
         _carry(pane, event, time)
         _span(pane, time)
     action = event.action
     if action == "heartbeat":
         pass
-    elif action == "impression":
-        pane.impressions += 1
     elif action == "enter":
         pane.views += 1
         if pane.viewers is None:
@@ -61,22 +63,31 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         _source(pane, event.source).views += 1
     elif action == "product_impression":
         pane.product_impressions += 1
+    elif action == "like":
+        pane.likes += 1 if event.count is None else event.count
     elif action == "product_click":
         pane.product_clicks += 1
         _source(pane, event.source).clicks += 1
         _break_down_click(pane, event, limit)
-    elif action == "like":
-        pane.likes += 1 if event.count is None else event.count
+    elif action == "impression":
+        pane.impressions += 1
     elif action == "add_to_cart":
         pane.adds_to_cart += 1
     elif action == "share":
         pane.shares += 1
     elif action == "follow":
         pane.follows += 1
-    if event.watch_ms is not None:
-        pane.watch_ms += event.watch_ms
-    if event.concurrent_viewers is not None:
-        _sample(pane, event.concurrent_viewers, time)
+    watch_ms = event.watch_ms
+    if watch_ms is not None:
+        pane.watch_ms += watch_ms
+    viewers = event.concurrent_viewers
+    if viewers is not None:
+        pane.samples += 1
+        pane.sample_sum += viewers
+        pane.peak = max(pane.peak, viewers)
+        if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
+            pane.last_at = time
+            pane.last = viewers
 
 
 def _source(pane: Pane, name: str | None) -> Source:
@@ -87,15 +98,6 @@ def _source(pane: Pane, name: str | None) -> Source:
     if source is None:
         source = pane.sources[known] = Source()
     return source
-
-
-def _sample(pane: Pane, viewers: int, time: int) -> None:
-    pane.samples += 1
-    pane.sample_sum += viewers
-    pane.peak = max(pane.peak, viewers)
-    if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
-        pane.last_at = time
-        pane.last = viewers
 
 
 def _break_down_click(pane: Pane, event: View, limit: int) -> None:

@@ -34,6 +34,8 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
+NEVER: Final = -1
+"""Before any event time."""
 Decoded = Event | Rejected | None
 """None is a tombstone: a record without a value."""
 
@@ -53,30 +55,51 @@ _decoders: Final[dict[Kind, Callable[[bytes], Event]]] = {
 }
 
 
-def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> list[Decoded]:
-    """One `Decoded` for each record, in order. ``max_value`` in bytes is judged first."""
+class Decodeds(list[Decoded]):
+    """What became of the records of a batch, in order."""
+
+    __slots__ = ("clean", "newest_ms")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clean = True
+        """All of them are events."""
+        self.newest_ms = NEVER
+        """The largest event time among them."""
+
+
+def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Decodeds:
+    """One `Decoded` for each record. ``max_value`` in bytes is judged first."""
     decode = _decoders[kind]
     checkouts = kind is Kind.CHECKOUTS
-    decoded: list[Decoded] = []
+    decoded = Decodeds()
     append = decoded.append
+    newest = NEVER
     for record in records:
         value = record.value
         if value is None:
             append(None)
-            continue
-        if record.headers or len(value) > SMALL:
-            append(_decode_slowly(kind, record, value, max_value))
+            decoded.clean = False
             continue
         try:
-            event = decode(value)
-            # Pure ASCII without escapes, DEL and slashes can hold no id that breaks a rule: 4 scans instead of 6 checks.
-            plain = value.isascii() and BACKSLASH not in value and DELETE not in value and SLASH not in value
-            if event.session_id.encode() != record.key or not plain or checkouts:
-                append(_fault(record.key, value, event) or event)
+            if record.headers or len(value) > SMALL:
+                event: Decoded = _decode_slowly(kind, record, value, max_value)
             else:
-                append(event)
+                event = decode(value)
+                # Pure ASCII without escapes, DEL and slashes can hold no id that breaks a rule: 4 scans instead of 6 checks.
+                plain = value.isascii() and BACKSLASH not in value and DELETE not in value and SLASH not in value
+                if checkouts or not plain or event.session_id.encode() != record.key:
+                    event = _fault(record.key, value, event) or event
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            append(_with_last_keys(kind, record.key, value, error) or explain(kind, value, error))
+            event = _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
+        append(event)
+        try:
+            time = event.event_time  # type: ignore[union-attr]  # that is the question
+        except AttributeError:
+            decoded.clean = False
+        else:
+            newest = max(newest, time)
+    decoded.newest_ms = newest
     return decoded
 
 

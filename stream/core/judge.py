@@ -5,25 +5,26 @@ ids and checkout keys. The loop is the program's hot path: everything in locals,
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER
-from stream.core.decode import Decoded, Rejected
+from stream.core.decode import Decoded, Decodeds, Rejected
 from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.panes import PLACE, Pane, Row
 from stream.core.policy import Policy
 from stream.core.sessions import Session
 from stream.core.windows import LONG_AGO
-from stream.model.events import Checkout, Event
+from stream.model.events import Checkout, Event, View
 from stream.model.names import KINDS, Kind, Outcome, Reason
-from stream.model.results import DeadLetter, Record, Tally
+from stream.model.results import DeadLetter, Record, Records, Tally
 
 _COUNT: Final[dict[Kind, Callable[..., None]]] = {
     Kind.VIEWS: count_view,
     Kind.COMMENTS: count_comment,
     Kind.CHECKOUTS: count_checkout,
 }
+VIEWS_PLACE: Final = PLACE[Kind.VIEWS]
 
 
 class Judge:
@@ -52,7 +53,62 @@ class Judge:
         """The newest clock of the shard."""
         return max((clock for clock in self.clocks.values() if clock is not None), default=None)
 
-    def judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
+    def judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        """A batch of one topic, in order."""
+        if kind is Kind.VIEWS and isinstance(events, Decodeds) and events.clean:
+            self._judge_views(records, cast("Sequence[View]", events))
+        else:
+            self._judge_each(kind, records, events)
+
+    def _judge_views(self, records: Sequence[Record], events: Sequence[View]) -> None:
+        """The same for well-formed views, 19 of 20 records: nothing is asked of one that is plainly in time.
+
+        [low, high) is where an event can be neither future nor refused, and falls into the current row: all before it in
+        the batch are below high as well, so that the clock cannot have come far enough to make it late.
+        """
+        bound_ms, pane_ms, limit = self._policy.bound_ms, self._policy.pane_ms, self._policy.max_ids
+        oldest = records.oldest_ms if isinstance(records, Records) else min(record.timestamp for record in records)
+        ceiling = oldest + self._policy.max_future_ms + 1
+        changed, hashed = self.changed, hash_id
+        clock = self.clock(Kind.VIEWS)
+        low = high = 0
+        panes: dict[bytes, Pane] = {}
+        ids = IdSet()
+        live, fresh, frozen = ids.live, ids.fresh, ids.frozen
+        for record, event in zip(records, events, strict=True):
+            time = event.event_time
+            if not low <= time < high:
+                start = time // pane_ms * pane_ms
+                high = min(start + pane_ms, ceiling)
+                low = max(start, self._floor(clock) + 1, high - bound_ms)
+                if not low <= time < high:
+                    self.clocks[Kind.VIEWS] = None if clock == NEVER else clock
+                    self._judge_each(Kind.VIEWS, (record,), (event,))
+                    clock = self.clock(Kind.VIEWS)
+                    high = low
+                    continue
+                row = self._rows.get(start) or self._new_row(start)
+                panes, ids = row.panes, row.ids[VIEWS_PLACE]
+                live, fresh, frozen = ids.live, ids.fresh, ids.frozen
+            if time > clock:  # noqa: PLR1730  # a third of the time of max()
+                clock = time
+            key = record.key or b""
+            pane = panes.get(key)
+            id_ = hashed(event.event_id.encode(), hashed(key) if pane is None else pane.seed)
+            if id_ in live or (frozen is not None and id_ in ids):
+                self._uncount(Kind.VIEWS, Outcome.DUPLICATE)
+                continue
+            live.add(id_)
+            fresh.append(id_)
+            if pane is None:
+                pane = panes[key] = Pane(self._meet(key), start)
+            if not pane.changed:
+                pane.changed = True
+                changed.append(pane)
+            count_view(pane, event, limit)
+        self.clocks[Kind.VIEWS] = None if clock == NEVER else clock
+
+    def _judge_each(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
         policy = self._policy
         pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
         count, place, rows, changed, hashed = _COUNT[kind], PLACE[kind], self._rows, self.changed, hash_id

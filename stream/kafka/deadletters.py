@@ -6,7 +6,7 @@ from typing import Final
 
 import xxhash
 
-from stream.core.decode import Decoded, Rejected
+from stream.core.decode import Decoded, Decodeds, Rejected
 from stream.model.names import INPUTS, LIVE_RUN, Reason
 from stream.model.results import DeadLetter, Record
 
@@ -48,6 +48,8 @@ class Oversize:
 
 def shortened(records: Sequence[Record], events: Sequence[Decoded]) -> Sequence[Record]:
     """The records with ``Oversize`` in place of those too large."""
+    if isinstance(events, Decodeds) and events.clean:
+        return records
     found = [at for at, event in enumerate(events) if isinstance(event, Rejected) and event.reason is Reason.TOO_LARGE]
     if not found:
         return records

@@ -8,6 +8,7 @@ one tested the ordinary records are handed out, which are slower and say the sam
 It also reads on where aiokafka cannot (stream/kafka/forgiving.py).
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,10 +19,13 @@ from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from stream.kafka.forgiving import ForgivingRecords
+from stream.model.results import Records
 
 log: Final = structlog.get_logger()
 
 TESTED: Final = "0.14.0"
+LOG_APPEND_TIME: Final = 1
+"""Type of the timestamps of a batch: the broker's, the same for all of its records."""
 
 
 def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer) -> bool:
@@ -37,12 +41,8 @@ def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer) -> bool:
     return True
 
 
-def _as_is(_partition: object, record: Any) -> Any:
-    return record
-
-
 class _RawRecords(OrderedDict[Any, Any]):
-    """The fetcher's buffer, by partition. Every batch that is put in here gets its own ``_consumer_record``."""
+    """The fetcher's buffer, by partition. Every result that is put in here hands out its records in runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,21 +52,130 @@ class _RawRecords(OrderedDict[Any, Any]):
     def __setitem__(self, partition: Any, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # a FetchError has none
         if records is not None:
-            records._consumer_record = _as_is  # noqa: SLF001 - see above
-            records._records_iterator = _unpacked(records, self.fetched.pop(partition, b""))  # noqa: SLF001 - see above
+            _hand_out_runs(result, _Runs(records, self.fetched.pop(partition, b"")))
         super().__setitem__(partition, result)
 
 
-def _unpacked(records: Any, fetched: bytes) -> Iterator[Any]:
-    """All records of a fetch; from a batch that aiokafka cannot decode on, read in another way."""
+def _hand_out_runs(result: Any, runs: "_Runs") -> None:
+    """What ``FetchResult.getall`` does, with one step a run instead of several a record."""
+
+    def getall(max_records: int | None = None) -> list[Any]:
+        if not result.check_assignment(result._topic_partition) or not result.has_more():  # noqa: SLF001 - see above
+            return []
+        taken = runs.take(sys.maxsize if max_records is None else max_records)
+        result._update_position()  # noqa: SLF001 - see above
+        if runs.finished:
+            result._partition_records = None  # noqa: SLF001 - see above
+        return taken
+
+    result._partition_records = runs  # noqa: SLF001 - see above
+    result.getall = getall
+
+
+class _Run:
+    """The records of one batch; to aiokafka they are one record with the last offset."""
+
+    __slots__ = ("offset", "oldest_ms", "records")
+
+    def __init__(self, records: list[Any], oldest_ms: int) -> None:
+        self.records = records
+        self.oldest_ms = oldest_ms
+        self.offset = records[-1].offset
+
+
+class _Runs:
+    """What was fetched of a partition. Stands in for ``PartitionRecords``, whose handling of transactions it uses."""
+
+    def __init__(self, records: Any, fetched: bytes) -> None:
+        self.next_fetch_offset: int = records.next_fetch_offset
+        self.finished = False
+        self._iterator = _unpacked(records, fetched)
+        self._records = records
+        self._run: list[Any] = []
+        self._at = 0
+        self._oldest_ms = 0
+
+    def take(self, most: int) -> Records:
+        """At most so many records; none when there are no more."""
+        taken = Records((), sys.maxsize)
+        while len(taken) < most and self._more():
+            run, at = self._run, self._at
+            end = min(len(run), at + most - len(taken))
+            taken += run if end - at == len(run) else run[at:end]
+            taken.oldest_ms = min(taken.oldest_ms, self._oldest_ms)
+            self._at = end
+            self.next_fetch_offset = run[end - 1].offset + 1
+        if self._at == len(self._run):  # beyond what was left out: markers, aborted and compacted records
+            self.next_fetch_offset = max(self.next_fetch_offset, self._records.next_fetch_offset)
+        return taken
+
+    def _more(self) -> bool:
+        while self._at == len(self._run):
+            run = next(self._iterator, None)
+            if run is None:
+                self.finished = True
+                return False
+            wanted = run.records
+            if wanted[0].offset < self.next_fetch_offset:  # a batch is fetched whole, whatever was asked for
+                wanted = [record for record in wanted if record.offset >= self.next_fetch_offset]
+            self._run, self._at, self._oldest_ms = wanted, 0, run.oldest_ms
+        return True
+
+
+def _as_is(_partition: object, run: Any) -> Any:
+    return run
+
+
+def _unpacked(records: Any, fetched: bytes) -> Iterator[_Run]:
+    """All batches of a fetch, a run each; from one that aiokafka cannot decode on, read in another way."""
+    records._consumer_record = _as_is  # noqa: SLF001 - see above
+    records._records = _Whole(records._records)  # noqa: SLF001 - see above
     try:
         yield from records._unpack_records()  # noqa: SLF001 - see above
     except UnicodeDecodeError:
         if not fetched:
             raise
         log.warning("a record's header has a name that is not UTF-8")
-        records._records = ForgivingRecords(fetched, records.next_fetch_offset)  # noqa: SLF001 - see above
+        records._records = _Whole(ForgivingRecords(fetched, records.next_fetch_offset))  # noqa: SLF001 - see above
         yield from records._unpack_records()  # noqa: SLF001 - see above
+
+
+class _Whole:
+    """``MemoryRecords`` whose batches are iterated in one step."""
+
+    __slots__ = ("_records", "has_next")
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+        self.has_next = records.has_next
+
+    def next_batch(self) -> "_Batch":
+        return _Batch(self._records.next_batch())
+
+
+class _Batch:
+    __slots__ = ("_batch",)
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)  # the marker of a control batch
+
+    def __iter__(self) -> Iterator[_Run]:
+        records = list(self._batch)
+        if records:
+            yield _Run(records, _oldest_ms(self._batch, records))
+
+
+def _oldest_ms(batch: Any, records: list[Any]) -> int:
+    oldest: int = (
+        batch.max_timestamp if batch.timestamp_type == LOG_APPEND_TIME else min(record.timestamp for record in records)
+    )
+    return oldest
 
 
 class _Client:

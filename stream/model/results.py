@@ -1,7 +1,7 @@
 """What a shard gives away at a checkpoint: records to write, and numbers for the metrics."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,16 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class Records(list[Record]):
+    """Records in order. None of them was appended before ``oldest_ms``, by the broker's clock."""
+
+    __slots__ = ("oldest_ms",)
+
+    def __init__(self, records: Iterable[Record], oldest_ms: int) -> None:
+        super().__init__(records)
+        self.oldest_ms = oldest_ms
 
 
 @dataclass(frozen=True, slots=True)
