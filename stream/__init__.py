@@ -16,6 +16,7 @@ model/    the vocabulary: events, outcomes, money, topic names
 core/     pure: decode, clocks, dedupe, panes, windows, totals, state; no I/O and no clock of its own
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health
+doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command
 
@@ -24,7 +25,7 @@ sources.py   where settings come from, and what is wrong with them
 durations.py durations written with a unit
 errors.py    errors that end a command with one message
 
-Imports point one way: cli -> kafka, observe, sandbox -> core -> model (tests/test_layout.py holds it).
+Imports point one way: cli -> kafka, observe, doctor, sandbox -> core -> model (tests/test_layout.py holds it).
 """
 
 __version__ = "0.1.0"

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "core": {"core", "model"},
     "kafka": {"kafka", "core", "model", "config", "errors"},
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
+    "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
 }
 IMPURE = {

@@ -53,6 +53,11 @@ def first_needed(value: bytes, offset: int) -> int:
     return offset - part if first == UNKNOWN else first
 
 
+def newest_begins(value: bytes, offset: int) -> int:
+    """Offset of the first part of the newest checkpoint, of which this is the last part."""
+    return offset - _header(value)[3]
+
+
 def _header(value: bytes) -> tuple[int, int, int, int, int, int]:
     if len(value) < _HEADER.size or value[0] != VERSION:
         version = value[0] if value else "none"

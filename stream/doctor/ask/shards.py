@@ -1,0 +1,94 @@
+"""What each shard's newest checkpoint says, and what the log and the group say of the same partitions.
+
+Only the newest checkpoint is read, not the whole state.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from aiokafka import TopicPartition
+
+from stream.core.persist import Meta
+from stream.core.statelog import StateError, StateLog, first_needed, newest_begins
+from stream.doctor.ask.group import committed
+from stream.doctor.ask.offsets import begins, stable_ends
+from stream.doctor.ask.visit import Visit
+from stream.doctor.positions import Bounds, Kept, Shard, Unusable
+from stream.kafka import statereader
+from stream.kafka.place import Place
+from stream.model.names import Kind
+
+ANY_SPAN: Final = 1
+"""Nothing is written on from here."""
+
+
+class _Log:
+    """Our partitions and their bounds, asked for once."""
+
+    def __init__(self, visit: Visit, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
+        self.reader = visit.reader
+        self.begins = begins
+        self.ends = ends
+
+    async def newest(self, tp: TopicPartition) -> Any:
+        """The last committed record, or None."""
+        return await statereader.newest_record(self.reader, tp, self.begins[tp], self.ends[tp])
+
+
+async def shards(visit: Visit) -> list[Shard]:
+    """The group's offsets are asked for before and after: a worker may write on meanwhile.
+
+    Input partitions end where they end after all that, so that no position is beyond.
+    """
+    places = visit.places
+    inputs = [tp for place in places for tp in place.inputs.values()]
+    before = await committed(visit, inputs)
+    own = [tp for place in places for tp in (place.state, *place.outputs)]
+    log = _Log(visit, await begins(visit, own), await stable_ends(visit, own))
+    states = [await _state(log, place) for place in places]
+    traces = [state is None and await _any(log, place) for place, state in zip(places, states, strict=True)]
+    after = await committed(visit, inputs)
+    first, last = await begins(visit, inputs), await stable_ends(visit, inputs)
+
+    def bounds(tp: TopicPartition) -> Bounds:
+        return Bounds(tp.topic, first[tp], last[tp], before[tp], after[tp])
+
+    return [
+        Shard(place.partition, {kind: bounds(tp) for kind, tp in place.inputs.items()}, state, traces=found)
+        for place, state, found in zip(places, states, traces, strict=True)
+    ]
+
+
+async def _any(log: _Log, place: Place) -> bool:
+    """Whether there are results."""
+    for tp in place.outputs:
+        if await log.newest(tp) is not None:
+            return True
+    return False
+
+
+async def _state(log: _Log, place: Place) -> Kept | Unusable | None:
+    try:
+        return await _kept(log, place.state)
+    except StateError as error:
+        return Unusable(f"cannot be read: {error}")
+    except (msgspec.DecodeError, ValueError) as error:
+        return Unusable(f"cannot be read: {type(error).__name__}")
+
+
+async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
+    newest, begin = await log.newest(tp), log.begins[tp]
+    if newest is None:
+        return None
+    if newest.value is None:
+        raise StateError(f"the record at offset {newest.offset} has no value")
+    needed = first_needed(newest.value, newest.offset)
+    if needed < begin:
+        return Unusable(f"has lost its beginning: it begins at offset {begin}, {needed} and on are needed")
+    start = newest_begins(newest.value, newest.offset)
+    records = [(each.offset, each.value) async for each in statereader.read(log.reader, tp, start, log.ends[tp])]
+    _, content = StateLog.restore(records, ANY_SPAN)
+    meta = msgspec.msgpack.decode(content.meta, type=Meta)
+    positions = {Kind(name): offset for name, offset in meta.positions.items()}
+    return Kept(meta.owner, meta.policy, meta.generation, positions)

@@ -1,0 +1,180 @@
+"""The examination: every check in order. One that cannot be made is a finding, and the others go on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from stream.config import Settings
+from stream.doctor import brokers, clock, group, keys, lag, positions, topics, transactions
+from stream.doctor.ask import brokers as ask_brokers
+from stream.doctor.ask import clock as ask_clock
+from stream.doctor.ask import group as ask_group
+from stream.doctor.ask import topics as ask_topics
+from stream.doctor.ask import transactions as ask_transactions
+from stream.doctor.ask.records import STAMPED, Looked, lags, looked
+from stream.doctor.ask.shards import shards
+from stream.doctor.ask.visit import Once, Visit, visit
+from stream.doctor.configuration import judge_configuration
+from stream.doctor.finding import Check, Finding, Severity
+from stream.doctor.positions import Kept, Shard
+from stream.doctor.topic_settings import Needs, judge_settings
+from stream.errors import FailedError, UsageError
+from stream.kafka.place import Place
+from stream.kafka.topics import SPECS
+from stream.model.names import INPUTS, STATE
+
+log: Final = structlog.get_logger()
+
+CHECK_SECONDS: Final = 120.0
+"""However many partitions there are: a doctor that hangs tells nothing."""
+FORBIDDEN: Final = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+
+class Examination:
+    """The checks of one visit. Each gives its findings, at least one, or raises."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._settings = visit.settings
+        self._topics: Once[list[topics.Topic]] = Once(visit, ask_topics.topics)
+        self._group: Once[group.Group] = Once(visit, ask_group.group)
+        self._shards: Once[list[Shard]] = Once(visit, shards)
+        self._looked: Once[list[Looked]] = Once(visit, looked)
+
+    @property
+    def checks(self) -> Mapping[Check, Callable[[], Awaitable[list[Finding]]]]:
+        return {
+            Check.BROKERS: self.brokers,
+            Check.CLOCK: self.clock,
+            Check.TOPICS: self.topics,
+            Check.REPLICATION: self.replication,
+            Check.SETTINGS: self.settings,
+            Check.TRANSACTIONS: self.transactions,
+            Check.GROUP: self.group,
+            Check.POSITIONS: self.positions,
+            Check.LAG: self.lag,
+            Check.KEYS: self.keys,
+            Check.CONFIGURATION: self.configuration,
+        }
+
+    async def make(self, check: Check) -> list[Finding]:
+        """One check, whatever happens in it."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await self.checks[check]() or [_nothing(check)]
+        except Exception as error:
+            log.debug("a check failed", check=check, exc_info=True)
+            return [failed(check, error)]
+
+    async def brokers(self) -> list[Finding]:
+        return brokers.judge_cluster(await ask_brokers.cluster(self._visit))
+
+    async def clock(self) -> list[Finding]:
+        """The records' stamps are looked at even where the controller may not be asked."""
+        delay = self._settings.delay
+        try:
+            found = clock.judge_controller(await self._visit.patiently(ask_clock.controller), delay)
+        except (KafkaError, OSError) as error:
+            found = [failed(Check.CLOCK, error)]
+        stamping = {each.name for each in await self._topics() if each.configs.get("message.timestamp.type") == STAMPED}
+        stamps = [each.newest for each in await self._looked() if each.newest and each.topic in stamping]
+        return found + clock.judge_stamps(stamps, delay)
+
+    async def topics(self) -> list[Finding]:
+        return topics.judge_presence(self._visit.topics)
+
+    async def replication(self) -> list[Finding]:
+        every = [*await self._topics(), *await self._visit.patiently(ask_topics.internal)]
+        return topics.judge_replication(every, len(self._visit.named.brokers), self._visit.bootstrap)
+
+    async def settings(self) -> list[Finding]:
+        least = self._settings.state_retention
+        needs = [Needs(topic, spec, least) for topic, spec in zip(await self._topics(), SPECS, strict=True)]
+        return judge_settings(needs, self._visit.bootstrap)
+
+    async def transactions(self) -> list[Finding]:
+        held = await self._visit.patiently(ask_transactions.held)
+        return transactions.judge_transactions(held, len(self._visit.partitions), self._visit.bootstrap)
+
+    async def group(self) -> list[Finding]:
+        topic = self._visit.topic
+        names = [self._settings.topic(name) for name in INPUTS.values()]
+        return group.judge_group(await self._group(), {name: len(topic(name).partitions) for name in names})
+
+    async def positions(self) -> list[Finding]:
+        owner = Place(self._settings, 0, 1).owner
+        return positions.judge_positions(await self._shards(), owner, self._settings.topic(STATE))
+
+    async def lag(self) -> list[Finding]:
+        found = await lags(self._visit, await self._shards())
+        return lag.judge_lag(found, len((await self._group()).members), self._settings.stuck_after)
+
+    async def keys(self) -> list[Finding]:
+        return keys.judge_keys([each.sample for each in await self._looked()], self._settings.bad_share)
+
+    async def configuration(self) -> list[Finding]:
+        states = {each.partition: each.state for each in await self._shards()}
+        stored = {partition: state.policy for partition, state in states.items() if isinstance(state, Kept)}
+        return judge_configuration(self._settings.policy(), stored)
+
+
+async def examine(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
+    """All findings, in the order of `Check`. ``say`` is told what is being looked at. Raises nothing for what is wrong."""
+    say("the configured addresses")
+    addresses = await ask_brokers.addresses(settings)
+    found = brokers.judge_addresses(addresses)
+    answering = ",".join(each.address for each in addresses if not each.error)
+    if answering:
+        found += await _visited(settings.model_copy(update={"brokers": answering}), sample, say)
+    made = {each.check for each in found}
+    return found + [_unmade(check) for check in Check if check not in made]
+
+
+async def _visited(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        async with visit(settings, sample) as made:
+            examination = Examination(made)
+            for check in Check:
+                say(check)
+                found += await examination.make(check)
+    except (FailedError, UsageError, KafkaError, OSError) as error:
+        found.append(failed(Check.BROKERS, error))
+    return found
+
+
+def failed(check: Check, error: Exception) -> Finding:
+    """A check that could not be made: an error, unless this user may not ask, or the broker does not know the question."""
+    name = type(error).__name__
+    if isinstance(error, FORBIDDEN):
+        todo = "grant this user Describe on the cluster, and Describe, DescribeConfigs and Read on the topics and the group"
+        return Finding(check, Severity.WARNING, "check", f"could not be made: this user may not ask ({error})", todo)
+    if isinstance(error, IncompatibleBrokerVersion):
+        todo = "nothing is known to be wrong; newer brokers can tell"
+        return Finding(check, Severity.INFO, "check", f"could not be made: {error}", todo)
+    what = f"{name}: {error}" if isinstance(error, KafkaError | OSError | FailedError | UsageError) else name
+    todo = "try again; if it stays so, the brokers' logs at this time say more, and here --log-level debug"
+    return Finding(check, Severity.ERROR, "check", f"could not be made: {what}", todo)
+
+
+def _nothing(check: Check) -> Finding:
+    return Finding(check, Severity.INFO, "check", "nothing to look at yet")
+
+
+def _unmade(check: Check) -> Finding:
+    return Finding(check, Severity.INFO, "check", "not made: no broker answers")

@@ -1,0 +1,63 @@
+"""What the tests of the doctor share: looking at findings, and making the real broker's examples."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from stream.config import Settings
+from stream.core.shard import Shard
+from stream.doctor.ask.visit import Visit, visit
+from stream.doctor.examination import Examination
+from stream.doctor.finding import Check, Finding, Severity
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import Place
+from stream.kafka.recovery import recover
+from stream.model.names import INPUTS, Kind
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import everything
+
+SAMPLE = 100
+
+
+def one(findings: Sequence[Finding], severity: Severity, subject: str = "") -> Finding:
+    """The only finding of a severity (and of a subject). Whatever is wrong must say what to do."""
+    found = [each for each in findings if each.severity is severity and subject in ("", each.subject)]
+    assert len(found) == 1, findings
+    assert bool(found[0].todo) or severity in (Severity.OK, Severity.INFO)
+    return found[0]
+
+
+def severities(findings: Sequence[Finding]) -> dict[str, Severity]:
+    """By subject; each subject once."""
+    found = {each.subject: each.severity for each in findings}
+    assert len(found) == len(findings), findings
+    return found
+
+
+@asynccontextmanager
+async def examination(config: Settings) -> AsyncIterator[tuple[Visit, Examination]]:
+    async with visit(config, SAMPLE) as made:
+        yield made, Examination(made)
+
+
+async def checked(config: Settings, check: Check) -> list[Finding]:
+    async with examination(config) as (_, made):
+        return await made.make(check)
+
+
+async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
+    """One worker's life on partition 0: it reads what views there are, makes a checkpoint, and is gone."""
+    place = Place(config, 0, 1)
+    found = await recover(place, rebuild_before=None, current=lambda: True)
+    try:
+        await _count(kafka, config, found.shard)
+        outputs = found.shard.collect()
+        assert outputs is not None
+        await Checkpoints(place, found.producer).write(outputs)
+    finally:
+        await client.end(found.producer)
+
+
+async def _count(kafka: EmbeddedKafka, config: Settings, shard: Shard) -> None:
+    records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
+    shard.read(Kind.VIEWS, [record for record in records if record.offset >= shard.positions[Kind.VIEWS]])
