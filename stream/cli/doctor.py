@@ -1,0 +1,91 @@
+"""``liveshop doctor``: looks at everything the worker stands on, and says what is wrong and what to do."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import groupby
+from typing import Annotated, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from stream import __version__
+from stream.cli.flags import takes_settings
+from stream.config import Settings
+from stream.doctor.configuration import fingerprint
+from stream.doctor.examination import examine
+from stream.doctor.finding import Finding, Severity, worst
+from stream.observe import logs
+
+COLORS: Final = {Severity.OK: "green", Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
+
+
+@takes_settings(required=("brokers",))
+def command(
+    settings: Settings,
+    sample: Annotated[
+        int,
+        typer.Option(min=1, max=100_000, help="newest records of each input partition to look at for misplaced keys"),
+    ] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Look at brokers, topics, group, state and records, and say what is wrong and what to do.
+
+    Give it the settings of the worker. It only reads: nothing is written, created or committed. Exit code 1 when there is
+    an error; warnings do not fail.
+    """
+    _quieten(settings)
+    with _progress() as say:
+        findings = asyncio.run(examine(settings, sample, say))
+    if as_json:
+        typer.echo(_json(settings, findings))
+    else:
+        _print(findings)
+    raise typer.Exit(int(worst(findings) is Severity.ERROR))
+
+
+def _quieten(settings: Settings) -> None:
+    """What goes wrong is a finding; only at debug the libraries may tell of it as well."""
+    if settings.log_level == "debug":
+        logs.configure("debug", settings.log_format)
+    else:
+        logs.configure("error", settings.log_format)
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("looking") as status:
+        yield lambda what: status.update(f"looking at {what}")
+
+
+def _json(settings: Settings, findings: Sequence[Finding]) -> str:
+    """As schemas/doctor/v1.schema.json says."""
+    report = {
+        "liveshop": __version__,
+        "configuration": fingerprint(settings.policy().deciding()),
+        "worst": worst(findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode()
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """A line each, never cut or folded, so that a command can be copied; what is to be done for several, once."""
+    console = Console(highlight=False, soft_wrap=True)
+    for (_, todo), group in groupby(findings, key=lambda finding: (finding.check, finding.todo)):
+        for finding in group:
+            severity = f"[{COLORS[finding.severity]}]{finding.severity:8}[/]"
+            console.print(f"{severity} {finding.check:14} {escape(f'{finding.subject}: {finding.what}')}")
+        if todo:
+            console.print(f"{'':23} [bold]->[/] {escape(todo)}")
+    number = {severity: sum(each.severity is severity for each in findings) for severity in COLORS}
+    console.print(f"errors: {number[Severity.ERROR]}, warnings: {number[Severity.WARNING]}")
