@@ -10,9 +10,9 @@ import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
 from stream.core.align import paused
-from stream.core.decode import Decoded, decode_batch
+from stream.core.decode import Decoded, Decodeds, decode_batch
 from stream.core.shard import Shard
-from stream.kafka.ahead import Ahead, limit
+from stream.kafka.ahead import PIECE, Ahead, limit
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
 from stream.kafka.deadletters import shortened
@@ -28,8 +28,8 @@ log: Final = structlog.get_logger()
 
 SLICE: Final = 0.020
 """Seconds that a shard may hold the event loop."""
-MOST: Final = 2048
-"""Records taken at a time at most; fewer when they take long."""
+PIECES: Final = 8
+"""So many are fetched at a time."""
 CLOSE_AT_ONCE: Final = 16
 """Windows closed between two looks at the clock: at 20 to 150 us each."""
 POLL: Final = 0.2
@@ -66,9 +66,9 @@ class Stint:
         self._silence = Silence(place.settings.idle_after.total_seconds())
         self._since = _Since(time.monotonic())
         self._commit: asyncio.Task[None] | None = None
-        self._ahead = Ahead(ms(place.settings.max_future))
+        self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
-        self._most = MOST
+        self._held = 0.0
         self._more = False
         self._looked = 0.0
         self._newest_ms: dict[Kind, int] = {}
@@ -111,7 +111,7 @@ class Stint:
             return
         began = time.perf_counter()
         try:
-            batches = await self.inputs.fetch(kinds, 0.0 if waiting else POLL, self._most)
+            batches = await self.inputs.fetch(kinds, 0.0 if waiting else POLL, PIECES * self._ahead.size)
         except OffsetOutOfRangeError:
             self._ahead.clear()
             await settle(self._place, self.inputs.reader, self.shard)
@@ -119,7 +119,7 @@ class Stint:
             return
         self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
         for kind, records in batches.items():
-            self._decode(kind, records)
+            self._ahead.wait(kind, records)
         await self._count_waiting()
         for kind in KINDS:  # beyond markers and aborted records, which were never handed out
             if kind not in self._ahead:
@@ -129,30 +129,41 @@ class Stint:
         """How far each topic is in event time, and which have records to count."""
         return self._ahead.times(self.shard.clocks), {*self.inputs.behind(), *self._ahead.kinds()}
 
-    def _decode(self, kind: Kind, records: Sequence[Record]) -> None:
+    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
         began = time.perf_counter()
         events = decode_batch(kind, records, self._max_value)
-        self._ahead.wait(kind, shortened(records, events), events)
-        self._decoded = time.perf_counter() - began
-        self._watch.activity(Activity.DECODE, self._decoded)
+        records = shortened(records, events)
+        seconds = time.perf_counter() - began
+        self._decoded += seconds
+        self._watch.activity(Activity.DECODE, seconds)
+        return records, events
 
     async def _count_waiting(self) -> bool:
         """Counts what waits as far as it may be; True when that was anything."""
         counted = False
         for kind in self._ahead.kinds():
-            times, behind = self._standing()
-            records, events = self._ahead.take(kind, limit(kind, times, behind))
-            if records:
+            while kind in self._ahead:
+                times, behind = self._standing()
+                records, events = self._ahead.take(kind, limit(kind, times, behind))
+                if not records:
+                    break
                 counted = True
                 self._count(kind, records, events)
-                await asyncio.sleep(0)
+                await self._breathe()
         return counted
+
+    async def _breathe(self) -> None:
+        """Lets the others have their turn when this shard has held the event loop long enough."""
+        if self._held > SLICE / 2:
+            self._held = 0.0
+            await asyncio.sleep(0)
 
     def _count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         began = time.perf_counter()
         self.shard.count(kind, records, events)
         seconds = time.perf_counter() - began
         self._watch.activity(Activity.COUNT, seconds)
+        self._held += seconds + self._decoded
         self._fit(seconds + self._decoded)
         self._decoded = 0.0
         self._silence.heard(kind)
@@ -163,9 +174,9 @@ class Stint:
     def _fit(self, seconds: float) -> None:
         """Pieces shrink at once when records take long (large ones), and grow again slowly."""
         if seconds > SLICE:
-            self._most = max(1, int(self._most * SLICE / seconds / 2))
+            self._ahead.size = max(1, int(self._ahead.size * SLICE / seconds / 2))
         elif seconds < SLICE / 4:
-            self._most = min(MOST, self._most * 2)
+            self._ahead.size = min(PIECE, self._ahead.size * 2)
 
     # -- time passes
 

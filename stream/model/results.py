@@ -33,6 +33,15 @@ class Records(list[Record]):
         self.oldest_ms = oldest_ms
 
 
+def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
+    """Those from ``begin`` to ``end``, with what is known of them all."""
+    if end - begin == len(records):
+        return records
+    if isinstance(records, Records):
+        return Records(records[begin:end], records.oldest_ms)
+    return records[begin:end]
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record that was refused, with the reason and a detail that names the field (and quotes no value)."""

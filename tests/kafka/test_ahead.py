@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.align import SLACK_MS, paused
-from stream.core.decode import Rejected, decode_batch
+from stream.core.decode import Decodeds, Rejected, decode_batch
 from stream.kafka.ahead import Ahead, limit
 from stream.model.names import KINDS, Kind
+from stream.model.results import Record
 from tests.recount import LogRecord
 
 V, C, K = KINDS
@@ -42,7 +43,11 @@ def record(kind: Kind, offset: int, time: int | None) -> LogRecord:
 
 def put(ahead: Ahead, kind: Kind, *times: int | None) -> None:
     records = [record(kind, offset, time) for offset, time in enumerate(times)]
-    ahead.wait(kind, records, decode_batch(kind, records, 2**20))
+    ahead.wait(kind, records)
+
+
+def decoded(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
+    return records, decode_batch(kind, records, 2**20)
 
 
 def taken(ahead: Ahead, kind: Kind, until: int | None) -> list[int]:
@@ -52,7 +57,7 @@ def taken(ahead: Ahead, kind: Kind, until: int | None) -> list[int]:
 
 
 def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
-    ahead = Ahead(FUTURE)
+    ahead = Ahead(FUTURE, decoded)
     put(ahead, V, T0 + 10_000 * HOUR, None, T0 + 1000, T0 + 2000)
     put(ahead, K, T0, T0 + HOUR)
     times = ahead.times({V: T0, K: T0})
@@ -61,7 +66,7 @@ def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
 
 
 def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
-    ahead = Ahead(FUTURE)
+    ahead = Ahead(FUTURE, decoded)
     put(ahead, K, T0, T0 + 5_000, T0 + HOUR, T0 + 2 * HOUR)
     assert taken(ahead, K, limit(K, {V: T0, K: T0}, {V, K})) == [0, 1]
     assert K in ahead
@@ -71,7 +76,7 @@ def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
 
 
 def test_a_topic_of_which_nobody_knows_how_far_it_is_comes_first() -> None:
-    ahead = Ahead(FUTURE)
+    ahead = Ahead(FUTURE, decoded)
     put(ahead, K, T0, T0 + HOUR)
     times = ahead.times(NOBODY)
     assert taken(ahead, K, limit(K, times, {V, K})) == []
@@ -82,7 +87,7 @@ def test_a_topic_of_which_nobody_knows_how_far_it_is_comes_first() -> None:
 
 
 def test_what_moves_no_clock_waits_for_nobody() -> None:
-    ahead = Ahead(FUTURE)
+    ahead = Ahead(FUTURE, decoded)
     put(ahead, K, None, T0 + 200 * HOUR, None, T0 + HOUR, None)
     assert taken(ahead, K, T0) == [0, 1, 2]  # the second is stamped beyond the broker's clock, and refused
     assert taken(ahead, K, T0 + HOUR) == [3, 4]
@@ -90,7 +95,7 @@ def test_what_moves_no_clock_waits_for_nobody() -> None:
 
 
 def test_a_topic_alone_is_not_held_back() -> None:
-    ahead = Ahead(FUTURE)
+    ahead = Ahead(FUTURE, decoded)
     put(ahead, V, T0, T0 + 50 * HOUR)
     assert limit(V, {V: T0, C: T0}, {V}) is None
     assert taken(ahead, V, None) == [0, 1]
@@ -100,16 +105,16 @@ Times = list[int]
 logs = st.lists(st.integers(0, 6 * HOUR), max_size=30)
 
 
-@given(logs, logs, logs, st.integers(1, 12))
+@given(logs, logs, logs, st.integers(1, 12), st.integers(1, 12))
 def test_nothing_runs_ahead_and_nobody_waits_for_ever(
-    views: Times, comments: Times, checkouts: Times, size: int
+    views: Times, comments: Times, checkouts: Times, size: int, piece: int
 ) -> None:
     """A worker in miniature: every record is counted, in order, and never far beyond what others still have."""
     left = {
         kind: sorted(T0 + time for time in log) for kind, log in zip(KINDS, (views, comments, checkouts), strict=True)
     }
     total = sum(map(len, left.values()))
-    ahead, clocks, counted = Ahead(FUTURE), dict(NOBODY), 0
+    ahead, clocks, counted = Ahead(FUTURE, decoded, piece), dict(NOBODY), 0
     for _ in range(4 * total + 4):
         counted += _count(ahead, clocks, left)
         behind = {*ahead.kinds(), *(kind for kind in KINDS if left[kind])}
