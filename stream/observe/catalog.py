@@ -4,28 +4,35 @@ Base units, ``_total`` on counters. ``store.py`` and the collectors take names f
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 PREFIX: Final = "liveshop_"
+
+Rule: TypeAlias = Literal["sum", "max", "min"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One family. ``buckets`` are upper bounds without +Inf, ascending; only histograms have them."""
+    """One family. ``buckets`` are upper bounds without +Inf, ascending; only histograms have them.
+
+    ``merge``: what the gauges of several processes make together. Those of a partition are the greatest: it is one
+    process's at a time, and while it changes hands both may show it.
+    """
 
     kind: Literal["counter", "gauge", "histogram"]
     name: str
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    merge: Rule = "sum"
 
 
 def _counter(name: str, text: str, *labels: str) -> Metric:
     return Metric("counter", f"{PREFIX}{name}_total", text, labels)
 
 
-def _gauge(name: str, text: str, *labels: str) -> Metric:
-    return Metric("gauge", PREFIX + name, text, labels)
+def _gauge(name: str, text: str, *labels: str, merge: Rule = "sum") -> Metric:
+    return Metric("gauge", PREFIX + name, text, labels, merge=merge)
 
 
 def _histogram(name: str, text: str, buckets: str, *labels: str) -> Metric:
@@ -43,9 +50,13 @@ LOST_OFFSETS: Final = _counter(
 MISPLACED_KEYS: Final = _counter(
     "misplaced_keys", "New sessions whose key belongs to another partition: a producer partitions differently."
 )
-LAG_RECORDS: Final = _gauge("lag_records", "Committed records not yet read.", "topic", "partition")
+LAG_RECORDS: Final = _gauge("lag_records", "Committed records not yet read.", "topic", "partition", merge="max")
 LAG_SECONDS: Final = _gauge(
-    "lag_seconds", "How far the newest record read is behind the wall clock; 0 when caught up.", "topic", "partition"
+    "lag_seconds",
+    "How far the newest record read is behind the wall clock; 0 when caught up.",
+    "topic",
+    "partition",
+    merge="max",
 )
 # 0.7 s and 1.5 s are bounds, so that the shares of the goal (median 0.7 s, 99 of 100 in 1.5 s) are exact.
 EVENT_LATENCY: Final = _histogram(
@@ -57,7 +68,10 @@ EVENT_LATENCY: Final = _histogram(
 
 # Event time
 WATERMARK: Final = _gauge(
-    "watermark_timestamp_seconds", "Event time up to which the windows of the shard are closed.", "partition"
+    "watermark_timestamp_seconds",
+    "Event time up to which the windows of the shard are closed.",
+    "partition",
+    merge="max",
 )
 WINDOWS: Final = _counter("windows", "Window records written to live.session-windows.", "window", "reason")
 WINDOWS_OPEN: Final = _gauge("windows_open", "Windows that hold an event and are not closed yet.", "window")
@@ -84,6 +98,7 @@ CHECKPOINT_TIMESTAMP: Final = _gauge(
     "checkpoint_timestamp_seconds",
     "When the last checkpoint committed; one is made only when something has changed.",
     "partition",
+    merge="max",
 )
 TRANSACTION_FAILURES: Final = _counter("transaction_failures", "Checkpoints that were not committed.", "error")
 REBALANCES: Final = _counter("rebalances", "Assignments of partitions that were taken on.")
@@ -99,10 +114,12 @@ RECOVERY_DURATION: Final = _histogram(
 )
 RECOVERY_RECORDS: Final = _counter("recovery_records", "Records of live.state that shards were restored from.")
 STATE_BYTES: Final = _gauge(
-    "state_bytes", "Size of the shard's live records in live.state, before compression.", "partition"
+    "state_bytes", "Size of the shard's live records in live.state, before compression.", "partition", merge="max"
 )
-DEDUPE_IDS: Final = _gauge("dedupe_ids", "Event ids held against duplicates.", "partition")
-CHECKOUT_KEYS: Final = _gauge("checkout_keys", "Checkouts held against webhooks that were sent again.", "partition")
+DEDUPE_IDS: Final = _gauge("dedupe_ids", "Event ids held against duplicates.", "partition", merge="max")
+CHECKOUT_KEYS: Final = _gauge(
+    "checkout_keys", "Checkouts held against webhooks that were sent again.", "partition", merge="max"
+)
 ACTIVITY: Final = _counter("activity_seconds", "Seconds that shards spent on each activity.", "activity")
 LOOP_LAG: Final = _histogram(
     "loop_lag_seconds", "How late the event loop woke a timer.", "0.001 0.005 0.01 0.02 0.05 0.1 0.25 0.5 1 5 10"
@@ -134,6 +151,16 @@ SESSION_EVENTS: Final = _gauge(
 )
 SESSIONS_TRUNCATED: Final = _gauge("sessions_truncated", "Sessions held that are summed under _other.")
 
-BUILD: Final = _gauge("build_info", "Always 1; the labels say what runs.", "version", "python")
+BUILD: Final = _gauge("build_info", "Always 1; the labels say what runs.", "version", "python", merge="max")
 
 CATALOG: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""What every worker shows."""
+
+# Several worker processes behind one page
+PROCESSES: Final = _gauge("processes", "Worker processes that are to run.")
+PROCESSES_UP: Final = _gauge(
+    "processes_up", "Worker processes whose gauges are on this page; the others did not answer."
+)
+PROCESS_RESTARTS: Final = _counter("process_restarts", "Worker processes that ended and were started again.", "process")
+SUPERVISOR: Final = (PROCESSES, PROCESSES_UP, PROCESS_RESTARTS)
+"""What the page for all of them shows besides."""
