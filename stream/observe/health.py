@@ -82,6 +82,10 @@ class Health:
         seconds = self._clock() - self._beat
         return None if seconds < STALLED_AFTER else f"the event loop has not moved for {seconds:.0f} s"
 
+    def readiness(self) -> tuple[list[str], list[str]]:
+        """The problems and the notes."""
+        return self.problems(), self.notes()
+
     def problems(self) -> list[str]:
         """Why the worker is not ready, one line each; empty when it is."""
         recovering = [f"partition {partition}: its state is being restored" for partition in sorted(self._recovering)]

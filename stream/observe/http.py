@@ -11,14 +11,13 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from stream.errors import UsageError
-from stream.observe.health import Health
 
 MOST_CLIENTS: Final = 32
 CLIENT_TIMEOUT: Final = 10.0
@@ -36,10 +35,20 @@ log: Final = structlog.get_logger(__name__)
 Answer: TypeAlias = tuple[HTTPStatus, str, bytes]
 
 
+class Vitals(Protocol):
+    """Whether what is behind the pages lives and is ready: one worker (health.py), or several (fleet.py)."""
+
+    def stalled(self) -> str | None:
+        """Why it is dead, or None."""
+
+    def readiness(self) -> tuple[list[str], list[str]]:
+        """Why it is not ready, one line each, and what people should know besides."""
+
+
 class HttpServer:
     """Listens from construction on; ``port`` is the real one. Raises UsageError when it cannot listen there."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Vitals) -> None:
         self._pages = _Pages(registry, health)
         self._server = _listen(host, port, self._pages)
         self.host = host
@@ -67,7 +76,7 @@ class HttpServer:
 
 
 class _Pages:
-    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(self, registry: CollectorRegistry, health: Vitals) -> None:
         self._registry = registry
         self._health = health
         self._scrape = threading.Lock()
@@ -97,9 +106,9 @@ class _Pages:
         return HTTPStatus.OK, TEXT, b"ok\n"
 
     def _readyz(self) -> Answer:
-        problems = self._health.problems()
+        problems, notes = self._health.readiness()
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        lines = [*(problems or ["ready"]), *(f"note: {note}" for note in self._health.notes())]
+        lines = [*(problems or ["ready"]), *(f"note: {note}" for note in notes)]
         return status, TEXT, "".join(f"{line}\n" for line in lines).encode()
 
 

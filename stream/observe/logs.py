@@ -27,14 +27,19 @@ failed and slow checkpoints."""
 _QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
 
 
-def configure(level: Level = "info", log_format: Format = "auto", stream: TextIO | None = None) -> None:
-    """Sends structlog and standard logging the same way, to stderr or ``stream``. May be called again."""
+def configure(
+    level: Level = "info", log_format: Format = "auto", stream: TextIO | None = None, *, process: int | None = None
+) -> None:
+    """Sends structlog and standard logging the same way, to stderr or ``stream``. May be called again.
+
+    ``process``: which of several this one is; it stands in every line.
+    """
     out = sys.stderr if stream is None else stream
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     handler = logging.StreamHandler(out)
     if level != "debug":
         handler.addFilter(_is_news)
-    handler.setFormatter(_formatter(as_json, colors=out.isatty()))
+    handler.setFormatter(_formatter(as_json, process, colors=out.isatty()))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     for name in LIBRARIES:
@@ -65,7 +70,7 @@ def _common() -> list[Processor]:
     ]
 
 
-def _formatter(as_json: bool, *, colors: bool) -> logging.Formatter:
+def _formatter(as_json: bool, process: int | None, *, colors: bool) -> logging.Formatter:
     render: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
         if as_json
@@ -73,13 +78,19 @@ def _formatter(as_json: bool, *, colors: bool) -> logging.Formatter:
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_common(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _time_first, *render],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _first(process), *render],
     )
 
 
-def _time_first(_logger: object, _name: str, fields: EventDict) -> EventDict:
-    first = {name: fields.pop(name) for name in ("time", "level", "event") if name in fields}
-    return {**first, **fields}
+def _first(process: int | None) -> Processor:
+    """What stands at the beginning of every line."""
+    which = {} if process is None else {"process": process}
+
+    def order(_logger: object, _name: str, fields: EventDict) -> EventDict:
+        first = {name: fields.pop(name) for name in ("time", "level", "event") if name in fields}
+        return {**first, **which, **fields}
+
+    return order
 
 
 def _dumps(fields: EventDict, **_: Any) -> str:

@@ -45,6 +45,14 @@ def test_json_when_not_on_a_terminal() -> None:
     assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
 
 
+def test_one_of_several_processes_says_which_in_every_line() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out, process=3)
+    structlog.get_logger("liveshop").info("assigned")
+    logging.getLogger("aiokafka").warning("a retry")
+    assert [(list(line)[3], line["process"]) for line in lines(out)] == [("process", 3)] * 2
+
+
 def test_columns_on_a_terminal_unless_json_is_wanted() -> None:
     out = Terminal()
     logs.configure(stream=out)
