@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -56,8 +56,11 @@ FORBIDDEN: Final = (
 """Of these, what only a person can mend."""
 
 
-async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> int:
+async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Mapping[int, int]) -> int:
     """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
+
+    ``rebuild``: every shard; or those whose newest state lies before the given offset of their partition of live.state,
+    so that several processes that begin at different times rebuild each shard once.
 
     Raises UsageError for topics or a state that are not as they must be, FailedError for a broker that does not answer
     and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
@@ -86,12 +89,12 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
 class Worker:
     """All shards of this process."""
 
-    def __init__(self, settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> None:
+    def __init__(self, settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Mapping[int, int]) -> None:
         self._settings = settings
         self._watch = watch
         self._health = health
         self._rebuild = rebuild
-        self._rebuild_before: dict[int, int] = {}
+        self._rebuild_before: Mapping[int, int] = {} if isinstance(rebuild, bool) else rebuild
         self._partitions = 0
         self._shards: dict[int, ShardTask] = {}
         self._leaving: dict[int, ShardTask] = {}
@@ -107,7 +110,7 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled: then makes the last checkpoints, leaves the group, and closes everything."""
         self._partitions = await topics.check(self._settings)
-        if self._rebuild:
+        if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
         monitor = Monitor(self._settings, self._watch, self._health, self._running)
         tasks = [asyncio.ensure_future(each) for each in (self._membership.run(), monitor.beat(), monitor.watch_dog())]
