@@ -2,17 +2,32 @@
 
 import inspect
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeAlias
+from typing import Annotated, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 
 from stream.config import SETTINGS, Setting, Settings, load
 
 P = ParamSpec("P")
 EVERY: Final = frozenset(setting.name for setting in SETTINGS)
 PANEL: Final = "Settings"
+
+METAVARS: Final[Mapping[str, str]] = {
+    "brokers": "HOST:PORT",
+    "group": "NAME",
+    "http_host": "ADDRESS",
+    "http_port": "PORT",
+    "windows": "SIZES",
+    "currency": "CODE",
+    "max_value": "BYTES",
+    "bad_share": "SHARE",
+}
+"""What stands for the value in the help text, where its type does not say it."""
+_TYPES: Final[Mapping[Any, str]] = {timedelta: "TIME", int: "N", float: "NUMBER", Path: "FILE", SecretStr: "SECRET"}
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -55,9 +70,23 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 
 def _flag(setting: Setting) -> inspect.Parameter:
+    words = f"{', '.join(choices(setting.name))}; " if choices(setting.name) else ""
     default = f"; default {setting.default}" if setting.default else ""
+    text = f"{setting.help} ({words}{setting.env}{default})"
     option = typer.Option(
-        setting.flag, metavar="", help=f"{setting.help} ({setting.env}{default})", show_default=False,
-        rich_help_panel=PANEL,
-    )  # fmt: skip
+        setting.flag, metavar=metavar(setting.name), help=text, show_default=False, rich_help_panel=PANEL
+    )
     return _parameter(setting.name, Annotated[str | None, option])
+
+
+def metavar(name: str) -> str:
+    """What stands for a setting's value in the help text. Short: the flags' whole column is as wide as the widest."""
+    annotation = Settings.model_fields[name].annotation
+    types = [_TYPES[each] for each in (annotation, *get_args(annotation)) if each in _TYPES]
+    return METAVARS.get(name) or next(iter(types), "CHOICE" if choices(name) else "TEXT")
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """What a setting may be, when that is a short list."""
+    annotation = Settings.model_fields[name].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import uvloop
 from typer.testing import CliRunner
 
 from stream.cli import app, main, worker
+from stream.cli.flags import metavar
 from stream.config import SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka.health import Health
@@ -138,6 +140,19 @@ def test_there_is_a_flag_with_help_for_every_setting() -> None:
         assert setting.flag in text
         assert setting.help in text
         assert setting.env in text
+
+
+def test_help_says_what_each_value_looks_like_and_lists_the_choices() -> None:
+    output = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "80"}).output
+    assert "…" not in output, "cut off on an ordinary terminal"
+    rows: dict[str, str] = dict(re.findall(r"^│ (--[\w-]+) +(\S+) ", output, re.MULTILINE))
+    for setting in SETTINGS:
+        assert rows[setting.flag] == metavar(setting.name)
+        assert metavar(setting.name).isupper()
+    assert (rows["--delay"], rows["--http-port"]) == ("TIME", "PORT")
+    wide = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "400"}).output
+    assert "(earliest, latest; LIVESHOP_START_AT; default earliest)" in wide
+    assert "(debug, info, warning, error; LIVESHOP_LOG_LEVEL; default info)" in wide
 
 
 @pytest.mark.kafka
