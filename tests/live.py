@@ -128,12 +128,19 @@ class Worker:
     """``liveshop worker`` as a process of its own. Settings are flags: ``delay="2s"`` is ``--delay 2s``."""
 
     def __init__(
-        self, brokers: str, prefix: str, log: Path, *, program: Sequence[str] = ("stream.cli",), **settings: str
+        self,
+        brokers: str,
+        prefix: str,
+        log: Path,
+        *,
+        program: Sequence[str] = ("stream.cli",),
+        flags: Sequence[str] = (),
+        **settings: str,
     ) -> None:
         self.log = log
-        flags = {"group": prefix.rstrip("."), "topic_prefix": prefix, "http_port": "0", "log_format": "json"} | settings
-        command = [sys.executable, "-m", *program, "worker", "--brokers", brokers]
-        for name, value in flags.items():
+        given = {"group": prefix.rstrip("."), "topic_prefix": prefix, "http_port": "0", "log_format": "json"} | settings
+        command = [sys.executable, "-m", *program, "worker", "--brokers", brokers, *flags]
+        for name, value in given.items():
             command += [f"--{name.replace('_', '-')}", value]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")}
         self.child = Child(command, log=log, environ=environ | {"PYTHONPATH": str(PROJECT)})

@@ -11,6 +11,7 @@ import typer
 from pydantic import SecretStr
 
 from stream.config import SETTINGS, Setting, Settings, load
+from stream.sources import ENV_PREFIX
 
 P = ParamSpec("P")
 EVERY: Final = frozenset(setting.name for setting in SETTINGS)
@@ -57,6 +58,20 @@ def takes_settings(
         return command
 
     return decorate
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Our environment, with every setting in it as it is now: for a child that is to have the same ones.
+
+    Not as flags, since anybody on the machine can read those, and a secret may be among them.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    return others | {setting.env: _plain(settings, setting.name) for setting in SETTINGS}
+
+
+def _plain(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    return value.get_secret_value() if isinstance(value, SecretStr) else settings.shown()[name]
 
 
 def _sign(command: Callable[..., None], parameters: list[inspect.Parameter]) -> None:

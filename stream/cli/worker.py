@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Annotated, Final
 
 import structlog
@@ -11,6 +11,7 @@ import uvloop
 
 from stream import __version__
 from stream.cli.flags import takes_settings
+from stream.cli.processes import MOST, supervise
 from stream.config import Settings
 from stream.kafka.worker import run_worker
 from stream.observe import logs
@@ -29,23 +30,45 @@ log: Final = structlog.get_logger("liveshop")
 def command(
     settings: Settings,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="count everything anew from the oldest records, as a new generation")
+        bool,
+        typer.Option(
+            "--rebuild", metavar="", help="count everything anew from the oldest records, as a new generation"
+        ),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST,
+            metavar="N",
+            help="worker processes on this machine; with more than 1, --http-port shows "
+            "all of them on one page, and each has a page of its own on the ports that follow",
+        ),
+    ] = 1,
+    process: Annotated[int | None, typer.Option(hidden=True)] = None,
+    rebuild_before: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Count views, comments and checkouts from Kafka into windows, totals and metrics.
 
     Runs until SIGTERM (exit 0) or Ctrl-C (130); both make a last checkpoint, a second signal ends it at once. The
-    topics must exist: see `liveshop topics create`.
+    topics must exist: see `liveshop topics create`. With --processes, a process that dies is started again.
     """
-    logs.configure(settings.log_level, settings.log_format)
-    log.info("worker starts", version=__version__, rebuild=rebuild, **settings.shown())
-    raise typer.Exit(work(settings, rebuild=rebuild))
+    logs.configure(settings.log_level, settings.log_format, process=process)
+    if processes > 1:
+        raise typer.Exit(supervise(settings, processes, rebuild=rebuild))
+    log.info("worker starts", version=__version__, rebuild=rebuild or bool(rebuild_before), **settings.shown())
+    raise typer.Exit(work(settings, rebuild=_offsets(rebuild_before) if rebuild_before else rebuild))
 
 
-def work(settings: Settings, *, rebuild: bool) -> int:
+def _offsets(text: str) -> dict[int, int]:
+    """``0:12,1:7``: partition and offset, as a parent passes them to its processes."""
+    return {int(partition): int(offset) for partition, _, offset in (each.partition(":") for each in text.split(","))}
+
+
+def work(settings: Settings, *, rebuild: bool | Mapping[int, int]) -> int:
     """Runs a worker with its metrics and its HTTP server to its end, and returns the exit code.
 
-    Raises UsageError and FailedError, each with one clear message.
+    ``rebuild``: see run_worker. Raises UsageError and FailedError, each with one clear message.
     """
     health = Health(BadSharePolicy(settings.bad_share, settings.bad_minimum))
     metrics = Metrics(settings, also=health.committed)

@@ -22,7 +22,7 @@ _LOWEST_PORT: Final = 20_000
 _PREFIX: Final = "liveshop-sandbox-"
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def die_with(parent: int) -> Callable[[], None] | None:
     """Runs in the child before its program: the kernel kills it when the thread that started it ends. Linux only."""
     libc = _libc
     if libc is None:
@@ -60,7 +60,7 @@ class Child:
                 stderr=err,
                 env=None if environ is None else dict(environ),
                 process_group=0,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - two system calls, no Python lock is taken
+                preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - two system calls, no Python lock is taken
             )
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import urllib.request
@@ -14,8 +15,8 @@ import uvloop
 from typer.testing import CliRunner
 
 from stream.cli import app, main, worker
-from stream.cli.flags import metavar
-from stream.config import SETTINGS, Settings
+from stream.cli.flags import environment, metavar
+from stream.config import SETTINGS, Settings, load
 from stream.errors import FailedError
 from stream.kafka.health import Health
 from stream.kafka.watch import Watch
@@ -149,10 +150,23 @@ def test_help_says_what_each_value_looks_like_and_lists_the_choices() -> None:
     for setting in SETTINGS:
         assert rows[setting.flag] == metavar(setting.name)
         assert metavar(setting.name).isupper()
-    assert (rows["--delay"], rows["--http-port"]) == ("TIME", "PORT")
+    assert (rows["--delay"], rows["--http-port"], rows["--processes"]) == ("TIME", "PORT", "N")
     wide = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "400"}).output
     assert "(earliest, latest; LIVESHOP_START_AT; default earliest)" in wide
     assert "(debug, info, warning, error; LIVESHOP_LOG_LEVEL; default info)" in wide
+    assert "rebuild-before" not in wide
+
+
+def test_a_child_gets_the_same_settings_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESHOP_DELAY", "7s")
+    settings = Settings(brokers="k:9092,l:9092", topic_prefix="", windows="2m,10m/2m", bad_share=0.25, top_sessions=0)
+    given = environment(settings)
+    assert load({}, None, given) == settings
+    assert given["PATH"] == os.environ["PATH"]
+
+
+def test_processes_are_one_to_some() -> None:
+    assert ended("--brokers", "k:9092", "--processes", "0") == 2
 
 
 @pytest.mark.kafka
