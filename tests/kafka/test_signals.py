@@ -118,7 +118,7 @@ def test_a_second_signal_ends_it_at_once(
             child.send(signal.SIGTERM)
             time.sleep(0.5)  # two signals at once may arrive as one
             child.send(number)
-            assert ended(child, 2.0) == 128 + number
+            assert ended(child, 6.0) == 128 + number
 
 
 def test_a_signal_while_the_broker_is_looked_for_ends_it(prefix: str, tmp_path: Path) -> None:
