@@ -5,7 +5,8 @@ frozen ``ConsumerRecord`` costs 1.3 of the 1.8 us a record. The Cython record ha
 ``value`` and ``headers``, which is all of ``Record``. Only the given consumer is changed. For any other version than the
 one tested the ordinary records are handed out, which are slower and say the same (tests/kafka/test_fetch.py).
 
-It also reads on where aiokafka cannot (stream/kafka/forgiving.py).
+It also reads on where aiokafka cannot (stream/kafka/forgiving.py), and says exactly where nobody can: what lies before a
+damaged batch is handed out first.
 """
 
 import sys
@@ -16,8 +17,10 @@ from typing import Any, Final
 import aiokafka
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
+from stream.kafka.batches import batches
 from stream.kafka.forgiving import ForgivingRecords
 from stream.model.results import Records
 
@@ -26,6 +29,23 @@ log: Final = structlog.get_logger()
 TESTED: Final = "0.14.0"
 LOG_APPEND_TIME: Final = 1
 """Type of the timestamps of a batch: the broker's, the same for all of its records."""
+
+
+class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka is not typed for us
+    """What lies at these offsets cannot be read: damaged, or compressed as nobody can. Another read may find it whole."""
+
+    def __init__(self, partition: TopicPartition, first: int, last: int, why: str) -> None:
+        super().__init__(partition, first, last, why)
+        self.partition = partition
+        self.first = first
+        """The offset to read next."""
+        self.last = last
+        """Last offset of its batch, as the header says."""
+        self.why = why
+
+    def __str__(self) -> str:
+        topic, number = self.partition
+        return f"{topic}, partition {number}: offsets {self.first} to {self.last} cannot be read ({self.why})"
 
 
 def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer) -> bool:
@@ -127,7 +147,24 @@ def _as_is(_partition: object, run: Any) -> Any:
 
 
 def _unpacked(records: Any, fetched: bytes) -> Iterator[_Run]:
-    """All batches of a fetch, a run each; from one that aiokafka cannot decode on, read in another way."""
+    """All batches of a fetch, a run each, up to what cannot be read: that is raised by the next fetch, which begins with it.
+
+    (p: raised at once, it took those before it along, and the position stayed before them for ever.)
+    """
+    began = records.next_fetch_offset
+    try:
+        yield from _decoded(records, fetched)
+    except Exception as error:
+        first = records.next_fetch_offset
+        if first == began:
+            last = next((batch.last for batch in batches(fetched) if batch.last >= first), first)
+            why = type(error).__name__  # its text may quote the record
+            raise UnreadableError(records._tp, first, last, why) from error  # noqa: SLF001 - see above
+        log.warning("records cannot be read", topic=records._tp.topic, partition=records._tp.partition, offset=first)  # noqa: SLF001 - see above
+
+
+def _decoded(records: Any, fetched: bytes) -> Iterator[_Run]:
+    """From a batch that aiokafka cannot decode on, read in another way."""
     records._consumer_record = _as_is  # noqa: SLF001 - see above
     records._records = _Whole(records._records)  # noqa: SLF001 - see above
     try:

@@ -16,6 +16,7 @@ from stream.kafka.ahead import PIECE, Ahead, limit
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
 from stream.kafka.deadletters import shortened
+from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
@@ -117,6 +118,9 @@ class Stint:
             await settle(self._place, self.inputs.reader, self.shard)
             self.inputs.seek(self.shard.positions)
             return
+        except UnreadableError:
+            await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
+            raise
         self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
         for kind, records in batches.items():
             self._ahead.wait(kind, records)

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import topics
+from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.monitor import Monitor
@@ -30,6 +31,7 @@ from stream.kafka.recovery import state_ends
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.watch import Watch
+from stream.model.names import INPUTS
 
 log: Final = structlog.get_logger()
 
@@ -244,6 +246,8 @@ class Worker:
                 f"the broker refuses what partition {number} has to write ({type(cause).__name__}): max.message.bytes of "
                 "live.dead-letters must be 4 MB, of the other outputs 1 MB; `liveshop topics show` says what they are"
             ) from error
+        if isinstance(error, UnreadableError):
+            log.error("a shard waits at records that cannot be read", detail=str(error), way_out=_way_out(error))
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
@@ -262,6 +266,17 @@ class Worker:
         calm = time.monotonic() - shard.began > CALM
         failures = self._failures[shard.partition] = 0 if calm else self._failures.get(shard.partition, -1) + 1
         return min(most, float(first * 2**failures))
+
+
+def _way_out(error: UnreadableError) -> str:
+    """Other shards go on, and this one tries again: another replica, or the repaired disk, may have them whole."""
+    topic, number = error.partition
+    if not topic.endswith(tuple(INPUTS.values())):
+        return "mend the broker's log; what is lost of a state is had again with: liveshop state rebuild"
+    return (
+        f"mend the broker's log, or: liveshop offsets skip --topic {topic} --partition {number} "
+        f"--offset {error.first} --to {error.last} --reason WHY"
+    )
 
 
 def _named(error: BaseException | None) -> str:

@@ -11,10 +11,10 @@ from aiokafka.record.util import calc_crc32c
 
 from stream.config import Settings
 from stream.kafka import client, fetch
-from stream.kafka.fetch import hand_out_raw
+from stream.kafka.fetch import UnreadableError, hand_out_raw
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import everything, make_topics, producer, send, settings, views
+from tests.kafka.tools import damage, everything, make_topics, producer, send, send_batches, settings, views
 
 pytestmark = pytest.mark.kafka
 
@@ -98,6 +98,34 @@ def test_a_header_whose_name_is_not_utf8_stops_nobody(kafka: EmbeddedKafka, pref
         assert tuple(records[25].headers) == (("\ufffd\ufffdqq", b"1"), ("ok", b"2"))
         with pytest.raises(UnicodeDecodeError):
             await everything(kafka, topic)  # when this is mended, forgiving.py can go
+
+    asyncio.run(main())
+
+
+def test_what_lies_before_a_damaged_batch_is_handed_out_then_the_place_is_named(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_batches(kafka, config, [range(4), range(4, 9), range(9, 12)])
+        damage(kafka, topic, 4)
+        reader = client.make_reader(config, wait_ms=20)
+        await client.start(reader, config)
+        assert hand_out_raw(reader)
+        tp = TopicPartition(topic, 0)
+        reader.assign([tp])
+        reader.seek(tp, 0)
+        found = (await reader.getmany(tp, timeout_ms=5000))[tp]
+        with pytest.raises(UnreadableError, match="partition 0: offsets 4 to 8 cannot be read") as told:
+            await reader.getmany(tp, timeout_ms=5000)
+        assert [record.offset for record in found] == [0, 1, 2, 3]
+        assert (told.value.partition, told.value.first, told.value.last) == (tp, 4, 8)
+        assert await reader.position(tp) == 4
+        reader.seek(tp, 9)
+        assert [record.offset for record in (await reader.getmany(tp, timeout_ms=5000))[tp]] == [9, 10, 11]
+        await client.end(reader)
 
     asyncio.run(main())
 

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.config import Settings
 from stream.kafka import topics
+from stream.kafka.batches import HEADER
 from stream.kafka.watch import Activity
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
@@ -71,6 +73,19 @@ async def send(kafka: EmbeddedKafka, topic: str, rows: Rows, partition: int = 0,
         for key, value in rows:
             await sender.send(topic, value, key=key, partition=partition)
         await sender.flush()
+
+
+async def send_batches(
+    kafka: EmbeddedKafka, config: Settings, pieces: Iterable[range], kind: Kind = Kind.VIEWS, partition: int = 0
+) -> None:
+    """Each piece as one batch of its own."""
+    async with producer(kafka, compression_type="lz4") as sender:
+        for numbers in pieces:
+            batch = sender.create_batch()
+            for key, value in views(numbers):
+                assert batch.append(key=key, value=value, timestamp=None) is not None
+            batch.close()
+            await (await sender.send_batch(batch, config.topic(INPUTS[kind]), partition=partition))
 
 
 async def send_views(kafka: EmbeddedKafka, config: Settings, numbers: Iterable[int], partition: int = 0) -> None:
@@ -179,6 +194,22 @@ async def until(condition: Callable[[], object], what: str, deadline: float = 30
     while not condition():
         assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s: {what}"
         await asyncio.sleep(0.02)
+
+
+def damage(kafka: EmbeddedKafka, topic: str, offset: int, partition: int = 0) -> None:
+    """Spoils the batch that begins at an offset where it lies on the broker's disk, as a failing disk would."""
+    folder = Path(kafka.log).parent / "data" / f"{topic}-{partition}"
+    segment = folder / f"{0:020d}.log"
+    data = bytearray(segment.read_bytes())
+    start = 0
+    while True:
+        first, length, *_ = HEADER.unpack_from(data, start)
+        if first == offset:
+            break
+        start += 12 + length
+    with segment.open("r+b") as file:
+        file.seek(start + HEADER.size + 5)
+        file.write(bytes(byte ^ 0xFF for byte in data[start + HEADER.size + 5 : start + HEADER.size + 15]))
 
 
 @contextmanager
