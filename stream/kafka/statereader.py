@@ -36,6 +36,8 @@ class StateRecords:
 
     records: list[tuple[int, bytes]]
     newest: int
+    written_at: int = -1
+    """When the newest was written, ms."""
 
 
 async def read_state(reader: Reader, partition: TopicPartition, patience: float) -> StateRecords:
@@ -45,7 +47,7 @@ async def read_state(reader: Reader, partition: TopicPartition, patience: float)
     StateError when the newest record is no state.
     """
     begin, end = await bounds(reader, partition)
-    await _await_stable(reader, partition, end, patience)
+    await await_stable(reader, partition, end, patience)
     begin, end = await bounds(reader, partition)
     newest = await newest_record(reader, partition, begin, end)
     if newest is None:
@@ -53,8 +55,14 @@ async def read_state(reader: Reader, partition: TopicPartition, patience: float)
     if newest.value is None:
         raise StateError(f"the record at offset {newest.offset} has no value")
     start = first_needed(newest.value, newest.offset)
-    records = [(record.offset, record.value) async for record in read(reader, partition, start, end) if record.value]
-    return StateRecords(records, newest.offset)
+    records = [
+        (record.offset, record.value)
+        async for record in read(reader, partition, max(start, begin), end)
+        if record.value
+    ]
+    if records[0][0] != start:
+        raise StateError(f"it begins at offset {start}, and that record is missing")
+    return StateRecords(records, newest.offset, newest.timestamp)
 
 
 async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:
@@ -64,8 +72,8 @@ async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:
     return begins[partition], ends[partition]
 
 
-async def _await_stable(reader: Reader, partition: TopicPartition, end: int, patience: float) -> None:
-    """Until the last stable offset is the high watermark: nothing is open."""
+async def await_stable(reader: Reader, partition: TopicPartition, end: int, patience: float) -> None:
+    """Until the last stable offset is the high watermark: nothing is open. Raises HangingTransactionError in the end."""
     reader.seek(partition, end)
     said = False
     try:
