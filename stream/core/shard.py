@@ -10,7 +10,7 @@ from operator import sub
 from typing import Final
 
 from stream.core.counts import NEVER, Counts
-from stream.core.decode import Decoded, decode_batch
+from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
 from stream.core.panes import Pane, Row, told_values
@@ -21,7 +21,7 @@ from stream.core.sessions import Session, Sessions
 from stream.core.snapshot import ids_bucket, pane_key, session_key
 from stream.core.statelog import StateLog
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
-from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome
+from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
 PACK_AT: Final = 1024
@@ -116,6 +116,10 @@ class Shard:
             self._mark_incomplete(kind, self.judge.changed[changed_before:])
         self.positions[kind] = records[-1].offset + 1
         self._move_watermark()
+
+    def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
+        """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
+        self.count(kind, records, [Rejected(Reason.SKIPPED, why)] * len(records))
 
     def _mark_incomplete(self, kind: Kind, touched: Sequence[Pane]) -> None:
         """Panes that a batch has changed while offsets are missing; held ones were marked when the gap was found."""

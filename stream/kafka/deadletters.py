@@ -55,11 +55,12 @@ def shortened(records: Sequence[Record], events: Sequence[Decoded]) -> Sequence[
         return records
     records = list(records)
     for at in found:
-        records[at] = _oversize(records[at])
+        records[at] = oversize(records[at])
     return records
 
 
-def _oversize(record: Record) -> Oversize:
+def oversize(record: Record) -> Oversize:
+    """The beginning of a value, its size and its hash."""
     value = record.value or b""
     return Oversize(
         record.offset,

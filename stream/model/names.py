@@ -48,6 +48,8 @@ class Reason(StrEnum):
     FUTURE = "future"
     LATE = "late"
     PANE_GONE = "pane_gone"
+    SKIPPED = "skipped"
+    """Not judged at all: an operator has named it, see `liveshop offsets skip`."""
 
 
 class Closed(StrEnum):

@@ -11,7 +11,7 @@ from stream.core.shard import Shard
 from stream.core.snapshot import IDS, PANE, SESSION
 from stream.core.statelog import StateError, StateLog, first_needed
 from stream.model.money import MAX_SUM
-from stream.model.names import KINDS, Kind
+from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 from tests.recount import LogRecord
@@ -248,6 +248,26 @@ def test_refused_bytes_count_as_waiting() -> None:
     assert room.shard.waiting_bytes > 5000
     room.settle()
     assert room.shard.waiting_bytes == 0
+
+
+def test_a_skipped_record_is_a_dead_letter_that_moves_no_clock_and_the_shard_goes_on_behind_it() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    clocks, watermark = dict(room.shard.clocks), room.shard.watermark
+    later = json.dumps(VIEW | {"event_id": "later", "event_time": T0 + DAY}).encode()
+    poison = [LogRecord("views", 0, offset, T0, b"s1", later) for offset in (1, 2)]
+    room.shard.skip(Kind.VIEWS, poison, "skipped by ops@here: why")
+    assert (room.shard.clocks, room.shard.watermark) == (clocks, watermark)
+    room.settle()
+    outputs = room.outputs[0]
+    assert [(letter.reason, letter.record, letter.detail) for letter in outputs.dead_letters] == [
+        (Reason.SKIPPED, record, "skipped by ops@here: why") for record in poison
+    ]
+    assert outputs.tally.outcomes == {(Kind.VIEWS, Outcome.COUNTED): 1, (Kind.VIEWS, Outcome.REJECTED): 2}
+    room.crash()
+    assert room.shard.positions[Kind.VIEWS] == 3
+    room.see(Kind.VIEWS, T0 + 1)
+    assert room.shard.view(1).busiest[0].events == 2
 
 
 def test_a_new_sessions_key_is_checked_against_its_partition() -> None:
