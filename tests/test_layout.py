@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "kafka": {"kafka", "core", "model", "config", "errors"},
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
+    "operate": {"operate", "kafka", "core", "model", "config", "errors"},
     "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
 }
 IMPURE = {

@@ -9,7 +9,7 @@ worker that is restarted with the flag rebuilds again; the flag is to be taken a
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,8 @@ log: Final = structlog.get_logger()
 Bounds = Mapping[Kind, tuple[int, int]]
 """First offset and last stable offset of each input."""
 
+ANY: Final = 2**63 - 1
+"""``rebuild_before`` for: whatever state there is."""
 BEYOND_CHECKS: Final = 5
 """A leader just elected may for a moment not know its log's end; so often, a second apart, it is asked again."""
 
@@ -99,6 +101,14 @@ async def state_ends(settings: Settings, partitions: int) -> dict[int, int]:
         return {tp.partition: end for tp, end in ends.items()}
     finally:
         await client.end(reader)
+
+
+async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Shard, int]:
+    """What `recover` would make of the state now, and of how many records, changing nothing and fencing nobody.
+
+    Raises what it would raise, and HangingTransactionError.
+    """
+    return await _make(place, ANY if rebuild else None)
 
 
 async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
@@ -216,26 +226,27 @@ async def _trace(place: Place, reader: Reader) -> str | None:
     written = await statereader.any_record(reader, place.outputs)
     if written is not None:
         return f"{written.topic} holds results of it"
-    if any(offset >= 0 for offset in await _group_offsets(place)):
+    committed = await group_offsets(place.settings, place.inputs.values())
+    if any(offset >= 0 for offset in committed.values()):
         return f"the group {place.settings.group} has offsets of it"
     return None
 
 
-async def _group_offsets(place: Place) -> list[int]:
-    """What the group has committed of the inputs, -1 for nothing. Waits for a coordinator that is not there yet.
+async def group_offsets(settings: Settings, inputs: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """What the group has committed of these partitions, -1 for nothing. Waits for a coordinator that is not there yet.
 
     aiokafka overlooks an error of the whole answer, which then names no partitions: that is not "nothing".
     """
-    admin = client.make_admin(place.settings)
-    await client.start(admin, place.settings)
-    partitions = list(place.inputs.values())
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    partitions = list(inputs)
     try:
-        async with asyncio.timeout(place.settings.connect_timeout.total_seconds()):
+        async with asyncio.timeout(settings.connect_timeout.total_seconds()):
             while True:
                 with contextlib.suppress(GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
-                    offsets = await admin.list_consumer_group_offsets(place.settings.group, partitions=partitions)
+                    offsets = await admin.list_consumer_group_offsets(settings.group, partitions=partitions)
                     if len(offsets) == len(partitions):
-                        return [committed.offset for committed in offsets.values()]
+                        return {partition: committed.offset for partition, committed in offsets.items()}
                 await asyncio.sleep(0.2)
     finally:
         await client.end(admin)

@@ -1,0 +1,121 @@
+"""``liveshop offsets``: where each input stands, and skipping records that stop a shard."""
+
+import getpass
+import socket
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.operating import DECIDING, NEEDED, ask, do, moment, print_json, print_table, speak
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.model.names import INPUTS, Kind
+from stream.operate import offsets
+from stream.operate import skip as skipping
+from stream.operate.offsets import Standing
+from stream.operate.shards import places
+from stream.operate.skip import Item, Plan, Skip
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+app: Final = typer.Typer(help="Show where the inputs stand, or skip records that stop a shard.", no_args_is_help=True)
+
+
+@app.command()
+@takes_settings(NEEDED, required=("brokers",))
+def show(settings: Settings, as_json: Json = False) -> None:
+    """Show for each input partition what the log has, where the state stands, what the group says, and the lag.
+
+    The state's position is what counts; the group's offsets are written for tools. Reads only.
+    """
+    found = ask(offsets.show(settings))
+    if as_json:
+        print_json(found)
+        return
+    headers = ("topic", "partition", "earliest", "state", "group", "stable end", "end", "lag", "waiting", "")
+    print_table(headers, [_row(each) for each in found])
+    for problem in sorted({each.problem for each in found if each.problem}):
+        typer.echo(problem)
+
+
+def _row(each: Standing) -> list[object]:
+    seconds = None if each.lag_seconds is None else f"{each.lag_seconds:.0f} s"
+    remarks = [
+        "transaction open" if each.open_transaction else "",
+        f"{each.lost} lost to retention" if each.lost else "",
+        "no state" if each.state is None else "",
+        "see below" if each.problem else "",
+    ]
+    numbers = (each.earliest, each.state, each.group, each.stable, each.end, each.lag)
+    return [each.topic, each.partition, *numbers, seconds, "; ".join(filter(None, remarks))]
+
+
+@app.command()
+@takes_settings((*NEEDED, *DECIDING, "log_format"), required=("brokers",))
+def skip(
+    settings: Settings,
+    *,
+    topic: Annotated[str, typer.Option(metavar="NAME", help="the input, such as live.views")],
+    partition: Annotated[int, typer.Option(metavar="N")],
+    offset: Annotated[int, typer.Option(metavar="A", help="the record to skip: where the shard stands")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why; kept with the dead letters")],
+    to: Annotated[int | None, typer.Option(metavar="B", help="the last record to skip; without, only one")] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="who; without, user@host")] = None,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only what lies there is shown")] = False,
+    as_json: Json = False,
+) -> None:
+    """Go forward over records that stop a shard: exactly those named, the first of them the next to be read.
+
+    Each becomes a dead letter with the reason "skipped". Nothing is done without --execute. Workers may run: they are
+    fenced and go on behind the records. Going back is a replay. Give the settings that the workers have.
+    """
+    asked = Skip(_kind(settings, topic), offset, offset if to is None else to, reason, by or _operator())
+    if execute:
+        skipping.check(asked)
+        speak(settings)
+    plan = do(_skip(settings, partition, asked, execute=True)) if execute else ask(_skip(settings, partition, asked))
+    if as_json:
+        print_json([plan])
+    else:
+        _print(plan)
+
+
+async def _skip(settings: Settings, partition: int, asked: Skip, *, execute: bool = False) -> Plan:
+    (place,) = await places(settings, [partition])
+    return await (skipping.execute if execute else skipping.plan)(place, asked)
+
+
+def _kind(settings: Settings, topic: str) -> Kind:
+    for kind, name in INPUTS.items():
+        if topic in {name, settings.topic(name)}:
+            return kind
+    raise UsageError(f"--topic: {topic} is no input; they are {', '.join(map(settings.topic, INPUTS.values()))}")
+
+
+def _operator() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _print(plan: Plan) -> None:
+    headers = ("offset", "appended", "bytes", "key", "batch", "")
+    print_table(headers, [_item(item) for item in plan.items])
+    for note in plan.notes:
+        typer.echo(f"note: {note}")
+    where = f"{plan.topic}, partition {plan.partition}"
+    if plan.checkpoint is None:
+        typer.echo(f"{where}: would go on at {plan.position} of {plan.end}; nothing is done without --execute")
+    else:
+        typer.echo(f"{where}: skipped {len(plan.items)}, goes on at {plan.position} (checkpoint {plan.checkpoint})")
+
+
+def _item(item: Item) -> list[object]:
+    batch = item.batch
+    about = None if batch is None else f"{batch.first} to {batch.last}, {batch.codec}, {batch.size} bytes"
+    what = "cannot be read" if item.size is None else "tombstone" if item.tombstone else ""
+    damaged = "damaged batch" if batch is not None and batch.damaged else ""
+    return [item.offset, moment(item.timestamp), item.size, item.key, about, ", ".join(filter(None, (what, damaged)))]

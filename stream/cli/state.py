@@ -1,0 +1,201 @@
+"""``liveshop state``: what the shards' states hold, whether they are right, and counting one anew."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.operating import DECIDING, NEEDED, ask, confirm, do, moment, print_json, print_table, speak
+from stream.config import Settings
+from stream.errors import FailedError, UsageError
+from stream.kafka.place import Place
+from stream.operate import rebuild as rebuilding
+from stream.operate import show as showing
+from stream.operate import verify as verifying
+from stream.operate.rebuild import Plan
+from stream.operate.shards import places
+from stream.operate.show import Shown
+
+FAILED: Final = 1
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
+Partitions: TypeAlias = Annotated[
+    list[int] | None, typer.Option("--partition", metavar="N", help="only this one; may be given again")
+]
+
+app: Final = typer.Typer(help="Look at the shards' states, verify them, count a shard anew.", no_args_is_help=True)
+
+
+@app.command()
+@takes_settings((*NEEDED, *DECIDING), required=("brokers",))
+def show(
+    settings: Settings,
+    partition: Partitions = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="what the state holds of one session")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each shard's state holds: positions, clocks, sessions, panes, sizes and settings.
+
+    Reads only, also while workers run. Exit code 1: a state cannot be read, or no shard holds the session.
+    """
+    if session is not None:
+        _show_session(settings, partition or (), session, as_json=as_json)
+        return
+    shown = ask(showing.show(settings, partition or ()))
+    if as_json:
+        print_json(shown)
+    else:
+        _print_states(shown)
+    if any(each.problem for each in shown):
+        raise typer.Exit(FAILED)
+
+
+def _print_states(shown: Sequence[Shown]) -> None:
+    headers = ("partition", "generation", "checkpoint", "age", "bytes", "views", "comments", "checkouts", "watermark")
+    more = ("open", "held", "panes", "closed windows", "event ids", "checkout keys", "gaps", "settings")
+    print_table([*headers, *more], [_state_row(each) for each in shown])
+    for each in shown:
+        for line in _remarks(each):
+            typer.echo(line)
+
+
+def _state_row(shown: Shown) -> list[object]:
+    figures = shown.figures
+    if figures is None:
+        return [shown.partition, *[None] * 16]
+    return [
+        *(shown.partition, figures["generation"], figures["checkpoint"], f"{figures['age_seconds']:.0f} s"),
+        *(f"{figures['bytes']:,}", *figures["positions"].values(), moment(figures["watermark"])),
+        *(figures["sessions"]["open"], figures["sessions"]["held"], figures["panes"], figures["windows_closed_held"]),
+        *(figures["dedupe_ids"], figures["checkout_keys"], ",".join(figures["gaps"]) or None, figures["settings_hash"]),
+    ]
+
+
+def _remarks(shown: Shown) -> list[str]:
+    if shown.problem:
+        return [f"partition {shown.partition}: {shown.problem}"]
+    if shown.figures is None:
+        return [f"partition {shown.partition}: no state yet"]
+    return [
+        f"partition {shown.partition}: counted under {name} = {theirs}, yours is {ours}"
+        for name, theirs, ours in shown.figures["settings_differ"]
+    ]
+
+
+def _show_session(settings: Settings, numbers: Sequence[int], session: str, *, as_json: bool) -> None:
+    held = ask(showing.show_session(settings, numbers, session))
+    if not held:
+        raise FailedError(
+            f"no shard holds session {session}: nothing of it was counted, or it was let go after its end"
+        )
+    if as_json:
+        print_json(held)
+        return
+    for each in held:
+        _print_session(each)
+
+
+def _print_session(held: dict[str, Any]) -> None:
+    totals = held["totals"]
+    typer.echo(
+        f"session {totals['session_id']} in partition {held['partition']}: {held['status']}, {held['events']} events "
+        f"(written: {held['written_events']}), revision {held['revision']}, last event {moment(held['last_event'])}"
+    )
+    print_table(("", "so far"), [*((name, count) for name, count in totals["counts"].items() if count)])
+    panes = held["panes"]
+    rows = [
+        (moment(pane["start"]), pane["events"], _pairs(pane["counts"]), _pairs(pane["windows_written"]))
+        for pane in panes
+    ]
+    print_table(("pane", "events", "counts", "windows written"), rows)
+
+
+def _pairs(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+@app.command()
+@takes_settings((*NEEDED, *DECIDING), required=("brokers",))
+def verify(settings: Settings, partition: Partitions = None, as_json: Json = False) -> None:
+    """Check that each state can be restored under these settings, is whole, and agrees with what was written.
+
+    Reads only, also while workers run; give the settings that the workers have. Exit code 1: something is wrong.
+    """
+    found = ask(verifying.verify(settings, partition or ()))
+    if as_json:
+        print_json(found)
+    else:
+        for each in found:
+            looked = ", ".join(f"{name} {number}" for name, number in each.looked_at.items()) or "no state"
+            typer.echo(
+                f"partition {each.partition}: {f'{len(each.findings)} wrong' if each.findings else 'right'} ({looked})"
+            )
+            for finding in each.findings:
+                typer.echo(f"  {finding.what}: {finding.text}")
+    if any(each.findings for each in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@takes_settings((*NEEDED, *DECIDING, "log_format"), required=("brokers",))
+def rebuild(
+    settings: Settings,
+    *,
+    partition: Partitions = None,
+    every: Annotated[bool, typer.Option("--all", help="all partitions")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    as_json: Json = False,
+) -> None:
+    """Throw the state of shards away and count them anew from the oldest records, as a new generation.
+
+    Shows the plan; nothing is done without --execute. Workers may run: they are fenced and go on from the new beginning.
+    """
+    if bool(partition) == every:
+        raise UsageError("say which: --partition N, once or more, or --all")
+    planned = ask(_plans(settings, partition or ()))
+    if not as_json:
+        _print_plans([plan for _, plan in planned], done=False)
+    if execute:
+        confirm(f"Throw away the state of {len(planned)} partitions and count everything anew?", yes=yes)
+        speak(settings)
+        done = do(_execute(planned))
+        if not as_json:
+            _print_plans(done, done=True)
+    else:
+        done = [plan for _, plan in planned]
+    if as_json:
+        print_json(done)
+
+
+async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[Place, Plan]]:
+    return [(place, await rebuilding.plan(place)) for place in await places(settings, numbers)]
+
+
+async def _execute(planned: Sequence[tuple[Place, Plan]]) -> list[Plan]:
+    return [await rebuilding.execute(place, plan) for place, plan in planned]
+
+
+def _print_plans(plans: Sequence[Plan], *, done: bool) -> None:
+    if done:
+        for plan in plans:
+            typer.echo(f"partition {plan.partition} begins anew as generation {plan.generation}")
+        return
+    rows = [
+        (
+            plan.partition,
+            plan.generation_now,
+            plan.generation,
+            each.topic,
+            each.position,
+            each.begin,
+            each.end,
+            each.records,
+        )
+        for plan in plans
+        for each in plan.topics
+    ]
+    print_table(
+        ("partition", "generation", "next", "topic", "stands at", "from (lost before)", "to", "records at most"), rows
+    )
+    typer.echo("nothing is done without --execute")

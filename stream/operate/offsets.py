@@ -1,0 +1,120 @@
+"""Where each input is: its log, the state, the group; and finding the next record behind a position."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+
+from stream.config import Settings
+from stream.core.statelog import StateError
+from stream.kafka import batches, recovery, statereader
+from stream.kafka.client import Reader
+from stream.kafka.fetch import UnreadableError
+from stream.kafka.place import Place
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import Kind
+from stream.operate.shards import places, reading, stored
+from stream.operate.show import HANGING
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One partition of one input."""
+
+    topic: str
+    partition: int
+    earliest: int
+    state: int | None
+    """Where the shard goes on; None without a state that can be read."""
+    group: int | None
+    """What the group has committed: for tools, nothing reads it back."""
+    stable: int
+    """Last stable offset."""
+    end: int
+    """High watermark."""
+    lag: int | None
+    """Offsets from the state's position to the last stable one: records, and the ends of transactions."""
+    lag_seconds: float | None
+    """Since the broker appended the next record to read; 0 when there is none."""
+    open_transaction: bool
+    """Something lies behind the last stable offset: a transaction is open right now, or hangs."""
+    lost: int
+    """Offsets that retention has deleted before they were read."""
+    problem: str | None = None
+    """Why the state or the next record cannot be read."""
+
+
+async def show(settings: Settings) -> list[Standing]:
+    """Every partition of every input. Raises UsageError for topics that are not as they must be."""
+    found = await places(settings, ())
+    inputs = [tp for place in found for tp in place.inputs.values()]
+    committed = await recovery.group_offsets(settings, inputs)
+    shown = []
+    async with reading(settings, [*inputs, *(place.state for place in found)]) as reader:
+        for place in found:
+            positions, problem = await _positions(reader, place)
+            for kind, tp in place.inputs.items():
+                shown.append(await _standing(reader, tp, positions.get(kind), committed[tp], problem))
+    return sorted(shown, key=lambda each: (each.topic, each.partition))
+
+
+async def _positions(reader: Reader, place: Place) -> tuple[Mapping[Kind, int], str | None]:
+    try:
+        state = await stored(reader, place)
+    except StateError as error:
+        return {}, f"the state of partition {place.partition} cannot be read: {error}"
+    except HangingTransactionError:
+        return {}, f"the state of partition {place.partition}: {HANGING}"
+    return ({} if state is None else {Kind(name): offset for name, offset in state.meta.positions.items()}), None
+
+
+async def _standing(
+    reader: Reader, tp: TopicPartition, position: int | None, committed: int, problem: str | None
+) -> Standing:
+    begin, stable = await statereader.bounds(reader, tp)
+    end = (await batches.look(reader, tp, stable)).end
+    lag = None if position is None else max(0, stable - max(position, begin))
+    seconds: float | None = None if lag is None else 0.0
+    if lag and position is not None:
+        seconds, unreadable = await _waiting(reader, tp, max(position, begin), stable)
+        problem = problem or unreadable
+    return Standing(
+        topic=tp.topic,
+        partition=tp.partition,
+        earliest=begin,
+        state=position,
+        group=committed if committed >= 0 else None,
+        stable=stable,
+        end=end,
+        lag=lag,
+        lag_seconds=seconds,
+        open_transaction=end > stable,
+        lost=0 if position is None else max(0, begin - position),
+        problem=problem,
+    )
+
+
+async def _waiting(reader: Reader, tp: TopicPartition, position: int, end: int) -> tuple[float, str | None]:
+    """Seconds that the next record has waited, 0 when there is none; and what is wrong with it."""
+    try:
+        async for record in statereader.read(reader, tp, position, end):
+            return round(max(0.0, time.time() - record.timestamp / 1000), 1), None
+    except UnreadableError as error:
+        found = await batches.look(reader, tp, error.first)
+        timestamps = [batch.timestamp for batch in found.batches[:1]]
+        return round(max(0.0, time.time() - (timestamps or [0])[0] / 1000), 1), str(error)
+    return 0.0, None
+
+
+async def next_to_read(reader: Reader, tp: TopicPartition, position: int, end: int) -> int:
+    """Offset of the first committed or unreadable record from ``position`` on, ``end`` when there is none.
+
+    A state may stand before the end of a transaction, which is no record.
+    """
+    try:
+        async for record in statereader.read(reader, tp, position, end):
+            return int(record.offset)
+    except UnreadableError as error:
+        return error.first
+    return end

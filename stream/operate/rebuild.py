@@ -1,0 +1,93 @@
+"""Counting a shard anew by hand: what `liveshop worker --rebuild` does at its start, for named partitions, once.
+
+A fresh first checkpoint of the next generation is written over the state; whoever works on the shard next, also the worker
+that runs now, goes on from it, which is from the oldest records.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from stream.core.statelog import StateError
+from stream.errors import FailedError
+from stream.kafka import client, recovery
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import FencedError, Place
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import KINDS
+from stream.operate.shards import reading, stored
+from stream.operate.show import HANGING
+
+log: Final = structlog.get_logger("liveshop")
+
+TRIES: Final = 5
+"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One topic to be read again."""
+
+    topic: str
+    begin: int
+    """Where it is read from; more than 0: as many offsets are lost to retention."""
+    position: int | None
+    """Where the state that is thrown away stands."""
+    end: int
+    records: int
+    """To be read, at most: the ends of transactions have offsets as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rebuild does or has done to one partition. Without ``checkpoint``, nothing was written."""
+
+    partition: int
+    generation_now: int | None
+    """None: there is no state, or none that can be read."""
+    generation: int
+    topics: list[Again]
+    checkpoint: int | None = None
+
+
+async def plan(place: Place) -> Plan:
+    """What a rebuild would do, touching nobody. Reads all results of the partition: the generation is above theirs."""
+    try:
+        shard, _ = await recovery.rehearse(place, rebuild=True)
+    except HangingTransactionError:
+        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+    inputs = place.inputs
+    async with reading(place.settings, [place.state, *inputs.values()]) as reader:
+        bounds = await recovery.input_bounds(place, reader)
+        try:
+            found = await stored(reader, place)
+        except StateError:
+            found = None
+    positions = {} if found is None else found.meta.positions
+    again = []
+    for kind in KINDS:
+        begin, end = bounds[kind]
+        again.append(Again(inputs[kind].topic, begin, positions.get(kind), end, end - begin))
+    generation_now = None if found is None else found.meta.generation
+    return Plan(place.partition, generation_now, shard.generation, again)
+
+
+async def execute(place: Place, planned: Plan) -> Plan:
+    """Does it: fences the shard, writes its new beginning, lets go."""
+    for _ in range(TRIES):
+        recovered = await recovery.recover(place, rebuild_before=recovery.ANY, current=lambda: True)
+        try:
+            outputs = await asyncio.to_thread(recovered.shard.collect)
+            assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
+            await Checkpoints(place, recovered.producer).write(outputs)
+        except FencedError:
+            continue
+        finally:
+            await client.end(recovered.producer)
+        log.warning("the shard is counted anew", partition=place.partition, generation=outputs.generation)
+        return replace(planned, generation=outputs.generation, checkpoint=outputs.checkpoint)
+    raise FailedError(
+        f"partition {place.partition} was taken back {TRIES} times before the rebuild was written: try again"
+    )

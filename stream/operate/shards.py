@@ -1,0 +1,93 @@
+"""Shards and their states, read beside running workers without touching them."""
+
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from aiokafka import TopicPartition
+
+from stream.config import Settings
+from stream.core.persist import Meta
+from stream.core.policy import Policy, WindowSpec
+from stream.core.shard import Shard
+from stream.core.statelog import StateError, StateLog
+from stream.errors import UsageError
+from stream.kafka import client, statereader, topics
+from stream.kafka.client import Reader
+from stream.kafka.fetch import hand_out_raw
+from stream.kafka.place import Place
+from stream.kafka.statereader import StateRecords
+
+TRIES: Final = 3
+"""A state that is compacted while it is read may lack a checkpoint: read once more, it begins later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The newest state of one partition, and what it says of itself."""
+
+    place: Place
+    state: StateRecords
+    meta: Meta
+    checkpoints: int
+    """How many make the whole state."""
+
+    def restore(self) -> Shard:
+        """Under the settings it was counted with, whatever ours are. Raises StateError."""
+        return Shard.restore(policy_of(self.meta.policy), self.state.records, placed=self.place.placed())
+
+
+async def places(settings: Settings, numbers: Collection[int]) -> list[Place]:
+    """The shards of these partition numbers, or all. UsageError for missing topics and for a number there is not."""
+    partitions = await topics.check(settings)
+    for number in numbers:
+        if not 0 <= number < partitions:
+            raise UsageError(f"there is no partition {number}: the topics have {partitions}, the first is 0")
+    return [Place(settings, number, partitions) for number in sorted(set(numbers)) or range(partitions)]
+
+
+@asynccontextmanager
+async def reading(settings: Settings, partitions: Iterable[TopicPartition]) -> AsyncIterator[Reader]:
+    """A reader of these partitions, of all that is read with it."""
+    reader = client.make_reader(settings, wait_ms=50)
+    await client.start(reader, settings)
+    hand_out_raw(reader)
+    reader.assign(list(partitions))
+    try:
+        yield reader
+    finally:
+        await client.end(reader)
+
+
+async def stored(reader: Reader, place: Place) -> Stored | None:
+    """None when there is no state. Raises StateError for what is none, HangingTransactionError."""
+    patience = place.settings.transaction_timeout.total_seconds()
+    for left in reversed(range(TRIES)):
+        try:
+            state = await statereader.read_state(reader, place.state, patience)
+            return _opened(place, state) if state.records else None
+        except StateError:
+            if not left:
+                raise
+    raise AssertionError  # the last try returns or raises
+
+
+def _opened(place: Place, state: StateRecords) -> Stored:
+    _, content = StateLog.restore(state.records, place.settings.policy().checkpoint_span)
+    try:
+        meta = msgspec.msgpack.decode(content.meta, type=Meta)
+    except msgspec.DecodeError as error:
+        raise StateError(f"it does not say what it is: {error}") from error
+    return Stored(place, state, meta, content.checkpoints)
+
+
+def policy_of(stored_policy: dict[str, Any]) -> Policy:
+    """The settings a checkpoint has stored. Raises StateError for settings that this version does not know."""
+    values = dict(stored_policy)
+    try:
+        windows = tuple(WindowSpec(*window) for window in values.pop("windows"))
+        return Policy(windows=windows, **values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"its settings are of another version: {error}") from error

@@ -1,0 +1,161 @@
+"""What a state holds, in figures; and what it holds of one session. No viewer is in there but in sketches and hashes."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import orjson
+import xxhash
+
+from stream.config import Settings
+from stream.core.counts import NEVER
+from stream.core.policy import Policy
+from stream.core.render import counts_of, session_value
+from stream.core.sessions import Session
+from stream.core.shard import Shard
+from stream.core.statelog import StateError
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import KINDS, LIVE_RUN
+from stream.operate.shards import Stored, places, policy_of, reading, stored
+
+HANGING: Final = "a transaction of somebody hangs at its end: what is behind cannot be known yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One partition's state. ``problem`` says why there are no figures; None and no figures: nothing was counted yet.
+
+    Times are ms. ``settings_differ``: (setting, its value, ours).
+    """
+
+    partition: int
+    problem: str | None = None
+    figures: dict[str, Any] | None = None
+
+
+async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
+    """The states of these partitions, or of all. Raises UsageError for topics that are not as they must be."""
+    found = await places(settings, numbers)
+    shown = []
+    async with reading(settings, [place.state for place in found]) as reader:
+        for place in found:
+            try:
+                state = await stored(reader, place)
+                shown.append(Shown(place.partition, figures=_figures(state) if state else None))
+            except StateError as error:
+                shown.append(Shown(place.partition, f"cannot be read: {error}"))
+            except HangingTransactionError:
+                shown.append(Shown(place.partition, HANGING))
+    return shown
+
+
+def _figures(state: Stored) -> dict[str, Any]:
+    shard = state.restore()
+    view = shard.view(0)
+    meta, ours = state.meta, state.place.settings.policy()
+    return {
+        "owner": meta.owner,
+        "generation": shard.generation,
+        "checkpoint": shard.log.number,
+        "written_at": state.state.written_at,
+        "age_seconds": round(max(0.0, time.time() - state.state.written_at / 1000), 1),
+        "bytes": view.state_bytes,
+        "checkpoints_needed": state.checkpoints,
+        "positions": _by_topic(shard.positions),
+        "clocks": _by_topic(shard.clocks),
+        "watermark": shard.watermark,
+        "sessions": {
+            "held": view.sessions_held,
+            "open": view.sessions_open,
+            "ended": view.sessions_held - view.sessions_open,
+        },
+        "panes": view.panes,
+        "windows_open": view.windows_open,
+        "windows_closed_held": view.windows_closed_held,
+        "dedupe_ids": view.dedupe_ids,
+        "checkout_keys": view.checkout_keys,
+        "gaps": {kind.value: until for kind, until in shard.gaps.items()},
+        "settings": meta.policy,
+        "settings_hash": settings_hash(policy_of(meta.policy)),
+        "settings_differ": differing(meta.policy, ours),
+    }
+
+
+def _by_topic(values: Any) -> dict[str, int | None]:
+    return {kind.value: values.get(kind) for kind in KINDS}
+
+
+def settings_hash(policy: Policy) -> str:
+    """16 hex digits of all settings that decide results: equal settings, equal hash."""
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(policy.deciding(), option=orjson.OPT_SORT_KEYS))
+
+
+def differing(theirs: dict[str, Any], policy: Policy) -> list[tuple[str, Any, Any]]:
+    """(setting, value in the state, our value)."""
+    ours = msgspec.to_builtins(policy.deciding())
+    return [(name, theirs.get(name), ours.get(name)) for name in sorted(ours) if theirs.get(name) != ours.get(name)]
+
+
+async def show_session(settings: Settings, numbers: Collection[int], session_id: str) -> list[dict[str, Any]]:
+    """What these partitions, or all, hold of a session: one element, unless a producer partitions differently."""
+    found = await places(settings, numbers)
+    held = []
+    async with reading(settings, [place.state for place in found]) as reader:
+        for place in found:
+            try:
+                state = await stored(reader, place)
+                shard = state and state.restore()
+            except (StateError, HangingTransactionError):
+                continue  # `state show` without a session says so
+            session = shard and shard.sessions.held.get(session_id.encode())
+            if shard and session:
+                held.append({"partition": place.partition, **session_of(shard, session)})
+    return held
+
+
+def session_of(shard: Shard, session: Session) -> dict[str, Any]:
+    """Totals so far as in live.sessions, how far they were written there, and the panes still held."""
+    totals = orjson.loads(totals_value(shard, session))
+    panes = [(row.start, pane) for row in shard.rows.values() if (pane := row.panes.get(session.key)) is not None]
+    return {
+        "status": totals["status"],
+        "revision": session.revision,
+        "events": session.events,
+        "written_events": None if session.written_events == NEVER else session.written_events,
+        "last_event": None if session.last_event == NEVER else session.last_event,
+        "frozen": session.frozen,
+        "totals": totals,
+        "panes": [
+            {
+                "start": start,
+                "events": pane.events,
+                "counts": {name: count for name, count in counts_of(pane).items() if count},
+                "windows_written": _marks(shard, pane.marks),
+            }
+            for start, pane in sorted(panes, key=lambda found: found[0])
+        ],
+    }
+
+
+def _marks(shard: Shard, marks: dict[int, tuple[int, int]]) -> dict[str, int]:
+    """Revision by window name, of those that start with the pane."""
+    return {shard.policy.windows[kind].name: revision for kind, (revision, _) in marks.items()}
+
+
+def totals_value(shard: Shard, session: Session) -> bytes:
+    """The session's totals now, as they would be in live.sessions under the revision it has."""
+    head = {
+        "run": LIVE_RUN,
+        "generation": shard.generation,
+        "revision": session.revision,
+        "status": "ended" if session.ended else "open",
+    }
+    totals = session.totals(shard.panes_of(session))
+    return session_value(session.session_id, totals, shard.policy.currency, head)
+
+
+def problems(shown: Sequence[Shown]) -> bool:
+    """Whether any of them cannot be read."""
+    return any(each.problem for each in shown)

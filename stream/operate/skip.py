@@ -1,0 +1,235 @@
+"""Skipping named records that stop a shard: forward only, one dead letter for each, in one transaction with the state.
+
+Which ones is never guessed: the range begins exactly where the shard stands, is bounded, and each record in it is a dead
+letter with the reason ``skipped``, its original bytes if they can be read, and who skipped it and why. Going back is no
+skip but a replay.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import structlog
+import xxhash
+from aiokafka import TopicPartition
+
+from stream.core.shard import Shard
+from stream.errors import FailedError, UsageError
+from stream.kafka import batches, client, recovery, statereader
+from stream.kafka.batches import Batch
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import Reader
+from stream.kafka.deadletters import oversize
+from stream.kafka.fetch import UnreadableError
+from stream.kafka.place import FencedError, Place
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import Kind
+from stream.model.results import Record
+from stream.operate.offsets import next_to_read
+from stream.operate.shards import reading
+from stream.operate.show import HANGING
+
+log: Final = structlog.get_logger("liveshop")
+
+MOST: Final = 1000
+"""Records of one skip. What is poison is named; what is a backlog is not."""
+REASON_CHARACTERS: Final = 500
+TRIES: Final = 5
+"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What an operator asks for. ``last`` is included."""
+
+    kind: Kind
+    first: int
+    last: int
+    reason: str
+    by: str
+
+    @property
+    def detail(self) -> str:
+        return f"skipped by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Stands for a record that cannot be read: its place, and no bytes."""
+
+    offset: int
+    timestamp: int
+    """Of its batch."""
+    key: bytes | None = None
+    value: bytes | None = b""
+    headers: Sequence[tuple[str, bytes | None]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One record to skip, without its content. ``size`` of key and value in bytes; None when it cannot be read."""
+
+    offset: int
+    timestamp: int
+    size: int | None
+    tombstone: bool
+    key: str | None
+    """Hash of the key, 16 hex digits."""
+    batch: Batch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a skip does or has done. ``checkpoint`` is that of the state with it; None: nothing was written."""
+
+    topic: str
+    partition: int
+    position: int
+    """Where the shard goes on afterwards."""
+    end: int
+    items: list[Item]
+    notes: list[str]
+    checkpoint: int | None = None
+
+
+def check(skip: Skip) -> None:
+    """Raises UsageError for what can be said to be wrong without looking at the log."""
+    if not 0 <= skip.first <= skip.last:
+        raise UsageError(f"--to {skip.last} must not be below --offset {skip.first}, and neither below 0")
+    if skip.last - skip.first >= MOST:
+        raise UsageError(
+            f"at most {MOST} records are skipped at once: from {skip.first} that is --to {skip.first + MOST - 1}"
+        )
+    if not skip.reason.strip() or len(skip.reason) > REASON_CHARACTERS or not skip.reason.isprintable():
+        raise UsageError(f"--reason: say why in 1 to {REASON_CHARACTERS} printable characters, they are kept")
+
+
+async def plan(place: Place, skip: Skip) -> Plan:
+    """What would be skipped, touching nobody. Raises UsageError when that is not what the shard has to read next."""
+    check(skip)
+    try:
+        shard, restored_from = await recovery.rehearse(place)
+    except HangingTransactionError:
+        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+    return (await _named(place, skip, shard, restored_from))[0]
+
+
+async def execute(place: Place, skip: Skip) -> Plan:
+    """Skips them: fences the shard, writes the checkpoint, lets go. A worker that had the shard goes on behind them."""
+    await plan(place, skip)  # nobody is fenced for a skip that is refused
+    for _ in range(TRIES):
+        recovered = await recovery.recover(place, rebuild_before=None, current=lambda: True)
+        try:
+            done, records = await _named(place, skip, recovered.shard, recovered.records)
+            recovered.shard.skip(skip.kind, records, skip.detail)
+            number = await _commit(place, recovered)
+        except FencedError:
+            continue
+        finally:
+            await client.end(recovered.producer)
+        _record(done, skip)
+        return replace(done, checkpoint=number)
+    raise FailedError(
+        f"partition {place.partition} was taken back {TRIES} times before the skip was written: try again"
+    )
+
+
+async def _commit(place: Place, recovered: recovery.Recovered) -> int:
+    outputs = await asyncio.to_thread(recovered.shard.collect)
+    assert outputs is not None  # noqa: S101 - a skip always changes something
+    await Checkpoints(place, recovered.producer).write(outputs)
+    return outputs.checkpoint
+
+
+def _record(done: Plan, skip: Skip) -> None:
+    log.warning(
+        "records were skipped",
+        topic=done.topic,
+        partition=done.partition,
+        offsets=[item.offset for item in done.items],
+        by=skip.by,
+        reason=skip.reason,
+    )
+
+
+async def _named(place: Place, skip: Skip, shard: Shard, restored_from: int) -> tuple[Plan, list[Record]]:
+    """The records named, when they are what the shard reads next."""
+    tp = place.inputs[skip.kind]
+    if not restored_from:
+        raise UsageError(
+            f"partition {place.partition} has no state yet: nothing was read that could stand before poison"
+        )
+    async with reading(place.settings, [tp]) as reader:
+        _, end = await statereader.bounds(reader, tp)
+        await _check_place(reader, tp, skip, shard.positions[skip.kind], end)
+        records: list[Record] = [record async for record in _read(reader, tp, skip.first, skip.last)]
+        items = await _items(reader, tp, records)
+    size = place.settings.max_value
+    short = [oversize(record) if len(record.value or b"") > size else record for record in records]
+    return Plan(tp.topic, tp.partition, records[-1].offset + 1, end, items, _notes(items, skip)), short
+
+
+async def _check_place(reader: Reader, tp: TopicPartition, skip: Skip, position: int, end: int) -> None:
+    where = f"{tp.topic}, partition {tp.partition}"
+    if skip.first < position:
+        raise UsageError(f"{where}: the shard stands at {position}, what is before it was read: going back is a replay")
+    if skip.last >= end:
+        raise UsageError(f"{where}: committed records end at {end}, there is nothing to skip from there on")
+    following = await next_to_read(reader, tp, position, end)
+    if skip.first != following:
+        raise UsageError(
+            f"{where}: the shard stands at {position}, and the next record is {following}. "
+            f"Only what stops it there is skipped: name {following}, not {skip.first}"
+        )
+
+
+async def _read(reader: Reader, tp: TopicPartition, first: int, last: int) -> AsyncIterator[Any]:
+    """The committed records of a range, with a stand-in for each that cannot be read."""
+    at = first
+    while at <= last:
+        try:
+            async for record in statereader.read(reader, tp, at, last + 1):
+                at = record.offset + 1
+                yield record
+        except UnreadableError as error:
+            found = (await batches.look(reader, tp, error.first)).batches
+            at = min(max(error.first, error.last), last) + 1
+            for offset in range(error.first, at):
+                yield Unread(offset, found[0].timestamp if found else -1)
+        else:
+            return
+
+
+async def _items(reader: Reader, tp: TopicPartition, records: Sequence[Record]) -> list[Item]:
+    items: list[Item] = []
+    batch: Batch | None = None
+    for record in records:
+        if batch is None or record.offset > batch.last:
+            batch = next(iter((await batches.look(reader, tp, record.offset)).batches), None)
+        items.append(_item(record, batch))
+    return items
+
+
+def _item(record: Record, batch: Batch | None) -> Item:
+    return Item(
+        offset=record.offset,
+        timestamp=record.timestamp,
+        size=None if isinstance(record, Unread) else len(record.key or b"") + len(record.value or b""),
+        tombstone=record.value is None,
+        key=None if record.key is None else xxhash.xxh3_64_hexdigest(record.key),
+        batch=batch,
+    )
+
+
+def _notes(items: Sequence[Item], skip: Skip) -> list[str]:
+    unread = [item for item in items if item.size is None]
+    notes = []
+    if len(unread) < len(items):
+        notes.append(f"{len(items) - len(unread)} of them can be read: a worker would judge them, a skip does not")
+    last = items[-1].batch
+    if unread and last is not None and last.last > skip.last and items[-1].size is None:
+        notes.append(
+            f"the damaged batch ends at {last.last} and is read as one: behind a part of it the shard stops again"
+        )
+    return notes

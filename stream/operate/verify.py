@@ -1,0 +1,183 @@
+"""Whether a state can be restored, is whole, and agrees with what was written: a worker's start, rehearsed."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+from aiokafka import TopicPartition
+
+from stream.config import Settings
+from stream.core.render import Value
+from stream.core.shard import Shard
+from stream.core.statelog import StateError, first_needed
+from stream.errors import UsageError
+from stream.kafka import recovery, statereader
+from stream.kafka.client import Reader
+from stream.kafka.place import Place
+from stream.kafka.statereader import HangingTransactionError, StateRecords
+from stream.model.names import SESSION_WINDOWS, SESSIONS
+from stream.operate import agree
+from stream.operate.offsets import next_to_read
+from stream.operate.shards import places, reading
+from stream.operate.show import HANGING
+
+CHUNK: Final = 20_000
+"""Offsets read at a time, from the end back, to find the newest record of each key."""
+MOST: Final = 1_000_000
+"""Offsets of one output after which the search ends: what is not found then counts as not looked at."""
+LISTED: Final = 20
+"""Findings of one sort that are listed; the rest is a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong. ``what`` is a word for programs, ``text`` for people, with the way out where there is one."""
+
+    what: str
+    text: str
+
+
+@dataclass(slots=True)
+class Verified:
+    """One partition. ``looked_at``: how many of what was compared."""
+
+    partition: int
+    findings: list[Finding] = field(default_factory=list)
+    looked_at: dict[str, int] = field(default_factory=dict)
+
+    def find(self, what: str, texts: Iterable[str]) -> None:
+        found = list(texts)
+        self.findings += [Finding(what, text) for text in found[:LISTED]]
+        if len(found) > LISTED:
+            self.findings.append(Finding(what, f"and {len(found) - LISTED} more like that"))
+
+
+async def verify(settings: Settings, numbers: Collection[int]) -> list[Verified]:
+    """These partitions, or all. Raises UsageError for topics that are not as they must be."""
+    return [await _verify(place) for place in await places(settings, numbers)]
+
+
+async def _verify(place: Place) -> Verified:
+    verified = Verified(place.partition)
+    try:
+        shard, records = await _rehearsed(place)
+    except UsageError as error:
+        verified.find("refused", [str(error)])
+        return verified
+    except HangingTransactionError:
+        verified.find("hanging", [f"{place.state.topic}: {HANGING}"])
+        return verified
+    if lost := shard.judge.tally.lost_offsets:
+        verified.find(
+            "lost", [f"retention has deleted {lost} offsets before they were read: results will be incomplete"]
+        )
+    if records:
+        try:
+            await _compare(place, verified)
+        except HangingTransactionError:
+            verified.find("hanging", [f"a transaction hangs at the end of the results of partition {place.partition}"])
+    return verified
+
+
+async def _rehearsed(place: Place) -> tuple[Shard, int]:
+    """Refused twice is refused: once may be a worker's first checkpoint, written between two looks of ours."""
+    try:
+        return await recovery.rehearse(place)
+    except UsageError:
+        return await recovery.rehearse(place)
+
+
+async def _compare(place: Place, verified: Verified) -> None:
+    outputs = [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
+    before = await recovery.group_offsets(place.settings, place.inputs.values())
+    async with reading(place.settings, [place.state, *place.inputs.values(), *outputs]) as reader:
+        state = await statereader.read_state(reader, place.state, _patience(place))
+        shard = await asyncio.to_thread(Shard.restore, place.settings.policy(), state.records, placed=place.placed())
+        after = await recovery.group_offsets(place.settings, place.inputs.values())
+        verified.looked_at["checkpoints"] = shard.log.number
+        await _compare_offsets(reader, place, shard, (before, after), verified)
+        verified.find("round trip", await asyncio.to_thread(_round_trip, shard, state))
+        await _compare_outputs(reader, place, state, verified)
+
+
+def _patience(place: Place) -> float:
+    return place.settings.transaction_timeout.total_seconds()
+
+
+Committed = dict[TopicPartition, int]
+
+
+async def _compare_offsets(
+    reader: Reader, place: Place, shard: Shard, committed: tuple[Committed, Committed], verified: Verified
+) -> None:
+    """Both are written in one transaction; a running worker may write between two looks."""
+    before, after = committed
+    for kind, tp in place.inputs.items():
+        position = shard.positions.get(kind)
+        if position is None or before[tp] <= position <= after[tp]:
+            continue
+        begin, end = await statereader.bounds(reader, tp)
+        if position < before[tp] <= await next_to_read(reader, tp, max(position, begin), end):
+            continue  # only ends of transactions lie between
+        group = f"the group {place.settings.group}"
+        where = f"{tp.topic}: the state stands at {position}"
+        verified.find(
+            "offsets",
+            [f"{where}, {group} " + (f"at {after[tp]}" if after[tp] >= 0 else "has no offset") + "; the state counts"],
+        )
+
+
+def _round_trip(shard: Shard, state: StateRecords) -> list[str]:
+    """One more checkpoint, made of the restored shard, must restore to the same shard."""
+    shard.begin_at(dict(shard.positions))
+    outputs = shard.collect()
+    if outputs is None:
+        return ["a restored shard makes no checkpoint"]
+    more = [(state.newest + 1 + place, value) for place, (_, value) in enumerate(outputs.state)]
+    start = first_needed(more[-1][1], more[-1][0])
+    records = [record for record in [*state.records, *more] if record[0] >= start]
+    try:
+        again = Shard.restore(shard.policy, records)
+    except StateError as error:
+        return [f"a checkpoint made of it cannot be restored: {error}"]
+    return [f"a checkpoint made of it restores to other {name}" for name in agree.different(shard, again)]
+
+
+async def _compare_outputs(reader: Reader, place: Place, state: StateRecords, verified: Verified) -> None:
+    shard = await asyncio.to_thread(Shard.restore, place.settings.policy(), state.records, placed=place.placed())
+    found = {}
+    for name, wanted in (
+        (SESSIONS, set(agree.written_sessions(shard))),
+        (SESSION_WINDOWS, set(agree.written_windows(shard))),
+    ):
+        tp = TopicPartition(place.settings.topic(name), place.partition)
+        # a transaction is over before each of its partitions has been told
+        await statereader.await_stable(reader, tp, (await statereader.bounds(reader, tp))[1], _patience(place))
+        found[name] = await _newest(reader, tp, wanted)
+        verified.looked_at[name] = len(found[name][0])
+    begin, end = await statereader.bounds(reader, place.state)
+    newest = await statereader.newest_record(reader, place.state, begin, end)
+    still = newest is not None and newest.offset == state.newest
+    for name, check in ((SESSIONS, agree.sessions), (SESSION_WINDOWS, agree.windows)):
+        records, all_read = found[name]
+        verified.find("results", check(shard, records, still=still, all_read=all_read))
+
+
+async def _newest(reader: Reader, tp: TopicPartition, wanted: set[bytes]) -> tuple[dict[bytes, Value], bool]:
+    """The newest record of each key, as JSON, and whether what is missing is not there at all."""
+    begin, end = await statereader.bounds(reader, tp)
+    found: dict[bytes, Value] = {}
+    missing = set(wanted)
+    upper = end
+    while missing and upper > begin and end - upper < MOST:
+        lower = max(begin, upper - CHUNK)
+        newest: dict[bytes, bytes | None] = {}
+        async for record in statereader.read(reader, tp, lower, upper):
+            if record.key in missing:
+                newest[record.key] = record.value
+        found |= {key: orjson.loads(value) for key, value in newest.items() if value}
+        missing -= newest.keys()
+        upper = lower
+    return found, upper <= begin or not missing

@@ -1,0 +1,209 @@
+"""Skipping: exactly the named records, only forward, exactly once, beside a running worker."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from stream.errors import FailedError, UsageError
+from stream.kafka import membership
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import FencedError, Place
+from stream.model.names import DEAD_LETTERS, INPUTS, Kind
+from stream.operate import skip as skipping
+from stream.operate.shards import places
+from stream.operate.skip import Skip
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import damage, everything, headers, producer, send, send_batches, send_views, until, view, views
+from tests.operate.tools import count, eventually, make, totals, worker
+
+pytestmark = pytest.mark.kafka
+
+ONE = Skip(Kind.VIEWS, 10, 10, "test", "ops@here")
+
+
+@pytest.fixture(autouse=True)
+def _quick_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr("stream.kafka.worker.AGAIN", (0.2, 0.5))
+
+
+def reasons(letters: list[Any]) -> list[tuple[str, int, bytes | None]]:
+    """(reason, original offset, value)"""
+    found = []
+    for letter in letters:
+        told = headers(letter)
+        found.append((told["liveshop-reason"].decode(), int(told["liveshop-origin"].split(b"/")[2]), letter.value))
+    return found
+
+
+def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: EmbeddedKafka, prefix: str) -> None:
+    """What lies before it and what other shards have is counted; after the skip, what lies behind, each once."""
+
+    async def main() -> None:
+        config = await make(kafka, prefix, partitions=2)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_batches(kafka, config, [range(10), range(10, 15), range(15, 30)])
+        damage(kafka, topic, 10)
+        place = Place(config, 0, 2)
+        with capture_logs() as logs:
+            async with worker(config) as memory:
+                await until(lambda: [each for each in logs if "way_out" in each], "it says what is wrong")
+                await send_views(kafka, config, range(7), partition=1)
+                await until(lambda: memory.counted == 17, "all else is counted")
+                plan = await skipping.plan(place, replace(ONE, last=14))
+                assert plan.checkpoint is None
+                done = await skipping.execute(place, replace(ONE, last=14))
+                await until(lambda: memory.counted == 32, "it goes on behind the damage")
+
+                async def written() -> bool:
+                    return await totals(kafka, config) == {"s1": 25}
+
+                await eventually(written, "each is counted once")
+                assert memory.running is not None
+                assert not memory.running.done()
+        told = next(each for each in logs if "way_out" in each)
+        assert f"{topic}, partition 0: offsets 10 to 14 cannot be read" in told["detail"]
+        assert f"offsets skip --topic {topic} --partition 0 --offset 10 --to 14" in told["way_out"]
+        assert any(each["event"] == "records were skipped" and each["by"] == "ops@here" for each in logs)
+        assert done.position == plan.position == 15
+        assert [(item.size, item.batch and item.batch.damaged) for item in done.items] == [(None, True)] * 5
+        letters = await everything(kafka, config.topic(DEAD_LETTERS))
+        assert reasons(letters) == [("skipped", offset, b"") for offset in range(10, 15)]
+        assert headers(letters[0])["liveshop-detail"] == b"skipped by ops@here: test"
+
+    asyncio.run(main())
+
+
+def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_views(kafka, config, range(10))
+        await count(kafka, config)
+        poison = view(10, padding="x" * 2_000_000)
+        await send(kafka, topic, [(None, view(10)), (b"s1", None), (b"s1", poison)], compression_type="lz4")
+        await send_views(kafka, config, range(13, 20))
+        place = Place(config, 0, 1)
+        plan = await skipping.plan(place, replace(ONE, last=12))
+        assert [(item.size, item.tombstone) for item in plan.items] == [
+            (len(view(10)), False),
+            (2, True),
+            (len(poison) + 2, False),
+        ]
+        assert plan.items[1].key == plan.items[2].key != plan.items[0].key
+        assert "3 of them can be read" in plan.notes[0]
+        await skipping.execute(place, replace(ONE, last=12))
+        await count(kafka, config)
+        letters = await everything(kafka, config.topic(DEAD_LETTERS))
+        assert reasons(letters) == [("skipped", 10, view(10)), ("skipped", 11, None), ("skipped", 12, poison[:65536])]
+        assert headers(letters[2])["liveshop-size"] == b"%d" % len(poison)
+        assert await totals(kafka, config) == {"s1": 17}
+
+    asyncio.run(main())
+
+
+def test_only_what_the_shard_reads_next_is_skipped(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await count(kafka, config)
+        await send_views(kafka, config, range(10, 20))
+        place = Place(config, 0, 1)
+        refused = {
+            (9, 9): "stands at 10, what is before it was read: going back is a replay",
+            (11, 11): "stands at 10, and the next record is 10. .*name 10, not 11",
+            (10, 20): "committed records end at 20",
+            (10, 9): "--to 9 must not be below --offset 10",
+            (10, 1010): "at most 1000 records.* that is --to 1009",
+        }
+        for (first, last), message in refused.items():
+            with pytest.raises(UsageError, match=message):
+                await skipping.execute(place, replace(ONE, first=first, last=last))
+        for reason in (" ", "x" * 501, "a\nb"):
+            with pytest.raises(UsageError, match="--reason: say why"):
+                await skipping.plan(place, replace(ONE, reason=reason))
+        other = config.model_copy(update={"group": "someone-else"})
+        with pytest.raises(UsageError, match="another's: its group is"):
+            await skipping.execute(Place(other, 0, 1), ONE)
+        with pytest.raises(UsageError, match="there is no partition 1: the topics have 1"):
+            await places(config, [1])
+        assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
+
+    asyncio.run(main())
+
+
+def test_a_shard_that_has_read_nothing_has_nothing_to_skip(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(3))
+        with pytest.raises(UsageError, match="no state yet"):
+            await skipping.execute(Place(config, 0, 1), replace(ONE, first=0, last=0))
+
+    asyncio.run(main())
+
+
+def test_ends_of_transactions_before_the_record_are_no_records(kafka: EmbeddedKafka, prefix: str) -> None:
+    """The state may stand before them: what was aborted, and markers."""
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_views(kafka, config, range(10))
+        await count(kafka, config)
+        async with producer(kafka, transactional_id=prefix + "up") as upstream:
+            await upstream.begin_transaction()
+            await upstream.send_and_wait(topic, b"x", key=b"x", partition=0)  # 10, and its marker 11
+            await upstream.abort_transaction()
+        await send(kafka, topic, views(range(12, 14)))
+        with pytest.raises(UsageError, match="name 12, not 10"):
+            await skipping.plan(Place(config, 0, 1), ONE)
+        done = await skipping.execute(Place(config, 0, 1), replace(ONE, first=12, last=12))
+        assert done.position == 13
+        await count(kafka, config)
+        assert await totals(kafka, config) == {"s1": 11}
+
+    asyncio.run(main())
+
+
+def test_a_part_of_a_damaged_batch_is_no_way_over_it(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_batches(kafka, config, [range(10)])
+        await count(kafka, config)
+        await send_batches(kafka, config, [range(10, 15)])
+        damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10)
+        plan = await skipping.plan(Place(config, 0, 1), ONE)
+        assert plan.notes == [
+            "the damaged batch ends at 14 and is read as one: behind a part of it the shard stops again"
+        ]
+        assert plan.position == 11
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_takes_its_shard_back_is_fenced_again(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Checkpoints.write
+    fences = [FencedError, FencedError, FencedError]
+
+    async def fenced(self: Checkpoints, outputs: Any) -> int:
+        if fences:
+            raise fences.pop()
+        return await write(self, outputs)
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await count(kafka, config)
+        await send_views(kafka, config, range(10, 12))
+        monkeypatch.setattr(Checkpoints, "write", fenced)
+        with pytest.raises(FailedError, match="taken back 2 times"):
+            await skipping.execute(Place(config, 0, 1), ONE)
+        assert (await skipping.execute(Place(config, 0, 1), ONE)).position == 11
+
+    monkeypatch.setattr(skipping, "TRIES", 2)
+    asyncio.run(main())

@@ -1,0 +1,182 @@
+"""A state that is right is found right, also beside a running worker; and each way to be wrong is found."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from stream.config import Settings
+from stream.core.shard import Shard
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import Place
+from stream.kafka.recovery import recover
+from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.operate.verify import Verified, verify
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.test_recovery import delete_records
+from tests.kafka.tools import everything, make_topics, newest, producer, send, send_views, settings, until
+from tests.operate.tools import count, make, worker
+
+pytestmark = pytest.mark.kafka
+
+
+def told(verified: Sequence[Verified]) -> list[tuple[str, str]]:
+    return [(finding.what, finding.text) for each in verified for finding in each.findings]
+
+
+async def counted(kafka: EmbeddedKafka, prefix: str, **changes: Any) -> Settings:
+    config = await make(kafka, prefix, **changes)
+    await send_views(kafka, config, range(0, 3000, 10))  # five minutes of event time
+    await count(kafka, config)
+    return config
+
+
+def test_a_right_state_is_right_down_to_what_was_written(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        (found,) = await verify(config, ())
+        windows = newest(await everything(kafka, config.topic(SESSION_WINDOWS)))
+        assert told([found]) == []
+        assert found.looked_at == {"checkpoints": 9, SESSIONS: 1, SESSION_WINDOWS: len(windows)}
+        assert len(windows) == 6 + 10
+
+    asyncio.run(main())
+
+
+def test_running_workers_are_no_fault_and_an_untouched_partition_neither(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix, partitions=2)
+        assert told(await verify(config, ())) == []
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries, "it runs")
+            for start in range(0, 3000, 1000):
+                await send_views(kafka, config, range(start, start + 1000, 5))
+                verified = await verify(config, [0])
+                assert told(verified) == []
+            await until(lambda: memory.counted == 600, "it was not disturbed")
+            assert memory.failures == []
+
+    asyncio.run(main())
+
+
+def test_what_a_worker_refuses_is_found(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        for changed, message in (
+            (settings(kafka, prefix, windows="2m"), "was counted under other settings: windows was"),
+            (config.model_copy(update={"group": "someone-else"}), "is another's: its group is"),
+        ):
+            ((what, text),) = told(await verify(changed, [0]))
+            assert (what, message in text) == ("refused", True), text
+        await send_views(kafka, config, range(3000, 3010))
+        await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 305)
+        assert ("lost", "retention has deleted 5 offsets before they were read: results will be incomplete") in told(
+            await verify(config, [0])
+        )
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        await admin.delete_topics([config.topic(INPUTS[Kind.VIEWS])])
+        await admin.close()
+        await make_topics(config)
+        ((what, text),) = told(await verify(config, [0]))
+        assert what == "refused"
+        assert "ends at 0, but was read up to 300: the topic was made anew" in text
+
+    monkeypatch.setattr("stream.kafka.recovery.BEYOND_CHECKS", 1)
+    asyncio.run(main())
+
+
+async def allow_deletion(kafka: EmbeddedKafka, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "compact,delete"})])
+    await admin.close()
+
+
+def test_a_state_that_lacks_a_checkpoint_is_found(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        await allow_deletion(kafka, config.topic(STATE))
+        await delete_records(kafka, config.topic(STATE), 1)  # the first checkpoint
+        ((what, text),) = told(await verify(config, [0]))
+        assert what == "refused"
+        assert "cannot be read: it begins at offset 0, and that record is missing" in text
+
+    asyncio.run(main())
+
+
+def test_a_state_that_is_none_is_found(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        await send(kafka, config.topic(STATE), [(b"9/0", b"\x01nonsense")])
+        ((what, text),) = told(await verify(config, [0]))
+        assert (what, "cannot be read" in text) == ("refused", True)
+
+    asyncio.run(main())
+
+
+def test_a_transaction_that_hangs_at_its_end_is_found(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        quick = config.model_copy(update={"transaction_timeout": config.heartbeat_every})
+        async with producer(kafka, transactional_id=prefix + "foreign") as foreign:
+            await foreign.begin_transaction()
+            await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
+            ((what, _),) = told(await verify(quick, [0]))
+            assert what == "hanging"
+            await foreign.abort_transaction()
+
+    asyncio.run(main())
+
+
+async def set_offset(config: Settings, offset: int) -> None:
+    """Of the group, as a tool would."""
+    place = Place(config, 0, 1)
+    found = await recover(place, rebuild_before=None, current=lambda: True)
+    await Checkpoints(place, found.producer).probe({Kind.VIEWS: offset})
+    await found.producer.stop()
+
+
+def test_results_that_are_not_the_states_are_found(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        assert told(await verify(config, [0])) == []
+        sessions, windows = config.topic(SESSIONS), config.topic(SESSION_WINDOWS)
+        totals = newest(await everything(kafka, sessions))[b"s1"]
+        key, window = list(newest(await everything(kafka, windows)).items())[3]
+        await send(kafka, sessions, [(b"s1", orjson.dumps(totals | {"counts": totals["counts"] | {"views": 1}}))])
+        await send(kafka, windows, [(key, orjson.dumps(window | {"revision": 7}))])
+        await set_offset(config, 123)
+        (what, offsets), *results = told(await verify(config, [0]))
+        assert what == "offsets"
+        assert f"the state stands at 300, the group {config.group} at 123; the state counts" in offsets
+        assert {text for _, text in results} == {
+            "session s1: live.sessions differs from the state in counts",
+            f"window {key.decode()}: live.session-windows has generation 0, revision 7; the state has written 0, 1",
+        }
+        await delete_records(kafka, windows, (await everything(kafka, windows))[-1].offset)
+        found_again = told(await verify(config, [0]))
+        assert sum("has no record, the state has written revision 1" in text for _, text in found_again) == 15
+
+    asyncio.run(main())
+
+
+def test_a_state_that_does_not_restore_to_itself_is_found(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = await counted(kafka, prefix)
+        begin_at = Shard.begin_at
+
+        def forgetful(shard: Any, positions: dict[Kind, int]) -> None:
+            begin_at(shard, positions)
+            next(iter(shard.rows.values())).panes[b"s1"].marks.clear()  # not noted as changed
+
+        monkeypatch.setattr(Shard, "begin_at", forgetful)
+        assert told(await verify(config, [0])) == [("round trip", "a checkpoint made of it restores to other panes")]
+
+    asyncio.run(main())

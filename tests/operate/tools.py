@@ -1,0 +1,78 @@
+"""What the tests of the operators' room share: shards that have counted something, and workers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from stream.config import Settings
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import Place
+from stream.kafka.recovery import Recovered, recover
+from stream.kafka.worker import Worker
+from stream.model.names import INPUTS, SESSIONS, Kind
+from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import Memory, everything, make_topics, newest, settings
+
+
+async def make(kafka: EmbeddedKafka, prefix: str, partitions: int = 1, **changes: Any) -> Settings:
+    config = settings(kafka, prefix, **changes)
+    await make_topics(config, partitions)
+    return config
+
+
+async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, partitions: int = 1) -> None:
+    """Counts all views there are, in several checkpoints; in the end all windows are closed and all totals written."""
+    place = Place(config, partition, partitions)
+    found = await recover(place, rebuild_before=None, current=lambda: True)
+    shard = found.shard
+    try:
+        records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]), partition)
+        rest = [record for record in records if record.offset >= shard.positions[Kind.VIEWS]]
+        for start in range(0, len(rest), 40):
+            shard.read(Kind.VIEWS, rest[start : start + 40])
+            for other in (Kind.COMMENTS, Kind.CHECKOUTS):
+                shard.exclude(other)
+            await _write(found, place)
+        shard.finish()
+        await _write(found, place)
+    finally:
+        await client.end(found.producer)
+
+
+async def _write(found: Recovered, place: Place) -> None:
+    while found.shard.work(100):
+        pass
+    outputs = found.shard.collect()
+    if outputs is not None:
+        offset = await Checkpoints(place, found.producer).write(outputs)
+        found.shard.committed(outputs.checkpoint, offset)
+
+
+@asynccontextmanager
+async def worker(config: Settings) -> AsyncIterator[Memory]:
+    memory = Memory()
+    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=False).run())
+    memory.running = running
+    try:
+        yield memory
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=10)
+        assert running.done()
+        if not running.cancelled():
+            running.result()
+
+
+async def totals(kafka: EmbeddedKafka, config: Settings, partition: int = 0) -> dict[str, int]:
+    """Views by session as live.sessions has them."""
+    records = await everything(kafka, config.topic(SESSIONS), partition)
+    return {key.decode(): value["counts"]["views"] for key, value in newest(records).items()}
+
+
+async def eventually(look: Any, what: str, deadline: float = 30.0) -> None:
+    end = asyncio.get_running_loop().time() + deadline
+    while not await look():
+        assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s: {what}"
+        await asyncio.sleep(0.1)
