@@ -149,23 +149,29 @@ def rebuild(
 ) -> None:
     """Throw the state of shards away and count them anew from the oldest records, as a new generation.
 
-    Shows the plan; nothing is done without --execute. Workers may run: they are fenced and go on from the new beginning.
+    Shows the plan; nothing is done without --execute. Workers may run: with their next checkpoint they are fenced, and go
+    on from the new beginning. Give the settings that the workers have: the new state is counted under them.
     """
     if bool(partition) == every:
         raise UsageError("say which: --partition N, once or more, or --all")
     planned = ask(_plans(settings, partition or ()))
     if not as_json:
-        _print_plans([plan for _, plan in planned], done=False)
-    if execute:
-        confirm(f"Throw away the state of {len(planned)} partitions and count everything anew?", yes=yes)
-        speak(settings)
-        done = do(_execute(planned))
-        if not as_json:
-            _print_plans(done, done=True)
-    else:
-        done = [plan for _, plan in planned]
+        _print_plans([plan for _, plan in planned])
+    if not execute:
+        _print_done([plan for _, plan in planned], "nothing is done without --execute", as_json=as_json)
+        return
+    confirm(f"Throw away the state of {len(planned)} partitions and count everything anew?", yes=yes)
+    speak(settings)
+    done = do(_execute(planned))
+    lines = [f"partition {plan.partition} begins anew as generation {plan.generation}" for plan in done]
+    _print_done(done, "\n".join(lines), as_json=as_json)
+
+
+def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(done)
+        print_json(plans)
+    else:
+        typer.echo(text)
 
 
 async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[Place, Plan]]:
@@ -176,11 +182,7 @@ async def _execute(planned: Sequence[tuple[Place, Plan]]) -> list[Plan]:
     return [await rebuilding.execute(place, plan) for place, plan in planned]
 
 
-def _print_plans(plans: Sequence[Plan], *, done: bool) -> None:
-    if done:
-        for plan in plans:
-            typer.echo(f"partition {plan.partition} begins anew as generation {plan.generation}")
-        return
+def _print_plans(plans: Sequence[Plan]) -> None:
     rows = [
         (
             plan.partition,
@@ -198,4 +200,6 @@ def _print_plans(plans: Sequence[Plan], *, done: bool) -> None:
     print_table(
         ("partition", "generation", "next", "topic", "stands at", "from (lost before)", "to", "records at most"), rows
     )
-    typer.echo("nothing is done without --execute")
+    for plan in plans:
+        for name, theirs, ours in plan.settings_differ:
+            typer.echo(f"partition {plan.partition}: counted under {name} = {theirs}, anew under {ours}")

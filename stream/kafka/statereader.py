@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 
 from stream.core.statelog import StateError, first_needed
 from stream.kafka.client import Reader
+from stream.kafka.fetch import UnreadableError
 
 log: Final = structlog.get_logger()
 
@@ -44,8 +45,15 @@ async def read_state(reader: Reader, partition: TopicPartition, patience: float)
     """The records that make the newest committed state.
 
     Raises HangingTransactionError when the partition still ends in an open transaction after ``patience`` seconds, and
-    StateError when the newest record is no state.
+    StateError when the newest record is no state, or when what makes it cannot be read.
     """
+    try:
+        return await _read_state(reader, partition, patience)
+    except UnreadableError as error:
+        raise StateError(str(error)) from error
+
+
+async def _read_state(reader: Reader, partition: TopicPartition, patience: float) -> StateRecords:
     begin, end = await bounds(reader, partition)
     await await_stable(reader, partition, end, patience)
     begin, end = await bounds(reader, partition)

@@ -272,7 +272,7 @@ def _way_out(error: UnreadableError) -> str:
     """Other shards go on, and this one tries again: another replica, or the repaired disk, may have them whole."""
     topic, number = error.partition
     if not topic.endswith(tuple(INPUTS.values())):
-        return "mend the broker's log; what is lost of a state is had again with: liveshop state rebuild"
+        return "mend the broker's log"
     return (
         f"mend the broker's log, or: liveshop offsets skip --topic {topic} --partition {number} "
         f"--offset {error.first} --to {error.last} --reason WHY"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka import TopicPartition
 
@@ -49,13 +49,17 @@ async def show(settings: Settings) -> list[Standing]:
     """Every partition of every input. Raises UsageError for topics that are not as they must be."""
     found = await places(settings, ())
     inputs = [tp for place in found for tp in place.inputs.values()]
-    committed = await recovery.group_offsets(settings, inputs)
     shown = []
     async with reading(settings, [*inputs, *(place.state for place in found)]) as reader:
         for place in found:
             positions, problem = await _positions(reader, place)
             for kind, tp in place.inputs.items():
-                shown.append(await _standing(reader, tp, positions.get(kind), committed[tp], problem))
+                shown.append(await _standing(reader, tp, positions.get(kind), problem))
+    committed = await recovery.group_offsets(
+        settings, inputs
+    )  # last: with a running worker they are not behind the state
+    groups = [committed[TopicPartition(each.topic, each.partition)] for each in shown]
+    shown = [replace(each, group=at if at >= 0 else None) for each, at in zip(shown, groups, strict=True)]
     return sorted(shown, key=lambda each: (each.topic, each.partition))
 
 
@@ -69,9 +73,7 @@ async def _positions(reader: Reader, place: Place) -> tuple[Mapping[Kind, int], 
     return ({} if state is None else {Kind(name): offset for name, offset in state.meta.positions.items()}), None
 
 
-async def _standing(
-    reader: Reader, tp: TopicPartition, position: int | None, committed: int, problem: str | None
-) -> Standing:
+async def _standing(reader: Reader, tp: TopicPartition, position: int | None, problem: str | None) -> Standing:
     begin, stable = await statereader.bounds(reader, tp)
     end = (await batches.look(reader, tp, stable)).end
     lag = None if position is None else max(0, stable - max(position, begin))
@@ -84,7 +86,7 @@ async def _standing(
         partition=tp.partition,
         earliest=begin,
         state=position,
-        group=committed if committed >= 0 else None,
+        group=None,
         stable=stable,
         end=end,
         lag=lag,

@@ -6,7 +6,7 @@ that runs now, goes on from it, which is from the oldest records.
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ from stream.kafka.place import FencedError, Place
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS
 from stream.operate.shards import reading, stored
-from stream.operate.show import HANGING
+from stream.operate.show import HANGING, differing
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -49,6 +49,8 @@ class Plan:
     """None: there is no state, or none that can be read."""
     generation: int
     topics: list[Again]
+    settings_differ: list[tuple[str, Any, Any]]
+    """(setting, its value in the state that is thrown away, ours)."""
     checkpoint: int | None = None
 
 
@@ -71,7 +73,8 @@ async def plan(place: Place) -> Plan:
         begin, end = bounds[kind]
         again.append(Again(inputs[kind].topic, begin, positions.get(kind), end, end - begin))
     generation_now = None if found is None else found.meta.generation
-    return Plan(place.partition, generation_now, shard.generation, again)
+    differ = [] if found is None else differing(found.meta.policy, place.settings.policy())
+    return Plan(place.partition, generation_now, shard.generation, again, differ)
 
 
 async def execute(place: Place, planned: Plan) -> Plan:

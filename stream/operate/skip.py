@@ -15,6 +15,7 @@ import xxhash
 from aiokafka import TopicPartition
 
 from stream.core.shard import Shard
+from stream.core.statelog import StateError
 from stream.errors import FailedError, UsageError
 from stream.kafka import batches, client, recovery, statereader
 from stream.kafka.batches import Batch
@@ -27,8 +28,8 @@ from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import Kind
 from stream.model.results import Record
 from stream.operate.offsets import next_to_read
-from stream.operate.shards import reading
-from stream.operate.show import HANGING
+from stream.operate.shards import reading, stored
+from stream.operate.show import HANGING, differing
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -109,10 +110,28 @@ async def plan(place: Place, skip: Skip) -> Plan:
     """What would be skipped, touching nobody. Raises UsageError when that is not what the shard has to read next."""
     check(skip)
     try:
+        await _check_settings(place)
         shard, restored_from = await recovery.rehearse(place)
     except HangingTransactionError:
         raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
     return (await _named(place, skip, shard, restored_from))[0]
+
+
+async def _check_settings(place: Place) -> None:
+    """The checkpoint that a skip writes stores our settings, and a worker with others might have to refuse it."""
+    async with reading(place.settings, [place.state]) as reader:
+        try:
+            state = await stored(reader, place)
+        except StateError:
+            return  # recovery will say so, and that it is another's as well
+    if state is None or state.meta.owner != place.owner:
+        return
+    differ = differing(state.meta.policy, place.settings.policy())
+    if differ:
+        texts = "; ".join(f"{name} is {theirs}, not {ours}" for name, theirs, ours in differ)
+        raise UsageError(
+            f"partition {place.partition} is counted under other settings: {texts}. Give those of the worker"
+        )
 
 
 async def execute(place: Place, skip: Skip) -> Plan:

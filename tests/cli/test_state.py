@@ -93,7 +93,7 @@ def test_a_rebuild_is_planned_then_confirmed_then_done(
     assert ended("rebuild", config, "--partition", "0") == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[1].split() == ["0", "0", "1", f"{prefix}live.views", "100", "0", "100", "100"]
-    assert "nothing is done without --execute" in said.out
+    assert said.out.splitlines()[-1] == "nothing is done without --execute"
     assert said.err == ""
     assert ended("rebuild", config, "--all", "--execute") == 2
     assert "nothing was done: this is no terminal to ask on, say --yes" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def test_a_running_worker_counts_everything_anew_of_that_shard_alone(
 
             await eventually(in_state, "the plan shows the state")
             plan = await rebuilding.plan(place)
-            assert (plan.generation_now, plan.generation, plan.checkpoint) == (0, 1, None)
+            assert (plan.generation_now, plan.generation, plan.checkpoint, plan.settings_differ) == (0, 1, None, [])
             done = await rebuilding.execute(place, plan)
             assert (done.generation, done.checkpoint) == (1, 1)
             await send_views(kafka, config, range(50, 60))
@@ -62,6 +62,8 @@ def test_what_retention_has_deleted_is_lost_to_a_rebuild_and_the_plan_says_so(
         await send_views(kafka, config, range(10))
         await count(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
+        other = config.model_copy(update={"lateness": config.lateness * 2})
+        assert (await rebuilding.plan(Place(other, 0, 1))).settings_differ == [("lateness_ms", 300_000, 600_000)]
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
         place = Place(config, 0, 1)
         plan = await rebuilding.plan(place)

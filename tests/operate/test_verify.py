@@ -18,7 +18,7 @@ from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate.verify import Verified, verify
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.test_recovery import delete_records
-from tests.kafka.tools import everything, make_topics, newest, producer, send, send_views, settings, until
+from tests.kafka.tools import damage, everything, make_topics, newest, producer, send, send_views, settings, until
 from tests.operate.tools import count, make, worker
 
 pytestmark = pytest.mark.kafka
@@ -112,6 +112,9 @@ def test_a_state_that_lacks_a_checkpoint_is_found(kafka: EmbeddedKafka, prefix: 
 def test_a_state_that_is_none_is_found(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await counted(kafka, prefix)
+        damage(kafka, config.topic(STATE), 0)
+        ((what, text),) = told(await verify(config, [0]))
+        assert (what, "live.state, partition 0: offsets 0 to 0 cannot be read" in text) == ("refused", True)
         await send(kafka, config.topic(STATE), [(b"9/0", b"\x01nonsense")])
         ((what, text),) = told(await verify(config, [0]))
         assert (what, "cannot be read" in text) == ("refused", True)
