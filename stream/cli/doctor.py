@@ -16,7 +16,7 @@ from rich.markup import escape
 from stream import __version__
 from stream.cli.flags import takes_settings
 from stream.config import Settings
-from stream.doctor.configuration import fingerprint
+from stream.core.policy import fingerprint
 from stream.doctor.examination import examine
 from stream.doctor.finding import Finding, Severity, worst
 from stream.observe import logs

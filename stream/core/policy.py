@@ -1,8 +1,12 @@
 """What was configured, as the pure core needs it: windows, delays and bounds, all in integer milliseconds."""
 
+import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
+
+import orjson
 
 SECOND: Final = 1000
 MINUTE: Final = 60 * SECOND
@@ -90,6 +94,11 @@ class Policy:
             del every[derived]
         every["windows"] = [[spec.name, spec.size_ms, spec.slide_ms] for spec in self.windows]
         return every
+
+
+def fingerprint(deciding: Mapping[str, object]) -> str:
+    """The same for the same settings, whoever computes it: 12 hex digits of the SHA-256 of their sorted JSON."""
+    return hashlib.sha256(orjson.dumps(dict(deciding), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
 def refused_changes(old: dict[str, object], new: dict[str, object]) -> list[tuple[str, object, object]]:

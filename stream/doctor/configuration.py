@@ -1,19 +1,11 @@
 """Whether the settings that decide results are those under which the state was counted."""
 
-import hashlib
 from collections.abc import Mapping
 
 import orjson
 
-from stream.core.policy import Policy, refused_changes
+from stream.core.policy import Policy, fingerprint, refused_changes
 from stream.doctor.finding import Check, Finding, Severity, listed
-
-DIGITS = 12
-
-
-def fingerprint(deciding: Mapping[str, object]) -> str:
-    """The same for the same settings, whoever computes it: 12 hex digits of the SHA-256 of their sorted JSON."""
-    return hashlib.sha256(orjson.dumps(dict(deciding), option=orjson.OPT_SORT_KEYS)).hexdigest()[:DIGITS]
 
 
 def judge_configuration(policy: Policy, stored: Mapping[int, Mapping[str, object]]) -> list[Finding]:

@@ -7,18 +7,17 @@ from typing import Any, Final
 
 import msgspec
 import orjson
-import xxhash
 
 from stream.config import Settings
 from stream.core.counts import NEVER
-from stream.core.policy import Policy
+from stream.core.policy import Policy, fingerprint
 from stream.core.render import counts_of, session_value
 from stream.core.sessions import Session
 from stream.core.shard import Shard
 from stream.core.statelog import StateError
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS, LIVE_RUN
-from stream.operate.shards import Stored, places, policy_of, reading, stored
+from stream.operate.shards import Stored, places, reading, stored
 
 HANGING: Final = "a transaction of somebody hangs at its end: what is behind cannot be known yet"
 
@@ -78,18 +77,13 @@ def _figures(state: Stored) -> dict[str, Any]:
         "checkout_keys": view.checkout_keys,
         "gaps": {kind.value: until for kind, until in shard.gaps.items()},
         "settings": meta.policy,
-        "settings_hash": settings_hash(policy_of(meta.policy)),
+        "settings_hash": fingerprint(meta.policy),
         "settings_differ": differing(meta.policy, ours),
     }
 
 
 def _by_topic(values: Any) -> dict[str, int | None]:
     return {kind.value: values.get(kind) for kind in KINDS}
-
-
-def settings_hash(policy: Policy) -> str:
-    """16 hex digits of all settings that decide results: equal settings, equal hash."""
-    return xxhash.xxh3_64_hexdigest(orjson.dumps(policy.deciding(), option=orjson.OPT_SORT_KEYS))
 
 
 def differing(theirs: dict[str, Any], policy: Policy) -> list[tuple[str, Any, Any]]:

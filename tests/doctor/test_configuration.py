@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import msgspec
 
-from stream.core.policy import Policy
-from stream.doctor.configuration import fingerprint, judge_configuration
+from stream.core.policy import Policy, fingerprint
+from stream.doctor.configuration import judge_configuration
 from stream.doctor.finding import Severity
 from tests.doctor.tools import one
 
