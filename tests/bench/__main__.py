@@ -1,15 +1,18 @@
-"""``python -m tests.bench``: CPU per event of the pure core, and of the whole worker on the embedded Kafka."""
+"""``python -m tests.bench``: CPU per event of the pure core and of the whole worker, and liveshop beside its rivals."""
 
 import argparse
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from stream.errors import FailedError, UsageError
 from stream.sandbox.broker import EmbeddedKafka
-from tests.bench import core, worker
+from tests.bench import compare, core, worker
 
-GOAL_US = 4.0
+EVENTS: Final = 1_000_000
 
 
 def say(text: str = "") -> None:
@@ -24,13 +27,14 @@ def machine() -> str:
     return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, Python {platform.python_version()}, load {load}"
 
 
-def show_core(events: int, repeats: int) -> None:
+def show_core(events: int, repeats: int) -> bool:
     say(f"the pure core, {events:,} events at {core.RATE:,}/s of event time, us of CPU an event (best of {repeats}):")
     for sessions in (200, 1250, 5000):
         spent = core.measure(events, sessions, repeats)
         ingest = spent.us("decode", "judge and count")
         steps = ", ".join(f"{name} {spent.us(name):.2f}" for name in spent.steps)
         say(f"  {sessions:5} sessions: {ingest:.2f} to ingest ({steps})")
+    return True
 
 
 def show_worker(events: int, sessions: int, places: bool) -> bool:
@@ -56,18 +60,37 @@ def show_worker(events: int, sessions: int, places: bool) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000, help="of the worker; the core gets 300,000 at most")
+    parser.add_argument(
+        "--events", type=int, help="by default 1,000,000, of the comparison 3,000,000; the core gets 300,000 at most"
+    )
     parser.add_argument("--sessions", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3, help="runs of the core, of which the best counts")
     parser.add_argument("--places", action="store_true", help="show the lines of code that cost most")
-    parser.add_argument("--only", choices=("core", "worker"))
+    parser.add_argument("--rivals", default="", help=f"of the comparison: {','.join(compare.names()[1:])} (all)")
+    parser.add_argument("--markdown", action="store_true", help="the comparison as a table for the README")
+    parser.add_argument("--only", choices=tuple(PARTS))
     arguments = parser.parse_args()
     say(machine())
-    if arguments.only != "worker":
-        show_core(min(300_000, arguments.events), arguments.repeats)
-    if arguments.only == "core":
-        return 0
-    return 0 if show_worker(arguments.events, arguments.sessions, arguments.places) else 1
+    parts = [PARTS[arguments.only]] if arguments.only else PARTS.values()
+    try:
+        good = [part(arguments) for part in parts]
+    except (UsageError, FailedError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    return 0 if all(good) else 1
+
+
+PARTS: Final[dict[str, Callable[[argparse.Namespace], bool]]] = {
+    "core": lambda given: show_core(min(300_000, given.events or EVENTS), given.repeats),
+    "worker": lambda given: show_worker(given.events or EVENTS, given.sessions, given.places),
+    "compare": lambda given: compare.show(
+        say,
+        given.events or compare.EVENTS,
+        given.sessions,
+        [name for name in given.rivals.split(",") if name],
+        given.markdown,
+    ),
+}
 
 
 if __name__ == "__main__":
