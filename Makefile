@@ -43,7 +43,7 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.made  ## CPU per event of the core and of the whole worker
+bench: $(VENV)/.made  ## CPU per event of the core and of the whole worker, and liveshop beside Flink, Kafka Streams, Faust and loops by hand
 	@$(BIN)/python -m tests.bench
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries

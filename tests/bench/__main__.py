@@ -70,9 +70,10 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="the comparison as a table for the README")
     parser.add_argument("--only", choices=tuple(PARTS))
     arguments = parser.parse_args()
-    say(machine())
     parts = [PARTS[arguments.only]] if arguments.only else PARTS.values()
     try:
+        arguments.taking_part = compare.chosen(filter(None, arguments.rivals.split(",")))
+        say(machine())
         good = [part(arguments) for part in parts]
     except (UsageError, FailedError) as error:
         sys.stderr.write(f"{error}\n")
@@ -84,11 +85,7 @@ PARTS: Final[dict[str, Callable[[argparse.Namespace], bool]]] = {
     "core": lambda given: show_core(min(300_000, given.events or EVENTS), given.repeats),
     "worker": lambda given: show_worker(given.events or EVENTS, given.sessions, given.places),
     "compare": lambda given: compare.show(
-        say,
-        given.events or compare.EVENTS,
-        given.sessions,
-        [name for name in given.rivals.split(",") if name],
-        given.markdown,
+        say, given.taking_part, given.events or compare.EVENTS, given.sessions, markdown=given.markdown
     ),
 }
 

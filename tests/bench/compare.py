@@ -58,11 +58,8 @@ def chosen(rivals: Iterable[str]) -> list[Contender]:
     return [each for each in CONTENDERS if not wanted or each.name in wanted or each is CONTENDERS[0]]
 
 
-def show(
-    say: Say, events: int = EVENTS, sessions: int = 500, rivals: Iterable[str] = (), markdown: bool = False
-) -> bool:
-    """Print a row as each is done. False when one failed, or liveshop was not exact."""
-    taking_part = chosen(rivals)
+def show(say: Say, taking_part: Iterable[Contender], events: int, sessions: int, *, markdown: bool = False) -> bool:
+    """Print a row for each when it is done. False when one failed, or liveshop was not exact."""
     with EmbeddedKafka(say) as kafka:
         full, few = backlog.fill(kafka.bootstrap, events, sessions, min(FEW, events))
         say(
@@ -73,7 +70,7 @@ def show(
 
 
 def run_all(table: Table, taking_part: Iterable[Contender], full: backlog.Backlog, few: backlog.Backlog) -> bool:
-    good, base, notes = True, 0.0, []
+    good, base, notes = True, None, []
     table.head()
     with tempfile.TemporaryDirectory(prefix="liveshop-bench-") as folder:
         for contender in taking_part:
@@ -87,7 +84,7 @@ def run_all(table: Table, taking_part: Iterable[Contender], full: backlog.Backlo
                 notes.append(f"{contender.name} FAILED: {error}")
                 good = False
             else:
-                base = base or outcome.us
+                base = outcome.us if contender is CONTENDERS[0] else base
                 table.row(cells(contender, outcome, base))
                 if outcome.fault:
                     notes.append(f"{contender.name} is not exact: {outcome.fault}")
@@ -96,15 +93,15 @@ def run_all(table: Table, taking_part: Iterable[Contender], full: backlog.Backlo
     return good
 
 
-def cells(contender: Contender, outcome: race.Outcome, base: float) -> list[str]:
-    """``base``: what liveshop needs."""
+def cells(contender: Contender, outcome: race.Outcome, base: float | None) -> list[str]:
+    """``base``: what liveshop needs. A dash is what so few events cannot tell."""
     return [
         contender.name,
-        f"{outcome.us:.2f}",
+        f"{outcome.us:.2f}" if outcome.us else "-",
         f"{outcome.us_all:.2f}",
-        f"{outcome.rate:,.0f}",
+        f"{outcome.rate:,.0f}" if outcome.rate else "-",
         f"{outcome.rss_mb:,.0f}",
         "no" if outcome.fault else "yes",
-        f"{outcome.us / base:.2f}" if base else "",
+        f"{outcome.us / base:.2f}" if outcome.us and base else "-",
         contender.does,
     ]

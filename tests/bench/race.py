@@ -41,12 +41,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``us``: CPU per event while it runs, from a third of the records on; ``us_all``: from its start to its last result."""
+    """``us`` and ``rate``: from a third of the records on to the last; None when it was there with a single commit.
 
-    name: str
-    us: float
+    ``us_all``: from its start to its last result, over all records.
+    """
+
+    us: float | None
     us_all: float
-    rate: float
+    rate: float | None
     rss_mb: float
     fault: str
 
@@ -64,21 +66,20 @@ def run(contender: Contender, backlog: Backlog, stage: Stage) -> Outcome:
     finally:
         child.kill()
     rows = contender.rows(values if outputs else read_dump(stage))
-    return _outcome(contender, samples, cpu, rss, differences(rows, expected(contender, backlog)))
+    return _outcome(samples, cpu, rss, differences(rows, expected(contender, backlog)))
 
 
 def expected(contender: Contender, backlog: Backlog) -> Rows:
     return backlog.repeated if contender.repeats else backlog.once
 
 
-def _outcome(contender: Contender, samples: Sequence[Sample], cpu: float, rss: float, fault: str) -> Outcome:
+def _outcome(samples: Sequence[Sample], cpu: float, rss: float, fault: str) -> Outcome:
     last = samples[-1]
     warm = next(sample for sample in samples if sample.records >= WARM * last.records)
-    records = max(1, last.records - warm.records)
-    wall = max(EVERY, last.wall - warm.wall)
-    return Outcome(
-        contender.name, (last.cpu - warm.cpu) / records * 1e6, cpu / last.records * 1e6, records / wall, rss, fault
-    )
+    records, us_all = last.records - warm.records, cpu / last.records * 1e6
+    if not records:
+        return Outcome(None, us_all, None, rss, fault)
+    return Outcome((last.cpu - warm.cpu) / records * 1e6, us_all, records / (last.wall - warm.wall), rss, fault)
 
 
 def _follow(child: Child, group: str, backlog: Backlog) -> list[Sample]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream.errors import UsageError
+from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child
 from tests.bench import backlog, compare, race
@@ -69,26 +70,42 @@ def test_what_counts_wrong_is_said(kafka: EmbeddedKafka, tmp_path: Path) -> None
 
 
 @pytest.mark.kafka
-def test_a_rival_that_ends_by_itself_fails_the_comparison_with_its_last_words(kafka: EmbeddedKafka) -> None:
-    full, few = backlog.fill(kafka.bootstrap, 100, 10, 10)
-
+def test_a_rival_that_ends_by_itself_fails_the_comparison_with_its_last_words(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
     def start(stage: Stage) -> Child:
         return Child([sys.executable, "-c", "raise SystemExit('no memory left')"], log=stage.log)
 
+    broken = Contender("broken", "", start, BY_NAME["loop"].outputs, BY_NAME["loop"].rows)
+    waiting = backlog.Backlog(kafka.bootstrap, prefix, 112, {}, {})
     said: list[str] = []
-    loop = BY_NAME["loop"]
-    broken = Contender("broken", "", start, loop.outputs, loop.rows)
-    assert not compare.run_all(compare.Table(said.append), [broken, loop], full, few)
+    assert not compare.run_all(compare.Table(said.append), [broken], waiting, waiting)
     assert "broken FAILED: it ended with code 1 when 0 of 112 records are committed:\nno memory left" in said[-1]
-    assert any(line.startswith("loop ") for line in said)
 
 
 @pytest.mark.kafka
 def test_a_rival_whose_tools_are_missing_is_left_out_and_fails_nothing(
-    kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+    kafka: EmbeddedKafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full, few = backlog.fill(kafka.bootstrap, 100, 10, 10)
-    monkeypatch.setenv("PATH", "")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "java").symlink_to(jars.java())
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(jars, "cache_folder", lambda: tmp_path / "kafka")
+    waiting = backlog.Backlog(kafka.bootstrap, prefix, 112, {}, {})
     said: list[str] = []
-    assert compare.run_all(compare.Table(said.append), [BY_NAME["flink"]], full, few)
-    assert "flink is left out: Java 17 or newer is missing" in said[-1]
+    assert compare.run_all(compare.Table(said.append), [BY_NAME["flink"]], waiting, waiting)
+    assert "flink is left out: mvn is missing (Debian: apt install openjdk-17-jdk-headless maven)" in said[-1]
+
+
+def test_the_table_is_markdown_on_request() -> None:
+    said: list[str] = []
+    table = compare.Table(said.append, markdown=True)
+    table.head()
+    table.row(compare.cells(BY_NAME["loop"], race.Outcome(1.5, 2.0, 300_000.0, 100.0, ""), 3.0))
+    assert said[0].count("|") == said[1].count("|") == said[2].count("|")
+    assert said[2].startswith("| loop | 1.50 | 2.00 | 300,000 | 100 | yes | 0.50 | 5 counts")
+
+
+def test_what_so_few_events_cannot_tell_is_a_dash() -> None:
+    cells = compare.cells(BY_NAME["loop"], race.Outcome(None, 2.0, None, 100.0, "2 windows differ"), 3.0)
+    assert cells[1:7] == ["-", "2.00", "-", "100", "no", "-"]

@@ -45,36 +45,38 @@ STREAMS: Final = Job("streams", "StreamsJob")
 
 
 def command(job: Job, say: jars.Say) -> list[str]:
-    """What starts it, but for its arguments; fetches and compiles what the cache has not.
+    """What starts it, but for its arguments; fetches and compiles what the cache has not. Safe when two run at once.
 
     Raises UsageError when Java, its compiler or Maven is missing, FailedError when one of them failed.
     """
     java = jars.java()
-    classes = _classes(job, _lib(job, say))
-    return [java, *JVM, *job.flags, "-cp", f"{classes}:{_lib(job, say)}/*", f"liveshop.bench.{job.main}"]
+    lib = _cache() / f"{job.name}-{_digest([job.pom])}"
+    classes = _cache() / f"{job.name}-classes-{_digest([job.pom, *job.sources])}"
+    with jars._alone(_cache() / ".lock"):
+        if not classes.is_dir():
+            mvn, javac = _tool("mvn"), _tool("javac")  # both, before 90 MB are fetched for nothing
+            _fetch(job, lib, mvn, say)
+            _compile(job, lib, classes, javac)
+    return [java, *JVM, *job.flags, "-cp", f"{classes}:{lib}/*", f"liveshop.bench.{job.main}"]
 
 
-def _lib(job: Job, say: jars.Say) -> Path:
-    folder = _cache() / f"{job.name}-{_digest([job.pom])}"
-    if not folder.is_dir():
-        say(f"fetching the jars of {job.name} by Maven, once, into {folder} (80 to 95 MB)")
-        with tempfile.TemporaryDirectory(dir=_cache(), prefix=".fetching-") as scratch:
-            shutil.copy(job.pom, Path(scratch) / "pom.xml")
-            copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={scratch}/lib")
-            _do([_tool("mvn"), "-q", "-B", *copy], Path(scratch), FETCH_SECONDS)
-            (Path(scratch) / "lib").rename(folder)
-    return folder
+def _fetch(job: Job, lib: Path, mvn: str, say: jars.Say) -> None:
+    if lib.is_dir():
+        return
+    say(f"fetching the jars of {job.name} by Maven, once, into {lib} (80 to 95 MB)")
+    with tempfile.TemporaryDirectory(dir=_cache(), prefix=".fetching-") as scratch:
+        shutil.copy(job.pom, Path(scratch) / "pom.xml")
+        copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={scratch}/lib")
+        _do([mvn, "-q", "-B", *copy], Path(scratch), FETCH_SECONDS)
+        (Path(scratch) / "lib").rename(lib)
 
 
-def _classes(job: Job, lib: Path) -> Path:
-    folder = _cache() / f"{job.name}-classes-{_digest([job.pom, *job.sources])}"
-    if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=_cache(), prefix=".compiling-") as scratch:
-            out = Path(scratch) / "classes"
-            compiler = (_tool("javac"), "--release", str(jars.OLDEST_JAVA), "-cp", f"{lib}/*", "-d", str(out))
-            _do([*compiler, *map(str, job.sources)], Path(scratch), COMPILE_SECONDS)
-            out.rename(folder)
-    return folder
+def _compile(job: Job, lib: Path, classes: Path, javac: str) -> None:
+    with tempfile.TemporaryDirectory(dir=_cache(), prefix=".compiling-") as scratch:
+        out = Path(scratch) / "classes"
+        options = ("--release", str(jars.OLDEST_JAVA), "-cp", f"{lib}/*", "-d", str(out))
+        _do([javac, *options, *map(str, job.sources)], Path(scratch), COMPILE_SECONDS)
+        out.rename(classes)
 
 
 def _cache() -> Path:
