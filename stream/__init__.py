@@ -22,6 +22,7 @@ sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command
 
 config.py    Settings: flags, environment, file; all errors reported together
+secured.py   settings of a secured Kafka: TLS and SASL, and their secrets
 sources.py   where settings come from, and what is wrong with them
 durations.py durations written with a unit
 errors.py    errors that end a command with one message

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 
 from stream import sources
@@ -20,6 +20,7 @@ from stream.core.policy import Policy
 from stream.durations import duration_text, parse_duration, parse_windows
 from stream.errors import UsageError
 from stream.model.money import EXPONENTS
+from stream.secured import CHECKS, Security
 from stream.sources import Given
 
 LONGEST: Final = timedelta(days=400)
@@ -76,7 +77,7 @@ Brokers: TypeAlias = Annotated[str, BeforeValidator(_one_line), AfterValidator(_
 Currency: TypeAlias = Annotated[str, AfterValidator(_check_currency)]
 
 
-class Settings(BaseModel):
+class Settings(Security):
     """What was configured. ``load`` makes one from all sources; a test may construct one and gets the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -175,6 +176,11 @@ class Settings(BaseModel):
         """Every setting as text, with units, for the log at start. Secrets are ``***``."""
         return {name: _text(getattr(self, name)) for name in type(self).model_fields}
 
+    def secrets(self) -> dict[str, str]:
+        """The secrets that were given, as environment variables for a process of ours: they must not be flags."""
+        given = {setting.env: getattr(self, setting.name) for setting in SETTINGS if setting.secret}
+        return {variable: value.get_secret_value() for variable, value in given.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -183,6 +189,8 @@ class Setting:
     name: str
     help: str
     default: str
+    secret: bool = False
+    """Never a flag, which all users of the machine could see."""
 
     @property
     def flag(self) -> str:
@@ -205,14 +213,28 @@ def _text(value: object) -> str:
             return str(value)
 
 
+def _is_secret(name: str) -> bool:
+    annotation = Settings.model_fields[name].annotation
+    return SecretStr in (annotation, *get_args(annotation))
+
+
 def _table() -> tuple[Setting, ...]:
+    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] in Security.model_fields)  # those come last
     return tuple(
-        Setting(name, field.description or "", "" if field.default is PydanticUndefined else _text(field.default))
-        for name, field in Settings.model_fields.items()
+        Setting(
+            name,
+            field.description or "",
+            "" if field.default is PydanticUndefined else _text(field.default),
+            _is_secret(name),
+        )
+        for name, field in fields
     )
 
 
 SETTINGS: Final = _table()
+
+CONNECTION: Final = ("brokers", "connect_timeout", *Security.model_fields)
+"""The settings that every command needs which connects to Kafka."""
 
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),
@@ -245,6 +267,7 @@ def _heartbeat_errors(settings: Settings) -> list[str]:
 _COMBINATIONS: Final[tuple[tuple[frozenset[str], Callable[[Settings], list[str]]], ...]] = (
     (frozenset({"windows", *_IN_POLICY}), _policy_errors),
     (frozenset({"heartbeat_every", "session_timeout"}), _heartbeat_errors),
+    *CHECKS,
 )
 """Checks of settings against each other. One is made only when each of its settings is right by itself."""
 
@@ -262,7 +285,14 @@ def load(
     ConfigError with every problem found.
     """
     problems: list[str] = []
-    given = sources.gather(Settings.model_fields, flags, config_file, environ, problems)
+    given = sources.gather(
+        Settings.model_fields,
+        flags,
+        config_file,
+        environ,
+        problems,
+        secret=[each.name for each in SETTINGS if each.secret],
+    )
     settings, bad = _validated(given, problems)
     problems += [
         f"{setting.name} is needed: give {setting.flag} or {setting.env}"
@@ -289,6 +319,4 @@ def _validated(given: Given, problems: list[str]) -> tuple[Settings, set[str]]:
 def _problem(name: str, message: str, given: Given) -> str:
     value, source = given[name]
     text = message.removeprefix("Value error, ")
-    annotation = Settings.model_fields[name].annotation
-    secret = SecretStr in (annotation, *get_args(annotation))
-    return f"{source}: {'***' if secret else repr(value)}: {text[:1].lower()}{text[1:]}"
+    return f"{source}: {'***' if _is_secret(name) else repr(value)}: {text[:1].lower()}{text[1:]}"

@@ -36,12 +36,17 @@ def gather(
     file: Path | None,
     environ: Mapping[str, str],
     problems: list[str],
+    *,
+    secret: Collection[str] = (),
 ) -> Given:
-    """The value of the strongest source for each setting that has one. Adds to ``problems`` what cannot be used."""
+    """The value of the strongest source for each setting that has one. Adds to ``problems`` what cannot be used.
+
+    There is no flag for a ``secret`` one.
+    """
     return {
         **_from_file(names, file, problems),
         **_from_environment(names, environ, problems),
-        **_from_flags(names, flags, problems),
+        **_from_flags([name for name in names if name not in secret], flags, problems),
     }
 
 

@@ -44,7 +44,7 @@ def takes_settings(
     The command has the function's other parameters, ``--config`` and a flag for each setting in ``names``; what is
     wrong raises ConfigError before the function is called.
     """
-    table = [setting for setting in SETTINGS if setting.name in names]
+    table = [setting for setting in SETTINGS if setting.name in names and not setting.secret]
 
     def decorate(function: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
         def command(config: Path | None = None, **given: Any) -> None:

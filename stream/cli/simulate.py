@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.status import Status
 
 from stream.cli.flags import takes_settings
-from stream.config import Settings
+from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
 from stream.errors import UsageError
-from stream.kafka import client
+from stream.kafka import client, security
 from stream.sandbox import pace, recording, sender
 from stream.sandbox.faults import Message
 from stream.sandbox.outage import parse_outages
@@ -59,7 +59,7 @@ class Job:
             raise UsageError("--shift goes with --speed 1: at another pace the event times would leave the wall clock")
 
 
-@takes_settings(("brokers", "topic_prefix", "connect_timeout"))
+@takes_settings((*CONNECTION, "topic_prefix"))
 def command(
     settings: Settings,
     *,
@@ -206,7 +206,7 @@ async def _file(target: Path) -> AsyncIterator[Sink]:
 @asynccontextmanager
 async def _kafka(settings: Settings) -> AsyncIterator[Sink]:
     """Everything handed over is acknowledged when the context ends in order."""
-    producer = sender.producer(settings.brokers or "")
+    producer = sender.producer(settings.brokers or "", **security.options(settings))
     await client.start(producer, settings)
     try:
         sink = sender.Sender(producer, settings.topic_prefix)

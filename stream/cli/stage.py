@@ -5,7 +5,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from stream.cli import board
-from stream.config import SETTINGS, Settings
+from stream.cli.flags import EVERY
+from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka import client, topics
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child, Scratch, free_port, is_free
+from stream.secured import UNSECURED
 
 READY_SECONDS: Final = 60.0
 GROUP_SECONDS: Final = 15.0
@@ -29,6 +31,8 @@ WORKER_SECONDS: Final = 12.0
 """A worker promises to leave within ten."""
 SIMULATOR_SECONDS: Final = 10.0
 LOOKS: Final = 3
+SIMULATORS: Final = (*CONNECTION, "topic_prefix")
+"""The settings that the simulator takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Stage:
     def _own_kafka(self) -> Settings:
         self._say("starting an embedded Kafka")
         kafka = self._stack.enter_context(EmbeddedKafka(self._say))
-        return self.settings.model_copy(update={"brokers": kafka.bootstrap})
+        return self.settings.model_copy(update={"brokers": kafka.bootstrap, **UNSECURED})
 
     def _sandboxed(self) -> Settings:
         """Topics and a group of our own on somebody's broker, deleted at the end, whatever happens between."""
@@ -114,14 +118,13 @@ class Stage:
             self._say(f"port {asked} is taken, so /metrics is on {port}")
         settings = self.settings.model_copy(update={"http_port": port})
         log = self._folder / f"worker-{number}.log"
-        self._workers.append(Child(_command("worker", *_flags(settings)), log=log, environ=_environ()))
+        self._workers.append(Child(_command("worker", *_flags(settings)), log=log, environ=_environ(settings)))
         self.urls.append(f"http://{self.settings.http_host}:{port}/metrics")
 
     def _start_simulator(self) -> Child:
-        settings = [f"--brokers={self.settings.brokers}", f"--topic-prefix={self.settings.topic_prefix}"]
-        command = _command("simulate", "--json", *settings, *self._asked.traffic)
+        command = _command("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)
         log, result = self._folder / "simulate.log", self._folder / "simulate.json"
-        child = Child(command, log=log, stdout=result, environ=_environ())
+        child = Child(command, log=log, stdout=result, environ=_environ(self.settings))
         self._stack.callback(child.stop, SIMULATOR_SECONDS)
         return child
 
@@ -181,14 +184,15 @@ def _command(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "stream.cli", name, *arguments]
 
 
-def _environ() -> dict[str, str]:
-    """Settings go to the children as flags, so that they say what we say."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")}
+def _environ(settings: Settings) -> dict[str, str]:
+    """Settings go to the children as flags, so that they say what we say; secrets, which nobody may see, go here."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")} | settings.secrets()
 
 
-def _flags(settings: Settings) -> list[str]:
+def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:
     shown = settings.shown()
-    return [f"{setting.flag}={shown[setting.name]}" for setting in SETTINGS if shown[setting.name] != setting.default]
+    table = [setting for setting in SETTINGS if setting.name in names and not setting.secret]
+    return [f"{setting.flag}={shown[setting.name]}" for setting in table if shown[setting.name] != setting.default]
 
 
 async def _delete(settings: Settings) -> None:

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.cli.flags import takes_settings
-from stream.config import Settings
+from stream.config import CONNECTION, Settings
 from stream.errors import UsageError
 from stream.kafka import topics
 from stream.kafka.topics import Made, Topic
 
 UNCUT: Final = 250
 """Columns of a table that goes to a file or a pipe."""
-NEEDED: Final = ("brokers", "topic_prefix", "connect_timeout")
+NEEDED: Final = (*CONNECTION, "topic_prefix")
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 

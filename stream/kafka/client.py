@@ -1,7 +1,7 @@
 """Connections: every aiokafka object is made, started and ended here, so that no wait for a broker is without bound."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from stream.config import Settings
 from stream.errors import FailedError
+from stream.kafka import security
+from stream.kafka.connection import renew_sessions
 
 log: Final = structlog.get_logger()
 
@@ -40,6 +42,7 @@ def make_reader(settings: Settings, *, wait_ms: int = 500) -> Reader:
     """A consumer of committed records that belongs to no group and never moves by itself."""
     return AIOKafkaConsumer(
         bootstrap_servers=_brokers(settings),
+        **security.options(settings),
         client_id=f"liveshop-{settings.group}-reader",
         isolation_level="read_committed",
         auto_offset_reset="none",
@@ -54,6 +57,7 @@ def make_member(settings: Settings) -> Reader:
     """A consumer that is only a member of the group: it shows which partitions are ours, its records are not used."""
     return AIOKafkaConsumer(
         bootstrap_servers=_brokers(settings),
+        **security.options(settings),
         client_id=f"liveshop-{settings.group}-member",
         group_id=settings.group,
         partition_assignment_strategy=(RangePartitionAssignor,),
@@ -71,6 +75,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
     """Starting it fences every earlier producer of that id and ends its transaction."""
     return AIOKafkaProducer(
         bootstrap_servers=_brokers(settings),
+        **security.options(settings),
         client_id=f"liveshop-{transactional_id}",
         transactional_id=transactional_id,
         transaction_timeout_ms=ms(settings.transaction_timeout),
@@ -85,6 +90,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
 def make_admin(settings: Settings) -> Admin:
     return AIOKafkaAdminClient(
         bootstrap_servers=_brokers(settings),
+        **security.options(settings),
         client_id=f"liveshop-{settings.group}-admin",
         request_timeout_ms=REQUEST_MS,
     )
@@ -99,31 +105,46 @@ def _brokers(settings: Settings) -> list[str]:
 async def start(connection: Any, settings: Settings) -> None:
     """Connects. A broker that does not answer is tried again until ``connect_timeout``, then FailedError names it.
 
-    Whatever goes wrong, a connection that did not start is closed.
+    A login or a certificate that is refused is a UsageError, at once. Whatever goes wrong, a connection that did not
+    start is closed.
     """
     seconds = settings.connect_timeout.total_seconds()
     try:
         async with asyncio.timeout(seconds):
-            await _start_patiently(connection)
+            await _start_patiently(connection, settings)
     except TimeoutError:
+        nodes = [(broker.host, broker.port) for broker in _client_of(connection).cluster.brokers()]
         await end(connection)
-        raise FailedError(f"no Kafka broker answered at {settings.brokers} within {seconds:g} s") from None
+        why = await _ask_why(settings, nodes)
+        raise FailedError(f"no Kafka broker answered at {settings.brokers} within {seconds:g} s{why}") from None
     except BaseException:
         await end(connection)
         raise
 
 
-async def _start_patiently(connection: Any) -> None:
-    _insist_on_brokers(_client_of(connection))
+async def _start_patiently(connection: Any, settings: Settings) -> None:
+    client = _client_of(connection)
+    _insist_on_brokers(client)
+    renew_sessions(client)
     pause = 0.1
     while True:
         try:
             await connection.start()
         except KafkaConnectionError:
+            await _ask_why(settings)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
         else:
             return
+
+
+async def _ask_why(settings: Settings, nodes: Iterable[security.Address] = ()) -> str:
+    """What to add to the message. UsageError when a person must mend it."""
+    if settings.protocol == "plaintext":
+        return ". If it demands TLS or a login: set security_protocol or sasl_mechanism"
+    given = [broker.rpartition(":") for broker in _brokers(settings)]
+    why = await security.ask_why(settings, [*((host.strip("[]"), int(port)) for host, _, port in given), *nodes])
+    return why and f": {why} (security_protocol is {settings.protocol})"
 
 
 def _client_of(connection: Any) -> AIOKafkaClient:

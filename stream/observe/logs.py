@@ -20,9 +20,10 @@ LIBRARIES: Final = ("aiokafka", "asyncio")
 ORDINARY: Final = (
     ("aiokafka.producer.sender", "NotEnoughReplicasError"),
     ("aiokafka.consumer.group_coordinator", "GroupCoordinatorNotAvailableError"),
+    ("aiokafka.conn", "Sending username and password in the clear"),
 )
 """Warnings of retries that are daily business on Kafka 4: shown at debug. What does not mend shows in the metrics of
-failed and slow checkpoints."""
+failed and slow checkpoints. And one that would be repeated with every connection: the worker says it once."""
 
 _QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
 

@@ -5,11 +5,13 @@ import socket
 import struct
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
 from stream.errors import FailedError
 from stream.sandbox import jars
+from stream.sandbox.listeners import Listener
 from stream.sandbox.process import Child, Scratch, free_port, tail
 
 HOST: Final = "127.0.0.1"
@@ -30,11 +32,11 @@ _SETTINGS: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{listeners}
+advertised.listeners=PLAINTEXT://{host}:{port}{listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -63,8 +65,11 @@ class EmbeddedKafka:
     after the thread that started it has died in whatever way; the data folder of a killed run is removed by the next.
     """
 
-    def __init__(self, say: jars.Say = lambda _: None) -> None:
+    def __init__(self, say: jars.Say = lambda _: None, listeners: Sequence[Listener] = ()) -> None:
+        """``listeners``: what else it listens on, secured, besides the open one of ``bootstrap``."""
         self._say = say
+        self._listeners = {listener.name: listener for listener in listeners}
+        self._secured: dict[str, int] = {}
         self._scratch: Scratch | None = None
         self._child: Child | None = None
         self._lib = Path()
@@ -75,6 +80,10 @@ class EmbeddedKafka:
     def bootstrap(self) -> str:
         """``host:port``; the same after a restart."""
         return f"{HOST}:{self._ports[0]}"
+
+    def address(self, listener: str) -> str:
+        """``host:port`` of one of the secured listeners."""
+        return f"{HOST}:{self._secured[listener]}"
 
     @property
     def pid(self) -> int:
@@ -116,6 +125,7 @@ class EmbeddedKafka:
         """Between finding a port free and listening on it, another process may take it: then anew with others."""
         for attempt in range(ATTEMPTS):
             self._ports = (free_port(HOST), free_port(HOST))
+            self._secured = {name: free_port(HOST) for name in self._listeners}
             self._write_settings()
             if attempt == 0:
                 self._format()
@@ -153,8 +163,16 @@ class EmbeddedKafka:
 
     def _write_settings(self) -> None:
         port, controller_port = self._ports
-        settings = _SETTINGS.format(host=HOST, port=port, controller_port=controller_port, data=self._folder / "data")
-        (self._folder / "server.properties").write_text(settings)
+        settings = _SETTINGS.format(
+            host=HOST,
+            port=port,
+            controller_port=controller_port,
+            data=self._folder / "data",
+            listeners="".join(f",{name}://{self.address(name)}" for name in self._listeners),
+            protocols="".join(f",{name}:{listener.protocol}" for name, listener in self._listeners.items()),
+        )
+        lines = [line for listener in self._listeners.values() for line in listener.lines()]
+        (self._folder / "server.properties").write_text(settings + "\n".join(lines))
 
     def _command(self, main: str, *arguments: str) -> list[str]:
         return [self._java, *_JVM, "-cp", f"{self._lib}/*", main, *arguments]
@@ -162,9 +180,11 @@ class EmbeddedKafka:
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         settings = str(self._folder / "server.properties")
+        users = {f"--add-scram={user}" for listener in self._listeners.values() for user in listener.scram_users()}
         # kafka.tools.StorageTool reads its arguments by itself, so an id that begins with a dash is one word with -t.
         child = Child(
-            self._command("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", settings), log=self.log
+            self._command("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", settings, *users),
+            log=self.log,
         )
         try:
             code = child.wait(START_SECONDS)

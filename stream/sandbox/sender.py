@@ -83,8 +83,11 @@ class Sender:
         return place
 
 
-def producer(brokers: str) -> AIOKafkaProducer:
-    """Not started yet. Idempotent: what it sends again after a lost answer is not there twice."""
+def producer(brokers: str, **security: Any) -> AIOKafkaProducer:
+    """Not started yet. Idempotent: what it sends again after a lost answer is not there twice.
+
+    ``security``: what `stream.kafka.security.options` makes of the settings.
+    """
     return AIOKafkaProducer(
         bootstrap_servers=brokers.split(","),
         client_id="liveshop-simulate",
@@ -93,6 +96,7 @@ def producer(brokers: str) -> AIOKafkaProducer:
         enable_idempotence=True,
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=30_000,
+        **security,
     )
 
 

@@ -1,0 +1,153 @@
+"""Connections that are logged in, each replaced before the broker ends its session. Touches private parts of aiokafka.
+
+A broker lets a login count for a time: as long as a token is valid, or `connections.max.reauth.ms`. It says so when we
+log in, and closes the connection on the first request after. aiokafka does not log in again on an open connection
+(KIP-368): its requests would fail, with a checkpoint now and then. So a connection that is near its end is given no new
+request: they go to a new one, and the old one is closed when it has answered all it was asked.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable
+from typing import Any, Final
+from weakref import WeakSet
+
+import structlog
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.protocol.admin import SaslAuthenticateRequest
+
+log: Final = structlog.get_logger()
+
+RENEW_AT: Final = (0.6, 0.8)
+"""Shares of a session's life, from..to, so that not all connections are renewed at once."""
+OVER_AT: Final = 0.95
+"""Share of a session's life after which no request is risked any more."""
+AGAIN: Final = 1.0
+"""Seconds until a renewal that failed is tried again, while the old connection still serves."""
+_FAILURES: Final = (KafkaError, OSError, TimeoutError)
+
+
+class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not typed for us
+    """Knows how long its login counts, and that it was refused when a token was: aiokafka takes that for a yes."""
+
+    renew_at = math.inf
+    """By the monotonic clock, as is ``over_at``. It does not end when the broker names no end."""
+    over_at = math.inf
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        answer = super().send(request, expect_response)
+        return self._noted(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+
+    async def _noted(self, answer: Awaitable[Any]) -> Any:
+        now = time.monotonic()
+        response = await answer
+        if self._sasl_mechanism == "OAUTHBEARER" and not response.error_code and response.sasl_auth_bytes:
+            raise SaslAuthenticationFailed("the token was refused")
+        life = getattr(response, "session_lifetime_ms", 0) / 1000
+        if life > 0:
+            self.renew_at = now + life * random.uniform(*RENEW_AT)  # noqa: S311 - spreads load, guards nothing
+            self.over_at = now + life * OVER_AT
+        return response
+
+    def close_when_answered(self, _answered: object = None) -> None:
+        """Closes as soon as nothing is awaited of it."""
+        waiting = [future for _, _, future in self._requests if not future.done()]
+        if waiting:
+            waiting[-1].add_done_callback(self.close_when_answered)
+        else:
+            self.close(reason=CloseReason.IDLE_DROP)
+
+
+def renew_sessions(client: AIOKafkaClient) -> None:
+    """From now on the client's connections are renewed in time; to be called before it starts."""
+    if client._security_protocol.startswith("SASL_"):  # noqa: SLF001 - see above
+        renewals = _Renewals(client)
+        client._get_conn, client.close = renewals.get, renewals.close  # noqa: SLF001 - see above
+
+
+class _Renewals:
+    """Stands in for two methods of one client."""
+
+    def __init__(self, client: AIOKafkaClient) -> None:
+        self._client = client
+        self._conns: dict[Any, Any] = client._conns  # noqa: SLF001 - see above
+        self._get_conn, self._close = client._get_conn, client.close  # noqa: SLF001 - see above
+        self._opening = asyncio.Lock()
+        self._renewing: dict[Any, asyncio.Task[None]] = {}
+        self._retired: WeakSet[Connection] = WeakSet()
+
+    async def get(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        """The connection to send the next request on, None when there is none to be had now."""
+        key = (node_id, group)
+        if self._client.cluster.broker_metadata(node_id) is None:
+            return await self._get_conn(node_id, group=group, no_hint=no_hint)
+        if (held := self._usable(key)) is None:
+            async with self._opening:
+                held = self._usable(key) or await self._opened(key)
+        elif time.monotonic() >= held.renew_at and key not in self._renewing:
+            self._renewing[key] = asyncio.create_task(self._renew(key, held))
+        return held
+
+    async def close(self) -> None:
+        for task in self._renewing.values():
+            task.cancel()
+        for retired in list(self._retired):
+            retired.close(reason=CloseReason.SHUTDOWN)
+        await self._close()
+
+    def _usable(self, key: Any) -> Connection | None:
+        held: Connection | None = self._conns.get(key)
+        return held if held is not None and held.connected() and time.monotonic() < held.over_at else None
+
+    async def _opened(self, key: Any) -> Connection | None:
+        try:
+            opened = await self._open(key)
+        except _FAILURES as error:
+            log.error("no connection to a broker", node=key[0], error=str(error) or type(error).__name__)  # noqa: TRY400 - it tries again
+            self._client.force_metadata_update()
+            return None
+        self._put(key, opened)
+        return opened
+
+    async def _renew(self, key: Any, held: Connection) -> None:
+        try:
+            opened = await self._open(key)
+        except _FAILURES as error:
+            log.warning("a login could not be renewed yet", node=key[0], error=str(error) or type(error).__name__)
+            held.renew_at = time.monotonic() + AGAIN
+        else:
+            self._put(key, opened)
+        finally:
+            del self._renewing[key]
+
+    def _put(self, key: Any, opened: Connection) -> None:
+        held = self._conns.get(key)
+        self._conns[key] = opened
+        if held is not None:
+            self._retired.add(held)
+            held.close_when_answered()
+
+    async def _open(self, key: Any) -> Connection:
+        """A new one, made as aiokafka makes its own."""
+        client = self._client
+        broker = client.cluster.broker_metadata(key[0])
+        opened = Connection(
+            broker.host,
+            broker.port,
+            client_id=client._client_id,  # noqa: SLF001 - see above
+            request_timeout_ms=client._request_timeout_ms,  # noqa: SLF001 - see above
+            max_idle_ms=client._connections_max_idle_ms,  # noqa: SLF001 - see above
+            on_close=client._on_connection_closed,  # noqa: SLF001 - see above
+            security_protocol=client._security_protocol,  # noqa: SLF001 - see above
+            ssl_context=client._ssl_context,  # noqa: SLF001 - see above
+            sasl_mechanism=client._sasl_mechanism,  # noqa: SLF001 - see above
+            sasl_plain_username=client._sasl_plain_username,  # noqa: SLF001 - see above
+            sasl_plain_password=client._sasl_plain_password,  # noqa: SLF001 - see above
+            sasl_oauth_token_provider=client._sasl_oauth_token_provider,  # noqa: SLF001 - see above
+        )
+        await opened.connect()
+        return opened

@@ -1,0 +1,254 @@
+"""The settings of a secured Kafka: TLS and SASL, what is wrong with them together, and the secrets they lead to.
+
+Secrets come from the environment, from the settings file or from files of their own, never from flags, which every
+user of a machine can see. Files of secrets are read when they are needed, so that a renewed one is found.
+"""
+
+import os
+import ssl
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+
+from stream.errors import UsageError
+
+
+def _or_none(change: Callable[[str], str] = str) -> BeforeValidator:
+    """An empty text is as good as none."""
+    return BeforeValidator(lambda value: (change(value) or None) if isinstance(value, str) else value)
+
+
+Protocol: TypeAlias = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+Mechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+Text: TypeAlias = Annotated[str | None, _or_none()]
+File: TypeAlias = Annotated[Path | None, _or_none()]
+Secret: TypeAlias = Annotated[SecretStr | None, _or_none()]
+
+
+class Security(BaseModel):
+    """The part of the settings that every connection to Kafka is made with."""
+
+    security_protocol: Annotated[Protocol | None, _or_none(str.lower)] = Field(
+        default=None,
+        description="plaintext, ssl, sasl_plaintext or sasl_ssl; not given: sasl_ssl with a sasl_mechanism, ssl with a "
+        "tls_… file, else plaintext",
+    )
+    tls_ca_file: File = Field(default=None, description="PEM of the CAs that brokers are trusted by; else the system's")
+    tls_cert_file: File = Field(default=None, description="PEM of our certificate, for brokers that demand one")
+    tls_key_file: File = Field(default=None, description="PEM of its private key, when not in tls_cert_file too")
+    tls_key_password: Secret = Field(default=None, description="password of the private key")
+    tls_key_password_file: File = Field(
+        default=None, description="file with the password of the private key; or LIVESHOP_TLS_KEY_PASSWORD itself"
+    )
+    tls_check_hostname: bool = Field(
+        default=True, description="whether a broker's certificate must be for the name it is reached by"
+    )
+    sasl_mechanism: Annotated[Mechanism | None, _or_none(str.upper)] = Field(
+        default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    )
+    sasl_username: Text = Field(default=None, description="user of PLAIN and SCRAM")
+    sasl_password: Secret = Field(default=None, description="password of PLAIN and SCRAM")
+    sasl_password_file: File = Field(
+        default=None, description="file with the password of PLAIN and SCRAM; or LIVESHOP_SASL_PASSWORD itself"
+    )
+    sasl_token_file: File = Field(
+        default=None, description="OAUTHBEARER: file with a token that somebody else renews, read for each connection"
+    )
+    sasl_token_url: Text = Field(
+        default=None, description="OAUTHBEARER: endpoint that gives tokens for client credentials"
+    )
+    sasl_client_id: Text = Field(default=None, description="OAUTHBEARER: who asks at sasl_token_url")
+    sasl_client_secret: Secret = Field(default=None, description="OAUTHBEARER: the secret of sasl_client_id")
+    sasl_client_secret_file: File = Field(
+        default=None, description="file with the secret of sasl_client_id; or LIVESHOP_SASL_CLIENT_SECRET itself"
+    )
+    sasl_scope: Text = Field(default=None, description="OAUTHBEARER: scope asked for at sasl_token_url")
+
+    @property
+    def protocol(self) -> Protocol:
+        """The one in force. A login goes through TLS unless somebody says otherwise."""
+        if self.security_protocol is not None:
+            return self.security_protocol
+        if self.sasl_mechanism is not None:
+            return "sasl_ssl"
+        return "ssl" if _given(self, _TLS) else "plaintext"
+
+    @property
+    def uses_tls(self) -> bool:
+        return self.protocol.endswith("ssl")
+
+    @property
+    def uses_sasl(self) -> bool:
+        return self.protocol.startswith("sasl_")
+
+    def key_password(self) -> str | None:
+        return read_secret(self.tls_key_password, self.tls_key_password_file)
+
+    def password(self) -> str | None:
+        return read_secret(self.sasl_password, self.sasl_password_file)
+
+    def client_secret(self) -> str | None:
+        return read_secret(self.sasl_client_secret, self.sasl_client_secret_file)
+
+
+UNSECURED: Final[dict[str, Any]] = {name: field.default for name, field in Security.model_fields.items()}
+"""What to change to reach a Kafka that is not secured."""
+
+_TLS: Final = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_key_password", "tls_key_password_file")
+_PASSWORD: Final = ("sasl_username", "sasl_password", "sasl_password_file")
+_CLIENT: Final = ("sasl_client_id", "sasl_client_secret", "sasl_client_secret_file", "sasl_scope")
+_TOKEN: Final = ("sasl_token_file", "sasl_token_url", *_CLIENT)
+_FILES: Final = tuple(name for name in Security.model_fields if name.endswith("_file"))
+_SECRETS: Final = tuple(name for name in _FILES if name.removesuffix("_file") in Security.model_fields)
+
+
+def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
+    """The value, or what the file holds but for the newline at its end. UsageError when it cannot be read."""
+    if value is not None or file is None:
+        return None if value is None else value.get_secret_value()
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {_why(error)}") from None
+
+
+def tls_context(settings: Security) -> ssl.SSLContext:
+    """How connections are encrypted. UsageError for files that do not hold what they should."""
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca_file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"tls_ca_file: {settings.tls_ca_file} holds no certificates in PEM ({_why(error)})") from None
+    context.check_hostname = settings.tls_check_hostname
+    if settings.tls_cert_file is not None:
+        _show_certificate(context, settings, settings.tls_cert_file)
+    return context
+
+
+def _show_certificate(context: ssl.SSLContext, settings: Security, certificate: Path) -> None:
+    password = settings.key_password() or ""
+    try:
+        context.load_cert_chain(certificate, settings.tls_key_file, lambda: password)  # else OpenSSL asks the terminal
+    except (OSError, ValueError) as error:
+        key = settings.tls_key_file or certificate
+        raise UsageError(
+            f"tls_cert_file: {certificate} with the private key in {key} cannot be used ({_why(error)}): both must be PEM "
+            "and belong together, and tls_key_password must be that of the key, if it has one"
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    """In a few words, and without anything of what a file holds."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "no PEM").replace("_", " ").lower()
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else "not text in UTF-8"
+
+
+def _given(settings: Security, names: Iterable[str]) -> list[str]:
+    return [name for name in names if getattr(settings, name) is not None]
+
+
+# -- what is wrong
+
+
+def _file_errors(name: str) -> Callable[[Security], list[str]]:
+    def check(settings: Security) -> list[str]:
+        file: Path | None = getattr(settings, name)
+        if file is None:
+            return []
+        if not file.is_file():
+            return [f"{name}: {file} is not there"]
+        if not os.access(file, os.R_OK):
+            return [f"{name}: {file} may not be read by this user"]
+        return [] if file.stat().st_size else [f"{name}: {file} is empty"]
+
+    return check
+
+
+def _either(name: str) -> Callable[[Security], list[str]]:
+    plain = name.removesuffix("_file")
+    return lambda settings: (
+        [f"{name}: give this or {plain}, not both"] if len(_given(settings, (name, plain))) > 1 else []
+    )
+
+
+def _protocol_errors(settings: Security) -> list[str]:
+    protocol, mechanism = settings.protocol, settings.sasl_mechanism
+    if settings.uses_sasl and mechanism is None:
+        return [f"sasl_mechanism: is needed with security_protocol {protocol}: PLAIN, SCRAM-SHA-512, OAUTHBEARER …"]
+    if mechanism is not None and not settings.uses_sasl:
+        return [f"sasl_mechanism: {protocol} knows no login: make security_protocol sasl_ssl, or leave this out"]
+    return []
+
+
+def _stray_errors(settings: Security) -> list[str]:
+    """What would be ignored was meant to do something."""
+    stray = {} if settings.uses_tls else dict.fromkeys(_given(settings, _TLS), f"{settings.protocol} knows no TLS")
+    if settings.sasl_mechanism is None:
+        why = "nobody logs in without a sasl_mechanism"
+        stray |= dict.fromkeys(_given(settings, (*_PASSWORD, *_TOKEN)), why)
+    else:
+        foreign = _PASSWORD if settings.sasl_mechanism == "OAUTHBEARER" else _TOKEN
+        stray |= dict.fromkeys(_given(settings, foreign), f"{settings.sasl_mechanism} has no use for it")
+    return [f"{name}: {why}" for name, why in stray.items()]
+
+
+def _login_errors(settings: Security) -> list[str]:
+    mechanism = settings.sasl_mechanism
+    if mechanism is None:
+        return []
+    if mechanism != "OAUTHBEARER":
+        return _lacking(settings, mechanism, "sasl_username") + _lacking(settings, mechanism, *_PASSWORD[1:])
+    problems = _lacking(settings, mechanism, "sasl_token_file", "sasl_token_url")
+    if settings.sasl_token_url is None:
+        return problems + [f"{name}: goes with sasl_token_url" for name in _given(settings, _CLIENT)]
+    if settings.sasl_token_file is not None:
+        problems.append("sasl_token_file: give this or sasl_token_url, not both")
+    return [
+        *problems,
+        *_lacking(settings, "sasl_token_url", _CLIENT[0]),
+        *_lacking(settings, "sasl_token_url", *_CLIENT[1:3]),
+    ]
+
+
+def _lacking(settings: Security, what: str, *names: str) -> list[str]:
+    return [] if _given(settings, names) else [f"{names[0]}: {what} needs {' or '.join(names)}"]
+
+
+def _url_errors(settings: Security) -> list[str]:
+    url = settings.sasl_token_url
+    if url is None:
+        return []
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return ["sasl_token_url: must begin with https:// or http:// and a host"]
+    if parts.username or parts.password:
+        return ["sasl_token_url: must not hold a user or a password: give sasl_client_id and its secret"]
+    return []
+
+
+def _tls_errors(settings: Security) -> list[str]:
+    """The files are tried out, once it is known that they are there."""
+    if settings.tls_cert_file is None and (needing := _given(settings, _TLS[2:])):
+        return [f"{name}: is of no use without tls_cert_file" for name in needing]
+    if not settings.uses_tls or any(_file_errors(name)(settings) for name in _TLS if name in _FILES):
+        return []
+    try:
+        tls_context(settings)
+    except UsageError as error:
+        return [str(error)]
+    return []
+
+
+CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Security], list[str]]], ...]] = (
+    *((frozenset({name}), _file_errors(name)) for name in _FILES),
+    *((frozenset({name, name.removesuffix("_file")}), _either(name)) for name in _SECRETS),
+    (frozenset({"security_protocol", "sasl_mechanism", *_TLS}), _protocol_errors),
+    (frozenset({"security_protocol", "sasl_mechanism", *_TLS, *_PASSWORD, *_TOKEN}), _stray_errors),
+    (frozenset({"sasl_mechanism", *_PASSWORD, *_TOKEN}), _login_errors),
+    (frozenset({"sasl_token_url"}), _url_errors),
+    (frozenset({"security_protocol", "sasl_mechanism", "tls_check_hostname", *_TLS}), _tls_errors),
+)
+"""Checks with the settings they look at: one is made only when each of these is right by itself."""
