@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
@@ -206,7 +207,11 @@ def test_everything_is_shown_with_units_and_secrets_are_not() -> None:
 
 def test_what_is_shown_can_be_read_again() -> None:
     settings = load({"delay": "1500ms", "http_port": "0"}, None, {})
-    assert load(settings.shown() | {"brokers": None}, None, {}) == settings
+    flags = {setting.name for setting in SETTINGS if not setting.secret}
+    assert (
+        load({name: text for name, text in settings.shown().items() if name in flags - {"brokers"}}, None, {})
+        == settings
+    )
 
 
 def test_every_setting_has_a_help_text_a_flag_and_a_variable() -> None:
@@ -232,3 +237,120 @@ def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
         assert parse_duration(text) >= timedelta(0)
     except ValueError as error:
         assert "duration" in str(error)  # noqa: PT017 - either is right
+
+
+# -- a secured Kafka
+
+
+SECRETS = {setting.name for setting in SETTINGS if setting.secret}
+LOGIN = {"sasl_mechanism": "PLAIN", "sasl_username": "ann"}
+HUNTER = {"LIVESHOP_SASL_PASSWORD": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "protocol"),
+    [
+        ({}, "plaintext"),
+        (LOGIN, "sasl_ssl"),
+        (LOGIN | {"security_protocol": "SASL_PLAINTEXT"}, "sasl_plaintext"),
+        (LOGIN | {"sasl_mechanism": "scram-sha-512"}, "sasl_ssl"),
+        ({"security_protocol": "ssl"}, "ssl"),
+    ],
+)
+def test_a_login_goes_through_tls_unless_somebody_says_otherwise(flags: dict[str, str], protocol: str) -> None:
+    assert load(flags, None, HUNTER if "sasl_mechanism" in flags else {}).protocol == protocol
+
+
+def test_a_ca_alone_means_tls(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert load({"tls_ca_file": str(file)}, None, {}).protocol == "ssl"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "expected"),
+    [
+        ({"security_protocol": "sasl_ssl"}, {}, ["sasl_mechanism: is needed"]),
+        ({"security_protocol": "plaintext"}, HUNTER, ["sasl_password: nobody logs in without a sasl_mechanism"]),
+        (LOGIN | {"security_protocol": "ssl"}, HUNTER, ["sasl_mechanism: ssl knows no login"]),
+        (LOGIN, {}, ["sasl_password: PLAIN needs sasl_password or sasl_password_file"]),
+        ({"sasl_mechanism": "PLAIN"}, HUNTER, ["sasl_username: PLAIN needs sasl_username"]),
+        ({"sasl_mechanism": "GSSAPI"}, {}, ["--sasl-mechanism: 'GSSAPI': input should be 'PLAIN'"]),
+        (LOGIN | {"sasl_scope": "x"}, HUNTER, ["sasl_scope: PLAIN has no use for it"]),
+        (
+            LOGIN | {"sasl_mechanism": "OAUTHBEARER"},
+            {},
+            ["sasl_username: OAUTHBEARER has no use", "sasl_token_file: OAUTHBEARER needs sasl_token_file or"],
+        ),
+        (
+            {"sasl_mechanism": "OAUTHBEARER", "sasl_token_url": "ftp://x"},
+            {},
+            ["sasl_token_url: must begin", "sasl_client_id: sasl_token_url needs", "sasl_client_secret: sasl_token"],
+        ),
+        ({"security_protocol": "sasl_ssl", "tls_check_hostname": "perhaps"}, {}, ["--tls-check-hostname", "sasl_mech"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_said_and_said_once(
+    flags: dict[str, str], environ: dict[str, str], expected: list[str]
+) -> None:
+    found = problems(flags, None, environ)
+    for part in expected:
+        assert any(problem.startswith(part) for problem in found), (part, found)
+    assert len(found) == len(expected)
+
+
+def test_files_that_are_missing_empty_or_something_else_are_reported_together(tmp_path: Path) -> None:
+    ca, key, empty = tmp_path / "ca.pem", tmp_path / "key.pem", tmp_path / "password"
+    ca.write_text("no certificate")
+    key.write_text("no key")
+    empty.touch()
+    files = {"tls_ca_file": str(tmp_path / "none.pem"), "tls_key_file": str(key), "sasl_password_file": str(empty)}
+    found = problems(LOGIN | files)
+    assert found == [
+        f"tls_ca_file: {tmp_path}/none.pem is not there",
+        f"sasl_password_file: {empty} is empty",
+        "tls_key_file: is of no use without tls_cert_file",
+    ]
+    (problem,) = problems({"tls_ca_file": str(ca)})
+    assert problem == f"tls_ca_file: {ca} holds no certificates in PEM (no certificate or crl found)"
+
+
+def test_a_certificate_without_its_key_is_wrong_and_nobody_is_asked_for_a_password(tmp_path: Path) -> None:
+    made = trustme.CA().issue_cert("worker")
+    cert, other = tmp_path / "cert.pem", tmp_path / "other.pem"
+    made.cert_chain_pems[0].write_to_path(str(cert))
+    trustme.CA().issue_cert("worker").private_key_pem.write_to_path(str(other))
+    for more in ({}, {"tls_key_file": str(other)}):
+        (problem,) = problems({"tls_cert_file": str(cert), **more})
+        assert problem.startswith(
+            f"tls_cert_file: {cert} with the private key in {more.get('tls_key_file', cert)} cannot be used"
+        )
+
+
+def test_secrets_are_known_to_the_environment_and_the_file_but_to_no_flag(tmp_path: Path) -> None:
+    assert {"tls_key_password", "sasl_password", "sasl_client_secret"} == SECRETS
+    for name in SECRETS:
+        (problem,) = problems({name: "hunter2"})
+        assert problem.startswith(f"unknown flag --{name.replace('_', '-')}")
+        assert "hunter2" not in problem
+    given = load(LOGIN, write(tmp_path, "sasl_password = 'hunter2'"), {})
+    assert given.password() == "hunter2"
+    assert load(LOGIN, None, HUNTER) == given
+
+
+def test_a_secret_may_be_in_a_file_but_not_in_two_places(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(" hunter2 \n")
+    assert load(LOGIN | {"sasl_password_file": str(file)}, None, {}).password() == " hunter2 "
+    (problem,) = problems(LOGIN | {"sasl_password_file": str(file)}, None, HUNTER)
+    assert problem == "sasl_password_file: give this or sasl_password, not both"
+
+
+def test_nothing_that_is_printed_holds_a_secret(tmp_path: Path) -> None:
+    settings = load(LOGIN, None, HUNTER)
+    printed = [repr(settings), str(settings), settings.model_dump_json(), *settings.shown().values()]
+    printed += problems({"delay": "x"}, None, HUNTER)
+    printed += problems({}, write(tmp_path, "sasl_password = ['hunter2']\nsasl_client_secret = { hunter2 = 1 }"), {})
+    printed += problems({}, None, {"LIVESHOP_SASL_PASWORD": "hunter2"})
+    assert not [text for text in printed if "hunter2" in text]
+    assert settings.secrets() == HUNTER

@@ -28,7 +28,8 @@ OVER_AT: Final = 0.95
 """Share of a session's life after which no request is risked any more."""
 AGAIN: Final = 1.0
 """Seconds until a renewal that failed is tried again, while the old connection still serves."""
-_FAILURES: Final = (KafkaError, OSError, TimeoutError)
+_FAILURES: Final = (KafkaError, OSError, TimeoutError, ValueError, AssertionError)
+"""What aiokafka's login raises; the last two when an answer is none that the mechanism knows."""
 
 
 class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not typed for us

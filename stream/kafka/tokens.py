@@ -21,6 +21,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
+from stream.errors import UsageError
 
 SECONDS: Final = 10.0
 """For one answer of the endpoint."""
@@ -120,6 +121,8 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
             if error.code in REFUSED:
                 raise TokenRefusedError(text) from None
             raise TokenError(text) from None
+        except UsageError as error:
+            raise TokenError(str(error)) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise TokenError(f"{url} gave no token: {reason}") from None

@@ -138,9 +138,16 @@ def test_work_that_cannot_be_done_is_failed(works: Callable[[Work], None], capsy
 def test_there_is_a_flag_with_help_for_every_setting() -> None:
     text = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "400"}).output
     for setting in SETTINGS:
-        assert setting.flag in text
-        assert setting.help in text
         assert setting.env in text
+        assert (f"{setting.flag} " in text) is not setting.secret
+        assert setting.secret or setting.help in text
+
+
+def test_a_secret_given_as_a_flag_is_refused_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("--brokers", "k:9092", "--sasl-password=hunter2") == 2
+    text = capsys.readouterr().err
+    assert "No such option: --sasl-password" in text
+    assert "hunter2" not in text
 
 
 def test_help_says_what_each_value_looks_like_and_lists_the_choices() -> None:

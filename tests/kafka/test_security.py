@@ -1,0 +1,419 @@
+"""Kafka with TLS and logins: every way in counts exactly, every refusal is one clear message, no secret is ever shown."""
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from stream import cli
+from stream.cli import stage
+from stream.config import Settings
+from stream.errors import FailedError, UsageError
+from stream.kafka import client, connection, security
+from stream.kafka.worker import Worker
+from stream.model.names import SESSIONS
+from stream.observe.logs import _is_news
+from stream.sandbox.broker import EmbeddedKafka
+from stream.secured import UNSECURED
+from tests import live
+from tests.kafka.secured import KEY_PASSWORD, MUTUAL, OPEN, PASSWORD, SEALED, SHORT, USER, SecuredKafka, token
+from tests.kafka.tools import Memory, everything, make_topics, newest, send_views, settings, until
+
+pytestmark = pytest.mark.kafka
+
+LOGINS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+WRONG: Final = "pw-of-somebody-else"
+CLIENT_SECRET: Final = "cs-9c31ee"
+
+
+@pytest.fixture(scope="module")
+def secured(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """One broker for all. Depends on the shared one only for its reasons to skip."""
+    assert kafka.running
+    made = SecuredKafka(tmp_path_factory.mktemp("secured"))
+    with made.kafka:
+        yield made
+
+
+@asynccontextmanager
+async def worker(config: Settings) -> AsyncIterator[Memory]:
+    """A running worker, stopped in order at the end."""
+    memory = Memory()
+    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=False).run())
+    try:
+        yield memory
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=10)
+        assert running.done()
+        if not running.cancelled():
+            running.result()
+
+
+def config_for(secured: SecuredKafka, prefix: str, login: dict[str, Any], **more: Any) -> Settings:
+    quick = settings(secured.kafka, prefix, idle_after="300ms").model_dump()
+    return Settings.model_validate({**quick, **login, **more})
+
+
+async def written(secured: SecuredKafka, config: Settings, views: int) -> None:
+    """Waits for the total of the only session, as somebody else reads it: that of a shard that has fallen silent."""
+
+    async def look() -> bool:
+        records = newest(await everything(secured.kafka, config.topic(SESSIONS)))
+        return [value["counts"]["views"] for value in records.values()] == [views]
+
+    await live.eventually(f"{views} views are written", look, 20)
+
+
+# -- every way in
+
+
+@pytest.mark.parametrize(("listener", "mechanisms"), [(OPEN, LOGINS), (SEALED, LOGINS), (MUTUAL, [None])])
+def test_a_worker_counts_exactly(
+    secured: SecuredKafka, prefix: str, listener: str, mechanisms: Sequence[str | None]
+) -> None:
+    """A worker for each mechanism, all at the same time, each with topics of its own."""
+
+    async def count(mechanism: str | None) -> None:
+        config = config_for(secured, f"{prefix}{mechanism}.", secured.login(listener, mechanism))
+        await make_topics(config)
+        await send_views(secured.kafka, config, range(60))
+        async with worker(config) as memory:
+            await until(lambda: memory.counted == 60, f"all are counted by {mechanism}")
+            await written(secured, config, 60)
+            assert memory.failures == []
+
+    async def main() -> None:
+        await asyncio.gather(*map(count, mechanisms))
+
+    asyncio.run(main())
+
+
+def test_the_key_of_the_certificate_may_have_a_password(secured: SecuredKafka) -> None:
+    login = secured.login(MUTUAL) | {"tls_cert_file": secured.locked_cert, "tls_key_file": secured.locked_key}
+    asyncio.run(connect(Settings(**login, tls_key_password=SecretStr(KEY_PASSWORD))))
+
+
+async def connect(config: Settings) -> None:
+    admin = client.make_admin(config)
+    await client.start(admin, config)
+    await client.end(admin)
+
+
+# -- a login ends
+
+
+@contextmanager
+def connected() -> Iterator[list[float]]:
+    """When each renewal of an open connection was made."""
+    renewals: list[float] = []
+    renew = connection._Renewals._renew
+
+    async def noted(self: Any, key: Any, held: Any) -> None:
+        await renew(self, key, held)
+        renewals.append(asyncio.get_running_loop().time())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection._Renewals, "_renew", noted)
+        yield renewals
+
+
+async def fed(secured: SecuredKafka, config: Settings, memory: Memory, seconds: float) -> int:
+    """Views for so long, a few at a time, and a fresh token each time. Returns how many, when all are counted."""
+    clock, sent = asyncio.get_running_loop().time, 0
+    end = clock() + seconds
+    while clock() < end:
+        secured.replace("renewed", token(2.5))
+        await send_views(secured.kafka, config, range(sent, sent + 20))
+        sent += 20
+        await counted(memory, sent)
+    return sent
+
+
+async def counted(memory: Memory, number: int) -> None:
+    await until(lambda: memory.counted == number, f"{number} are counted")
+
+
+def test_workers_outlive_their_logins_and_nobody_notices(
+    secured: SecuredKafka, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A login counts for two seconds: no record is lost or counted twice, no shard starts anew, and nothing is logged."""
+    renewed = secured.file("renewed", token(2.5))
+
+    async def outlive(mechanism: str, **more: Any) -> None:
+        config = config_for(secured, f"{prefix}{mechanism}.", secured.login(SHORT, mechanism), **more)
+        await make_topics(config)
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries, "the shard has begun")
+            await written(secured, config, await fed(secured, config, memory, 6))
+        assert len(memory.recoveries) == 1
+        assert memory.failures == []
+
+    async def main() -> None:
+        await asyncio.gather(outlive("OAUTHBEARER", sasl_token_file=renewed), outlive("SCRAM-SHA-512"))
+
+    caplog.set_level(logging.WARNING)
+    with connected() as renewals, capture_logs() as logs:
+        asyncio.run(main())
+    assert len(renewals) > 12  # two workers, three renewals each at the least, of several connections
+    assert [line for line in logs if line["log_level"] not in {"debug", "info"}] == []
+    assert [record.getMessage() for record in caplog.records if _is_news(record)] == []
+
+
+def test_a_connection_that_the_broker_ends_costs_nothing_either(
+    secured: SecuredKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is renewed in time: the broker closes every connection, in the middle of transactions too."""
+    monkeypatch.setattr(connection, "RENEW_AT", (1e6, 1e6))
+    monkeypatch.setattr(connection, "OVER_AT", 1e6)
+    config = config_for(secured, prefix, secured.login(SHORT, "SCRAM-SHA-512"))
+
+    async def main() -> None:
+        await make_topics(config)
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries, "the shard has begun")
+            await written(secured, config, await fed(secured, config, memory, 4))
+
+    asyncio.run(main())
+
+
+def test_a_token_that_is_not_renewed_in_time_is_waited_for(secured: SecuredKafka, prefix: str) -> None:
+    """The worker goes on when the file has a valid token again; nothing is lost meanwhile."""
+    file = secured.file("late", token(2))
+    login = secured.login(OPEN, "OAUTHBEARER") | {"sasl_token_file": file}
+    config = config_for(secured, prefix, login)
+
+    async def main() -> None:
+        await make_topics(config)
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries, "the shard has begun")
+            with capture_logs() as logs:
+                file.write_text("")
+                await until(lambda: any("empty" in str(line.get("error")) for line in logs), "the token is missed")
+            await send_views(secured.kafka, config, range(40))
+            file.write_text(token(3600))
+            await until(lambda: memory.counted == 40, "all are counted")
+            await written(secured, config, 40)
+
+    asyncio.run(main())
+
+
+# -- an endpoint that gives tokens
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    asked: list[str]
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        type(self).asked.append(asked)
+        known = f"liveshop:{CLIENT_SECRET}"
+        if self.path == "/away":
+            self._answer(302, {}, Location="/elsewhere")
+        elif self.headers["Authorization"] != "Basic " + base64.b64encode(known.encode()).decode():
+            self._answer(401, {"error": "invalid_client"})
+        else:
+            self._answer(200, {"access_token": token(60), "expires_in": 60})
+
+    def _answer(self, status: int, content: dict[str, Any], **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[str]]]:
+    """Its address, and what it was asked."""
+    asked: list[str] = []
+    handler = type("Endpoint", (_Endpoint,), {"asked": asked})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def by_endpoint(secured: SecuredKafka, url: str) -> dict[str, str]:
+    login = {"brokers": secured.kafka.address(OPEN), "security_protocol": "sasl_plaintext"}
+    client = {"sasl_client_id": "liveshop", "sasl_scope": "live read"}
+    return {**login, "sasl_mechanism": "OAUTHBEARER", "sasl_token_url": url, **client}
+
+
+def test_one_token_of_the_endpoint_does_for_many_connections(
+    secured: SecuredKafka, endpoint: tuple[str, list[str]]
+) -> None:
+    url, asked = endpoint
+    config = Settings.model_validate(by_endpoint(secured, url) | {"sasl_client_secret": CLIENT_SECRET})
+
+    async def main() -> None:
+        await asyncio.gather(*(connect(config) for _ in range(3)))
+
+    asyncio.run(main())
+    assert asked == ["grant_type=client_credentials&scope=live+read"]
+
+
+@pytest.mark.parametrize(
+    ("path", "secret", "says"),
+    [
+        ("/", WRONG, "401 invalid_client: no token for liveshop: check sasl_client_id"),
+        ("/away", CLIENT_SECRET, "answered 302"),  # with the secret nobody is sent anywhere else
+    ],
+)
+def test_an_endpoint_that_gives_no_token_is_named(
+    secured: SecuredKafka, endpoint: tuple[str, list[str]], path: str, secret: str, says: str
+) -> None:
+    url, asked = endpoint
+    login = by_endpoint(secured, url + path) | {"sasl_client_secret": secret, "connect_timeout": "1s"}
+    with pytest.raises((UsageError, FailedError), match=says) as caught:
+        asyncio.run(connect(Settings.model_validate(login)))
+    assert secret not in str(caught.value)
+    assert set(asked) == {"grant_type=client_credentials&scope=live+read"}
+
+
+# -- refused
+
+
+def refused(capsys: pytest.CaptureFixture[str], login: dict[str, Any], **environ: str) -> tuple[Any, str]:
+    """Exit code and message of ``liveshop topics show``."""
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in login.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as end:
+            cli.main(["topics", "show", "--connect-timeout=2s", *arguments])
+    return end.value.code, capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_wrong_password_is_usage_and_names_user_and_mechanism(
+    secured: SecuredKafka, capsys: pytest.CaptureFixture[str], mechanism: str
+) -> None:
+    login = secured.login(SEALED, mechanism)
+    del login["sasl_password_file"]
+    code, text = refused(capsys, login, LIVESHOP_SASL_PASSWORD=WRONG)
+    assert code == 2
+    address = secured.kafka.address(SEALED)
+    assert text.startswith(f"liveshop: {address} refuses the {mechanism} login of user {USER}: check sasl_username, ")
+
+
+def test_a_token_that_has_expired_is_usage(secured: SecuredKafka, capsys: pytest.CaptureFixture[str]) -> None:
+    old = secured.file("old", token(-60))
+    code, text = refused(capsys, secured.login(OPEN, "OAUTHBEARER") | {"sasl_token_file": old})
+    assert code == 2
+    assert f"refuses the OAUTHBEARER token of {old}" in text
+
+
+def test_an_unknown_ca_is_usage(secured: SecuredKafka, capsys: pytest.CaptureFixture[str]) -> None:
+    for ca in ({"tls_ca_file": secured.other_ca}, {"tls_ca_file": ""}):  # of others; of the system
+        code, text = refused(capsys, secured.login(SEALED, "PLAIN") | ca)
+        assert code == 2
+        assert "is not to be trusted" in text
+        assert "set tls_ca_file" in text
+
+
+def test_a_certificate_for_another_name_is_usage_unless_names_are_not_looked_at(
+    secured: SecuredKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login = secured.login(SEALED, "PLAIN")
+    login["brokers"] = login["brokers"].replace("127.0.0.1", "localhost")
+    code, text = refused(capsys, login)
+    assert code == 2
+    assert "is for another name" in text
+    asyncio.run(connect(Settings.model_validate(login | {"tls_check_hostname": "false"})))
+
+
+def test_no_certificate_and_one_of_a_strange_ca_are_usage(
+    secured: SecuredKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login = secured.login(MUTUAL)
+    code, text = refused(capsys, login | {"tls_cert_file": ""})
+    assert (code, "it may demand a certificate: set tls_cert_file" in text) == (2, True)
+    code, text = refused(capsys, login | {"tls_cert_file": secured.stranger})
+    assert (code, f"is {secured.stranger} valid, and of a CA that it trusts?" in text) == (2, True)
+
+
+def test_a_login_where_none_is_known_is_usage(secured: SecuredKafka, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = refused(capsys, secured.login(OPEN, "PLAIN") | {"brokers": secured.kafka.bootstrap})
+    assert code == 2
+    assert "knows no login: check the port, or security_protocol" in text
+
+
+def test_settings_for_an_open_kafka_say_what_may_be_missing(
+    secured: SecuredKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = refused(capsys, {"brokers": secured.kafka.address(SEALED)})
+    assert code == 1
+    assert "If it demands TLS or a login: set security_protocol or sasl_mechanism" in text
+
+
+# -- secrets stay secret
+
+
+def test_a_worker_shows_no_secret(secured: SecuredKafka, prefix: str, tmp_path: Path) -> None:
+    """Not in its log at the lowest level, not on its pages, not in its arguments; nor when it is refused."""
+    login = {name: str(value) for name, value in secured.login(SEALED, "PLAIN").items()}
+    brokers = login.pop("brokers")
+    del login["sasl_password_file"]
+    live.create_topics(secured.kafka.bootstrap, prefix, partitions=1)
+    shown = ""
+    for password, code in ((PASSWORD, 0), (WRONG, 2)):
+        file, log = tmp_path / f"{code}.toml", tmp_path / f"{code}.log"
+        file.write_text(f"sasl_password = '{password}'")
+        with live.Worker(brokers, prefix, log, config=str(file), log_level="debug", **login) as process:
+            if code:
+                assert process.child.wait(30) == code
+            else:
+                process.await_ready()
+                shown += "".join(process.get(page)[1] for page in ("/metrics", "/healthz", "/readyz"))
+                process.stop()
+        shown += log.read_text() + " ".join(process.child.command)
+    assert "***" in shown  # the password is among the settings that it shows
+    assert f"refuses the PLAIN login of user {USER}" in shown
+    for secret in (PASSWORD, WRONG):
+        for form in (secret, base64.b64encode(secret.encode()).decode(), repr(secret.encode())[2:-1]):
+            assert form not in shown
+
+
+def test_everything_in_one_go_on_a_secured_kafka(secured: SecuredKafka, tmp_path: Path) -> None:
+    """`liveshop run`: topics, workers and simulator all log in, and the topics are deleted at the end."""
+    login = secured.login(SEALED, "SCRAM-SHA-512")
+    del login["sasl_password_file"]
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in login.items()]
+    environ = {**os.environ, "LIVESHOP_SASL_PASSWORD": PASSWORD, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "stream.cli", "run", "--for=1s", "--json", "--partitions=1", "--http-port=0"]
+    ended = subprocess.run(
+        [*command, *arguments], env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert summary["sent"] > 0
+    assert PASSWORD not in ended.stdout + ended.stderr
+
+
+def test_processes_of_ours_get_secrets_by_their_environment(secured: SecuredKafka) -> None:
+    login = secured.login(MUTUAL) | {"tls_cert_file": secured.locked_cert, "tls_key_file": secured.locked_key}
+    config = Settings(**login, tls_key_password=SecretStr(KEY_PASSWORD))
+    assert stage._environ(config)["LIVESHOP_TLS_KEY_PASSWORD"] == KEY_PASSWORD
+    assert KEY_PASSWORD not in " ".join(stage._flags(config))
+    assert f"--tls-key-file={secured.locked_key}" in stage._flags(config)
+    assert security.options(config.model_copy(update=UNSECURED)) == {"security_protocol": "PLAINTEXT"}
