@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from stream.config import Settings
 from stream.errors import FailedError
 from stream.kafka import security
-from stream.kafka.connection import renew_sessions
+from stream.kafka.connection import secure
 
 log: Final = structlog.get_logger()
 
@@ -124,8 +124,8 @@ async def start(connection: Any, settings: Settings) -> None:
 
 async def _start_patiently(connection: Any, settings: Settings) -> None:
     client = _client_of(connection)
+    secure(client)
     _insist_on_brokers(client)
-    renew_sessions(client)
     pause = 0.1
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Connections that are logged in, each replaced before the broker ends its session. Touches private parts of aiokafka.
+"""Connections with TLS or a login, each replaced before the broker ends its session. Touches private parts of aiokafka.
 
 A broker lets a login count for a time: as long as a token is valid, or `connections.max.reauth.ms`. It says so when we
 log in, and closes the connection on the first request after. aiokafka does not log in again on an open connection
@@ -17,15 +17,17 @@ from weakref import WeakSet
 import structlog
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 from aiokafka.protocol.admin import SaslAuthenticateRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 log: Final = structlog.get_logger()
 
 RENEW_AT: Final = (0.6, 0.8)
 """Shares of a session's life, from..to, so that not all connections are renewed at once."""
-OVER_AT: Final = 0.95
+OVER_AT: Final = 0.9
 """Share of a session's life after which no request is risked any more."""
+LEAVE_SECONDS: Final = 0.5
 AGAIN: Final = 1.0
 """Seconds until a renewal that failed is tried again, while the old connection still serves."""
 _FAILURES: Final = (KafkaError, OSError, TimeoutError, ValueError, AssertionError)
@@ -54,6 +56,19 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
             self.over_at = now + life * OVER_AT
         return response
 
+    async def connect(self) -> Any:
+        try:
+            return await super().connect()
+        except BaseException:
+            await self.ended()
+            raise
+
+    async def ended(self) -> None:
+        """Closes it, and waits a moment until it is: TLS takes its leave of the broker."""
+        closed = self.close(reason=CloseReason.SHUTDOWN)
+        if self._protocol is not None:
+            await asyncio.wait({closed}, timeout=LEAVE_SECONDS)
+
     def close_when_answered(self, _answered: object = None) -> None:
         """Closes as soon as nothing is awaited of it."""
         waiting = [future for _, _, future in self._requests if not future.done()]
@@ -63,15 +78,16 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
             self.close(reason=CloseReason.IDLE_DROP)
 
 
-def renew_sessions(client: AIOKafkaClient) -> None:
-    """From now on the client's connections are renewed in time; to be called before it starts."""
-    if client._security_protocol.startswith("SASL_"):  # noqa: SLF001 - see above
-        renewals = _Renewals(client)
-        client._get_conn, client.close = renewals.get, renewals.close  # noqa: SLF001 - see above
+def secure(client: AIOKafkaClient) -> None:
+    """From now on the client's connections are renewed in time and closed in order; to be called before it starts."""
+    if client._security_protocol != "PLAINTEXT":  # noqa: SLF001 - see above
+        secured = _Secured(client)
+        client._get_conn, client.close = secured.get, secured.close  # noqa: SLF001 - see above
+        client.bootstrap = secured.bootstrap
 
 
-class _Renewals:
-    """Stands in for two methods of one client."""
+class _Secured:
+    """Stands in for three methods of one client."""
 
     def __init__(self, client: AIOKafkaClient) -> None:
         self._client = client
@@ -80,6 +96,29 @@ class _Renewals:
         self._opening = asyncio.Lock()
         self._renewing: dict[Any, asyncio.Task[None]] = {}
         self._retired: WeakSet[Connection] = WeakSet()
+        self._closed = False
+
+    async def bootstrap(self) -> None:
+        """Asks who the brokers are, as aiokafka does, but the connection for it is closed when this returns."""
+        client = self._client
+        for host, port, _ in client.hosts:
+            try:
+                client.cluster.update_metadata(await self._asked(host, port))
+            except _FAILURES as error:
+                log.error("no connection to a broker", broker=f"{host}:{port}", error=_named(error))  # noqa: TRY400 - it tries again
+            else:
+                break
+        else:
+            raise KafkaConnectionError(f"Unable to bootstrap from {client.hosts}")
+        if client._sync_task is None:  # noqa: SLF001 - see above
+            client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001 - see above
+
+    async def _asked(self, host: str, port: int) -> Any:
+        opened = await self._open(host, port)
+        try:
+            return await opened.send(MetadataRequest([]))
+        finally:
+            await opened.ended()
 
     async def get(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         """The connection to send the next request on, None when there is none to be had now."""
@@ -89,15 +128,15 @@ class _Renewals:
         if (held := self._usable(key)) is None:
             async with self._opening:
                 held = self._usable(key) or await self._opened(key)
-        elif time.monotonic() >= held.renew_at and key not in self._renewing:
+        elif time.monotonic() >= held.renew_at and key not in self._renewing and not self._closed:
             self._renewing[key] = asyncio.create_task(self._renew(key, held))
         return held
 
     async def close(self) -> None:
-        for task in self._renewing.values():
+        self._closed = True
+        for task in (renewing := list(self._renewing.values())):
             task.cancel()
-        for retired in list(self._retired):
-            retired.close(reason=CloseReason.SHUTDOWN)
+        await asyncio.gather(*renewing, *(retired.ended() for retired in list(self._retired)), return_exceptions=True)
         await self._close()
 
     def _usable(self, key: Any) -> Connection | None:
@@ -106,9 +145,9 @@ class _Renewals:
 
     async def _opened(self, key: Any) -> Connection | None:
         try:
-            opened = await self._open(key)
+            opened = await self._open_node(key)
         except _FAILURES as error:
-            log.error("no connection to a broker", node=key[0], error=str(error) or type(error).__name__)  # noqa: TRY400 - it tries again
+            log.error("no connection to a broker", node=key[0], error=_named(error))  # noqa: TRY400 - it tries again
             self._client.force_metadata_update()
             return None
         self._put(key, opened)
@@ -116,9 +155,9 @@ class _Renewals:
 
     async def _renew(self, key: Any, held: Connection) -> None:
         try:
-            opened = await self._open(key)
+            opened = await self._open_node(key)
         except _FAILURES as error:
-            log.warning("a login could not be renewed yet", node=key[0], error=str(error) or type(error).__name__)
+            log.warning("a login could not be renewed yet", node=key[0], error=_named(error))
             held.renew_at = time.monotonic() + AGAIN
         else:
             self._put(key, opened)
@@ -132,23 +171,31 @@ class _Renewals:
             self._retired.add(held)
             held.close_when_answered()
 
-    async def _open(self, key: Any) -> Connection:
-        """A new one, made as aiokafka makes its own."""
+    async def _open_node(self, key: Any) -> Connection:
         client = self._client
         broker = client.cluster.broker_metadata(key[0])
+        return await self._open(broker.host, broker.port, on_close=client._on_connection_closed)  # noqa: SLF001 - see above
+
+    async def _open(self, host: str, port: int, **more: Any) -> Connection:
+        """A new one, made as aiokafka makes its own."""
+        client = self._client
         opened = Connection(
-            broker.host,
-            broker.port,
+            host,
+            port,
             client_id=client._client_id,  # noqa: SLF001 - see above
             request_timeout_ms=client._request_timeout_ms,  # noqa: SLF001 - see above
             max_idle_ms=client._connections_max_idle_ms,  # noqa: SLF001 - see above
-            on_close=client._on_connection_closed,  # noqa: SLF001 - see above
             security_protocol=client._security_protocol,  # noqa: SLF001 - see above
             ssl_context=client._ssl_context,  # noqa: SLF001 - see above
             sasl_mechanism=client._sasl_mechanism,  # noqa: SLF001 - see above
             sasl_plain_username=client._sasl_plain_username,  # noqa: SLF001 - see above
             sasl_plain_password=client._sasl_plain_password,  # noqa: SLF001 - see above
             sasl_oauth_token_provider=client._sasl_oauth_token_provider,  # noqa: SLF001 - see above
+            **more,
         )
         await opened.connect()
         return opened
+
+
+def _named(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -4,7 +4,6 @@ aiokafka logs why it could not connect, tries the next broker, and in the end sa
 person must mend is found out here, by asking the brokers once more.
 """
 
-import asyncio
 import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeAlias
@@ -52,10 +51,8 @@ async def ask_why(settings: Settings, brokers: Iterable[Address]) -> str:
             if text is not None:
                 raise UsageError(text) from None
             failure = str(error) or type(error).__name__
-        finally:
-            closing = connection.close()
-            if closing is not None:
-                await asyncio.wait({closing}, timeout=1)
+        else:
+            await connection.ended()
     return failure
 
 
