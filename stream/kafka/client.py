@@ -131,7 +131,8 @@ async def _start_patiently(connection: Any, settings: Settings) -> None:
         try:
             await connection.start()
         except KafkaConnectionError:
-            await _ask_why(settings)
+            if settings.protocol != "plaintext":
+                await _ask_why(settings)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
         else:
@@ -140,10 +141,12 @@ async def _start_patiently(connection: Any, settings: Settings) -> None:
 
 async def _ask_why(settings: Settings, nodes: Iterable[security.Address] = ()) -> str:
     """What to add to the message. UsageError when a person must mend it."""
-    if settings.protocol == "plaintext":
-        return ". If it demands TLS or a login: set security_protocol or sasl_mechanism"
     given = [broker.rpartition(":") for broker in _brokers(settings)]
-    why = await security.ask_why(settings, [*((host.strip("[]"), int(port)) for host, _, port in given), *nodes])
+    brokers = [*((host.strip("[]"), int(port)) for host, _, port in given), *nodes]
+    if settings.protocol == "plaintext":
+        listens = await security.somebody_listens(brokers)
+        return ", though somebody listens: a Kafka with TLS or logins needs security_protocol" if listens else ""
+    why = await security.ask_why(settings, brokers)
     return why and f": {why} (security_protocol is {settings.protocol})"
 
 

@@ -4,6 +4,7 @@ aiokafka logs why it could not connect, tries the next broker, and in the end sa
 person must mend is found out here, by asking the brokers once more.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeAlias
@@ -54,6 +55,19 @@ async def ask_why(settings: Settings, brokers: Iterable[Address]) -> str:
         else:
             await connection.ended()
     return failure
+
+
+async def somebody_listens(brokers: Iterable[Address]) -> bool:
+    """Whether a connection can be made to one of them, whatever is spoken there."""
+    for host, port in brokers:
+        try:
+            async with asyncio.timeout(ASK_MS / 1000):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
 
 
 def _refusal(error: BaseException, broker: str, settings: Settings) -> str | None:
