@@ -176,11 +176,6 @@ class Settings(Security):
         """Every setting as text, with units, for the log at start. Secrets are ``***``."""
         return {name: _text(getattr(self, name)) for name in type(self).model_fields}
 
-    def secrets(self) -> dict[str, str]:
-        """The secrets that were given, as environment variables for a process of ours: they must not be flags."""
-        given = {setting.env: getattr(self, setting.name) for setting in SETTINGS if setting.secret}
-        return {variable: value.get_secret_value() for variable, value in given.items() if value is not None}
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:

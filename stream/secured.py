@@ -33,8 +33,8 @@ class Security(BaseModel):
 
     security_protocol: Annotated[Protocol | None, _or_none(str.lower)] = Field(
         default=None,
-        description="plaintext, ssl, sasl_plaintext or sasl_ssl; not given: sasl_ssl with a sasl_mechanism, ssl with a "
-        "tls_… file, else plaintext",
+        description="plaintext, ssl, sasl_plaintext or sasl_ssl; not given: sasl_ssl with a sasl_mechanism, ssl with any "
+        "tls_ file, else plaintext",
     )
     tls_ca_file: File = Field(default=None, description="PEM of the CAs that brokers are trusted by; else the system's")
     tls_cert_file: File = Field(default=None, description="PEM of our certificate, for brokers that demand one")
@@ -61,9 +61,9 @@ class Security(BaseModel):
         default=None, description="OAUTHBEARER: endpoint that gives tokens for client credentials"
     )
     sasl_client_id: Text = Field(default=None, description="OAUTHBEARER: who asks at sasl_token_url")
-    sasl_client_secret: Secret = Field(default=None, description="OAUTHBEARER: the secret of sasl_client_id")
-    sasl_client_secret_file: File = Field(
-        default=None, description="file with the secret of sasl_client_id; or LIVESHOP_SASL_CLIENT_SECRET itself"
+    sasl_secret: Secret = Field(default=None, description="OAUTHBEARER: the secret of sasl_client_id")
+    sasl_secret_file: File = Field(
+        default=None, description="file with the secret of sasl_client_id; or LIVESHOP_SASL_SECRET itself"
     )
     sasl_scope: Text = Field(default=None, description="OAUTHBEARER: scope asked for at sasl_token_url")
 
@@ -91,7 +91,7 @@ class Security(BaseModel):
         return read_secret(self.sasl_password, self.sasl_password_file)
 
     def client_secret(self) -> str | None:
-        return read_secret(self.sasl_client_secret, self.sasl_client_secret_file)
+        return read_secret(self.sasl_secret, self.sasl_secret_file)
 
 
 UNSECURED: Final[dict[str, Any]] = {name: field.default for name, field in Security.model_fields.items()}
@@ -99,7 +99,7 @@ UNSECURED: Final[dict[str, Any]] = {name: field.default for name, field in Secur
 
 _TLS: Final = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_key_password", "tls_key_password_file")
 _PASSWORD: Final = ("sasl_username", "sasl_password", "sasl_password_file")
-_CLIENT: Final = ("sasl_client_id", "sasl_client_secret", "sasl_client_secret_file", "sasl_scope")
+_CLIENT: Final = ("sasl_client_id", "sasl_secret", "sasl_secret_file", "sasl_scope")
 _TOKEN: Final = ("sasl_token_file", "sasl_token_url", *_CLIENT)
 _FILES: Final = tuple(name for name in Security.model_fields if name.endswith("_file"))
 _SECRETS: Final = tuple(name for name in _FILES if name.removesuffix("_file") in Security.model_fields)

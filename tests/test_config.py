@@ -285,7 +285,7 @@ def test_a_ca_alone_means_tls(tmp_path: Path) -> None:
         (
             {"sasl_mechanism": "OAUTHBEARER", "sasl_token_url": "ftp://x"},
             {},
-            ["sasl_token_url: must begin", "sasl_client_id: sasl_token_url needs", "sasl_client_secret: sasl_token"],
+            ["sasl_token_url: must begin", "sasl_client_id: sasl_token_url needs", "sasl_secret: sasl_token"],
         ),
         ({"security_protocol": "sasl_ssl", "tls_check_hostname": "perhaps"}, {}, ["--tls-check-hostname", "sasl_mech"]),
     ],
@@ -328,7 +328,7 @@ def test_a_certificate_without_its_key_is_wrong_and_nobody_is_asked_for_a_passwo
 
 
 def test_secrets_are_known_to_the_environment_and_the_file_but_to_no_flag(tmp_path: Path) -> None:
-    assert {"tls_key_password", "sasl_password", "sasl_client_secret"} == SECRETS
+    assert {"tls_key_password", "sasl_password", "sasl_secret"} == SECRETS
     for name in SECRETS:
         (problem,) = problems({name: "hunter2"})
         assert problem.startswith(f"unknown flag --{name.replace('_', '-')}")
@@ -350,7 +350,6 @@ def test_nothing_that_is_printed_holds_a_secret(tmp_path: Path) -> None:
     settings = load(LOGIN, None, HUNTER)
     printed = [repr(settings), str(settings), settings.model_dump_json(), *settings.shown().values()]
     printed += problems({"delay": "x"}, None, HUNTER)
-    printed += problems({}, write(tmp_path, "sasl_password = ['hunter2']\nsasl_client_secret = { hunter2 = 1 }"), {})
+    printed += problems({}, write(tmp_path, "sasl_password = ['hunter2']\nsasl_secret = { hunter2 = 1 }"), {})
     printed += problems({}, None, {"LIVESHOP_SASL_PASWORD": "hunter2"})
     assert not [text for text in printed if "hunter2" in text]
-    assert settings.secrets() == HUNTER

@@ -28,7 +28,14 @@ METAVARS: Final[Mapping[str, str]] = {
     "bad_share": "SHARE",
 }
 """What stands for the value in the help text, where its type does not say it."""
-_TYPES: Final[Mapping[Any, str]] = {timedelta: "TIME", int: "N", float: "NUMBER", Path: "FILE", SecretStr: "SECRET"}
+_TYPES: Final[Mapping[Any, str]] = {
+    timedelta: "TIME",
+    int: "N",
+    float: "NUMBER",
+    bool: "YES|NO",
+    Path: "FILE",
+    SecretStr: "SECRET",
+}
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,

@@ -1,7 +1,6 @@
 """What ``liveshop run`` starts and ends: a Kafka, topics, workers, a simulator. Nothing is left of it afterwards."""
 
 import asyncio
-import os
 import secrets
 import sys
 import time
@@ -17,7 +16,7 @@ from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from stream.cli import board
-from stream.cli.flags import EVERY
+from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka import client, topics
@@ -118,13 +117,13 @@ class Stage:
             self._say(f"port {asked} is taken, so /metrics is on {port}")
         settings = self.settings.model_copy(update={"http_port": port})
         log = self._folder / f"worker-{number}.log"
-        self._workers.append(Child(_command("worker", *_flags(settings)), log=log, environ=_environ(settings)))
+        self._workers.append(Child(_command("worker", *_flags(settings)), log=log, environ=environment(settings)))
         self.urls.append(f"http://{self.settings.http_host}:{port}/metrics")
 
     def _start_simulator(self) -> Child:
         command = _command("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)
         log, result = self._folder / "simulate.log", self._folder / "simulate.json"
-        child = Child(command, log=log, stdout=result, environ=_environ(self.settings))
+        child = Child(command, log=log, stdout=result, environ=environment(self.settings))
         self._stack.callback(child.stop, SIMULATOR_SECONDS)
         return child
 
@@ -182,11 +181,6 @@ class Stage:
 
 def _command(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "stream.cli", name, *arguments]
-
-
-def _environ(settings: Settings) -> dict[str, str]:
-    """Settings go to the children as flags, so that they say what we say; secrets, which nobody may see, go here."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")} | settings.secrets()
 
 
 def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:

@@ -54,7 +54,11 @@ def command(
     topics must exist: see `liveshop topics create`. With --processes, a process that dies is started again.
     """
     logs.configure(settings.log_level, settings.log_format, process=process)
-    if settings.protocol == "sasl_plaintext" and settings.sasl_mechanism in {"PLAIN", "OAUTHBEARER"} and process is None:
+    if (
+        settings.protocol == "sasl_plaintext"
+        and settings.sasl_mechanism in {"PLAIN", "OAUTHBEARER"}
+        and process is None
+    ):
         log.warning("the password or token goes to Kafka in the clear: security_protocol sasl_ssl hides it")
     if processes > 1:
         raise typer.Exit(supervise(settings, processes, rebuild=rebuild))

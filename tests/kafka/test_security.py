@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from stream import cli
 from stream.cli import stage
+from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka import client, connection, security
@@ -293,7 +294,7 @@ def test_one_token_of_the_endpoint_does_for_many_connections(
     secured: SecuredKafka, endpoint: tuple[str, list[str]]
 ) -> None:
     url, asked = endpoint
-    config = Settings.model_validate(by_endpoint(secured, url) | {"sasl_client_secret": CLIENT_SECRET})
+    config = Settings.model_validate(by_endpoint(secured, url) | {"sasl_secret": CLIENT_SECRET})
 
     async def main() -> None:
         await asyncio.gather(*(connect(config) for _ in range(3)))
@@ -313,7 +314,7 @@ def test_an_endpoint_that_gives_no_token_is_named(
     secured: SecuredKafka, endpoint: tuple[str, list[str]], path: str, secret: str, says: str
 ) -> None:
     url, asked = endpoint
-    login = by_endpoint(secured, url + path) | {"sasl_client_secret": secret, "connect_timeout": "1s"}
+    login = by_endpoint(secured, url + path) | {"sasl_secret": secret, "connect_timeout": "1s"}
     with pytest.raises((UsageError, FailedError), match=says) as caught:
         asyncio.run(connect(Settings.model_validate(login)))
     assert secret not in str(caught.value)
@@ -444,7 +445,7 @@ def test_everything_in_one_go_on_a_secured_kafka(secured: SecuredKafka, tmp_path
 def test_processes_of_ours_get_secrets_by_their_environment(secured: SecuredKafka) -> None:
     login = secured.login(MUTUAL) | {"tls_cert_file": secured.locked_cert, "tls_key_file": secured.locked_key}
     config = Settings(**login, tls_key_password=SecretStr(KEY_PASSWORD))
-    assert stage._environ(config)["LIVESHOP_TLS_KEY_PASSWORD"] == KEY_PASSWORD
+    assert environment(config)["LIVESHOP_TLS_KEY_PASSWORD"] == KEY_PASSWORD
     assert KEY_PASSWORD not in " ".join(stage._flags(config))
     assert f"--tls-key-file={secured.locked_key}" in stage._flags(config)
     assert security.options(config.model_copy(update=UNSECURED)) == {"security_protocol": "PLAINTEXT"}
