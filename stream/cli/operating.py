@@ -15,14 +15,14 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from stream.config import Settings
+from stream.config import CONNECTION, Settings
 from stream.errors import FailedError, UsageError
 from stream.observe import logs
 
 T = TypeVar("T")
 UNCUT: Final = 250
 """Columns of a table that goes to a file or a pipe."""
-NEEDED: Final = ("brokers", "group", "topic_prefix", "connect_timeout", "transaction_timeout")
+NEEDED: Final = (*CONNECTION, "group", "topic_prefix", "transaction_timeout")
 """Settings that every command here takes."""
 DECIDING: Final = (
     *("windows", "delay", "lateness", "max_future", "state_retention", "session_end_after", "session_keep"),
