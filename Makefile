@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 FOR ?=
 ROUNDS ?= 20
 SEED ?=
+RATE ?=
+PART ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fmt chaos bench laws constraints clean
+.PHONY: help run test check fmt chaos soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,8 +45,11 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.made  ## CPU per event of the core and of the whole worker, and liveshop beside Flink, Kafka Streams, Faust and loops by hand
-	@$(BIN)/python -m tests.bench
+soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
+	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
+
+bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
+	@$(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py

@@ -13,11 +13,14 @@ from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.model.names import KINDS, Kind
 from tests.bench.events import Maker
+from tests.bench.report import Options, alone, say
 
 BATCH: Final = 2048
 MAX_VALUE: Final = 2**20
 START_MS: Final = 1_700_000_000_000
 SECOND: Final = 1_000
+EVENTS: Final = 300_000
+SIZES: Final = (200, 1250, 5000)
 RATE: Final = 3_000
 """Events a second of event time, of this one shard: a checkpoint is made after each second of it."""
 
@@ -48,6 +51,20 @@ class Seconds:
 
     def us(self, *names: str) -> float:
         return sum(self.steps[name] for name in names) / self.events * 1e6
+
+
+def show(options: Options) -> bool:
+    events = min(EVENTS, options.events or EVENTS)
+    say(
+        f"the pure core, {events:,} events at {RATE:,}/s of event time, us of CPU an event (best of {options.repeats}):"
+    )
+    with alone():
+        for sessions in SIZES:
+            spent = measure(events, sessions, options.repeats)
+            ingest = spent.us("decode", "judge and count")
+            steps = ", ".join(f"{name} {spent.us(name):.2f}" for name in spent.steps)
+            say(f"  {sessions:5} sessions: {ingest:.2f} to ingest ({steps})")
+    return True
 
 
 def measure(events: int, sessions: int, repeats: int) -> Seconds:

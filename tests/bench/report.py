@@ -12,6 +12,8 @@ from typing import Final
 
 from tests.bench import processes
 
+EVENTS: Final = 1_000_000
+"""Of the whole worker, where nothing else is said."""
 BUSY: Final = 0.3
 """Cores that others may use before a figure is marked."""
 
@@ -20,12 +22,16 @@ BUSY: Final = 0.3
 class Options:
     """What was asked for on the command line."""
 
-    events: int = 1_000_000
+    events: int | None = None
+    """None: what each part takes by itself."""
     sessions: int = 500
     repeats: int = 3
     places: bool = False
     rate: int = 12_000
     """Events a second of the traffic that is paced, and of event time of a backlog."""
+    rivals: tuple[str, ...] = ()
+    """Whom liveshop is compared with; none: all."""
+    markdown: bool = False
 
 
 def say(text: str = "") -> None:

@@ -22,7 +22,7 @@ class Measured:
 
 
 def show(options: Options) -> bool:
-    events = min(300_000, options.events)
+    events = min(300_000, options.events or 300_000)
     say(
         f"ingest by number of sessions, pure core, one of {SHARDS} shards at {core.RATE:,} events/s of event time, "
         f"{events:,} events, us of CPU an event (best of {options.repeats}):"

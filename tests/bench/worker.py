@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import tempfile
 import time
@@ -16,7 +15,9 @@ from typing import Any, Final
 from stream.model.names import KINDS
 from stream.sandbox import sender
 from stream.sandbox.broker import EmbeddedKafka
+from tests.bench import processes
 from tests.bench.events import Expected, Maker
+from tests.bench.report import EVENTS, Options, alone, say
 from tests.live import Worker, create_topics, send, wait_for
 from tests.outputs import Results, Written, newest
 
@@ -24,7 +25,6 @@ PARTITIONS: Final = 4
 SPAN_MS: Final = 250_000
 CHUNK: Final = 20_000
 PATIENCE: Final = 300.0
-TICK: Final = os.sysconf("SC_CLK_TCK")
 CLOSING: Final = ("close", "checkpoint: collect", "checkpoint: write")
 COMPARED: Final = ("views", "product_clicks", "likes", "watch_ms", "comments", "orders_paid", "checkouts_initiated")
 
@@ -51,6 +51,27 @@ class Measured:
     def share(self, *names: str) -> float:
         """us per event of these steps, by samples."""
         return self.us * sum(self.samples[name] for name in names) / max(1, self.samples.total())
+
+
+def show(options: Options) -> bool:
+    with alone(), EmbeddedKafka(say) as kafka:
+        found = measure(kafka, options.events or EVENTS, options.sessions)
+    closing = found.share(*CLOSING)
+    say(
+        f"the whole worker, {found.records:,} events of {options.sessions} sessions and {SPAN_MS // 1000} s of event time:"
+        f" {found.us:.2f} us of CPU an event, {found.records / found.wall:,.0f} events/s"
+    )
+    say(f"  {found.us - closing:.2f} to ingest, {closing:.2f} for windows, totals and checkpoints. By step:")
+    for name, _ in found.samples.most_common():
+        say(f"    {found.share(name):5.2f}  {name}")
+    say(f"  afterwards {found.cpu_after:.1f} s of CPU until the last windows were closed and all totals written")
+    say("  seconds of the shards' tasks: " + ", ".join(f"{name} {value:.1f}" for name, value in found.activity.items()))
+    for place, number in sorted(found.places.items(), key=lambda each: -each[1])[: 40 if options.places else 0]:
+        say(f"    {found.us * number / max(1, found.samples.total()):5.3f}  {place}")
+    for fault in found.faults:
+        say(f"  WRONG: {fault}")
+    say("  every sum is what was sent" if not found.faults else "")
+    return not found.faults
 
 
 def measure(kafka: EmbeddedKafka, events: int, sessions: int) -> Measured:
@@ -81,26 +102,20 @@ def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measu
     with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
         wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), 60, every=0.005)
         worker.child.send(signal.SIGUSR1)
-        cpu, wall = _cpu(worker.pid), time.monotonic()
+        cpu, wall = processes.cpu(worker.pid), time.monotonic()
         wait_for("all records are committed", lambda: _committed(worker) >= measured.records, PATIENCE, every=0.2)
         worker.child.send(signal.SIGUSR2)
-        measured.cpu, measured.wall = _cpu(worker.pid) - cpu, time.monotonic() - wall
+        measured.cpu, measured.wall = processes.cpu(worker.pid) - cpu, time.monotonic() - wall
         measured.activity = {
             name.split('"')[1]: value for name, value in worker.metrics().items() if "_activity_seconds" in name
         }
         sampled = json.loads(wait_for("the samples are written", lambda: out.read_text() if out.exists() else None, 10))
         measured.samples, measured.places = Counter(sampled["samples"]), sampled["places"]
         asyncio.run(_await_results(brokers, prefix, expected, measured))
-        measured.cpu_after = _cpu(worker.pid) - cpu - measured.cpu
+        measured.cpu_after = processes.cpu(worker.pid) - cpu - measured.cpu
         measured.faults += _wrong_outcomes(worker.metrics(), expected)
         worker.stop()
     return measured
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of CPU so far, user and system, all threads; it counts in ticks of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def _committed(worker: Worker) -> float:

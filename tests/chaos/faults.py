@@ -47,9 +47,13 @@ class Slot:
             if self.worker.child.code is not None:
                 await self._replace("ended by itself")
                 continue
-            self.faults[fault] += 1
-            await getattr(self, f"_{fault}")()
+            await self.hit(fault)
         await self.ensure()
+
+    async def hit(self, fault: str) -> None:
+        """One fault from beginning to end: a stopped worker runs on, one that ended is replaced."""
+        self.faults[fault] += 1
+        await getattr(self, f"_{fault}")()
 
     async def ensure(self) -> None:
         """A worker runs, and is not stopped."""
@@ -68,7 +72,7 @@ class Slot:
     async def _stop(self) -> None:
         """A zombie: asleep for longer than the session timeout, and then it goes on where it was."""
         self.worker.child.send(signal.SIGSTOP)
-        await asyncio.sleep(self._rng.uniform(6.5, 10.0))
+        await asyncio.sleep(self._rng.uniform(*self._profile.asleep))
         self.worker.child.send(signal.SIGCONT)
 
     async def _leave(self, number: signal.Signals) -> int | None:

@@ -28,6 +28,8 @@ class Profile:
     sessions: int = 14
     pause: tuple[float, float] = (3.0, 8.0)
     """Seconds from one fault of a worker to its next, from..to."""
+    asleep: tuple[float, float] = (6.5, 10.0)
+    """Seconds for which a worker is stopped: longer than its session timeout."""
     broker_restarts: int = 1
     speed: float = 10.0
     settings: dict[str, str] = field(default_factory=dict)
