@@ -48,6 +48,7 @@ class Plan:
     backlog: float = BACKLOG
     settle: float = SETTLE
     lasts: float = LASTS
+    fault: signal.Signals = signal.SIGKILL
 
 
 @dataclass
@@ -144,7 +145,8 @@ class _Holding:
                 stop = asyncio.Event()
                 pacing = asyncio.ensure_future(pipe.pace(self._plan.rate, stop))
                 await self._hold(worker, group, out)
-                worker.child.kill()
+                worker.child.send(self._plan.fault)
+                await asyncio.to_thread(worker.child.wait, 20)
             await self._restart()
             stop.set()
             await pacing

@@ -20,6 +20,7 @@ SESSIONS: Final = 5_000
 WARM_UP: Final = 20.0
 LASTS: Final = 60.0
 GOALS: Final = (0.7, 1.5)
+PATIENCE: Final = 60.0
 
 
 @dataclass
@@ -77,10 +78,9 @@ async def _measure(brokers: str, prefix: str, worker: Worker, how: tuple[int, in
         first, pipe.behind = time.time() * 1000, 0.0
         await watch(visible, group, worker, lasts)
         last = time.time() * 1000
-        await watch(visible, group, worker, 3.0)
         stop.set()
         await pacing
-        await group.reach(pipe.ends, 60)
+        await see_all(visible, group, worker, pipe)
         measured.behind = pipe.behind
     found = [each for each in visible.found if first <= each[0] < last]
     measured.records = sum(number for _, _, number in found)
@@ -90,13 +90,24 @@ async def _measure(brokers: str, prefix: str, worker: Worker, how: tuple[int, in
 
 
 async def watch(visible: Visible, group: Group, worker: Worker, seconds: float) -> None:
-    """Looks for so long at what is committed."""
+    """Looks for so long at what is committed, and at least once."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         positions = await group.positions()
         shown = stamps(await asyncio.to_thread(worker.metrics))
         visible.committed(positions, shown, time.time())
         await asyncio.sleep(LOOK_EVERY)
+        if time.monotonic() > end:
+            return
+
+
+async def see_all(visible: Visible, group: Group, worker: Worker, pipe: Pipe) -> None:
+    """Looks until all that was sent is committed."""
+    deadline = time.monotonic() + PATIENCE
+    while await group.left(pipe.ends):
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for the last records to be counted"
+        await watch(visible, group, worker, 0.0)
+    await watch(visible, group, worker, 0.0)
 
 
 def wrong_outcomes(metrics: dict[str, float], flow: Flow) -> list[str]:

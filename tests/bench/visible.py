@@ -43,17 +43,18 @@ class Group:
             return {}
         return {(each.topic, each.partition): offset.offset for each, offset in found.items()}
 
+    async def left(self, ends: dict[Place, int]) -> int:
+        """Records up to these ends that are not committed."""
+        positions = await self.positions()
+        return sum(end - min(end, positions.get(place, 0)) for place, end in ends.items())
+
     async def reach(self, ends: dict[Place, int], seconds: float, every: float = 0.1) -> None:
         """Returns when all is committed. AssertionError when it is not after ``seconds``."""
         deadline = time.monotonic() + seconds
-        while left := _left(ends, await self.positions()):
+        while left := await self.left(ends):
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {seconds:g} s in vain for {left:,} records to be counted")
             await asyncio.sleep(every)
-
-
-def _left(ends: dict[Place, int], positions: dict[Place, int]) -> int:
-    return sum(end - min(end, positions.get(place, 0)) for place, end in ends.items())
 
 
 class Visible:

@@ -1,0 +1,57 @@
+"""Every part of the bench at a tiny scale, so that it still runs when it is wanted. No time is judged."""
+
+import signal
+
+import pytest
+
+from stream.sandbox.broker import EmbeddedKafka
+from tests.bench import catchup, closing, core, holding, latency, spread, worker
+
+
+def test_core() -> None:
+    assert core.measure(1500, 20, 1).us("decode", "judge and count") > 0
+
+
+def test_spread() -> None:
+    found = spread.measure(80, 1500, 1)
+    assert found.count > 0
+    assert found.checkpoint > 0
+
+
+def test_closing() -> None:
+    found = closing.measure(20, rate=50, seconds=140)
+    assert set(found.windows) == {"1m", "5m"}
+    assert all(us > 0 for us in (*found.windows.values(), found.corrected, found.total, found.checkpoint))
+    assert set(found.longest) == {"count", "work(16)", "work(1)", "collect"}
+
+
+@pytest.mark.kafka
+def test_worker(kafka: EmbeddedKafka) -> None:
+    found = worker.measure(kafka, 2000, 10)
+    assert found.faults == []
+    assert found.cpu > 0
+
+
+@pytest.mark.kafka
+def test_latency(kafka: EmbeddedKafka) -> None:
+    found = latency.measure(kafka, 20, 400, 1.5, 2.0)
+    assert found.faults == []
+    assert 0 < found.p50 <= found.p99 <= found.worst
+    assert found.records > 0
+
+
+@pytest.mark.kafka
+def test_catchup(kafka: EmbeddedKafka) -> None:
+    (found,) = catchup.measure(kafka, 10, 400, 5.0, [1]).values()
+    assert found.faults == []
+    assert found.records == 2000
+
+
+@pytest.mark.kafka
+def test_holding(kafka: EmbeddedKafka) -> None:
+    plan = holding.Plan(20, 300, 4.0, 0.3, 1.5, signal.SIGTERM)  # after a kill it would take the session timeout
+    found = holding.measure(kafka, plan)
+    assert found.faults == []
+    assert found.steady > 0
+    assert found.stalls["computed"]
+    assert 0 < found.first <= found.all
