@@ -26,7 +26,7 @@ SHARDS: Final = 4
 """All sessions are spread over so many: one is measured."""
 RATE: Final = 3_000
 """Events a second of one shard of four, when all get 12,000."""
-SECONDS: Final = 400
+SECONDS: Final = 330
 """Of event time: at the last boundary of a minute a 5m window has all of its panes."""
 START_MS: Final = 1_700_000_040_000
 CLOSE_AT_ONCE: Final = 16
