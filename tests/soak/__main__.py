@@ -16,7 +16,8 @@ from tests.soak.run import soak
 def main() -> int:
     default = Plan()
     parser = argparse.ArgumentParser(prog="tests.soak", description=__doc__)
-    parser.add_argument("--for", dest="lasts", type=parse_duration, default=timedelta(seconds=default.seconds))
+    lasts = timedelta(seconds=default.seconds)
+    parser.add_argument("--for", dest="lasts", type=parse_duration, default=lasts, help="such as 30m")
     parser.add_argument("--rate", type=int, default=default.rate, help="events a second")
     parser.add_argument("--sessions", type=int, default=default.sessions)
     parser.add_argument("--workers", type=int, default=default.workers, help="the first is never killed")
