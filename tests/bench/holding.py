@@ -37,6 +37,7 @@ RESTART: Final = {5_000: 3.0, 50_000: 8.0}
 STALL_MS: Final = 50.0
 PATIENCE: Final = 420.0
 NAMED: Final = 4
+TROUBLES: Final = ("liveshop_rebalances_total", "liveshop_transaction_failures_total")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Measured:
     p50: float = 0.0
     p99: float = 0.0
     stalls: dict[str, Any] = field(default_factory=dict)
-    rebalances: float = 0.0
-    """Beyond the first: a worker that gets too little CPU is given up by its group."""
+    troubles: float = 0.0
+    """Rebalances and failed transactions: a worker that gets too little CPU is given up by its group and the broker."""
     state_mb: float = 0.0
     first: float = 0.0
     """From the log line `assigned` of the new process to the first checkpoint of any shard."""
@@ -89,8 +90,8 @@ def _show(plan: Plan) -> bool:
     _show_memory(found, plan)
     _show_stalls(found.stalls)
     say(f"  latency meanwhile: p50 {found.p50:.2f} s, p99 {found.p99:.2f} s")
-    if found.rebalances:
-        say(f"  NOTE: {found.rebalances:.0f} rebalances meanwhile: the worker had no time for its heartbeat")
+    if found.troubles:
+        say(f"  NOTE: {found.troubles:.0f} rebalances and failed transactions meanwhile: it had too little CPU")
     say(f"  restart after SIGKILL, from the assignment to the first checkpoint: {_restart(found, plan)}")
     for fault in found.faults:
         say(f"  WRONG: {fault}")
@@ -185,7 +186,7 @@ class _Holding:
         found.steady, found.peak = median(sizes), max(sizes)
         found.p50, found.p99 = percentiles((each for each in self._visible.found if each[0] >= began), 0.5, 0.99)
         shown = await asyncio.to_thread(worker.metrics)
-        found.rebalances = shown["liveshop_rebalances_total"] - 1
+        found.troubles = sum(value for name, value in shown.items() if name.startswith(TROUBLES))
         found.state_mb = sum(value for name, value in shown.items() if "_state_bytes" in name) / processes.MB
 
         found.stalls = await asyncio.to_thread(_written, out)
