@@ -6,13 +6,23 @@ Two of n ids collide with a chance of n^2 / 2^65: 1.4e-8 for the 720,000 ids of 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 import numpy as np
 import xxhash
 
+from stream.core.steps import Steps
+
 FREEZE_AT: Final = 65_536
-"""Recent entries kept in a dict before they are merged into the packed arrays."""
+"""Recent entries kept in a dict before they are packed."""
+RUN: Final = 524_288
+"""Entries at most of runs that are merged: that takes about 10 ms."""
+PIECE: Final = 16_384
+"""Ids packed or forgotten in one step: about 2 ms."""
+
+_NOT_NOTED: Final = -(2**62)
+"""Before any time."""
 
 hash_id: Final = xxhash.xxh3_64_intdigest
 
@@ -36,63 +46,75 @@ def is_in(ordered: "array[int]", hashed: int) -> bool:
 class IdSet:
     """Ids of one topic and pane: a set while the pane is busy, a sorted array of 8 bytes an id once it is quiet."""
 
-    __slots__ = ("fresh", "frozen", "live")
+    __slots__ = ("freezing", "fresh", "frozen", "live")
 
     def __init__(self) -> None:
         self.live: set[int] = set()
         self.fresh: list[int] = []
         """Added since the last checkpoint."""
+        self.freezing: set[int] = set()
+        """On its way to the array."""
         self.frozen: array[int] | None = None
+        """Not None as soon as there is anything outside of ``live``."""
 
     def __contains__(self, hashed: int) -> bool:
-        return hashed in self.live or (self.frozen is not None and is_in(self.frozen, hashed))
+        return (
+            hashed in self.live or hashed in self.freezing or (self.frozen is not None and is_in(self.frozen, hashed))
+        )
 
     def __len__(self) -> int:
         return len(self.live) + (len(self.frozen) if self.frozen is not None else 0)
 
-    def freeze(self) -> None:
-        """Packs the set; ids that come later start a new one."""
+    def freeze(self) -> Steps[None]:
+        """Packs the set; ids that come later, or between two steps, are in a new one. Found throughout."""
         if not self.live:
             return
-        hashes = np.fromiter(self.live, np.uint64, len(self.live))
-        if self.frozen is not None:
-            hashes = np.concatenate((hashes, np.frombuffer(self.frozen, np.uint64)))
+        whole, self.live, self.freezing = self.live, set(), self.live
+        before, self.frozen = self.frozen, array("Q") if self.frozen is None else self.frozen
+        hashes = np.empty(len(whole), np.uint64)
+        ids = iter(whole)
+        for place in range(0, len(whole), PIECE):
+            piece = np.array(list(islice(ids, PIECE)), np.uint64)
+            hashes[place : place + len(piece)] = piece
+            yield
+        if before is not None:
+            hashes = np.concatenate((hashes, np.frombuffer(before, np.uint64)))
         self.frozen = unpacked(np.sort(hashes).tobytes())
-        self.live.clear()
+        while whole:  # taking down a large set at once takes long, too
+            yield
+            for _ in range(min(PIECE, len(whole))):
+                whole.pop()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        for chunk in chunks:
-            self.live.update(unpacked(chunk))
+        self.frozen = unpacked(np.unique(np.frombuffer(b"".join(chunks), np.uint64)).tobytes())
 
 
 class TimedHashes:
     """Hashes with a time, each held while its time + ``hold_ms`` > now, and found exactly until then.
 
-    The first time given stays. Recent ones in a dict, the rest packed in two arrays: 16 bytes each. Whether one is held
+    The first time given stays. Recent ones in a dict, the rest packed in sorted runs: 16 bytes each. Whether one is held
     is decided by its own time, not by whether a sweep came by.
     """
 
-    __slots__ = ("fresh", "hashes", "hold_ms", "recent", "times")
+    __slots__ = ("_packed", "_runs", "fresh", "hold_ms", "recent")
 
     def __init__(self, hold_ms: int) -> None:
         self.hold_ms = hold_ms
         self.recent: dict[int, int] = {}
-        self.hashes = array("Q")
-        self.times = array("q")
+        self._runs: list[_Run] = []
+        """From the oldest to the newest; a hash noted anew after its hold ended may be in several."""
+        self._packed = 0
         self.fresh: list[tuple[int, int]] = []
         """(hash, time) added since the last checkpoint."""
 
     def __len__(self) -> int:
-        return len(self.recent) + len(self.hashes)
+        return len(self.recent) + self._packed
 
     def holds(self, hashed: int, now: int) -> bool:
         since = self.recent.get(hashed)
-        if since is None:
-            place = bisect_left(self.hashes, hashed)
-            if place == len(self.hashes) or self.hashes[place] != hashed:
-                return False
-            since = self.times[place]
-        return since + self.hold_ms > now
+        if since is not None and since + self.hold_ms > now:
+            return True
+        return any(run.newest + self.hold_ms > now and run.time(hashed) + self.hold_ms > now for run in self._runs)
 
     def note(self, hashed: int, time: int) -> None:
         """Only for a hash that is not held."""
@@ -100,32 +122,29 @@ class TimedHashes:
         self.fresh.append((hashed, time))
 
     def sweep(self, now: int) -> None:
-        """Forgets what is no longer held and packs the rest; worth calling when `FREEZE_AT` recent ones are there."""
-        times = np.frombuffer(self.times, np.int64)
-        hashes = np.frombuffer(self.hashes, np.uint64)
-        recent_hashes = np.fromiter(self.recent.keys(), np.uint64, len(self.recent))
-        recent_times = np.fromiter(self.recent.values(), np.int64, len(self.recent))
-        if len(hashes) and len(
-            recent_hashes
-        ):  # a hash noted anew after its hold ended is in both: the newer one counts
-            keep = ~np.isin(hashes, recent_hashes)
-            hashes, times = hashes[keep], times[keep]
-        hashes, times = np.concatenate((hashes, recent_hashes)), np.concatenate((times, recent_times))
-        held = times + self.hold_ms > now
-        hashes, times = hashes[held], times[held]
-        order = np.argsort(hashes)
-        self.hashes = unpacked(hashes[order].tobytes())
-        packed_times = array("q")
-        packed_times.frombytes(times[order].tobytes())
-        self.times = packed_times
+        """Packs what is recent and forgets what is no longer held, a whole run at a time; so it never takes long.
+
+        Worth calling when `FREEZE_AT` recent ones are there.
+        """
+        hashes = np.fromiter(self.recent.keys(), np.uint64, len(self.recent))
+        times = np.fromiter(self.recent.values(), np.int64, len(self.recent))
         self.recent = {}
+        self._append(_Run.of(hashes, times))
+        self._runs = [run for run in self._runs if run.newest + self.hold_ms > now]
+        self._packed = sum(len(run.times) for run in self._runs)
+
+    def _append(self, run: "_Run") -> None:
+        """Neighbours of about the same size are merged, so that there are few runs to look through."""
+        while self._runs and len(self._runs[-1].times) + len(run.times) <= min(RUN, 3 * len(run.times)):
+            run = self._runs.pop().merged(run)
+        if len(run.times):
+            self._runs.append(run)
+        self._packed = sum(len(each.times) for each in self._runs)
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """From what `take_fresh` gave; of a hash noted twice the later time counts."""
-        for chunk in chunks:
-            pairs = iter(unpacked(chunk))
-            for hashed, time in zip(pairs, pairs, strict=True):
-                self.recent[hashed] = max(time, self.recent.get(hashed, time))
+        """From what `take_fresh` gave, a bucket at a time; of a hash noted twice the later time counts."""
+        pairs = np.frombuffer(b"".join(chunks), np.uint64)
+        self._append(_Run.of(pairs[::2], pairs[1::2].view(np.int64)))
 
     def take_fresh(self, bucket_ms: int) -> Iterator[tuple[int, bytes]]:
         """What was added since the last call, as (bucket of time, packed pairs)."""
@@ -135,3 +154,35 @@ class TimedHashes:
         self.fresh = []
         for bucket, pairs in by_bucket.items():
             yield bucket, packed(pairs)
+
+
+class _Run:
+    """Hashes in order, and beside them their times."""
+
+    __slots__ = ("hashes", "newest", "times")
+
+    def __init__(self, hashes: "array[int]", times: "array[int]", newest: int) -> None:
+        self.hashes = hashes
+        self.times = times
+        self.newest = newest
+
+    @classmethod
+    def of(cls, hashes: Any, times: Any) -> "_Run":
+        """Of numpy arrays in any order; of a hash that is there twice the later time counts."""
+        order = np.argsort(hashes, kind="stable")
+        hashes, times = hashes[order], times[order]
+        firsts = np.flatnonzero(np.append(np.ones(min(1, len(hashes)), bool), hashes[1:] != hashes[:-1]))
+        if len(firsts) < len(hashes):
+            hashes, times = hashes[firsts], np.maximum.reduceat(times, firsts)
+        packed_times = array("q")
+        packed_times.frombytes(times.tobytes())
+        return cls(unpacked(hashes.tobytes()), packed_times, int(times.max(initial=_NOT_NOTED)))
+
+    def time(self, hashed: int) -> int:
+        place = bisect_left(self.hashes, hashed)
+        return self.times[place] if place < len(self.hashes) and self.hashes[place] == hashed else _NOT_NOTED
+
+    def merged(self, other: "_Run") -> "_Run":
+        hashes = np.concatenate([np.frombuffer(run.hashes, np.uint64) for run in (self, other)])
+        times = np.concatenate([np.frombuffer(run.times, np.int64) for run in (self, other)])
+        return _Run.of(hashes, times)

@@ -1,21 +1,29 @@
 """A look at a shard for people and gauges. It changes nothing, and nothing it shows decides anything."""
 
 import heapq
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
+from stream.core.packing import head_of
 from stream.core.policy import MINUTE
+from stream.core.steps import Steps
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
+    from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard
 
-RECENT_MS = 2 * MINUTE
+RECENT_MS: Final = 2 * MINUTE
+PIECE: Final = 512
+"""Panes looked at in one step."""
 
 
-def look(shard: "Shard", top: int) -> ShardView:
+def look(shard: "Shard", top: int) -> Steps[ShardView]:
     """The ``top`` sessions with the most events lately, all others summed. Walks recent panes, open windows and rows."""
-    recent = _recent(shard)
+    recent = yield from _recent(shard)
+    windows_open = yield from shard.windows.open_counts()
     busiest = heapq.nlargest(top, recent.items(), key=lambda item: (item[1][0], item[0]))
     views = [_view(shard.sessions.held[key], events, comments) for key, (events, comments) in busiest]
     return ShardView(
@@ -23,26 +31,31 @@ def look(shard: "Shard", top: int) -> ShardView:
         watermark=shard.watermark,
         sessions_open=shard.sessions.open,
         sessions_held=len(shard.sessions.held),
-        panes=sum(len(row.panes) for row in shard.rows.values()),
-        windows_open=shard.windows.open_counts(),
+        panes=sum(row.number() for row in shard.rows.values()),
+        windows_open=windows_open,
         windows_closed_held=shard.windows.marks,
         dedupe_ids=sum(len(ids) for row in shard.rows.values() for ids in row.ids),
         checkout_keys=len(shard.checkout_keys),
-        state_bytes=shard.log.size(),
+        state_bytes=shard.log.size,
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,
     )
 
 
-def _recent(shard: "Shard") -> dict[bytes, tuple[int, int]]:
+def _recent(shard: "Shard") -> Steps[dict[bytes, tuple[int, int]]]:
     """(events, comments) of the newest two minutes of event time, by session."""
     newest = shard.newest
     recent: dict[bytes, tuple[int, int]] = {}
     for start, row in shard.rows.items():
-        if newest is not None and start > newest - RECENT_MS:
-            for key, pane in row.panes.items():
-                events, comments = recent.get(key, (0, 0))
-                recent[key] = (events + pane.events, comments + pane.comments)
+        if newest is None or start <= newest - RECENT_MS:
+            continue
+        panes: Iterable[tuple[bytes, Pane | bytes]] = chain(row.panes.items(), row.packed.items())
+        for number, (key, pane) in enumerate(panes):
+            counts = head_of(pane) if isinstance(pane, bytes) else pane
+            events, comments = recent.get(key, (0, 0))
+            recent[key] = (events + counts.events, comments + counts.comments)
+            if not number % PIECE:
+                yield
     return recent
 
 

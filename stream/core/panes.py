@@ -1,4 +1,8 @@
-"""Panes: the smallest slices of event time that are counted, one per session; a row holds those of all sessions."""
+"""Panes: the smallest slices of event time that are counted, one per session; a row holds those of all sessions.
+
+A pane is an object while it is counted into, and bytes once it is quiet: some 300 bytes instead of 2 KB, which the state
+takes as they are and no garbage collection looks through.
+"""
 
 from operator import attrgetter
 from typing import Final
@@ -6,20 +10,24 @@ from typing import Final
 from stream.core.breakdown import Money
 from stream.core.counts import Counts
 from stream.core.ids import IdSet
+from stream.core.packing import head_of, pack, unpack, unpack_into
 from stream.core.sessions import Session
 from stream.model.names import KINDS, Kind
 
 PLACE: Final = {kind: place for place, kind in enumerate(KINDS)}
 """Where a topic's id set stands in a row."""
 
+Marks = tuple[int, ...]
+"""Of the windows that start with a pane, by window kind: revision and number of events counted in it when it was
+written, one after the other; revision 0 stands for a window not written."""
 
 told_values: Final = attrgetter("events", "views", "product_clicks", "comments", "orders_paid")
 
 
 class Pane(Counts):
-    """What one session did in one slice. A pane without events may exist to hold the marks of windows that start here."""
+    """What one session did in one slice, while it is counted into."""
 
-    __slots__ = ("changed", "marks", "seed", "session", "start", "told", "told_gmv")
+    __slots__ = ("changed", "seed", "session", "start", "told", "told_gmv")
 
     def __init__(self, session: Session, start: int) -> None:
         super().__init__()
@@ -28,8 +36,6 @@ class Pane(Counts):
         self.start = start
         self.changed = False
         """Since the last checkpoint."""
-        self.marks: dict[int, tuple[int, int]] = {}
-        """By window kind: (revision, events counted in it when it was written) of the window that starts here."""
         self.told: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
         """`told_values` as already told to the session and the metrics."""
         self.told_gmv: Money = {}
@@ -41,17 +47,94 @@ class Pane(Counts):
 
 
 class Row:
-    """All panes of one slice of event time, and the ids seen in it by topic."""
+    """All panes of one slice of event time, the marks of the windows that start with it, and the ids seen by topic."""
 
-    __slots__ = ("ids", "panes", "start")
+    __slots__ = ("ids", "marks", "packed", "panes", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.panes: dict[bytes, Pane] = {}
+        """Counted into of late; all others are packed."""
+        self.packed: dict[bytes, bytes] = {}
+        self.marks: dict[bytes, Marks] = {}
+        """Also of sessions without a pane here: a hopping window may start before its first event."""
         self.ids = [IdSet() for _ in KINDS]
+
+    def number(self) -> int:
+        """Of panes."""
+        return len(self.panes) + len(self.packed)
+
+    def holds(self, key: bytes) -> bool:
+        return key in self.panes or key in self.packed or key in self.marks
+
+    def is_empty(self) -> bool:
+        return not (self.panes or self.packed or self.marks or any(map(len, self.ids)))
+
+    # -- panes
+
+    def open(self, session: Session) -> Pane:
+        """The session's pane to count into, when it is not among ``panes``."""
+        pane = self.panes[session.key] = Pane(session, self.start)
+        data = self.packed.pop(session.key, None)
+        if data is not None:
+            unpack_into(pane, data)
+            pane.told, pane.told_gmv = told_values(pane), dict(pane.gmv)
+        return pane
+
+    def pack(self, pane: Pane) -> None:
+        """For one that has told everything."""
+        self.packed[pane.session.key] = pack(pane)
+        del self.panes[pane.session.key]
+
+    def packed_pane(self, key: bytes) -> bytes:
+        """Empty when there is none."""
+        pane = self.panes.get(key)
+        return self.packed.get(key, b"") if pane is None else pack(pane)
+
+    def counts(self, key: bytes) -> Counts | None:
+        """To be read only."""
+        pane = self.panes.get(key)
+        if pane is not None:
+            return pane
+        data = self.packed.get(key)
+        return None if data is None else unpack(data)
+
+    def events(self, key: bytes) -> int:
+        pane = self.panes.get(key)
+        if pane is not None:
+            return pane.events
+        data = self.packed.get(key)
+        return 0 if data is None else head_of(data).events
+
+    def take(self, key: bytes) -> tuple[Counts | None, Marks]:
+        """What there is of a session, which is then forgotten."""
+        counts = self.counts(key)
+        self.panes.pop(key, None)
+        self.packed.pop(key, None)
+        return counts, self.marks.pop(key, ())
+
+    # -- marks
+
+    def mark(self, key: bytes, kind: int) -> tuple[int, int]:
+        """(revision, events) of the window that starts here; revision 0 when it has not been written."""
+        marks = self.marks.get(key, ())
+        return (marks[2 * kind], marks[2 * kind + 1]) if len(marks) > 2 * kind else (0, 0)
+
+    def set_mark(self, key: bytes, kind: int, revision: int, events: int) -> None:
+        marks = list(self.marks.get(key, ()))
+        marks += [0] * (2 * kind + 2 - len(marks))
+        marks[2 * kind : 2 * kind + 2] = revision, events
+        self.marks[key] = tuple(marks)
+
+    # -- ids
 
     def ids_of(self, kind: Kind) -> IdSet:
         return self.ids[PLACE[kind]]
 
     def forget_ids(self, kind: Kind) -> None:
         self.ids[PLACE[kind]] = IdSet()
+
+
+def windows_marked(marks: Marks) -> list[int]:
+    """The window kinds that have been written."""
+    return [place // 2 for place in range(0, len(marks), 2) if marks[place]]

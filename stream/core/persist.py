@@ -1,12 +1,14 @@
 """The shard as checkpoints: which items and buckets one has to hold, and a shard made of them again."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from stream.core.ids import FREEZE_AT, packed
-from stream.core.panes import Row, told_values
+from stream.core.packing import Head, head_of
+from stream.core.panes import Row, told_values, windows_marked
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
 from stream.core.snapshot import (
     CHECKOUT_KEYS,
@@ -16,18 +18,20 @@ from stream.core.snapshot import (
     SESSION,
     ids_bucket,
     number,
-    pack_pane,
     pack_session,
     pane_key,
+    pane_value,
+    read_pane,
     session_key,
     to_number,
-    unpack_pane,
     unpack_session,
 )
 from stream.core.statelog import Restored, StateError
+from stream.core.steps import Steps
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
+    from stream.core.counts import Counts
     from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard
@@ -59,18 +63,28 @@ class Meta(msgspec.Struct):
     gaps: dict[str, int | None]
 
 
-def checkpoint(shard: "Shard", panes: Iterable["Pane"], sessions: dict[bytes, "Session"]) -> list[tuple[bytes, bytes]]:
-    """The records of the next checkpoint: ``panes`` and ``sessions`` have changed."""
+def checkpoint(
+    shard: "Shard", panes: Iterable["Pane"], marks: Iterable[tuple[int, bytes]], sessions: dict[bytes, "Session"]
+) -> Steps[list[tuple[bytes, bytes]]]:
+    """The records of the next checkpoint: ``panes``, ``marks`` (by start and session's key) and ``sessions`` changed."""
     puts: dict[bytes, bytes] = {}
-    for pane in panes:
-        row = shard.rows.get(pane.start)
-        if row is not None and row.panes.get(pane.session.key) is pane:
-            puts[pane_key(pane)] = pack_pane(pane)
-    for session in sessions.values():
-        puts[session_key(session)] = pack_session(session)
-        session.stale = False
+    changed = ((pane.start, pane.session.key) for pane in panes)
+    for start, session in chain(changed, marks):
+        row = shard.rows.get(start)
+        if row is not None and row.holds(session):
+            puts[pane_key(start, session)] = pane_value(row, session)
+        yield
+    for each in sessions.values():
+        puts[session_key(each)] = pack_session(each)
+        each.stale = False
+        yield
     _drop_buckets(shard)
-    return shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda key: _value_of(shard, key))
+    yield
+    for hashes, now in ((shard.checkout_keys, shard.clocks[Kind.CHECKOUTS]), (shard.sessions.gone, shard.watermark)):
+        if now is not None and len(hashes.recent) >= FREEZE_AT:
+            hashes.sweep(now)
+            yield
+    return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda key: _value_of(shard, key)))
 
 
 def _meta(shard: "Shard") -> bytes:
@@ -116,16 +130,12 @@ def _drop_buckets(shard: "Shard") -> None:
             and (last + 1) * DAY + shard.sessions.gone.hold_ms <= watermark
         ):
             shard.log.drop_bucket(bucket)
-    if clock is not None and len(shard.checkout_keys.recent) >= FREEZE_AT:
-        shard.checkout_keys.sweep(clock)
-    if watermark is not None and len(shard.sessions.gone.recent) >= FREEZE_AT:
-        shard.sessions.gone.sweep(watermark)
 
 
 def _value_of(shard: "Shard", key: bytes) -> bytes:
     if key.startswith(SESSION):
         return pack_session(shard.sessions.held[key[1:]])
-    return pack_pane(shard.rows[to_number(key[_NUMBER])].panes[key[9:]])
+    return pane_value(shard.rows[to_number(key[_NUMBER])], key[9:])
 
 
 def restore_into(shard: "Shard", content: Restored) -> None:
@@ -166,29 +176,39 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
         if session.base is not None:
             _recall(shard, session, session.base)
     for key, value in content.items.items():
-        if key[:1] != PANE:
-            continue
-        start, session_id = to_number(key[_NUMBER]), key[9:]
-        if session_id not in sessions:
-            raise StateError("a pane without its session")
-        pane = unpack_pane(sessions[session_id], start, value)
-        pane.told, pane.told_gmv = told_values(pane), dict(pane.gmv)
-        shard.rows.setdefault(start, Row(start)).panes[session_id] = pane
-        _recall(shard, pane.session, pane)
-        shard.windows.marks += len(pane.marks)
-        for kind in pane.marks:
-            end = start + shard.policy.windows[kind].size_ms
-            shard.windows.marked_through = max(shard.windows.marked_through, end)
+        if key[:1] == PANE:
+            session_of_pane = sessions.get(key[9:])
+            if session_of_pane is None:
+                raise StateError("a pane without its session")
+            _restore_pane(shard, to_number(key[_NUMBER]), session_of_pane, value)
     for session in sessions.values():
         shard.sessions.adopt(session)
 
 
-def _recall(shard: "Shard", session: "Session", counts: Any) -> None:
+def _restore_pane(shard: "Shard", start: int, session: "Session", value: bytes) -> None:
+    """It stays packed until it is counted into again."""
+    row = shard.rows.get(start)
+    if row is None:
+        row = shard.rows[start] = Row(start)
+    marks, pane = read_pane(value)
+    if pane:
+        row.packed[session.key] = pane
+        _recall(shard, session, head_of(pane))
+    if marks:
+        row.marks[session.key] = marks
+    for kind in windows_marked(marks):
+        end = start + shard.policy.windows[kind].size_ms
+        shard.windows.marks += 1
+        shard.windows.marked_through = max(shard.windows.marked_through, end)
+
+
+def _recall(shard: "Shard", session: "Session", counts: "Counts | Head") -> None:
     """What a session knows of its panes and its base."""
     events, *shown = told_values(counts)
     session.events += events
     shard.sessions.show(session, shown)
-    shard.sessions.show_money(session, counts.gmv)
+    if counts.gmv:
+        shard.sessions.show_money(session, counts.gmv)
     session.last_event = max(session.last_event, counts.last_event)
     session.last_any = max(session.last_any, counts.label_at)
 

@@ -5,11 +5,11 @@ still held. Only which ids a session's own breakdowns name is decided event by e
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from stream.core.breakdown import Money
-from stream.core.counts import BREAKDOWNS, NEVER, Counts, merge_breakdowns, total, united
+from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
 from stream.core.ids import TimedHashes, hash_id
 from stream.core.policy import Policy
 
@@ -44,8 +44,8 @@ class Session:
         self.seed = hash_id(key)
         """Ids are hashed with their session, so that one set serves all sessions."""
         self.base: Counts | None = None
-        self.named: dict[str, set[str]] = {name: set() for name in BREAKDOWNS}
-        """The ids its own breakdowns name."""
+        self.named: defaultdict[str, set[str]] = defaultdict(set)
+        """By breakdown, the ids its own name."""
         self.stale = True
         """Its own item in the state is out of date."""
         self.events = 0

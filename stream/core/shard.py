@@ -5,7 +5,7 @@ Batches go in (`read`), time passes only as records say (and as `exclude` and `q
 what one checkpoint has to write. Laws 1 to 5 of the design are properties of this class (tests/core/test_laws.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import sub
 from typing import Final
 
@@ -13,13 +13,14 @@ from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
-from stream.core.panes import Pane, Row, told_values
+from stream.core.panes import Pane, Row, told_values, windows_marked
 from stream.core.persist import checkpoint, restore_into
 from stream.core.policy import Policy
 from stream.core.render import session_value
 from stream.core.sessions import Session, Sessions
 from stream.core.snapshot import ids_bucket, pane_key, session_key
 from stream.core.statelog import StateLog
+from stream.core.steps import Steps, drained
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
 from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
@@ -63,7 +64,7 @@ class Shard:
         self._wall: int | None = None
         self._stale: dict[bytes, Session] = {}
         """Sessions whose own item in the state is out of date."""
-        self._steps: Iterator[None] | None = None
+        self._steps: Steps[None] | None = None
         self._moved = False
         self._stirred = True
         """Something happened since the last look at what is due."""
@@ -167,10 +168,14 @@ class Shard:
         self.gaps[kind] = None
         self._moved = True
         for row in self.rows.values():
-            for pane in row.panes.values():
+            for key in row.packed.keys() | row.panes.keys():
+                pane = row.panes.get(key) or row.open(self.sessions.held[key])
                 pane.incomplete = True
-                pane.marks = {window: (revision, NEVER) for window, (revision, _) in pane.marks.items()}
                 self._touch(pane)
+            for key, marks in list(row.marks.items()):
+                for window in windows_marked(marks):
+                    row.set_mark(key, window, row.mark(key, window)[0], NEVER)
+                self.windows.touched.append((row.start, key))
         for session in self.sessions.held.values():
             session.mark_incomplete()
             self._stale[session.key] = session
@@ -193,33 +198,45 @@ class Shard:
                 self._steps = None
         return self._steps is not None or self._stirred
 
-    def _due(self) -> Iterator[None]:
+    def _due(self) -> Steps[None]:
         yield from self.windows.close(self.watermark, self.newest)
         if self._wall is not None:
             yield from self.windows.close_idle(self._wall)
         yield from self._drop_old()
 
-    def _drop_old(self) -> Iterator[None]:
+    def _drop_old(self) -> Steps[None]:
         for start in sorted(self.rows):
             row = self.rows[start]
             if start <= self.drop_line:
-                for pane in list(row.panes.values()):
-                    if not pane.changed:
-                        self._drop(row, pane)
+                for key in [*row.panes, *row.packed, *row.marks]:
+                    pane = row.panes.get(key)
+                    if row.holds(key) and (pane is None or not pane.changed):
+                        self._drop(row, key)
                         yield
-            self._tidy_ids(row)
-            if not row.panes and not any(map(len, row.ids)):
+            elif self.watermark is not None and start + self.policy.pane_ms <= self.watermark:
+                yield from self._pack(row)
+            yield from self._tidy_ids(row)
+            if row.is_empty():
                 del self.rows[start]
 
-    def _drop(self, row: Row, pane: Pane) -> None:
+    def _drop(self, row: Row, key: bytes) -> None:
         """Its figures stay in the session's totals."""
-        del row.panes[pane.session.key]
-        self.windows.marks -= len(pane.marks)
-        self.log.drop(pane_key(pane))
-        pane.session.absorb(pane)
-        self._stale[pane.session.key] = pane.session
+        counts, marks = row.take(key)
+        self.windows.marks -= len(windows_marked(marks))
+        self.log.drop(pane_key(row.start, key))
+        if counts is not None:
+            session = self.sessions.held[key]
+            session.absorb(counts)
+            self._stale[key] = session
 
-    def _tidy_ids(self, row: Row) -> None:
+    def _pack(self, row: Row) -> Steps[None]:
+        """Its time is over, stragglers aside."""
+        for pane in list(row.panes.values()):
+            if not pane.changed:
+                row.pack(pane)
+                yield
+
+    def _tidy_ids(self, row: Row) -> Steps[None]:
         """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
         end = row.start + self.policy.pane_ms
         for kind in KINDS:
@@ -229,20 +246,24 @@ class Shard:
                     row.forget_ids(kind)
                     self.log.drop_bucket(ids_bucket(kind, row.start))
             elif clock >= end + self.policy.delay_ms and len(ids.live) > PACK_AT:
-                ids.freeze()
+                yield from ids.freeze()
 
     # -- results go out
 
     def collect(self) -> Outputs | None:
         """All that one checkpoint has to write; None when nothing has changed since the last."""
-        self.windows.correct(self.judge.changed, self.watermark, self.newest, self.drop_line)
-        self._tell()
+        return drained(self.collecting())
+
+    def collecting(self) -> Steps[Outputs | None]:
+        """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
+        yield from self.windows.correct(self.judge.changed, self.watermark, self.newest, self.drop_line)
+        yield from self._tell()
         self._end_gaps()
-        self._end_and_let_go()
-        sessions = self._write_totals()
+        yield from self._end_and_let_go()
+        sessions = yield from self._write_totals()
         if not (self._moved or sessions or self.windows.written or self._stale):
             return None
-        state = checkpoint(self, self.judge.changed + self.windows.touched, self._stale)
+        state = yield from checkpoint(self, self.judge.changed, self.windows.touched, self._stale)
         for pane in self.judge.changed:
             pane.changed = False
         outputs = Outputs(
@@ -288,7 +309,7 @@ class Shard:
             line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
         self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts()))
 
-    def _tell(self) -> None:
+    def _tell(self) -> Steps[None]:
         """Tells sessions and metrics what their panes have counted since the last checkpoint."""
         for pane in self.judge.changed:
             session = pane.session
@@ -309,26 +330,29 @@ class Shard:
             self.sessions.moved(session, pane.last_event, pane.label_at)
             if session.stale:
                 self._stale[session.key] = session
+            yield
 
     def _end_gaps(self) -> None:
         for kind, until in list(self.gaps.items()):
             if until is not None and self.judge.clock(kind) >= until:
                 del self.gaps[kind]
 
-    def _end_and_let_go(self) -> None:
+    def _end_and_let_go(self) -> Steps[None]:
         watermark = LONG_AGO if self.watermark is None else self.watermark
         now = watermark if self._wall is None else max(watermark, self._wall - self.policy.delay_ms)
         for session in self.sessions.end(now):
             self._stale[session.key] = session
+            yield
         for session in self.sessions.let_go(watermark):
-            if any(session.key in row.panes for row in self.rows.values()):
+            yield
+            if any(row.holds(session.key) for row in self.rows.values()):
                 self.sessions.keep(session, watermark + self.policy.pane_ms)
                 continue
             self.sessions.forget(session, watermark)
             self._stale.pop(session.key, None)
             self.log.drop(session_key(session))
 
-    def _write_totals(self) -> list[tuple[bytes, bytes]]:
+    def _write_totals(self) -> Steps[list[tuple[bytes, bytes]]]:
         """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
         written: list[tuple[bytes, bytes]] = []
         quiet = self._wall is not None
@@ -338,6 +362,7 @@ class Shard:
                 break
             written.append((session.key, self._totals(session)))
             self._stale[session.key] = session
+            yield
         self.judge.tally.session_records += len(written)
         return written
 
@@ -362,8 +387,12 @@ class Shard:
         return self.windows.written_bytes + self.judge.dead_bytes
 
     def panes_of(self, session: Session) -> list[Counts]:
-        return [pane for row in self.rows.values() if (pane := row.panes.get(session.key)) is not None]
+        return [pane for row in self.rows.values() if (pane := row.counts(session.key)) is not None]
 
     def view(self, top: int) -> ShardView:
         """As of now, for people: the ``top`` busiest sessions, all others summed."""
+        return drained(look(self, top))
+
+    def viewing(self, top: int) -> Steps[ShardView]:
+        """`view` in steps."""
         return look(self, top)

@@ -20,10 +20,15 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = 1
+from stream.core.steps import Steps
+
+VERSION: Final = 2
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
 UNKNOWN: Final = -1
+CALM: Final = 500
+"""Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
+_SIZE_BITS: Final = 32
 
 _HEADER: Final = struct.Struct(">BIQIIq")
 """Version, N, checkpoint, part, parts, offset of the oldest checkpoint needed (UNKNOWN: this one)."""
@@ -71,6 +76,8 @@ class _Written:
 
     number: int
     keys: list[bytes] = field(default_factory=list)
+    alive: int = 0
+    """How many of the keys have been neither written later nor dropped."""
     additions: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
@@ -81,18 +88,20 @@ class StateLog:
         self.span = span
         self.number = 0
         """Of the last checkpoint built."""
-        self._ring: deque[_Written] = deque()
+        self.size = 0
+        """Bytes of all that is alive, as last written."""
+        self._ring: dict[int, _Written] = {}
+        """By number of the checkpoint, oldest first."""
         self._last: dict[bytes, int] = {}
+        """In one number, which takes a third of the memory of two: the checkpoint that wrote it last, and its size."""
         self._born: dict[bytes, int] = {}
         self._drops: dict[bytes, None] = {}
         self._dropped_buckets: dict[bytes, None] = {}
         self._offsets: deque[tuple[int, int]] = deque()
-        self._sizes: dict[bytes, int] = {}
 
     def drop(self, key: bytes) -> None:
-        if self._last.pop(key, None) is not None:
+        if self._forget(key):
             self._drops[key] = None
-            self._sizes.pop(key, None)
 
     def drop_bucket(self, bucket: bytes) -> None:
         if self._born.pop(bucket, None) is not None:
@@ -102,54 +111,96 @@ class StateLog:
         """Those alive."""
         return list(self._born)
 
-    def size(self) -> int:
-        """Bytes of all that is alive, as last written."""
-        chunks = (len(chunk) for written in self._ring for _, chunk in written.additions)
-        return sum(self._sizes.values()) + sum(chunks)
-
     def checkpoint(
         self,
         meta: bytes,
         puts: dict[bytes, bytes],
         additions: Iterable[tuple[bytes, bytes]],
         value_of: Callable[[bytes], bytes],
-    ) -> list[tuple[bytes, bytes]]:
+    ) -> Steps[list[tuple[bytes, bytes]]]:
         """Keys and values of the records of the next checkpoint. ``value_of`` gives an unchanged item anew."""
         self.number += 1
-        due = self._due()
-        for key in due.keys:
-            if self._last.get(key) == due.number and key not in puts:
-                puts[key] = value_of(key)
-        fresh = list(additions)
-        for bucket, _ in fresh:
+        written = _Written(self.number)
+        for key, value in puts.items():
+            self._note(written, key, len(value))
+            yield
+        for key in self._due():
+            puts[key] = value_of(key)
+            self._note(written, key, len(puts[key]))
+            yield
+        written.additions = list(additions)
+        for bucket, _ in written.additions:
             self._born.setdefault(bucket, self.number)
-        added = fresh + self._still_alive(due)
-        content = Checkpoint(meta, list(self._drops), list(self._dropped_buckets), list(puts.items()), added)
-        self._note(puts, added)
+        written.additions += self._due_additions()
+        self._append(written)
+        content = Checkpoint(
+            meta, list(self._drops), list(self._dropped_buckets), list(puts.items()), written.additions
+        )
         self._drops.clear()
         self._dropped_buckets.clear()
+        yield
         return self._parts(_encode(content))
 
-    def _due(self) -> _Written:
-        """What was written N checkpoints ago, or longer ago after N was made smaller."""
-        due = _Written(UNKNOWN)
-        while self._ring and self._ring[0].number <= self.number - self.span:
-            due = self._ring.popleft()
-        return due
+    def _append(self, written: _Written) -> None:
+        self._ring[written.number] = written
+        self.size += sum(len(chunk) for _, chunk in written.additions)
+
+    def _note(self, written: _Written, key: bytes, size: int) -> None:
+        self._forget(key)
+        self._last[key] = written.number << _SIZE_BITS | size
+        self.size += size
+        written.keys.append(key)
+        written.alive += 1
+
+    def _forget(self, key: bytes) -> bool:
+        stamp = self._last.pop(key, None)
+        if stamp is None:
+            return False
+        number, size = stamp >> _SIZE_BITS, stamp & (1 << _SIZE_BITS) - 1
+        self.size -= size
+        if number in self._ring:
+            self._ring[number].alive -= 1
+        return True
+
+    def _due(self) -> Iterator[bytes]:
+        """Keys written N checkpoints ago (or longer ago, after N was made smaller), and some of those due soon.
+
+        Many at once, as after a restart or at the turn of a minute, are so spread over the checkpoints until then.
+        """
+        number = self._share()
+        for written in self._ring.values():
+            is_due = written.number <= self.number - self.span
+            while written.keys and (is_due or number > 0):
+                key = written.keys.pop()
+                stamp = self._last.get(key)
+                if stamp is not None and stamp >> _SIZE_BITS == written.number:
+                    number -= 1
+                    yield key
+            if not is_due and number <= 0:
+                return
+
+    def _share(self) -> int:
+        """How many to write now, so that no later checkpoint has to write more."""
+        most = before = 0
+        for written in self._ring.values():
+            before += written.alive
+            left = max(1, written.number + self.span - self.number + 1)
+            most = max(most, (before + left - 1) // left)
+        return most if most > CALM else 0
+
+    def _due_additions(self) -> list[tuple[bytes, bytes]]:
+        """What was added N checkpoints ago, once more."""
+        due = [number for number in self._ring if number <= self.number - self.span]
+        return [addition for number in due for addition in self._still_alive(self._ring.pop(number))]
 
     def _still_alive(self, due: _Written) -> list[tuple[bytes, bytes]]:
         """The due additions, those to one bucket joined, so that a quiet bucket ends in at most N chunks."""
+        self.size -= sum(len(chunk) for _, chunk in due.additions)
         joined: dict[bytes, list[bytes]] = {}
         for bucket, chunk in due.additions:
             if self._born.get(bucket, due.number + 1) <= due.number:
                 joined.setdefault(bucket, []).append(chunk)
         return [(bucket, b"".join(chunks)) for bucket, chunks in joined.items()]
-
-    def _note(self, puts: dict[bytes, bytes], additions: list[tuple[bytes, bytes]]) -> None:
-        for key, value in puts.items():
-            self._last[key] = self.number
-            self._sizes[key] = len(value)
-        self._ring.append(_Written(self.number, list(puts), additions))
 
     def _parts(self, blob: bytes) -> list[tuple[bytes, bytes]]:
         slot = self.number % self.span
@@ -175,44 +226,47 @@ class StateLog:
         log = cls(span)
         content = Restored()
         stored_span = span
+        written: dict[bytes, int] = {}
         for offset, number, stored_span, checkpoint in _checkpoints(records):  # noqa: B007  # the last one counts
             if log.number and number != log.number + 1:
                 raise StateError(f"checkpoint {log.number + 1} is missing before {number}")
             log.number = number
-            log._apply(content, checkpoint)  # of our own class
+            log._apply(content, written, checkpoint)  # of our own class
             log.committed(number, offset)
         if not log.number:
             raise StateError("no complete checkpoint")
+        for key, number in written.items():
+            log._note(log._ring[number], key, len(content.items[key]))
         if stored_span != span:
             log._rewrite_all()
         return log, content
 
-    def _apply(self, content: "Restored", checkpoint: Checkpoint) -> None:
+    def _apply(self, content: "Restored", written: dict[bytes, int], checkpoint: Checkpoint) -> None:
         content.meta = checkpoint.meta
         content.checkpoints += 1
         for key in checkpoint.drops:
             content.items.pop(key, None)
-            self._last.pop(key, None)
-            self._sizes.pop(key, None)
+            written.pop(key, None)
         for bucket in checkpoint.dropped_buckets:
             content.buckets.pop(bucket, None)
             self._born.pop(bucket, None)
         content.items.update(checkpoint.puts)
+        written.update(dict.fromkeys(dict(checkpoint.puts), self.number))
         for bucket, chunk in checkpoint.additions:
             content.buckets.setdefault(bucket, []).append(chunk)
             self._born.setdefault(bucket, self.number)
-        self._note(dict(checkpoint.puts), checkpoint.additions)
+        self._append(_Written(self.number, additions=checkpoint.additions))
 
     def _rewrite_all(self) -> None:
         """N has changed: the next checkpoint is a whole state and needs no older one, whatever slots it overwrites."""
         merged = _Written(self.number + 1 - self.span)
-        for written in self._ring:
-            merged.keys += [key for key in written.keys if self._last.get(key) == written.number]
+        for written in self._ring.values():
             merged.additions += self._still_alive(written)
-        for key in merged.keys:
-            self._last[key] = merged.number
+        self._ring.clear()
+        for key, stamp in list(self._last.items()):
+            self._note(merged, key, stamp & (1 << _SIZE_BITS) - 1)
         self._born = {bucket: merged.number for bucket, _ in merged.additions}
-        self._ring = deque([merged])
+        self._append(merged)
         self._offsets.clear()
 
 

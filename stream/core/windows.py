@@ -5,13 +5,14 @@ had when it was last written (the mark in its first pane). So writing twice chan
 forgotten.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from stream.core.counts import Counts, total
 from stream.core.panes import Pane, Row
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
+from stream.core.steps import Steps
 from stream.model.names import LIVE_RUN, Closed
 from stream.model.results import Tally
 
@@ -43,8 +44,8 @@ class Windows:
         """End of the newest window written for the first time since the last checkpoint; for the emit delay."""
         self._unsettled: list[Pane] = []
         """Changed panes of windows that are due and whose turn to be closed has not come."""
-        self.touched: list[Pane] = []
-        """Panes whose marks changed since the last checkpoint."""
+        self.touched: list[tuple[int, bytes]] = []
+        """(start, session's key) of marks that changed since the last checkpoint."""
 
     def stir(self) -> None:
         """Records came in: the next silence looks at all open windows again."""
@@ -52,14 +53,14 @@ class Windows:
 
     # -- which are due
 
-    def close(self, watermark: int | None, newest: int | None) -> Iterator[None]:
+    def close(self, watermark: int | None, newest: int | None) -> Steps[None]:
         """Closes what is due, a window a step. Windows at the end of their retention count as due, whatever the clocks."""
         for kind, spec in enumerate(self._policy.windows):
             limit = self._limit(spec, watermark, newest)
             yield from self._close_kind(kind, spec, limit, self.horizon, Closed.CLOSED)
             self.horizon[kind] = max(self.horizon[kind], limit)
 
-    def close_idle(self, wall_ms: int) -> Iterator[None]:
+    def close_idle(self, wall_ms: int) -> Steps[None]:
         """All topics are caught up and silent: closes what the wall clock has passed, moving no horizon."""
         reason = Closed.END_OF_INPUT if wall_ms == FAR_AHEAD else Closed.IDLE
         limit = wall_ms - self._policy.delay_ms
@@ -73,13 +74,11 @@ class Windows:
             limit = max(limit, newest - self._policy.longest_ms - self._policy.state_retention_ms + spec.size_ms)
         return limit
 
-    def _close_kind(
-        self, kind: int, spec: WindowSpec, limit: int, through: list[int], reason: Closed
-    ) -> Iterator[None]:
+    def _close_kind(self, kind: int, spec: WindowSpec, limit: int, through: list[int], reason: Closed) -> Steps[None]:
         while (end := self._next_end(spec, through[kind])) is not None and end <= limit:
             for key in self._keys(end - spec.size_ms, end):
-                if self.write(kind, end - spec.size_ms, key, reason):
-                    yield
+                self.write(kind, end - spec.size_ms, key, reason)
+                yield
             through[kind] = max(through[kind], end)
             yield
 
@@ -95,7 +94,8 @@ class Windows:
         return end if end > after else end + ((after - end) // spec.slide_ms + 1) * spec.slide_ms
 
     def _keys(self, start: int, end: int) -> set[bytes]:
-        return set().union(*(row.panes for row in self._between(start, end)))
+        rows = self._between(start, end)
+        return set().union(*(row.panes for row in rows), *(row.packed for row in rows))
 
     def _between(self, start: int, end: int) -> list[Row]:
         rows = self._rows
@@ -103,26 +103,27 @@ class Windows:
 
     # -- writing
 
-    def write(self, kind: int, start: int, key: bytes, reason: Closed) -> bool:
+    def write(self, kind: int, start: int, key: bytes, reason: Closed) -> None:
         """Writes one session's window, unless it holds no event or was written with just these events."""
         spec = self._policy.windows[kind]
-        panes = [pane for row in self._between(start, start + spec.size_ms) if (pane := row.panes.get(key)) is not None]
+        rows = self._between(start, start + spec.size_ms)
+        revision, seen = rows[0].mark(key, kind) if rows and rows[0].start == start else (0, 0)
+        if revision and seen == sum(row.events(key) for row in rows):
+            return
+        panes = [counts for row in rows if (counts := row.counts(key)) is not None]
         events = sum(pane.events for pane in panes)
-        if not events:
-            return False
-        first = panes[0]
-        revision, seen = first.marks.get(kind, (0, 0)) if first.start == start else (0, 0)
-        if seen == events:
-            return False
-        if first.start != start:
-            first = self._rows.setdefault(start, Row(start)).panes[key] = Pane(first.session, start)
-        self.marks += kind not in first.marks
-        first.marks[kind] = (revision + 1, events)
-        self.touched.append(first)
-        self.marked_through = max(self.marked_through, start + spec.size_ms)
-        head = self._head(spec, start, revision + 1, reason)
-        self._emit(spec, first.session.session_id, total(panes), head)
-        return True
+        if events:
+            self._mark(kind, start, key, revision + 1, events)
+            self._emit(spec, key.decode(), total(panes), self._head(spec, start, revision + 1, reason))
+
+    def _mark(self, kind: int, start: int, key: bytes, revision: int, events: int) -> None:
+        row = self._rows.get(start)
+        if row is None:
+            row = self._rows[start] = Row(start)
+        row.set_mark(key, kind, revision, events)
+        self.marks += revision == 1
+        self.touched.append((start, key))
+        self.marked_through = max(self.marked_through, start + self._policy.windows[kind].size_ms)
 
     def _head(self, spec: WindowSpec, start: int, revision: int, reason: Closed) -> Value:
         return {
@@ -146,7 +147,7 @@ class Windows:
             if spec is self._policy.windows[0] and counts.views:
                 self.tally.conversions.append(ratio(counts.orders_paid, counts.views))
 
-    def correct(self, changed: Iterable[Pane], watermark: int | None, newest: int | None, final: int) -> None:
+    def correct(self, changed: Iterable[Pane], watermark: int | None, newest: int | None, final: int) -> Steps[None]:
         """Writes closed windows again that these panes changed: once, with the full new counts.
 
         Windows that start at ``final`` or earlier are left alone: nothing can have changed them, and their panes may be
@@ -157,8 +158,10 @@ class Windows:
         reach = max(self.marked_through, *self.horizon, *limits) - self._policy.pane_ms
         panes, self._unsettled = [*self._unsettled, *changed], []
         for pane in panes:
-            if pane.start <= reach and not self._correct_pane(pane, limits, final):
-                self._unsettled.append(pane)
+            if pane.start <= reach:
+                if not self._correct_pane(pane, limits, final):
+                    self._unsettled.append(pane)
+                yield
 
     def _correct_pane(self, pane: Pane, limits: list[int], final: int) -> bool:
         """False when a window that contains the pane is due and not closed."""
@@ -176,8 +179,7 @@ class Windows:
 
     def _is_marked(self, kind: int, start: int, pane: Pane) -> bool:
         row = self._rows.get(start)
-        first = None if row is None else row.panes.get(pane.session.key)
-        return first is not None and kind in first.marks
+        return row is not None and row.mark(pane.session.key, kind)[0] > 0
 
     # -- looking
 
@@ -185,7 +187,7 @@ class Windows:
         """Windows that start here or earlier are closed, of every kind."""
         return min(horizon - spec.size_ms for horizon, spec in zip(self.horizon, self._policy.windows, strict=True))
 
-    def open_counts(self) -> dict[str, int]:
+    def open_counts(self) -> Steps[dict[str, int]]:
         """Windows by name that hold an event and are not closed."""
         counts = {}
         for kind, spec in enumerate(self._policy.windows):
@@ -195,5 +197,6 @@ class Windows:
             while end is not None and end <= last:
                 number += len(self._keys(end - spec.size_ms, end))
                 end += spec.slide_ms
+                yield
             counts[spec.name] = number
         return counts

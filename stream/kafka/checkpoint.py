@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
+from stream.kafka import slices
 from stream.kafka.client import Producer
 from stream.kafka.deadletters import Row, rows
 from stream.kafka.place import CheckpointError, FencedError, Place
@@ -86,7 +87,7 @@ class Checkpoints:
         """The offset of the first record, or NOTHING."""
         batches: list[asyncio.Future[Any]] = []
         batch = self._producer.create_batch()
-        for key, value, headers in content:
+        async for key, value, headers in slices.each(content):
             if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 batches.append(await self._hand_over(batch, topic))
                 batch = self._producer.create_batch()

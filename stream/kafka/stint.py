@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
@@ -12,6 +12,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 from stream.core.align import paused
 from stream.core.decode import Decoded, Decodeds, decode_batch
 from stream.core.shard import Shard
+from stream.core.steps import Steps
+from stream.kafka import slices
 from stream.kafka.ahead import PIECE, Ahead, limit
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
@@ -21,14 +23,14 @@ from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
 from stream.kafka.silence import Silence
+from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Kind
 from stream.model.results import Outputs, Record
 
 log: Final = structlog.get_logger()
+T = TypeVar("T")
 
-SLICE: Final = 0.020
-"""Seconds that a shard may hold the event loop."""
 PIECES: Final = 8
 """So many are fetched at a time."""
 CLOSE_AT_ONCE: Final = 16
@@ -81,12 +83,12 @@ class Stint:
         self._more = await self._close()
         self._listen()
         await self._keep_checkpoints()
-        self._look()
+        await self._look()
 
     async def last_checkpoint(self) -> None:
         """Waits for the one being written, then writes all that there is."""
         await self._finish_commit()
-        self._begin_commit()
+        await self._begin_commit()
         await self._finish_commit()
 
     async def probe(self) -> None:
@@ -212,18 +214,21 @@ class Stint:
             await self._finish_commit()
         due = time.monotonic() - self._since.began >= self._every or self._is_much()
         if due and self._commit is None:
-            self._begin_commit()
+            await self._begin_commit()
 
     def _is_much(self) -> bool:
         return self.shard.waiting_bytes >= HELD_BYTES or self._since.records >= HELD_RECORDS
 
-    def _begin_commit(self) -> None:
-        began = time.perf_counter()
-        outputs = self.shard.collect()
-        self._watch.activity(Activity.CHECKPOINT, time.perf_counter() - began)
-        since, self._since = self._since, _Since(time.monotonic())
+    async def _begin_commit(self) -> None:
+        began = time.monotonic()
+        outputs = await self._in_slices(self.shard.collecting(), Activity.CHECKPOINT)
+        since, self._since = self._since, _Since(began)
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
+
+    async def _in_slices(self, steps: Steps[T], activity: Activity) -> T:
+        """The shard is ours alone, and does nothing else meanwhile."""
+        return await slices.run(steps, lambda seconds: self._watch.activity(activity, seconds))
 
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
@@ -251,14 +256,15 @@ class Stint:
         if outputs.newest_end is not None:
             self._watch.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY:
             return
         self._looked = now
+        view = await self._in_slices(self.shard.viewing(self._place.settings.top_sessions), Activity.LOOK)
         for kind in KINDS:
             lag = self.inputs.lag(kind) + self._ahead.number(kind)
             newest = self._newest_ms.get(kind)
             behind = max(0.0, time.time() - newest / 1000) if lag and newest is not None else 0.0
             self._watch.lag(self._place.partition, kind, lag, behind)
-        self._watch.shard(self._place.partition, self.shard.view(self._place.settings.top_sessions))
+        self._watch.shard(self._place.partition, view)

@@ -15,6 +15,7 @@ class Activity(StrEnum):
     COUNT = "count"
     CLOSE = "close"
     CHECKPOINT = "checkpoint"
+    LOOK = "look"
     IDLE = "idle"
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stream.core import statelog
 from stream.core.statelog import Restored, StateError, StateLog, first_needed
+from stream.core.steps import drained
 
 Action = tuple[str, int, int]
 """("put" | "drop" | "add" | "forget" | "checkpoint" | "crash", which, what)"""
@@ -57,7 +58,7 @@ class World:
 
     def checkpoint(self) -> None:
         puts = {key: self.items[key] for key in self.changed}
-        parts = self.log.checkpoint(b"meta%d" % self.log.number, puts, self.fresh, self.items.__getitem__)
+        parts = drained(self.log.checkpoint(b"meta%d" % self.log.number, puts, self.fresh, self.items.__getitem__))
         offset = self.records[-1][0] + 2 if self.records else 7
         self.records += [(offset + place, key, value) for place, (key, value) in enumerate(parts)]
         self.log.committed(self.log.number, offset)
