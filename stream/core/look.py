@@ -1,7 +1,6 @@
 """A look at a shard for people and gauges. It changes nothing, and nothing it shows decides anything."""
 
 import heapq
-from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,8 @@ from stream.core.steps import Steps
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard

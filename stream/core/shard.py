@@ -6,27 +6,22 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import sub
-from typing import Final
 
+from stream.core.collect import collecting
 from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
-from stream.core.panes import Pane, Row, told_values, windows_marked
-from stream.core.persist import checkpoint, restore_into
+from stream.core.panes import Pane, Row, windows_marked
+from stream.core.persist import restore_into
 from stream.core.policy import Policy
-from stream.core.render import session_value
 from stream.core.sessions import Session, Sessions
-from stream.core.snapshot import ids_bucket, pane_key, session_key
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
+from stream.core.tidy import tidy
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
-from stream.model.names import KINDS, LIVE_RUN, Kind, Outcome, Reason
+from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
-
-PACK_AT: Final = 1024
-"""Ids of a quiet pane worth packing."""
 
 
 def _anywhere(_key: bytes) -> bool:
@@ -59,13 +54,15 @@ class Shard:
         """Topics that lost offsets: until which event time results are incomplete; None before the first event after."""
         self.drop_line = LONG_AGO
         """Panes that start here or earlier are needed by no window any more."""
+        self.wall: int | None = None
+        """The wall clock, when all topics are caught up and silent."""
+        self.stale: dict[bytes, Session] = {}
+        """Sessions whose own item in the state is out of date."""
+        self.moved = False
+        """Something happened that the next checkpoint has to keep."""
         self._placed = placed
         self._excluded: set[Kind] = set()
-        self._wall: int | None = None
-        self._stale: dict[bytes, Session] = {}
-        """Sessions whose own item in the state is out of date."""
         self._steps: Steps[None] | None = None
-        self._moved = False
         self._stirred = True
         """Something happened since the last look at what is due."""
 
@@ -85,7 +82,7 @@ class Shard:
     def begin_at(self, positions: dict[Kind, int]) -> None:
         """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
         self.positions = positions
-        self._moved = True
+        self.moved = True
 
     @property
     def generation(self) -> int:
@@ -106,8 +103,8 @@ class Shard:
         """The same with the records decoded already (`decode_batch`)."""
         if not records:
             return
-        self._moved = self._stirred = True
-        self._wall = None
+        self.moved = self._stirred = True
+        self.wall = None
         self._excluded.discard(kind)
         self.windows.stir()
         changed_before = len(self.judge.changed)
@@ -154,19 +151,19 @@ class Shard:
 
     def quiet(self, wall_ms: int) -> None:
         """All topics are caught up and silent: what the wall clock has passed may be closed, ended and written."""
-        self._wall = wall_ms
+        self.wall = wall_ms
         self._stirred = True
 
     def finish(self) -> None:
         """The end of a bounded input: everything closes and ends."""
-        self._wall = FAR_AHEAD
+        self.wall = FAR_AHEAD
         self._stirred = True
 
     def gap(self, kind: Kind, lost: int) -> None:
         """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
         self.judge.tally.lost_offsets += lost
         self.gaps[kind] = None
-        self._moved = True
+        self.moved = True
         for row in self.rows.values():
             for key in row.packed.keys() | row.panes.keys():
                 pane = row.panes.get(key) or row.open(self.sessions.held[key])
@@ -178,7 +175,7 @@ class Shard:
                 self.windows.touched.append((row.start, key))
         for session in self.sessions.held.values():
             session.mark_incomplete()
-            self._stale[session.key] = session
+            self.stale[session.key] = session
             self.sessions.wait(session)
 
     def _touch(self, pane: Pane) -> None:
@@ -200,53 +197,9 @@ class Shard:
 
     def _due(self) -> Steps[None]:
         yield from self.windows.close(self.watermark, self.newest)
-        if self._wall is not None:
-            yield from self.windows.close_idle(self._wall)
-        yield from self._drop_old()
-
-    def _drop_old(self) -> Steps[None]:
-        for start in sorted(self.rows):
-            row = self.rows[start]
-            if start <= self.drop_line:
-                for key in [*row.panes, *row.packed, *row.marks]:
-                    pane = row.panes.get(key)
-                    if row.holds(key) and (pane is None or not pane.changed):
-                        self._drop(row, key)
-                        yield
-            elif self.watermark is not None and start + self.policy.pane_ms <= self.watermark:
-                yield from self._pack(row)
-            yield from self._tidy_ids(row)
-            if row.is_empty():
-                del self.rows[start]
-
-    def _drop(self, row: Row, key: bytes) -> None:
-        """Its figures stay in the session's totals."""
-        counts, marks = row.take(key)
-        self.windows.marks -= len(windows_marked(marks))
-        self.log.drop(pane_key(row.start, key))
-        if counts is not None:
-            session = self.sessions.held[key]
-            session.absorb(counts)
-            self._stale[key] = session
-
-    def _pack(self, row: Row) -> Steps[None]:
-        """Its time is over, stragglers aside."""
-        for pane in list(row.panes.values()):
-            if not pane.changed:
-                row.pack(pane)
-                yield
-
-    def _tidy_ids(self, row: Row) -> Steps[None]:
-        """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
-        end = row.start + self.policy.pane_ms
-        for kind in KINDS:
-            ids, clock = row.ids_of(kind), self.judge.clock(kind)
-            if clock >= end + self.policy.bound_ms:
-                if len(ids) or ids.fresh:
-                    row.forget_ids(kind)
-                    self.log.drop_bucket(ids_bucket(kind, row.start))
-            elif clock >= end + self.policy.delay_ms and len(ids.live) > PACK_AT:
-                yield from ids.freeze()
+        if self.wall is not None:
+            yield from self.windows.close_idle(self.wall)
+        yield from tidy(self)
 
     # -- results go out
 
@@ -256,28 +209,9 @@ class Shard:
 
     def collecting(self) -> Steps[Outputs | None]:
         """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
-        yield from self.windows.correct(self.judge.changed, self.watermark, self.newest, self.drop_line)
-        yield from self._tell()
-        self._end_gaps()
-        yield from self._end_and_let_go()
-        sessions = yield from self._write_totals()
-        if not (self._moved or sessions or self.windows.written or self._stale):
-            return None
-        state = yield from checkpoint(self, self.judge.changed, self.windows.touched, self._stale)
-        for pane in self.judge.changed:
-            pane.changed = False
-        outputs = Outputs(
-            windows=self.windows.written,
-            sessions=sessions,
-            dead_letters=self.judge.dead,
-            state=state,
-            positions=dict(self.positions),
-            generation=self.generation,
-            checkpoint=self.log.number,
-            tally=self.judge.tally,
-            newest_end=self.windows.newest_end if self.windows.newest_end != LONG_AGO else None,
-        )
-        self._begin_anew()
+        outputs = yield from collecting(self)
+        if outputs is not None:
+            self._begin_anew()
         return outputs
 
     def _begin_anew(self) -> None:
@@ -286,8 +220,8 @@ class Shard:
         self.windows.newest_end = LONG_AGO
         self.judge.begin_anew()
         self.windows.tally = self.judge.tally
-        self._stale.clear()
-        self._moved = False
+        self.stale.clear()
+        self.moved = False
         self._stirred = True
         self._move_drop_line()
 
@@ -308,76 +242,6 @@ class Shard:
         if len(clocks) == len(KINDS):
             line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
         self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts()))
-
-    def _tell(self) -> Steps[None]:
-        """Tells sessions and metrics what their panes have counted since the last checkpoint."""
-        for pane in self.judge.changed:
-            session = pane.session
-            before, now = pane.told, told_values(pane)
-            if before != now:
-                pane.told = now
-                events, views, clicks, comments, orders = map(sub, now, before)
-                session.events += events
-                self.sessions.show(session, (views, clicks, comments, orders))
-                self.judge.tally.views += views
-                self.judge.tally.product_clicks += clicks
-                self.judge.tally.comments += comments
-                if orders:
-                    self.judge.tally.orders_paid += orders
-                    money = pane.untold_gmv()
-                    self.sessions.show_money(session, money)
-                    self.judge.tally.gmv_minor.update(money)
-            self.sessions.moved(session, pane.last_event, pane.label_at)
-            if session.stale:
-                self._stale[session.key] = session
-            yield
-
-    def _end_gaps(self) -> None:
-        for kind, until in list(self.gaps.items()):
-            if until is not None and self.judge.clock(kind) >= until:
-                del self.gaps[kind]
-
-    def _end_and_let_go(self) -> Steps[None]:
-        watermark = LONG_AGO if self.watermark is None else self.watermark
-        now = watermark if self._wall is None else max(watermark, self._wall - self.policy.delay_ms)
-        for session in self.sessions.end(now):
-            self._stale[session.key] = session
-            yield
-        for session in self.sessions.let_go(watermark):
-            yield
-            if any(row.holds(session.key) for row in self.rows.values()):
-                self.sessions.keep(session, watermark + self.policy.pane_ms)
-                continue
-            self.sessions.forget(session, watermark)
-            self._stale.pop(session.key, None)
-            self.log.drop(session_key(session))
-
-    def _write_totals(self) -> Steps[list[tuple[bytes, bytes]]]:
-        """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
-        written: list[tuple[bytes, bytes]] = []
-        quiet = self._wall is not None
-        while len(written) < self.policy.totals_per_checkpoint:
-            session = self.sessions.next_to_write(self.watermark, everything=quiet)
-            if session is None:
-                break
-            written.append((session.key, self._totals(session)))
-            self._stale[session.key] = session
-            yield
-        self.judge.tally.session_records += len(written)
-        return written
-
-    def _totals(self, session: Session) -> bytes:
-        session.revision += 1
-        session.written_events, session.written_ended = session.events, session.ended
-        session.written_at = NEVER if self.watermark is None else self.watermark
-        head = {
-            "run": LIVE_RUN,
-            "generation": self.generation,
-            "revision": session.revision,
-            "status": "ended" if session.ended else "open",
-        }
-        totals = session.totals(self.panes_of(session))
-        return session_value(session.session_id, totals, self.policy.currency, head)
 
     # -- looking
 

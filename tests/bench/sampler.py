@@ -19,10 +19,10 @@ EVERY: Final = 0.002
 STEPS: Final = (
     ("stream/core/decode.py", "", "decode"),
     ("stream/core/shard.py", "count", "judge and count"),
-    ("stream/core/shard.py", "collect", "checkpoint: collect"),
+    ("stream/core/shard.py", "collecting", "checkpoint: collect"),
     ("stream/core/shard.py", "committed", "checkpoint: collect"),
     ("stream/core/shard.py", "work", "close"),
-    ("stream/core/shard.py", "view", "look"),
+    ("stream/core/look.py", "", "look"),
     ("stream/core/shard.py", "restore", "start"),
     ("stream/kafka/checkpoint.py", "", "checkpoint: write"),
     ("stream/kafka/recovery.py", "", "start"),

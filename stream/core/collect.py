@@ -1,0 +1,123 @@
+"""What one checkpoint has to write: corrections, totals, and the state of what has changed.
+
+Nothing else may be asked of the shard between two steps.
+"""
+
+from operator import sub
+from typing import TYPE_CHECKING
+
+from stream.core.counts import NEVER
+from stream.core.panes import told_values
+from stream.core.persist import checkpoint
+from stream.core.render import session_value
+from stream.core.snapshot import session_key
+from stream.core.steps import Steps
+from stream.core.windows import LONG_AGO
+from stream.model.names import LIVE_RUN
+from stream.model.results import Outputs
+
+if TYPE_CHECKING:
+    from stream.core.sessions import Session
+    from stream.core.shard import Shard
+
+
+def collecting(shard: "Shard") -> Steps[Outputs | None]:
+    """None when nothing has changed since the last."""
+    windows, judge = shard.windows, shard.judge
+    yield from windows.correct(judge.changed, shard.watermark, shard.newest, shard.drop_line)
+    yield from _tell(shard)
+    _end_gaps(shard)
+    yield from _end_and_let_go(shard)
+    sessions = yield from _write_totals(shard)
+    if not (shard.moved or sessions or windows.written or shard.stale):
+        return None
+    state = yield from checkpoint(shard, judge.changed, windows.touched, shard.stale)
+    for pane in judge.changed:
+        pane.changed = False
+    return Outputs(
+        windows=windows.written,
+        sessions=sessions,
+        dead_letters=judge.dead,
+        state=state,
+        positions=dict(shard.positions),
+        generation=shard.generation,
+        checkpoint=shard.log.number,
+        tally=judge.tally,
+        newest_end=windows.newest_end if windows.newest_end != LONG_AGO else None,
+    )
+
+
+def _tell(shard: "Shard") -> Steps[None]:
+    """Tells sessions and metrics what their panes have counted since the last checkpoint."""
+    tally = shard.judge.tally
+    for pane in shard.judge.changed:
+        session = pane.session
+        before, now = pane.told, told_values(pane)
+        if before != now:
+            pane.told = now
+            events, views, clicks, comments, orders = map(sub, now, before)
+            session.events += events
+            shard.sessions.show(session, (views, clicks, comments, orders))
+            tally.views += views
+            tally.product_clicks += clicks
+            tally.comments += comments
+            if orders:
+                tally.orders_paid += orders
+                money = pane.untold_gmv()
+                shard.sessions.show_money(session, money)
+                tally.gmv_minor.update(money)
+        shard.sessions.moved(session, pane.last_event, pane.label_at)
+        if session.stale:
+            shard.stale[session.key] = session
+        yield
+
+
+def _end_gaps(shard: "Shard") -> None:
+    for kind, until in list(shard.gaps.items()):
+        if until is not None and shard.judge.clock(kind) >= until:
+            del shard.gaps[kind]
+
+
+def _end_and_let_go(shard: "Shard") -> Steps[None]:
+    watermark = LONG_AGO if shard.watermark is None else shard.watermark
+    now = watermark if shard.wall is None else max(watermark, shard.wall - shard.policy.delay_ms)
+    for session in shard.sessions.end(now):
+        shard.stale[session.key] = session
+        yield
+    for session in shard.sessions.let_go(watermark):
+        yield
+        if any(row.holds(session.key) for row in shard.rows.values()):
+            shard.sessions.keep(session, watermark + shard.policy.pane_ms)
+            continue
+        shard.sessions.forget(session, watermark)
+        shard.stale.pop(session.key, None)
+        shard.log.drop(session_key(session))
+
+
+def _write_totals(shard: "Shard") -> Steps[list[tuple[bytes, bytes]]]:
+    """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
+    written: list[tuple[bytes, bytes]] = []
+    quiet = shard.wall is not None
+    while len(written) < shard.policy.totals_per_checkpoint:
+        session = shard.sessions.next_to_write(shard.watermark, everything=quiet)
+        if session is None:
+            break
+        written.append((session.key, _totals(shard, session)))
+        shard.stale[session.key] = session
+        yield
+    shard.judge.tally.session_records += len(written)
+    return written
+
+
+def _totals(shard: "Shard", session: "Session") -> bytes:
+    session.revision += 1
+    session.written_events, session.written_ended = session.events, session.ended
+    session.written_at = NEVER if shard.watermark is None else shard.watermark
+    head = {
+        "run": LIVE_RUN,
+        "generation": shard.generation,
+        "revision": session.revision,
+        "status": "ended" if session.ended else "open",
+    }
+    totals = session.totals(shard.panes_of(session))
+    return session_value(session.session_id, totals, shard.policy.currency, head)

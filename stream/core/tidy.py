@@ -1,0 +1,67 @@
+"""What need not be held as it is any more: quiet panes are packed, old ones dropped, ids packed and forgotten."""
+
+from typing import TYPE_CHECKING, Final
+
+from stream.core.panes import Row, windows_marked
+from stream.core.snapshot import ids_bucket, pane_key
+from stream.core.steps import Steps
+from stream.model.names import KINDS
+
+if TYPE_CHECKING:
+    from stream.core.shard import Shard
+
+PACK_AT: Final = 1024
+"""Ids of a quiet pane worth packing."""
+
+
+def tidy(shard: "Shard") -> Steps[None]:
+    """All that is due. Records may be counted between two steps."""
+    for start in sorted(shard.rows):
+        row = shard.rows[start]
+        if start <= shard.drop_line:
+            yield from _drop_panes(shard, row)
+        elif shard.watermark is not None and start + shard.policy.pane_ms <= shard.watermark:
+            yield from _pack_panes(row)
+        yield from _tidy_ids(shard, row)
+        if row.is_empty():
+            del shard.rows[start]
+
+
+def _drop_panes(shard: "Shard", row: Row) -> Steps[None]:
+    for key in [*row.panes, *row.packed, *row.marks]:
+        pane = row.panes.get(key)
+        if row.holds(key) and (pane is None or not pane.changed):
+            _drop(shard, row, key)
+            yield
+
+
+def _drop(shard: "Shard", row: Row, key: bytes) -> None:
+    """Its figures stay in the session's totals."""
+    counts, marks = row.take(key)
+    shard.windows.marks -= len(windows_marked(marks))
+    shard.log.drop(pane_key(row.start, key))
+    if counts is not None:
+        session = shard.sessions.held[key]
+        session.absorb(counts)
+        shard.stale[key] = session
+
+
+def _pack_panes(row: Row) -> Steps[None]:
+    """Of a row whose time is over, stragglers aside."""
+    for pane in list(row.panes.values()):
+        if not pane.changed:
+            row.pack(pane)
+            yield
+
+
+def _tidy_ids(shard: "Shard", row: Row) -> Steps[None]:
+    """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
+    end = row.start + shard.policy.pane_ms
+    for kind in KINDS:
+        ids, clock = row.ids_of(kind), shard.judge.clock(kind)
+        if clock >= end + shard.policy.bound_ms:
+            if len(ids) or ids.fresh:
+                row.forget_ids(kind)
+                shard.log.drop_bucket(ids_bucket(kind, row.start))
+        elif clock >= end + shard.policy.delay_ms and len(ids.live) > PACK_AT:
+            yield from ids.freeze()
