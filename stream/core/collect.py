@@ -11,12 +11,13 @@ from stream.core.panes import told_values
 from stream.core.persist import checkpoint
 from stream.core.render import session_value
 from stream.core.snapshot import session_key
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 from stream.core.windows import LONG_AGO
 from stream.model.names import LIVE_RUN
 from stream.model.results import Outputs
 
 if TYPE_CHECKING:
+    from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard
 
@@ -48,28 +49,32 @@ def collecting(shard: "Shard") -> Steps[Outputs | None]:
 
 
 def _tell(shard: "Shard") -> Steps[None]:
-    """Tells sessions and metrics what their panes have counted since the last checkpoint."""
-    tally = shard.judge.tally
-    for pane in shard.judge.changed:
-        session = pane.session
-        before, now = pane.told, told_values(pane)
-        if before != now:
-            pane.told = now
-            events, views, clicks, comments, orders = map(sub, now, before)
-            session.events += events
-            shard.sessions.show(session, (views, clicks, comments, orders))
-            tally.views += views
-            tally.product_clicks += clicks
-            tally.comments += comments
-            if orders:
-                tally.orders_paid += orders
-                money = pane.untold_gmv()
-                shard.sessions.show_money(session, money)
-                tally.gmv_minor.update(money)
-        shard.sessions.moved(session, pane.last_event, pane.label_at)
-        if session.stale:
-            shard.stale[session.key] = session
+    for piece in pieces(shard.judge.changed):
+        for pane in piece:
+            _tell_of(shard, pane)
         yield
+
+
+def _tell_of(shard: "Shard", pane: "Pane") -> None:
+    """Tells the session and the metrics what the pane has counted since the last checkpoint."""
+    session, tally = pane.session, shard.judge.tally
+    before, now = pane.told, told_values(pane)
+    if before != now:
+        pane.told = now
+        events, views, clicks, comments, orders = map(sub, now, before)
+        session.events += events
+        shard.sessions.show(session, (views, clicks, comments, orders))
+        tally.views += views
+        tally.product_clicks += clicks
+        tally.comments += comments
+        if orders:
+            tally.orders_paid += orders
+            money = pane.untold_gmv()
+            shard.sessions.show_money(session, money)
+            tally.gmv_minor.update(money)
+    shard.sessions.moved(session, pane.last_event, pane.label_at)
+    if session.stale:
+        shard.stale[session.key] = session
 
 
 def _end_gaps(shard: "Shard") -> None:

@@ -6,13 +6,12 @@ Two of n ids collide with a chance of n^2 / 2^65: 1.4e-8 for the 720,000 ids of 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import xxhash
 
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 
 FREEZE_AT: Final = 65_536
 """Recent entries kept in a dict before they are packed."""
@@ -72,10 +71,8 @@ class IdSet:
         whole, self.live, self.freezing = self.live, set(), self.live
         before, self.frozen = self.frozen, array("Q") if self.frozen is None else self.frozen
         hashes = np.empty(len(whole), np.uint64)
-        ids = iter(whole)
-        for place in range(0, len(whole), PIECE):
-            piece = np.array(list(islice(ids, PIECE)), np.uint64)
-            hashes[place : place + len(piece)] = piece
+        for number, piece in enumerate(pieces(whole, PIECE)):
+            hashes[number * PIECE : number * PIECE + len(piece)] = np.array(piece, np.uint64)
             yield
         if before is not None:
             hashes = np.concatenate((hashes, np.frombuffer(before, np.uint64)))
@@ -84,6 +81,7 @@ class IdSet:
             yield
             for _ in range(min(PIECE, len(whole))):
                 whole.pop()
+        self.freezing = set()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.frozen = unpacked(np.unique(np.frombuffer(b"".join(chunks), np.uint64)).tobytes())

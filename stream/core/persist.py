@@ -27,7 +27,7 @@ from stream.core.snapshot import (
     unpack_session,
 )
 from stream.core.statelog import Restored, StateError
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -69,10 +69,11 @@ def checkpoint(
     """The records of the next checkpoint: ``panes``, ``marks`` (by start and session's key) and ``sessions`` changed."""
     puts: dict[bytes, bytes] = {}
     changed = ((pane.start, pane.session.key) for pane in panes)
-    for start, session in chain(changed, marks):
-        row = shard.rows.get(start)
-        if row is not None and row.holds(session):
-            puts[pane_key(start, session)] = pane_value(row, session)
+    for piece in pieces(chain(changed, marks)):
+        for start, session in piece:
+            row = shard.rows.get(start)
+            if row is not None and row.holds(session):
+                puts[pane_key(start, session)] = pane_value(row, session)
         yield
     for each in sessions.values():
         puts[session_key(each)] = pack_session(each)

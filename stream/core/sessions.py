@@ -120,8 +120,9 @@ class Sessions:
     def show(self, session: Session, more: Sequence[int]) -> None:
         """Adds to what people are shown of a session: views, product clicks, comments, orders."""
         for place, number in enumerate(more):
-            session.shown[place] += number
-            self.shown[place] += number
+            if number:
+                session.shown[place] += number
+                self.shown[place] += number
 
     def show_money(self, session: Session, gmv: Money) -> None:
         session.gmv.update(gmv)

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 
 VERSION: Final = 2
 PART_BYTES: Final = 900_000
@@ -121,12 +121,14 @@ class StateLog:
         """Keys and values of the records of the next checkpoint. ``value_of`` gives an unchanged item anew."""
         self.number += 1
         written = _Written(self.number)
-        for key, value in puts.items():
-            self._note(written, key, len(value))
+        for changed in pieces(puts.items()):
+            for key, value in changed:
+                self._note(written, key, len(value))
             yield
-        for key in self._due():
-            puts[key] = value_of(key)
-            self._note(written, key, len(puts[key]))
+        for again in pieces(self._due()):
+            for key in again:
+                puts[key] = value_of(key)
+                self._note(written, key, len(puts[key]))
             yield
         written.additions = list(additions)
         for bucket, _ in written.additions:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import FailedError
-from stream.kafka import client
+from stream.kafka import client, garbage
 from stream.kafka.client import Reader
 from stream.kafka.health import STUCK, Health
 from stream.kafka.task import ShardTask
@@ -44,6 +44,7 @@ class Monitor:
             await asyncio.sleep(BEAT)
             self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._health.beat()
+            garbage.settle()
 
     async def watch_dog(self) -> None:
         """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.

@@ -1,7 +1,6 @@
 """The task of one shard: recover, run, park when the partition is taken away, and go on if it is given back."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from stream.kafka import client
+from stream.kafka import client, garbage
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import FencedError, OutdatedError, Place
@@ -103,7 +102,7 @@ class ShardTask:
         try:
             await inputs.start(recovered.shard.positions)
             self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
-            gc.freeze()  # a restored state is looked through by no collection again
+            garbage.keep()
             await self._serve(recovered, inputs)
         finally:
             await asyncio.gather(client.end(recovered.producer), inputs.stop())

@@ -1,7 +1,6 @@
 """The worker: keeps one task per partition that is ours, and decides what a failed one means for the membership."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -21,7 +20,7 @@ from aiokafka.errors import (
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import topics
+from stream.kafka import garbage, topics
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
@@ -68,7 +67,7 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
     and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
     holds.
     """
-    gc.set_threshold(50_000, 20, 50)
+    garbage.begin()
     with Signals() as signals:
         worker = Worker(settings, watch, health, rebuild=rebuild)
         work = asyncio.create_task(worker.run())
@@ -138,7 +137,7 @@ class Worker:
         await asyncio.wait(tasks)
         if self._failed.done():
             self._failed.exception()  # else asyncio complains of one that came while we were stopping
-        gc.unfreeze()  # what the shards held is garbage now
+        garbage.end()  # what the shards held is garbage now
 
     def _running(self) -> dict[int, ShardTask]:
         return {number: shard for number, shard in self._shards.items() if shard.phase is Phase.RUNNING}
@@ -211,11 +210,8 @@ class Worker:
     # -- a shard has ended
 
     def _reclaim(self) -> None:
-        """What has ended lies in cycles that `gc.freeze` hides from every collection: a whole state each."""
         self._reclaiming = None
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+        garbage.reclaim()
 
     def _ended(self, shard: ShardTask) -> None:
         if self._reclaiming is None and not self._stopping:
