@@ -101,7 +101,7 @@ class Judge:
             live.add(id_)
             fresh.append(id_)
             if pane is None:
-                pane = panes[key] = Pane(self._meet(key), start)
+                pane = row.open(self._meet(key))
             if not pane.changed:
                 pane.changed = True
                 changed.append(pane)

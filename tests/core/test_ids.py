@@ -1,3 +1,6 @@
+from itertools import islice
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +20,22 @@ def test_a_frozen_set_holds_what_was_put_in(first: list[int], second: list[int],
     assert not ids.live
     assert all(hashed in ids for hashed in first + second)
     assert (other in ids) == (other in first + second)
+
+
+@given(st.sets(hashes), st.lists(hashes))
+def test_ids_are_found_while_they_are_being_frozen(first: set[int], later: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stream.core.ids.PIECE", 2)
+        ids = IdSet()
+        for _ in range(2):
+            ids.live |= first
+            coming = iter(later)
+            for _ in ids.freeze():
+                ids.live.update(islice(coming, 1))
+                assert all(hashed in ids for hashed in first)
+            ids.live.update(coming)
+    assert all(hashed in ids for hashed in (*first, *later))
+    assert ids.frozen is None or list(ids.frozen) == sorted(ids.frozen)
 
 
 @given(st.lists(st.lists(hashes)))

@@ -332,7 +332,7 @@ def test_memory_is_given_back_as_time_passes() -> None:
 
 
 def test_quiet_panes_have_their_ids_packed_and_still_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.core.shard.PACK_AT", 2)
+    monkeypatch.setattr("stream.core.tidy.PACK_AT", 2)
     room = Room()
     room.only(Kind.VIEWS)
     for number in range(4):

@@ -97,15 +97,17 @@ def _chunks(chunks: list[bytes]) -> set[bytes]:
 
 
 @settings(deadline=None, max_examples=500)
-@given(st.integers(1, 4), actions)
-@example(2, [("put", 0, 1), ("checkpoint", 0, 0), ("drop", 0, 0), *[("checkpoint", 0, 0)] * 3, ("crash", 0, 0)])
-@example(3, [("add", 0, 1), ("checkpoint", 0, 0), ("forget", 0, 0), ("add", 0, 2), *[("checkpoint", 0, 0)] * 4])
-def test_what_is_restored_is_what_was_committed(span: int, steps: list[Action]) -> None:
-    world = World(span)
-    for step in steps:
-        world.act(*step)
-    world.checkpoint()
-    world.crash()
+@given(st.integers(1, 4), actions, st.sampled_from((0, 500)))
+@example(2, [("put", 0, 1), ("checkpoint", 0, 0), ("drop", 0, 0), *[("checkpoint", 0, 0)] * 3, ("crash", 0, 0)], 500)
+@example(3, [("add", 0, 1), ("checkpoint", 0, 0), ("forget", 0, 0), ("add", 0, 2), *[("checkpoint", 0, 0)] * 4], 500)
+def test_what_is_restored_is_what_was_committed(span: int, steps: list[Action], calm: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statelog, "CALM", calm)
+        world = World(span)
+        for step in steps:
+            world.act(*step)
+        world.checkpoint()
+        world.crash()
 
 
 @settings(deadline=None, max_examples=200)
@@ -144,6 +146,32 @@ def test_a_quiet_item_is_written_again_only_every_n_checkpoints() -> None:
         world.checkpoint()
         sizes.append(b"k0" in b"".join(value for _, _, value in world.records[count:]))
     assert sizes == [True, False, False, False, True, False, False, False, True]
+
+
+def test_many_items_written_at_once_are_written_again_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statelog, "CALM", 5)
+    world = World(10)
+    for number in range(100):
+        world.act("put", number, number)
+    written = []
+    for _ in range(40):
+        count = len(world.records)
+        world.checkpoint()
+        written.append(b"".join(value for _, _, value in world.records[count:]).count(b"k"))
+    assert written[0] == 100
+    assert set(written[1:]) == {10}
+    world.crash()
+
+
+def test_the_size_is_that_of_what_is_alive() -> None:
+    world = World(3)
+    for step in ("put", 0, 1), ("put", 1, 2), ("add", 0, 3), ("checkpoint", 0, 0), ("put", 1, 4), ("drop", 0, 0):
+        world.act(*step)
+    assert world.log.size == 4
+    world.checkpoint()
+    assert world.log.size == 4
+    world.crash()
+    assert world.log.size == 4
 
 
 def test_what_is_no_state_is_refused() -> None:
