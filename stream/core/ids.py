@@ -42,6 +42,11 @@ def is_in(ordered: "array[int]", hashed: int) -> bool:
     return place < len(ordered) and ordered[place] == hashed
 
 
+def _firsts(ordered: Any) -> Any:
+    """Places in a sorted numpy array where another number begins."""
+    return np.flatnonzero(np.append(np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1]))
+
+
 class IdSet:
     """Ids of one topic and pane: a set while the pane is busy, a sorted array of 8 bytes an id once it is quiet."""
 
@@ -84,7 +89,8 @@ class IdSet:
         self.freezing = set()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        self.frozen = unpacked(np.unique(np.frombuffer(b"".join(chunks), np.uint64)).tobytes())
+        hashes = np.sort(np.frombuffer(b"".join(chunks), np.uint64))
+        self.frozen = unpacked(hashes[_firsts(hashes)].tobytes())
 
 
 class TimedHashes:
@@ -169,7 +175,7 @@ class _Run:
         """Of numpy arrays in any order; of a hash that is there twice the later time counts."""
         order = np.argsort(hashes, kind="stable")
         hashes, times = hashes[order], times[order]
-        firsts = np.flatnonzero(np.append(np.ones(min(1, len(hashes)), bool), hashes[1:] != hashes[:-1]))
+        firsts = _firsts(hashes)
         if len(firsts) < len(hashes):
             hashes, times = hashes[firsts], np.maximum.reduceat(times, firsts)
         packed_times = array("q")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream.core.ids import FREEZE_AT, packed
-from stream.core.packing import Head, head_of
-from stream.core.panes import Row, told_values, windows_marked
+from stream.core.packing import head_of
+from stream.core.panes import Row
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
 from stream.core.snapshot import (
     CHECKOUT_KEYS,
@@ -31,7 +31,6 @@ from stream.core.steps import Steps, pieces
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
-    from stream.core.counts import Counts
     from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard
@@ -175,7 +174,7 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
     sessions = {key[1:]: unpack_session(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
     for session in sessions.values():
         if session.base is not None:
-            _recall(shard, session, session.base)
+            session.recall(session.base)
     for key, value in content.items.items():
         if key[:1] == PANE:
             session_of_pane = sessions.get(key[9:])
@@ -194,24 +193,10 @@ def _restore_pane(shard: "Shard", start: int, session: "Session", value: bytes) 
     marks, pane = read_pane(value)
     if pane:
         row.packed[session.key] = pane
-        _recall(shard, session, head_of(pane))
+        session.recall(head_of(pane))
     if marks:
         row.marks[session.key] = marks
-    for kind in windows_marked(marks):
-        end = start + shard.policy.windows[kind].size_ms
-        shard.windows.marks += 1
-        shard.windows.marked_through = max(shard.windows.marked_through, end)
-
-
-def _recall(shard: "Shard", session: "Session", counts: "Counts | Head") -> None:
-    """What a session knows of its panes and its base."""
-    events, *shown = told_values(counts)
-    session.events += events
-    shard.sessions.show(session, shown)
-    if counts.gmv:
-        shard.sessions.show_money(session, counts.gmv)
-    session.last_event = max(session.last_event, counts.last_event)
-    session.last_any = max(session.last_any, counts.label_at)
+        shard.windows.recall(start, marks)
 
 
 def _restore_buckets(shard: "Shard", content: Restored) -> None:

@@ -8,9 +8,10 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from stream.core.breakdown import Money
+from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
 from stream.core.ids import TimedHashes, hash_id
+from stream.core.packing import Head
 from stream.core.policy import Policy
 
 
@@ -52,7 +53,7 @@ class Session:
         """Counted so far, panes included."""
         self.shown = [0, 0, 0, 0]
         """views, product clicks, comments, orders so far, for people to look at."""
-        self.gmv: Counter[str] = Counter()
+        self.gmv: Money = {}
         self.last_event = NEVER
         """Of events that keep a session open: cancels and refunds aside."""
         self.last_any = NEVER
@@ -77,6 +78,19 @@ class Session:
         self.base.incomplete = True
         self.stale = True
         self.written_events = NEVER
+
+    def recall(self, counts: Counts | Head) -> None:
+        """What it knows of a restored pane or of its base."""
+        self.events += counts.events
+        shown = self.shown
+        shown[0] += counts.views
+        shown[1] += counts.product_clicks
+        shown[2] += counts.comments
+        shown[3] += counts.orders_paid
+        if counts.gmv:
+            add_money(self.gmv, counts.gmv)
+        self.last_event = max(self.last_event, counts.last_event)
+        self.last_any = max(self.last_any, counts.label_at)
 
     def absorb(self, pane: Counts) -> None:
         """A pane is dropped: its figures live on in the base."""
@@ -125,7 +139,7 @@ class Sessions:
                 self.shown[place] += number
 
     def show_money(self, session: Session, gmv: Money) -> None:
-        session.gmv.update(gmv)
+        add_money(session.gmv, gmv)
         self.gmv.update(gmv)
 
     def meet(self, key: bytes, watermark: int | None) -> tuple[Session, bool]:
@@ -140,8 +154,10 @@ class Sessions:
         return session, True
 
     def adopt(self, session: Session) -> None:
-        """A session from the state: back into every queue it belongs to."""
+        """A session from the state, its panes recalled: back into every queue it belongs to."""
         self.held[session.key] = session
+        self.shown = [number + more for number, more in zip(self.shown, session.shown, strict=True)]
+        self.gmv.update(session.gmv)
         if not session.ended:
             self.open += 1
             heapq.heappush(self._ends, (session.end_due(self._policy), session.key))

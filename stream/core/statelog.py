@@ -130,9 +130,10 @@ class StateLog:
                 puts[key] = value_of(key)
                 self._note(written, key, len(puts[key]))
             yield
-        written.additions = list(additions)
-        for bucket, _ in written.additions:
-            self._born.setdefault(bucket, self.number)
+        for addition in additions:
+            written.additions.append(addition)
+            self._born.setdefault(addition[0], self.number)
+            yield
         written.additions += self._due_additions()
         self._append(written)
         content = Checkpoint(
@@ -149,6 +150,9 @@ class StateLog:
 
     def _note(self, written: _Written, key: bytes, size: int) -> None:
         self._forget(key)
+        self._note_new(written, key, size)
+
+    def _note_new(self, written: _Written, key: bytes, size: int) -> None:
         self._last[key] = written.number << _SIZE_BITS | size
         self.size += size
         written.keys.append(key)
@@ -238,7 +242,7 @@ class StateLog:
         if not log.number:
             raise StateError("no complete checkpoint")
         for key, number in written.items():
-            log._note(log._ring[number], key, len(content.items[key]))
+            log._note_new(log._ring[number], key, len(content.items[key]))
         if stored_span != span:
             log._rewrite_all()
         return log, content

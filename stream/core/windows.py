@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stream.core.counts import Counts, total
-from stream.core.panes import Pane, Row
+from stream.core.panes import Marks, Pane, Row, windows_marked
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
 from stream.core.steps import Steps
@@ -46,6 +46,12 @@ class Windows:
         """Changed panes of windows that are due and whose turn to be closed has not come."""
         self.touched: list[tuple[int, bytes]] = []
         """(start, session's key) of marks that changed since the last checkpoint."""
+
+    def recall(self, start: int, marks: Marks) -> None:
+        """Marks from the state."""
+        for kind in windows_marked(marks):
+            self.marks += 1
+            self.marked_through = max(self.marked_through, start + self._policy.windows[kind].size_ms)
 
     def stir(self) -> None:
         """Records came in: the next silence looks at all open windows again."""
@@ -191,12 +197,23 @@ class Windows:
         """Windows by name that hold an event and are not closed."""
         counts = {}
         for kind, spec in enumerate(self._policy.windows):
-            number = 0
-            end = self._next_end(spec, self.horizon[kind])
-            last = max((spec.last_end(start) for start in self._rows), default=LONG_AGO)
-            while end is not None and end <= last:
-                number += len(self._keys(end - spec.size_ms, end))
-                end += spec.slide_ms
-                yield
-            counts[spec.name] = number
+            counts[spec.name] = yield from self._open_of(spec, self.horizon[kind])
         return counts
+
+    def _open_of(self, spec: WindowSpec, horizon: int) -> Steps[int]:
+        """From the newest on: those that reach beyond all rows hold what the next newer one holds, and a little more."""
+        newest = max(self._rows, default=LONG_AGO)
+        first = self._next_end(spec, horizon)
+        number, end, after = 0, spec.last_end(newest), newest + 1
+        keys: set[bytes] = set()
+        while first is not None and end >= first:
+            start = end - spec.size_ms
+            if end > newest:
+                keys |= self._keys(start, after)
+                after = start
+                number += len(keys)
+            else:
+                number += len(self._keys(start, end))
+            end -= spec.slide_ms
+            yield
+        return number

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
@@ -12,7 +13,6 @@ from aiokafka.errors import OffsetOutOfRangeError
 from stream.core.align import paused
 from stream.core.decode import Decoded, Decodeds, decode_batch
 from stream.core.shard import Shard
-from stream.core.steps import Steps
 from stream.kafka import slices
 from stream.kafka.ahead import PIECE, Ahead, limit
 from stream.kafka.checkpoint import Checkpoints
@@ -29,7 +29,6 @@ from stream.model.names import KINDS, Kind
 from stream.model.results import Outputs, Record
 
 log: Final = structlog.get_logger()
-T = TypeVar("T")
 
 PIECES: Final = 8
 """So many are fetched at a time."""
@@ -42,6 +41,8 @@ HELD_RECORDS: Final = 500_000
 """Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
 written, reading and closing wait. So memory is bounded while a backlog is read."""
 LOOK_EVERY: Final = 1.0
+LOOK_PAUSE: Final = 50
+"""Times as long as a look has taken, the next is not begun: of many thousand sessions it takes its time."""
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Stint:
         self._decoded = 0.0
         self._held = 0.0
         self._more = False
-        self._looked = 0.0
+        self._look_at = 0.0
         self._newest_ms: dict[Kind, int] = {}
 
     async def turn(self) -> None:
@@ -221,14 +222,11 @@ class Stint:
 
     async def _begin_commit(self) -> None:
         began = time.monotonic()
-        outputs = await self._in_slices(self.shard.collecting(), Activity.CHECKPOINT)
+        # the shard is ours alone: it does nothing else meanwhile
+        outputs = await slices.run(self.shard.collecting(), partial(self._watch.activity, Activity.CHECKPOINT))
         since, self._since = self._since, _Since(began)
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
-
-    async def _in_slices(self, steps: Steps[T], activity: Activity) -> T:
-        """The shard is ours alone, and does nothing else meanwhile."""
-        return await slices.run(steps, lambda seconds: self._watch.activity(activity, seconds))
 
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
@@ -258,10 +256,12 @@ class Stint:
 
     async def _look(self) -> None:
         now = time.monotonic()
-        if now - self._looked < LOOK_EVERY:
+        if now < self._look_at:
             return
-        self._looked = now
-        view = await self._in_slices(self.shard.viewing(self._place.settings.top_sessions), Activity.LOOK)
+        spent: list[float] = []
+        view = await slices.run(self.shard.viewing(self._place.settings.top_sessions), spent.append)
+        self._watch.activity(Activity.LOOK, sum(spent))
+        self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
         for kind in KINDS:
             lag = self.inputs.lag(kind) + self._ahead.number(kind)
             newest = self._newest_ms.get(kind)
