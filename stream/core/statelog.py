@@ -9,7 +9,8 @@ has changed. Two sorts of content:
 Order within a checkpoint: drops, puts, additions. A drop is never repeated: any put it must undo is older, and recovery
 reads a put only together with everything after it.
 
-A checkpoint is one run of bytes, cut into parts that fit a record, and committed in one transaction: all or none.
+A checkpoint is one run of bytes, section after section, cut into parts that fit a record, and committed in one
+transaction: all or none.
 """
 
 import struct
@@ -25,6 +26,8 @@ from stream.core.steps import Steps, pieces
 VERSION: Final = 2
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
+SECTION: Final = 1000
+"""Items encoded in one step."""
 UNKNOWN: Final = -1
 CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
@@ -32,24 +35,26 @@ _SIZE_BITS: Final = 32
 
 _HEADER: Final = struct.Struct(">BIQIIq")
 """Version, N, checkpoint, part, parts, offset of the oldest checkpoint needed (UNKNOWN: this one)."""
+_LENGTH: Final = struct.Struct(">I")
+"""Before each section."""
 
 
 class StateError(Exception):
     """The records are not a state that this version can read."""
 
 
-class Checkpoint(msgspec.Struct, array_like=True):
-    """The content of one checkpoint."""
+class Section(msgspec.Struct, array_like=True):
+    """A piece of the content of a checkpoint; only the first has a meta and what is dropped."""
 
-    meta: bytes
-    drops: list[bytes]
-    dropped_buckets: list[bytes]
-    puts: list[tuple[bytes, bytes]]
-    additions: list[tuple[bytes, bytes]]
+    meta: bytes = b""
+    drops: list[bytes] = []
+    dropped_buckets: list[bytes] = []
+    puts: list[tuple[bytes, bytes]] = []
+    additions: list[tuple[bytes, bytes]] = []
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(Checkpoint)
+_decoder: Final = msgspec.msgpack.Decoder(Section)
 
 
 def first_needed(value: bytes, offset: int) -> int:
@@ -136,13 +141,24 @@ class StateLog:
             yield
         written.additions += self._due_additions()
         self._append(written)
-        content = Checkpoint(
-            meta, list(self._drops), list(self._dropped_buckets), list(puts.items()), written.additions
-        )
+        run = bytearray()
+        for section in self._sections(meta, puts, written.additions):
+            encoded = _encode(section)
+            run += _LENGTH.pack(len(encoded))
+            run += encoded
+            yield
         self._drops.clear()
         self._dropped_buckets.clear()
-        yield
-        return self._parts(_encode(content))
+        return (yield from self._parts(run))
+
+    def _sections(
+        self, meta: bytes, puts: dict[bytes, bytes], additions: list[tuple[bytes, bytes]]
+    ) -> Iterator[Section]:
+        yield Section(meta, list(self._drops), list(self._dropped_buckets))
+        for items in pieces(puts.items(), SECTION):
+            yield Section(puts=items)
+        for addition in additions:
+            yield Section(additions=[addition])
 
     def _append(self, written: _Written) -> None:
         self._ring[written.number] = written
@@ -208,17 +224,16 @@ class StateLog:
                 joined.setdefault(bucket, []).append(chunk)
         return [(bucket, b"".join(chunks)) for bucket, chunks in joined.items()]
 
-    def _parts(self, blob: bytes) -> list[tuple[bytes, bytes]]:
+    def _parts(self, run: bytearray) -> Steps[list[tuple[bytes, bytes]]]:
         slot = self.number % self.span
-        cuts = range(0, len(blob), PART_BYTES)
+        cuts = range(0, len(run), PART_BYTES)
         first = self._offsets[0][1] if self._offsets else UNKNOWN
-        return [
-            (
-                f"{slot}/{part}".encode(),
-                _HEADER.pack(VERSION, self.span, self.number, part, len(cuts), first) + blob[cut : cut + PART_BYTES],
-            )
-            for part, cut in enumerate(cuts)
-        ]
+        parts = []
+        for part, cut in enumerate(cuts):
+            header = _HEADER.pack(VERSION, self.span, self.number, part, len(cuts), first)
+            parts.append((f"{slot}/{part}".encode(), header + run[cut : cut + PART_BYTES]))
+            yield
+        return parts
 
     def committed(self, number: int, offset: int) -> None:
         """Checkpoint ``number`` is in the log, its first part at ``offset``. The next one needs the last N - 1 of them."""
@@ -233,11 +248,13 @@ class StateLog:
         content = Restored()
         stored_span = span
         written: dict[bytes, int] = {}
-        for offset, number, stored_span, checkpoint in _checkpoints(records):  # noqa: B007  # the last one counts
+        for offset, number, stored_span, sections in _checkpoints(records):  # noqa: B007  # the last one counts
             if log.number and number != log.number + 1:
                 raise StateError(f"checkpoint {log.number + 1} is missing before {number}")
             log.number = number
-            log._apply(content, written, checkpoint)  # of our own class
+            log._ring[number] = _Written(number)
+            for section in sections:
+                log._apply(content, written, section)  # of our own class
             log.committed(number, offset)
         if not log.number:
             raise StateError("no complete checkpoint")
@@ -247,21 +264,21 @@ class StateLog:
             log._rewrite_all()
         return log, content
 
-    def _apply(self, content: "Restored", written: dict[bytes, int], checkpoint: Checkpoint) -> None:
-        content.meta = checkpoint.meta
-        content.checkpoints += 1
-        for key in checkpoint.drops:
+    def _apply(self, content: "Restored", written: dict[bytes, int], section: Section) -> None:
+        content.meta = section.meta or content.meta
+        for key in section.drops:
             content.items.pop(key, None)
             written.pop(key, None)
-        for bucket in checkpoint.dropped_buckets:
+        for bucket in section.dropped_buckets:
             content.buckets.pop(bucket, None)
             self._born.pop(bucket, None)
-        content.items.update(checkpoint.puts)
-        written.update(dict.fromkeys(dict(checkpoint.puts), self.number))
-        for bucket, chunk in checkpoint.additions:
+        content.items.update(section.puts)
+        written.update(dict.fromkeys(dict(section.puts), self.number))
+        for bucket, chunk in section.additions:
             content.buckets.setdefault(bucket, []).append(chunk)
             self._born.setdefault(bucket, self.number)
-        self._append(_Written(self.number, additions=checkpoint.additions))
+            self._ring[self.number].additions.append((bucket, chunk))
+            self.size += len(chunk)
 
     def _rewrite_all(self) -> None:
         """N has changed: the next checkpoint is a whole state and needs no older one, whatever slots it overwrites."""
@@ -283,10 +300,9 @@ class Restored:
     meta: bytes = b""
     items: dict[bytes, bytes] = field(default_factory=dict)
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
-    checkpoints: int = 0
 
 
-def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, int, Checkpoint]]:
+def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, int, list[Section]]]:
     """(offset of the first part, number, N, content) of each complete checkpoint, from the first whole one on."""
     slices: list[bytes] = []
     first = 0
@@ -299,6 +315,14 @@ def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, in
         slices.append(value[_HEADER.size :])
         if part == parts - 1:
             try:
-                yield first, number, span, _decoder.decode(b"".join(slices))
-            except (msgspec.DecodeError, UnicodeError) as error:
+                yield first, number, span, list(_read_sections(b"".join(slices)))
+            except (msgspec.DecodeError, UnicodeError, struct.error) as error:
                 raise StateError(f"checkpoint {number} cannot be read: {error}") from error
+
+
+def _read_sections(run: bytes) -> Iterator[Section]:
+    place = 0
+    while place < len(run):
+        (length,) = _LENGTH.unpack_from(run, place)
+        place += _LENGTH.size + length
+        yield _decoder.decode(run[place - length : place])
