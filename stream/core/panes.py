@@ -77,6 +77,7 @@ class Row:
         pane = self.panes[session.key] = Pane(session, self.start)
         data = self.packed.pop(session.key, None)
         if data is not None:
+            session.sum = None
             unpack_into(pane, data)
             pane.told, pane.told_gmv = told_values(pane), dict(pane.gmv)
         return pane

@@ -6,12 +6,12 @@ still held. Only which ids a session's own breakdowns name is decided event by e
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
 from stream.core.ids import TimedHashes, hash_id
-from stream.core.packing import Head
+from stream.core.packing import Head, pack, unpack
 from stream.core.policy import Policy
 
 
@@ -34,6 +34,8 @@ class Session:
         "session_id",
         "shown",
         "stale",
+        "sum",
+        "summed",
         "written_at",
         "written_ended",
         "written_events",
@@ -45,6 +47,10 @@ class Session:
         self.seed = hash_id(key)
         """Ids are hashed with their session, so that one set serves all sessions."""
         self.base: Counts | None = None
+        self.sum: bytes | None = None
+        """The base and the quiet panes added up and packed, so that the next totals need not unpack each of them."""
+        self.summed: tuple[int, ...] = ()
+        """Starts of the panes in it that are still held."""
         self.named: defaultdict[str, set[str]] = defaultdict(set)
         """By breakdown, the ids its own name."""
         self.stale = True
@@ -76,6 +82,7 @@ class Session:
         """Offsets are lost: its totals say so from now on."""
         self.base = self.base or Counts()
         self.base.incomplete = True
+        self.sum = None
         self.stale = True
         self.written_events = NEVER
 
@@ -92,8 +99,12 @@ class Session:
         self.last_event = max(self.last_event, counts.last_event)
         self.last_any = max(self.last_any, counts.label_at)
 
-    def absorb(self, pane: Counts) -> None:
+    def absorb(self, pane: Counts, start: int) -> None:
         """A pane is dropped: its figures live on in the base."""
+        if start in self.summed:
+            self.summed = tuple(other for other in self.summed if other != start)
+        else:
+            self.sum = None
         if not pane.events:
             return
         base = self.base = self.base or Counts()
@@ -103,9 +114,25 @@ class Session:
         base.buyers = united((base.buyers, pane.buyers))
         self.stale = True
 
-    def totals(self, panes: list[Counts]) -> Counts:
-        """Base plus the panes still held, bounded by the session's own named ids."""
-        return total([self.base, *panes] if self.base is not None else panes, self.named)
+    def totals(self, busy: list[Counts], quiet: Mapping[int, bytes]) -> Counts:
+        """Base plus the panes still held, ``quiet`` ones packed and by start, bounded by the session's own named ids."""
+        if quiet or self.base is not None:
+            settled = self._settled(quiet)
+            return total([settled, *busy], self.named) if busy else settled
+        return total(busy, self.named)
+
+    def _settled(self, quiet: Mapping[int, bytes]) -> Counts:
+        """The sum of the base and of the quiet panes; a quiet pane that is counted into again begins it anew."""
+        if self.sum is None:
+            parts, self.summed = [] if self.base is None else [self.base], ()
+        else:
+            parts = [unpack(self.sum)]
+        fresh = [start for start in quiet if start not in self.summed]
+        if fresh or self.sum is None:
+            whole = total([*parts, *(unpack(quiet[start]) for start in fresh)], self.named)
+            self.sum, self.summed = pack(whole), (*self.summed, *fresh)
+            return whole
+        return parts[0]
 
     def end_due(self, policy: Policy) -> int:
         """Event time at which it has ended unless more comes; a session of cancels and refunds alone ends at once."""

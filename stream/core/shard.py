@@ -8,7 +8,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 from collections.abc import Callable, Iterable, Sequence
 
 from stream.core.collect import collecting
-from stream.core.counts import NEVER, Counts
+from stream.core.counts import NEVER
 from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
@@ -249,9 +249,6 @@ class Shard:
     def waiting_bytes(self) -> int:
         """Bytes of closed windows and dead letters that wait for the next `collect`; a backlog makes many at once."""
         return self.windows.written_bytes + self.judge.dead_bytes
-
-    def panes_of(self, session: Session) -> list[Counts]:
-        return [pane for row in self.rows.values() if (pane := row.counts(session.key)) is not None]
 
     def view(self, top: int) -> ShardView:
         """As of now, for people: the ``top`` busiest sessions, all others summed."""

@@ -42,7 +42,7 @@ def _drop(shard: "Shard", row: Row, key: bytes) -> None:
     shard.log.drop(pane_key(row.start, key))
     if counts is not None:
         session = shard.sessions.held[key]
-        session.absorb(counts)
+        session.absorb(counts, row.start)
         shard.stale[key] = session
 
 
