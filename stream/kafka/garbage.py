@@ -4,12 +4,25 @@ A full collection over the sessions and panes of a large shard would hold the ev
 is garbage by cycles: only what a shard leaves behind that has ended, and that is collected then.
 """
 
+import contextlib
+import ctypes
 import gc
+from typing import Final
+
+_MMAP_THRESHOLD: Final = -3
+"""M_MMAP_THRESHOLD of glibc's malloc.h."""
+LARGE: Final = 1024 * 1024
 
 
 def begin() -> None:
-    """Collections by themselves become rare: objects are made by the thousand and kept."""
+    """Collections by themselves become rare: objects are made by the thousand and kept.
+
+    And what is large goes back to the system as soon as it is freed, where the C library would keep more and more of it
+    (a tenth of the whole process); a library without that switch does as it does.
+    """
     gc.set_threshold(50_000, 20, 50)
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
 
 
 def settle() -> None:

@@ -128,7 +128,8 @@ async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
             return await _rebuilt(place, reader, 0 if state.records else -1), 0
         if not state.records:
             return await _fresh(place, reader), 0
-        return await _restored(place, reader, state), len(state.records)
+        number = len(state.records)
+        return await _restored(place, reader, state), number
     finally:
         await client.end(reader)
 
@@ -137,7 +138,9 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
     policy = place.settings.policy()
     try:
         # in a thread, so that a large state does not stop the heartbeats and the other shards
+        number = len(state.records)
         shard = await asyncio.to_thread(Shard.restore, policy, state.records, placed=place.placed())
+        state.records.clear()  # a copy of all that is in the shard now
     except StateRefusedError as error:
         raise _refused(place, error) from error
     except StateError as error:
@@ -145,7 +148,7 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
     if shard.owner != place.owner:
         raise _foreign(place, shard.owner)
     await settle(place, reader, shard)
-    log.info("restored", partition=place.partition, checkpoints=len(state.records), generation=shard.generation)
+    log.info("restored", partition=place.partition, checkpoints=number, generation=shard.generation)
     return shard
 
 
