@@ -17,7 +17,6 @@ from stream.model.names import LIVE_RUN
 from stream.model.results import Outputs
 
 if TYPE_CHECKING:
-    from stream.core.counts import Counts
     from stream.core.panes import Pane
     from stream.core.sessions import Session
     from stream.core.shard import Shard
@@ -125,8 +124,4 @@ def _totals(shard: "Shard", session: "Session") -> bytes:
         "revision": session.revision,
         "status": "ended" if session.ended else "open",
     }
-    key, rows = session.key, shard.rows.values()
-    busy: list[Counts] = [pane for row in rows if (pane := row.panes.get(key)) is not None]
-    quiet = {row.start: data for row in rows if (data := row.packed.get(key)) is not None}
-    totals = session.totals(busy, quiet)
-    return session_value(session.session_id, totals, shard.policy.currency, head)
+    return session_value(session.session_id, shard.totals_of(session), shard.policy.currency, head)

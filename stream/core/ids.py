@@ -6,6 +6,7 @@ Two of n ids collide with a chance of n^2 / 2^65: 1.4e-8 for the 720,000 ids of 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -119,6 +120,11 @@ class TimedHashes:
         if since is not None and since + self.hold_ms > now:
             return True
         return any(run.newest + self.hold_ms > now and run.time(hashed) + self.hold_ms > now for run in self._runs)
+
+    def number_held(self, now: int) -> int:
+        """Those not swept away whose time is over are not counted."""
+        times = chain(self.recent.values(), *(run.times for run in self._runs))
+        return sum(time + self.hold_ms > now for time in times)
 
     def note(self, hashed: int, time: int) -> None:
         """Only for a hash that is not held."""

@@ -8,7 +8,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 from collections.abc import Callable, Iterable, Sequence
 
 from stream.core.collect import collecting
-from stream.core.counts import NEVER
+from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
@@ -249,6 +249,13 @@ class Shard:
     def waiting_bytes(self) -> int:
         """Bytes of closed windows and dead letters that wait for the next `collect`; a backlog makes many at once."""
         return self.windows.written_bytes + self.judge.dead_bytes
+
+    def totals_of(self, session: Session) -> Counts:
+        """Everything counted of a session so far."""
+        key, rows = session.key, self.rows.values()
+        busy: list[Counts] = [pane for row in rows if (pane := row.panes.get(key)) is not None]
+        quiet = {row.start: data for row in rows if (data := row.packed.get(key)) is not None}
+        return session.totals(busy, quiet)
 
     def view(self, top: int) -> ShardView:
         """As of now, for people: the ``top`` busiest sessions, all others summed."""

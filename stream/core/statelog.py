@@ -253,6 +253,7 @@ class StateLog:
                 raise StateError(f"checkpoint {log.number + 1} is missing before {number}")
             log.number = number
             log._ring[number] = _Written(number)
+            content.checkpoints += 1
             for section in sections:
                 log._apply(content, written, section)  # of our own class
             log.committed(number, offset)
@@ -300,6 +301,7 @@ class Restored:
     meta: bytes = b""
     items: dict[bytes, bytes] = field(default_factory=dict)
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
+    checkpoints: int = 0
 
 
 def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, int, list[Section]]]:

@@ -10,7 +10,7 @@ import orjson
 
 from stream.core.counts import total
 from stream.core.ids import TimedHashes
-from stream.core.panes import Pane
+from stream.core.panes import Row, windows_marked
 from stream.core.render import Value, window_value
 from stream.core.sessions import Session
 from stream.core.shard import Shard
@@ -28,14 +28,14 @@ def written_sessions(shard: Shard) -> dict[bytes, Session]:
     return {key: session for key, session in shard.sessions.held.items() if session.revision and not session.frozen}
 
 
-def written_windows(shard: Shard) -> dict[bytes, tuple[Pane, int]]:
-    """Closed windows still held, by key in live.session-windows: the pane that begins them, and their kind."""
+def written_windows(shard: Shard) -> dict[bytes, tuple[Row, bytes, int]]:
+    """Closed windows still held, by key in live.session-windows: the row they begin with, session's key, their kind."""
     names = [spec.name for spec in shard.policy.windows]
     return {
-        f"{pane.session.session_id}/{names[kind]}/{start}".encode(): (pane, kind)
+        f"{key.decode()}/{names[kind]}/{start}".encode(): (row, key, kind)
         for start, row in shard.rows.items()
-        for pane in row.panes.values()
-        for kind in pane.marks
+        for key, marks in row.marks.items()
+        for kind in windows_marked(marks)
     }
 
 
@@ -60,10 +60,10 @@ def windows(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> Ite
     """What is wrong with the windows, one text each."""
     held = written_windows(shard)
     every = max(1, len(held) // SAMPLED)
-    for place, (key, (pane, kind)) in enumerate(held.items()):
+    for place, (key, (row, session, kind)) in enumerate(held.items()):
         where = f"window {key.decode()}: live.session-windows"
         record = newest.get(key)
-        revision, events = pane.marks[kind]
+        revision, _ = row.mark(session, kind)
         if record is None:
             if all_read:
                 yield f"{where} has no record, the state has written revision {revision}"
@@ -72,7 +72,7 @@ def windows(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> Ite
         if wrong:
             yield f"{where} {wrong}"
         elif record["revision"] == revision and place % every == 0:
-            now = _window(shard, pane, kind, events, record)
+            now = _window(shard, row, session, kind, record)
             if now is not None:
                 yield from (f"{where} differs from the state in {name}" for name in _different(record, now))
 
@@ -84,12 +84,13 @@ def _revision(shard: Shard, record: Value, revision: int, *, still: bool) -> str
     return None
 
 
-def _window(shard: Shard, first: Pane, kind: int, events: int, record: Value) -> Value | None:
+def _window(shard: Shard, first: Row, key: bytes, kind: int, record: Value) -> Value | None:
     """The window counted from its panes; None when something was counted since it was written."""
     spec = shard.policy.windows[kind]
+    revision, events = first.mark(key, kind)
     starts = range(first.start, first.start + spec.size_ms, shard.policy.pane_ms)
     rows = [shard.rows[start] for start in starts if start in shard.rows]
-    panes = [pane for row in rows if (pane := row.panes.get(first.session.key)) is not None]
+    panes = [pane for row in rows if (pane := row.counts(key)) is not None]
     if sum(pane.events for pane in panes) != events:
         return None
     head = {
@@ -98,10 +99,10 @@ def _window(shard: Shard, first: Pane, kind: int, events: int, record: Value) ->
         "window": spec.name,
         "start": first.start,
         "end": first.start + spec.size_ms,
-        "revision": first.marks[kind][0],
+        "revision": revision,
         "reason": record.get("reason"),
     }
-    value: Value = orjson.loads(window_value(first.session.session_id, total(panes), shard.policy.currency, head))
+    value: Value = orjson.loads(window_value(key.decode(), total(panes), shard.policy.currency, head))
     return value
 
 
@@ -128,10 +129,12 @@ def _print(shard: Shard) -> dict[str, Any]:
         "gaps": shard.gaps,
         "sessions": {key: _session(shard, session) for key, session in shard.sessions.held.items()},
         "panes": {
-            (start, key): (pane.events, pane.marks, orjson.dumps([pane.label_at, pane.gmv]))
+            (start, key): (pane.events, orjson.dumps([pane.label_at, pane.gmv]))
             for start, row in shard.rows.items()
-            for key, pane in row.panes.items()
+            for key in row.panes.keys() | row.packed.keys()
+            if (pane := row.counts(key)) is not None
         },
+        "windows written": {start: row.marks for start, row in shard.rows.items() if row.marks},
         "event ids": {
             start: [len(ids) for ids in row.ids] for start, row in shard.rows.items() if any(map(len, row.ids))
         },
@@ -142,7 +145,7 @@ def _print(shard: Shard) -> dict[str, Any]:
 
 def _held(hashes: TimedHashes, now: int | None) -> int:
     """How many are held at a time; those that are not may be swept away or not."""
-    return sum(now is None or time + hashes.hold_ms > now for time in [*hashes.recent.values(), *hashes.times])
+    return len(hashes) if now is None else hashes.number_held(now)
 
 
 def _session(shard: Shard, session: Session) -> tuple[Any, ...]:

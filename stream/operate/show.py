@@ -9,7 +9,8 @@ import msgspec
 import orjson
 
 from stream.config import Settings
-from stream.core.counts import NEVER
+from stream.core.counts import NEVER, Counts
+from stream.core.panes import Row, windows_marked
 from stream.core.policy import Policy, fingerprint
 from stream.core.render import counts_of, session_value
 from stream.core.sessions import Session
@@ -112,7 +113,7 @@ async def show_session(settings: Settings, numbers: Collection[int], session_id:
 def session_of(shard: Shard, session: Session) -> dict[str, Any]:
     """Totals so far as in live.sessions, how far they were written there, and the panes still held."""
     totals = orjson.loads(totals_value(shard, session))
-    panes = [(row.start, pane) for row in shard.rows.values() if (pane := row.panes.get(session.key)) is not None]
+    rows = sorted((row for row in shard.rows.values() if row.holds(session.key)), key=lambda row: row.start)
     return {
         "status": totals["status"],
         "revision": session.revision,
@@ -123,19 +124,22 @@ def session_of(shard: Shard, session: Session) -> dict[str, Any]:
         "totals": totals,
         "panes": [
             {
-                "start": start,
-                "events": pane.events,
-                "counts": {name: count for name, count in counts_of(pane).items() if count},
-                "windows_written": _marks(shard, pane.marks),
+                "start": row.start,
+                "events": row.events(session.key),
+                "counts": {
+                    name: count for name, count in counts_of(row.counts(session.key) or Counts()).items() if count
+                },
+                "windows_written": _marks(shard, row, session.key),
             }
-            for start, pane in sorted(panes, key=lambda found: found[0])
+            for row in rows
         ],
     }
 
 
-def _marks(shard: Shard, marks: dict[int, tuple[int, int]]) -> dict[str, int]:
+def _marks(shard: Shard, row: Row, key: bytes) -> dict[str, int]:
     """Revision by window name, of those that start with the pane."""
-    return {shard.policy.windows[kind].name: revision for kind, (revision, _) in marks.items()}
+    kinds = windows_marked(row.marks.get(key, ()))
+    return {shard.policy.windows[kind].name: row.mark(key, kind)[0] for kind in kinds}
 
 
 def totals_value(shard: Shard, session: Session) -> bytes:
@@ -146,7 +150,7 @@ def totals_value(shard: Shard, session: Session) -> bytes:
         "revision": session.revision,
         "status": "ended" if session.ended else "open",
     }
-    totals = session.totals(shard.panes_of(session))
+    totals = shard.totals_of(session)
     return session_value(session.session_id, totals, shard.policy.currency, head)
 
 
