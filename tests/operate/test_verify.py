@@ -180,6 +180,8 @@ def test_a_state_that_does_not_restore_to_itself_is_found(
             next(iter(shard.rows.values())).marks.clear()  # not noted as changed
 
         monkeypatch.setattr(Shard, "begin_at", forgetful)
-        assert told(await verify(config, [0])) == [("round trip", "a checkpoint made of it restores to other panes")]
+        assert told(await verify(config, [0])) == [
+            ("round trip", "a checkpoint made of it restores to other windows written")
+        ]
 
     asyncio.run(main())
