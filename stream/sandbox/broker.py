@@ -50,6 +50,7 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.backoff.ms=1000
 num.network.threads=2
 num.io.threads=4
 background.threads=2

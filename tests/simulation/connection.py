@@ -1,0 +1,54 @@
+"""What every connection has: the part of aiokafka's client that stream/kafka/client.py looks at, and the admin client."""
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from tests.simulation.wire import Wire
+
+
+class Client:
+    """Of one connection."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.cluster = SimpleNamespace(brokers=lambda: {1})
+        self._conns: dict[Any, Any] = {}
+        self._wire = wire
+
+    async def bootstrap(self) -> None:
+        await self._wire.ask("connect", lambda: None)
+
+    async def close(self) -> None:
+        """Nothing is left to close."""
+
+
+class Admin:
+    """What stream/kafka uses of AIOKafkaAdminClient."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._client = Client(wire)
+        self._wire = wire
+
+    async def start(self) -> None:
+        await self._client.bootstrap()
+
+    async def stop(self) -> None:
+        """Nothing is left to close."""
+
+    async def describe_topics(self) -> list[dict[str, Any]]:
+        logs = self._wire.cluster.logs
+        partitions: dict[str, list[dict[str, Any]]] = {}
+        await self._wire.ask("describe", lambda: None)
+        for place in logs:
+            partitions.setdefault(place.topic, []).append({"leader": 1, "replicas": [1]})
+        return [{"topic": topic, "partitions": described} for topic, described in partitions.items()]
+
+    async def list_consumer_group_offsets(
+        self, group: str, *, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        wanted = list(partitions)
+        offsets = await self._wire.ask("group offsets", lambda: self._wire.cluster.offsets(group, wanted))
+        return {partition: OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}

@@ -1,0 +1,104 @@
+"""Where the simulation takes the place of aiokafka: `stream.kafka.client` makes connections, and makes ours instead.
+
+The code under test keeps its own way of starting and ending them. Clocks, garbage collection and logs of its modules are
+those of the simulated world; nothing else of it is touched.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
+
+import stream.kafka
+from stream.config import Settings
+from tests.simulation.connection import Admin
+from tests.simulation.loop import PROCESS, Loop
+from tests.simulation.member import Member, Terms
+from tests.simulation.producer import Producer
+from tests.simulation.reader import Reader, hand_out_raw
+from tests.simulation.wire import Wire
+
+MODULES: Final = [
+    importlib.import_module(f"stream.kafka.{module.name}") for module in pkgutil.iter_modules(stream.kafka.__path__)
+]
+COLLECTOR: Final = SimpleNamespace(freeze=lambda: None, unfreeze=lambda: None, collect=lambda: 0)
+
+POLL: Final = 0.4
+"""Seconds that a turn waits for records: half as many turns in which nothing happens as in production."""
+
+
+@dataclass
+class Connections:
+    """What stands for aiokafka, and for the clocks, in one world."""
+
+    wire: Wire
+    epoch: float
+    """What the clock on the wall shows at the loop's 0."""
+    batch_records: int = 1000
+    fetch_offsets: int = 500
+    idle_wait: float = 1.0
+    """Seconds that a fetch of the inputs is kept at the broker."""
+    tell: Callable[[str], None] | None = None
+
+    @property
+    def _loop(self) -> Loop:
+        return self.wire.cluster.loop
+
+    def make_reader(self, _settings: Settings, *, wait_ms: int = 0) -> Reader:
+        return Reader(self.wire, wait_ms / 1000 if wait_ms else self.idle_wait, self.fetch_offsets)
+
+    def make_member(self, settings: Settings) -> Member:
+        session = settings.session_timeout.total_seconds()
+        rebalance = max(settings.revoke_deadline.total_seconds() * 3, session)
+        return Member(self.wire, Terms(settings.group, session, settings.heartbeat_every.total_seconds(), rebalance))
+
+    def make_producer(self, settings: Settings, name: str) -> Producer:
+        return Producer(self.wire, name, settings.transaction_timeout.total_seconds(), self.batch_records)
+
+    def make_admin(self, _settings: Settings) -> Admin:
+        return Admin(self.wire)
+
+    def replacements(self, module: ModuleType) -> Iterator[tuple[str, Any]]:
+        made = {name: getattr(self, name) for name in ("make_reader", "make_member", "make_producer", "make_admin")}
+        clocks = SimpleNamespace(
+            monotonic=self._loop.time, perf_counter=self._loop.time, time=lambda: self.epoch + self._loop.now
+        )
+        every = made | {"hand_out_raw": hand_out_raw, "time": clocks, "gc": COLLECTOR, "log": _Said(self), "POLL": POLL}
+        for name, replacement in every.items():
+            if name in module.__dict__ and not (name == "hand_out_raw" and module.__name__.endswith(".fetch")):
+                yield name, replacement
+
+    def said(self, text: str) -> None:
+        if self.tell is not None:
+            process = PROCESS.get(None)
+            self.tell(f"{self._loop.now:.6f} {process.name if process else '-'} says {text}")
+
+
+class _Said:
+    """A log of the code under test."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def _say(self, text: str, **values: Any) -> None:
+        self._connections.said(" ".join([repr(text), *(f"{name}={value}" for name, value in values.items())]))
+
+    debug = info = warning = error = _say
+
+
+@contextmanager
+def installed(connections: Connections) -> Iterator[None]:
+    """While entered, stream.kafka lives in that world."""
+    kept: list[tuple[ModuleType, str, Any]] = []
+    try:
+        for module in MODULES:
+            for name, replacement in connections.replacements(module):
+                kept.append((module, name, getattr(module, name)))
+                setattr(module, name, replacement)
+        yield
+    finally:
+        for module, name, before in reversed(kept):
+            setattr(module, name, before)

@@ -1,0 +1,266 @@
+"""What the protocol relies on in Kafka. Each holds for the Kafka in memory and for a real one, or the fake has drifted."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError, ProducerFenced
+
+from stream.kafka import client
+from stream.model.names import INPUTS, Kind
+from tests.simulation.stage import COMPACTED, Stage, eventually, started
+
+Found = list[tuple[int, bytes | None]]
+
+
+def views(stage: Stage, number: int = 0) -> TopicPartition:
+    return TopicPartition(stage.settings.topic(INPUTS[Kind.VIEWS]), number)
+
+
+def producer(stage: Stage, name: str = "a") -> Any:
+    return client.make_producer(stage.settings, stage.settings.group + name)
+
+
+async def write(producer: Any, partition: TopicPartition, *values: bytes, key: bytes = b"k") -> int:
+    """The offset of the last."""
+    offset = -1
+    for value in values:
+        offset = (await producer.send_and_wait(partition.topic, value, key=key, partition=partition.partition)).offset
+    return offset
+
+
+async def transaction(producer: Any, partition: TopicPartition, *values: bytes, abort: bool = False) -> None:
+    await producer.begin_transaction()
+    await write(producer, partition, *values)
+    await (producer.abort_transaction() if abort else producer.commit_transaction())
+
+
+async def bounds(stage: Stage, partition: TopicPartition) -> tuple[int, int]:
+    async with started(client.make_reader(stage.settings), stage.settings) as reader:
+        begins, ends = await reader.beginning_offsets([partition]), await reader.end_offsets([partition])
+        return begins[partition], ends[partition]
+
+
+async def read(stage: Stage, partition: TopicPartition, start: int = 0, until: int | None = None) -> Found:
+    """All that can be read up to the last stable offset."""
+    async with started(client.make_reader(stage.settings, wait_ms=50), stage.settings) as reader:
+        reader.assign([partition])
+        reader.seek(partition, start)
+        end = (await reader.end_offsets([partition]))[partition] if until is None else until
+        found: Found = []
+        async with asyncio.timeout(20):
+            while await reader.position(partition) < end:
+                batches = await reader.getmany(partition, timeout_ms=20)
+                found += [(record.offset, record.value) for record in batches.get(partition, ())]
+        return found
+
+
+def test_markers_take_offsets_and_what_was_aborted_is_passed_over(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with started(producer(stage), stage.settings) as writer:
+            await transaction(writer, place, b"1", b"2")
+            await transaction(writer, place, b"3", abort=True)
+            await transaction(writer, place, b"4")
+            await transaction(writer, place)  # nothing: no marker either
+
+            async def all_marked() -> bool:
+                return await bounds(stage, place) == (0, 7)
+
+            await eventually(all_marked, "the last marker is there")
+        assert await read(stage, place) == [(0, b"1"), (1, b"2"), (5, b"4")]
+        assert await read(stage, place, 3) == [(5, b"4")]
+        assert await read(stage, place, 6) == []
+
+    stage.play(act)
+
+
+def test_an_open_transaction_holds_back_what_others_write_behind_it(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with (
+            started(producer(stage), stage.settings) as slow,
+            started(producer(stage, "b"), stage.settings) as quick,
+            started(client.make_reader(stage.settings, wait_ms=50), stage.settings) as reader,
+        ):
+            await transaction(quick, place, b"before")
+            await slow.begin_transaction()
+            await write(slow, place, b"open")
+            await transaction(quick, place, b"behind")
+            assert (await bounds(stage, place))[1] == 2
+            reader.assign([place])
+            assert reader.highwater(place) is None
+            reader.seek(place, 2)
+            assert await reader.getmany(place, timeout_ms=200) == {}
+
+            async def seen() -> bool:
+                await reader.getmany(place, timeout_ms=50)
+                return (reader.last_stable_offset(place), reader.highwater(place)) == (2, 5)
+
+            await eventually(seen, "the reader knows what is held back")
+            assert await read(stage, place) == [(0, b"before")]
+            await slow.commit_transaction()
+
+            async def stable() -> bool:
+                return (await bounds(stage, place))[1] == 6
+
+            await eventually(stable, "nothing is open any more")
+        assert await read(stage, place) == [(0, b"before"), (2, b"open"), (3, b"behind")]
+
+    stage.play(act)
+
+
+def test_whoever_starts_last_is_the_producer_and_ends_what_was_open(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with started(producer(stage), stage.settings) as zombie:
+            await transaction(zombie, place, b"mine")
+            await zombie.begin_transaction()
+            await write(zombie, place, b"half")
+            async with started(producer(stage), stage.settings) as heir:
+                assert (await bounds(stage, place))[1] == 4, "with its start, nothing is open"
+                with pytest.raises(ProducerFenced):
+                    await write(zombie, place, b"other half")
+                await transaction(heir, place, b"theirs")
+        assert [value for _, value in await read(stage, place)] == [b"mine", b"theirs"]
+
+    stage.play(act)
+
+
+def test_a_fenced_producer_is_of_no_use_any_more(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with (
+            started(producer(stage), stage.settings) as zombie,
+            started(producer(stage), stage.settings),
+        ):
+            with pytest.raises(ProducerFenced):
+                await transaction(zombie, place, b"late")
+            with pytest.raises(AssertionError):
+                await zombie.begin_transaction()
+            with pytest.raises(AssertionError):
+                await zombie.abort_transaction()
+
+    stage.play(act)
+
+
+def test_the_groups_offsets_belong_to_the_transaction(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place, group = views(stage), stage.settings.group
+        async with (
+            started(producer(stage), stage.settings) as writer,
+            started(client.make_admin(stage.settings), stage.settings) as admin,
+        ):
+
+            async def offset() -> int:
+                try:
+                    found = await admin.list_consumer_group_offsets(group, partitions=[place])
+                except Exception as error:  # noqa: BLE001 - a coordinator that is not there yet, of whatever kind
+                    return -2 if "oordinator" in type(error).__name__ else 0
+                return int(found[place].offset) if place in found else -2
+
+            async def nothing() -> bool:
+                return await offset() == -1
+
+            async def eleven() -> bool:
+                return await offset() == 11
+
+            await eventually(nothing, "there is a coordinator")
+            await writer.begin_transaction()
+            await writer.send_offsets_to_transaction({place: 7}, group)
+            await writer.abort_transaction()
+            await writer.begin_transaction()
+            await writer.send_offsets_to_transaction({place: 11}, group)
+            assert await offset() == -1
+            await writer.commit_transaction()
+            await eventually(eleven, "what was committed is there")
+
+    stage.play(act)
+
+
+def test_a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with started(producer(stage), stage.settings) as slow:
+            await slow.begin_transaction()
+            await write(slow, place, b"half")
+
+            async def aborted() -> bool:
+                return (await bounds(stage, place))[1] == 2
+
+            await eventually(aborted, "the broker has aborted it", stage.sweep_seconds + 15)
+            with pytest.raises(ProducerFenced):
+                await slow.commit_transaction()
+        assert await read(stage, place) == []
+
+    stage.play(act)
+
+
+def test_a_batch_tells_its_first_offset_and_transactions_follow_each_other_at_once(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with started(producer(stage), stage.settings) as writer:
+            for first in (0, 4, 8):
+                await writer.begin_transaction()
+                batch = writer.create_batch()
+                for _ in range(3):
+                    assert batch.append(key=b"k", value=b"v", timestamp=None, headers=[("h", b"1")]) is not None
+                batch.close()
+                arrived = await writer.send_batch(batch, place.topic, partition=0)
+                assert (await arrived).offset == first
+                await writer.commit_transaction()
+
+    stage.play(act)
+
+
+def test_places_that_do_not_exist_are_refused(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with started(producer(stage), stage.settings) as writer:
+            await transaction(writer, place, *(b"%d" % number for number in range(6)))
+        await stage.delete_before(place, 4)
+        assert await bounds(stage, place) == (4, 7)
+        assert [offset for offset, _ in await read(stage, place, 4)] == [4, 5]
+        for outside in (2, 100):
+            with pytest.raises(OffsetOutOfRangeError):
+                await read(stage, place, outside, until=200)
+
+    stage.play(act)
+
+
+def test_compaction_keeps_the_newest_of_each_key_at_its_offset(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = TopicPartition(stage.settings.topic(COMPACTED), 0)
+
+        async def put(writer: Any, key: bytes, value: bytes, *, abort: bool = False) -> None:
+            await writer.begin_transaction()
+            await write(writer, place, value, key=key)
+            await (writer.abort_transaction() if abort else writer.commit_transaction())
+
+        async with started(producer(stage), stage.settings) as writer:
+            await put(writer, b"a", b"1")
+            await put(writer, b"b", b"2")
+            await put(writer, b"a", b"3")
+            await put(writer, b"b", b"no", abort=True)
+
+            async def compacted() -> bool:
+                await put(writer, b"z", b"rolls the segment")
+                await stage.compact(place)
+                found = await read(stage, place)
+                kept = [(offset, value) for offset, value in found if value != b"rolls the segment"]
+                return kept == [(2, b"2"), (4, b"3")]
+
+            await eventually(compacted, "only the newest values are left", 60)
+        assert (await bounds(stage, place))[0] == 0, "what is gone leaves gaps"
+
+    stage.play(act)
