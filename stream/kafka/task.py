@@ -82,7 +82,7 @@ class ShardTask:
         """The partition was given back: it goes on when it is still the producer, else ends with OutdatedError."""
         self.current = current
         self._parking = False
-        self._note(Phase.PARKED)
+        self._note(self.phase)
 
     def drop(self) -> None:
         """Ends it without a checkpoint. What it has not committed is counted again by whoever comes next."""
@@ -122,13 +122,21 @@ class ShardTask:
     async def _stay_parked(self, stint: Stint) -> None:
         await stint.last_checkpoint()
         self._note(Phase.PARKED)
-        while self._parking:
-            await self._a_change()
+        resumed = False
+        while not resumed:
+            while self._parking:
+                await self._a_change()
+            await self._probe(stint)
+            resumed = (
+                not self._parking
+            )  # while the probe was on its way, the partition may have been taken away once more
+        self._run_on()
+
+    async def _probe(self, stint: Stint) -> None:
         try:
             await stint.probe()
         except FencedError as error:  # others had it meanwhile: what is in memory is old, the new assignment is not
             raise OutdatedError from error
-        self._run_on()
 
     def _run_on(self) -> None:
         self._note(Phase.RUNNING)

@@ -1,0 +1,51 @@
+"""What the simulation has found, each as small as it could be made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from stream.kafka.task import Phase
+from stream.kafka.worker import Worker
+from tests.kafka.tools import Memory
+from tests.simulation.stage import InMemory, eventually, in_memory
+
+
+@asynccontextmanager
+async def working(stage: InMemory) -> AsyncIterator[Worker]:
+    memory = Memory()
+    worker = Worker(stage.settings, memory, memory, rebuild=False)
+    running = asyncio.ensure_future(worker.run())
+    try:
+        yield worker
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def test_a_shard_taken_away_while_it_makes_sure_it_is_still_the_producer_runs_on(prefix: str) -> None:
+    """It was given back, and its probe under way, when the next rebalance came: it read on, but counted as parked."""
+    stage = in_memory(prefix, marker=lambda: 1.0)
+
+    async def act() -> None:
+        await stage.make_topics(2)
+        async with working(stage) as worker:
+
+            async def both_run() -> bool:
+                return sorted(number for number, shard in worker._shards.items() if shard.phase is Phase.RUNNING) == [
+                    0,
+                    1,
+                ]
+
+            for moment in range(30):
+                await eventually(both_run, f"both shards run (moment {moment})", 20)
+                await asyncio.sleep(5)  # no marker is outstanding
+                for _ in range(2):  # the second probe waits for the markers of the first
+                    await worker._revoked()
+                    worker._assigned(frozenset({0, 1}))
+                    await asyncio.sleep(0.02)
+                await worker._revoked()
+                await asyncio.sleep(moment * 0.05)
+                worker._assigned(frozenset({0, 1}))
+            await eventually(both_run, "both shards run", 20)
+
+    stage.play(act)
