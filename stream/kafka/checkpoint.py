@@ -108,8 +108,16 @@ class Checkpoints:
     async def _send_offsets(self, positions: dict[Kind, int]) -> None:
         """For lag tools and autoscalers; recovery never reads them."""
         offsets = {self._place.inputs[kind]: offset for kind, offset in positions.items()}
-        if offsets:
+        if not offsets:
+            return
+        try:
             await self._producer.send_offsets_to_transaction(offsets, self._settings.group)
+        except (
+            asyncio.CancelledError
+        ):  # the time is up; what becomes of them later, a fence for one, nobody awaits any more
+            for _, _, fate in self._producer._txn_manager._pending_txn_offsets:  # noqa: SLF001 - no other way to them
+                fate.add_done_callback(_retrieve)
+            raise
 
 
 def _retrieve(arrived: asyncio.Future[Any]) -> None:

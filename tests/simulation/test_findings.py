@@ -1,11 +1,19 @@
 """What the simulation has found, each as small as it could be made."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
+from stream.kafka import client
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import CheckpointError, Place
 from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
+from stream.model.names import Kind
+from stream.model.results import Outputs
 from tests.kafka.tools import Memory
 from tests.simulation.stage import InMemory, eventually, in_memory
 
@@ -49,3 +57,27 @@ def test_a_shard_taken_away_while_it_makes_sure_it_is_still_the_producer_runs_on
             await eventually(both_run, "both shards run", 20)
 
     stage.play(act)
+
+
+def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_of(prefix: str) -> None:
+    """Its offsets were still on their way when its time was up, and met a fence later."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        place = Place(stage.settings, 0, 1)
+        zombie = client.make_producer(stage.settings, place.transactional_id)
+        await client.start(zombie, stage.settings)
+        stage.cluster.go_down()
+        with pytest.raises(CheckpointError):
+            await Checkpoints(place, zombie).write(Outputs(state=[(b"k", b"v")], positions={Kind.VIEWS: 1}))
+        stage.cluster.come_back()
+        heir = client.make_producer(stage.settings, place.transactional_id)
+        await client.start(heir, stage.settings)
+        await asyncio.sleep(1)
+        await client.end(zombie)
+        await client.end(heir)
+        del zombie
+        gc.collect()
+
+    stage.play(act)  # which looks for complaints
