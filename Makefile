@@ -6,15 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOR ?=
 ROUNDS ?= 20
+N ?= 1000
 SEED ?=
 RATE ?=
 PART ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fmt chaos soak bench laws constraints clean
+.PHONY: help run test check fmt chaos simulate-faults soak bench laws constraints clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # .made is touched last: an environment whose making was interrupted is made again.
 $(VENV)/.made: constraints.txt pyproject.toml
@@ -44,6 +45,9 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 
 chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)
+	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace)
 
 soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
 	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))

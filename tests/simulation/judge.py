@@ -1,0 +1,77 @@
+"""What the outputs of a world must be: those of the recount, each once, with a state that can be continued."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import orjson
+from aiokafka import TopicPartition
+
+from stream.config import Settings
+from stream.core.shard import Shard
+from stream.core.statelog import StateError, first_needed
+from stream.kafka.place import Place
+from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
+from tests.chaos.judge import differences
+from tests.outputs import Letter, Written
+from tests.recount import Recounted
+from tests.simulation.cluster import Cluster
+from tests.simulation.content import PARTITIONS, POLICY, Content
+
+
+def judge(
+    cluster: Cluster, settings: Settings, content: Content, offsets: Mapping[tuple[str, int, int], int]
+) -> list[str]:
+    """Everything that is not as it must be, one line each."""
+
+    def moved(place: tuple[str, int, int]) -> tuple[str, int, int]:
+        return place[0], place[1], offsets[place]
+
+    said = content.expected
+    expected = Recounted(
+        windows=said.windows,
+        sessions=said.sessions,
+        dead={moved(place): reason for place, reason in said.dead.items()},
+        faults={moved(place): faults for place, faults in said.faults.items()},
+    )
+    records = [replace(record, offset=offsets[record.place]) for log in content.logs.values() for record in log]
+    found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
+    for number in range(PARTITIONS):
+        found += _state(cluster, Place(settings, number, PARTITIONS))
+    return found
+
+
+def _written(cluster: Cluster, settings: Settings) -> Written:
+    written = Written()
+    for number in range(PARTITIONS):
+        for name, into in ((SESSION_WINDOWS, written.windows), (SESSIONS, written.sessions)):
+            for entry in cluster.log(TopicPartition(settings.topic(name), number)).committed():
+                value = orjson.loads(entry.value or b"")
+                into.setdefault((entry.key or b"").decode(), []).append(value)
+                written.partitions.setdefault(value["session_id"], set()).add(number)
+        for entry in cluster.log(TopicPartition(settings.topic(DEAD_LETTERS), number)).committed():
+            written.letters.append(Letter(number, entry.key, entry.value, tuple(entry.headers)))
+    return written
+
+
+def _state(cluster: Cluster, place: Place) -> Iterator[str]:
+    """It can be restored, and no record is left behind its positions or the group's."""
+    log = cluster.log(place.state)
+    if log.open:
+        yield f"partition {place.partition}: a transaction hangs in the state"
+    entries = log.committed()
+    if not entries:
+        yield f"partition {place.partition} has no state"
+        return
+    start = first_needed(entries[-1].value or b"", entries[-1].offset)
+    records = [(entry.offset, entry.value or b"") for entry in entries if entry.offset >= start]
+    try:
+        shard = Shard.restore(POLICY, records, placed=place.placed())
+    except StateError as error:
+        yield f"partition {place.partition}: the state cannot be restored: {error}"
+        return
+    committed = cluster.group(place.settings.group).offsets
+    for kind, partition in place.inputs.items():
+        for whose, position in (("state", shard.positions[kind]), ("group", committed.get(partition, 0))):
+            left = len(cluster.log(partition).committed(position))
+            if left:
+                yield f"{partition.topic}/{partition.partition}: {left} records are behind the {whose}'s {position}"

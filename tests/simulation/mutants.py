@@ -1,0 +1,67 @@
+"""Known mistakes, put back: the simulation is worth something only if it finds them."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+from unittest.mock import patch
+
+from stream.kafka import client, statereader
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.model.results import Outputs
+
+
+@contextmanager
+def nobody_is_fenced() -> Iterator[None]:
+    """Each producer has a transactional id of its own, so that a zombie's transaction is committed."""
+    numbers = itertools.count()
+    name = property(lambda place: f"{place.settings.group}.{place.partition}.{next(numbers)}")
+    with patch.object(Place, "transactional_id", name):
+        yield
+
+
+@contextmanager
+def sent_again_from_memory() -> Iterator[None]:
+    """A checkpoint of which nobody knows whether it was committed is written once more, by a new producer."""
+    write = Checkpoints.write
+
+    async def again(self: Checkpoints, outputs: Outputs) -> int:
+        while True:
+            try:
+                return await write(self, outputs)
+            except (CheckpointError, FencedError):
+                place = self._place
+                await client.end(self._producer)
+                self._producer = client.make_producer(place.settings, place.transactional_id)
+                await client.start(self._producer, place.settings)
+
+    with patch.object(Checkpoints, "write", again):
+        yield
+
+
+@contextmanager
+def hanging_state_is_not_waited_for() -> Iterator[None]:
+    """The state is read up to its last stable offset, whatever is open behind it."""
+
+    async def at_once(*_: Any) -> None:
+        await asyncio.sleep(0)
+
+    with patch.object(statereader, "_await_stable", at_once):
+        yield
+
+
+MUTANTS: Final[Mapping[str, Any]] = {
+    mutant.__name__: mutant
+    for mutant in (
+        nobody_is_fenced,
+        sent_again_from_memory,
+        hanging_state_is_not_waited_for,
+    )
+}
+
+
+def mutated(name: str) -> AbstractContextManager[None]:
+    made: AbstractContextManager[None] = MUTANTS[name]()
+    return made

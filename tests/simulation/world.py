@@ -1,0 +1,191 @@
+"""One schedule: two or three workers, a broker, producers upstream, and whatever goes wrong; all of it from one seed.
+
+After a while the faults stop. Then everything must come to rest, and the outputs must be those of the recount.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Final
+
+from stream.config import Settings
+from stream.core.policy import Policy
+from stream.kafka.topics import SPECS
+from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from tests.core.worlds import T0
+from tests.simulation.cluster import Cluster, Habits
+from tests.simulation.content import PARTITIONS, POLICY, content
+from tests.simulation.faults import Faults
+from tests.simulation.feed import Feed
+from tests.simulation.judge import judge
+from tests.simulation.loop import Loop, StalledError
+from tests.simulation.seam import Connections, installed
+from tests.simulation.wire import Weather, Wire
+from tests.simulation.workers import Slot
+
+EPOCH: Final = T0 / 1000 + 3600
+"""All event time is past, so that silence closes the last windows at once."""
+SEEDS_A_CONTENT: Final = 40
+PATIENCE: Final = 120.0
+"""Seconds within which everything must have come to rest, once nothing goes wrong any more."""
+STILL: Final = 3.0
+"""Seconds without an output after which there will be none: idle_after, a look at the clock each second, a checkpoint."""
+
+
+class _Settings(Settings):
+    def policy(self) -> Policy:
+        return POLICY
+
+
+SETTINGS: Final = _Settings(
+    brokers="broker:9092",
+    group="g",
+    topic_prefix="t.",
+    checkpoint_every=timedelta(milliseconds=300),
+    idle_after=timedelta(milliseconds=800),
+    connect_timeout=timedelta(seconds=5),
+    session_timeout=timedelta(seconds=1),
+    heartbeat_every=timedelta(milliseconds=300),
+    revoke_deadline=timedelta(seconds=1),
+    transaction_timeout=timedelta(milliseconds=1500),
+    stuck_after=timedelta(seconds=20),
+    top_sessions=0,
+)
+
+
+@dataclass
+class Outcome:
+    """What came of a schedule."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    digest: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    """Of the world's time."""
+    faults: list[str] = field(default_factory=list)
+
+
+class World:
+    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.loop = Loop()
+        self.rng = Random(f"world {seed}")
+        rng = self.rng
+        self.weather = Weather(f"weather {seed}", rough=rng.choice((0.0, 0.01, 0.03, 0.06)), slow=rng.choice((1, 1, 6)))
+        markers = Random(f"markers {seed}")
+        slow_markers = rng.random() < 0.3
+        habits = Habits(lambda: markers.random() * (0.4 if slow_markers and markers.random() < 0.3 else 0.004))
+        self.cluster = Cluster(self.loop, EPOCH, habits)
+        self.cluster.create([SETTINGS.topic(spec.name) for spec in SPECS], PARTITIONS)
+        self.wire = Wire(self.cluster, self.weather, tell=tell)
+        self.content = content(seed // SEEDS_A_CONTENT)
+        self.connections = Connections(
+            self.wire,
+            EPOCH,
+            batch_records=rng.choice((3, 40, 1000)),
+            fetch_offsets=rng.choice((5, 30, 500)),
+            tell=tell,
+        )
+        self.outcome = Outcome(seed)
+        self.slots = [Slot(self, number) for number in range(2)]
+        self.retired: list[Slot] = []
+        """Those that are to end, and not to start again."""
+        self.feed = Feed(
+            self.cluster,
+            SETTINGS,
+            self.content,
+            Random(f"feed {seed}"),
+            seconds=rng.choice((3.0, 5.0)),
+            backlog=rng.choice((0.0, 0.0, 0.5, 1.0)),
+        )
+
+    @property
+    def settings(self) -> Settings:
+        return SETTINGS
+
+    def run(self) -> Outcome:
+        asyncio.set_event_loop(self.loop)
+        try:
+            with installed(self.connections):
+                self.loop.run_until_complete(self.loop.create_task(self._live()))
+        except StalledError as error:
+            self.problem(str(error))
+        finally:
+            asyncio.set_event_loop(None)
+            self.outcome.problems += [f"asyncio complains: {each}" for each in self.loop.complaints]
+            self.outcome.digest, self.outcome.requests = self.wire.digest, self.wire.requests
+            self.outcome.seconds = self.loop.now
+            self.loop.end()
+        return self.outcome
+
+    def problem(self, text: str) -> None:
+        self.wire.note(f"PROBLEM {text}")
+        self.outcome.problems.append(text)
+
+    async def _live(self) -> None:
+        for slot in self.slots:
+            self.cluster.later(self.rng.random(), slot.start)
+        feeding = asyncio.ensure_future(self.feed.run())
+        faults = Faults(self)
+        await faults.run()
+        await feeding
+        await faults.heal()
+        self.wire.note("no more faults")
+        if not await self._rest():
+            self.problem(f"not at rest within {PATIENCE:.0f} s: {self._unrest()}")
+        await self._stop()
+        if not self.outcome.problems:
+            self.outcome.problems += judge(self.cluster, SETTINGS, self.content, self.feed.offsets)
+
+    async def _rest(self) -> bool:
+        until = self.loop.now + PATIENCE
+        seen, since = self._standing(), self.loop.now
+        while self.loop.now < until and not self.outcome.problems:
+            await asyncio.sleep(0.4)
+            now = self._standing()
+            if now != seen:
+                seen, since = now, self.loop.now
+            elif self.loop.now - since > STILL and not self._unrest():
+                return True
+        return False
+
+    def _standing(self) -> tuple[object, ...]:
+        """What changes until all is at rest: how much is written, and who reads what."""
+        written = (log.high for partition, log in self.cluster.logs.items() if partition.topic in _OUTPUTS)
+        return *written, *(slot.shards for slot in self.slots)
+
+    def _unrest(self) -> str:
+        """Partitions that nobody reads, and inputs that have records which no checkpoint holds."""
+        committed = self.cluster.group(SETTINGS.group).offsets
+        behind = [
+            f"{place.topic}/{place.partition} at {committed.get(place, 0)} of {log.stable}"
+            for place, log in self.cluster.logs.items()
+            if place.topic in _INPUTS and log.committed(committed.get(place, 0))
+        ]
+        read = sorted(number for slot in self.slots for number in slot.shards)
+        if read != list(range(PARTITIONS)):
+            behind.append(f"shards that run: {read}")
+        return ", ".join(behind)
+
+    async def _stop(self) -> None:
+        """In order, as a signal does: nothing of that may change what has been written."""
+        for slot in self.slots:
+            slot.terminate(for_good=True)
+        until = self.loop.now + 30
+        while any(slot.running for slot in (*self.slots, *self.retired)):
+            if self.loop.now > until:
+                self.problem("a worker does not end")
+                return
+            await asyncio.sleep(0.1)
+
+
+_INPUTS: Final = frozenset(SETTINGS.topic(name) for name in INPUTS.values())
+_OUTPUTS: Final = frozenset(SETTINGS.topic(name) for name in (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS, STATE))
+
+
+def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
+    """The schedule of a seed, from beginning to end."""
+    return World(seed, tell).run()
