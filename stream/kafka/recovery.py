@@ -15,7 +15,13 @@ from typing import Final
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, NotCoordinatorForGroupError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    InvalidProducerEpoch,
+    KafkaError,
+    NotCoordinatorForGroupError,
+    ProducerFenced,
+)
 
 from stream.config import Settings
 from stream.core.persist import StateRefusedError
@@ -25,7 +31,7 @@ from stream.errors import UsageError
 from stream.kafka import client, statereader
 from stream.kafka.client import Producer, Reader
 from stream.kafka.fetch import hand_out_raw
-from stream.kafka.place import OutdatedError, Place
+from stream.kafka.place import FencedError, OutdatedError, Place
 from stream.kafka.statereader import HangingTransactionError, StateRecords
 from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 
@@ -53,8 +59,8 @@ class Recovered:
 async def recover(place: Place, *, rebuild_before: int | None, current: Callable[[], bool]) -> Recovered:
     """Starts the shard's producer, then makes the shard. ``rebuild_before``: older states are to be rebuilt.
 
-    Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, and KafkaError
-    or TimeoutError for a broker's trouble; the producer is closed then.
+    Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, FencedError
+    when another took over before that was sure, KafkaError or TimeoutError for a broker's trouble; closes the producer.
     """
     while True:
         if not current():
@@ -67,11 +73,29 @@ async def recover(place: Place, *, rebuild_before: int | None, current: Callable
             log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
             await _end_forgotten(place, producer)
             await client.end(producer)
-        except BaseException:
-            await client.end(producer)
+        except BaseException as error:
+            try:
+                if isinstance(error, UsageError):
+                    await _make_sure(place, producer)
+            finally:
+                await client.end(producer)
             raise
         else:
             return Recovered(shard, producer, records)
+
+
+async def _make_sure(place: Place, producer: Producer) -> None:
+    """Before anything is refused: raises FencedError when another has taken over meanwhile, so that what was read is old.
+
+    (p: a worker cut off for a while found no state, but then its successor's results, and ended with exit code 2.)
+    """
+    try:
+        async with asyncio.timeout(place.settings.transaction_timeout.total_seconds()):
+            await producer.begin_transaction()
+            await producer.send_offsets_to_transaction(dict.fromkeys(place.inputs.values(), 0), place.settings.group)
+            await producer.abort_transaction()  # nobody ever sees it
+    except (ProducerFenced, InvalidProducerEpoch) as error:
+        raise FencedError from error
 
 
 async def _end_forgotten(place: Place, producer: Producer) -> None:

@@ -4,18 +4,20 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
 
-from stream.kafka import client
+from stream.kafka import client, recovery
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import CheckpointError, Place
+from stream.kafka.client import Reader
+from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
 from stream.model.names import Kind
 from stream.model.results import Outputs
 from tests.kafka.tools import Memory
-from tests.simulation.stage import InMemory, eventually, in_memory
+from tests.simulation.stage import InMemory, Stage, eventually, in_memory
 
 
 @asynccontextmanager
@@ -81,3 +83,24 @@ def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_o
         gc.collect()
 
     stage.play(act)  # which looks for complaints
+
+
+def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: Stage) -> None:
+    """Cut off while it looked for a state, it found none, but its successor's results: a worker ended with exit code 2."""
+    look = recovery._trace
+
+    async def act() -> None:
+        await stage.make_topics()
+        place = Place(stage.settings, 0, 1)
+
+        async def look_late(place: Place, reader: Reader) -> str | None:
+            with patch.object(recovery, "_trace", look):
+                heir = await recovery.recover(place, rebuild_before=None, current=lambda: True)
+            await Checkpoints(place, heir.producer).write(Outputs(sessions=[(b"s", b"{}")], state=[(b"k", b"v")]))
+            await client.end(heir.producer)
+            return await look(place, reader)
+
+        with patch.object(recovery, "_trace", look_late), pytest.raises(FencedError):
+            await recovery.recover(place, rebuild_before=None, current=lambda: True)
+
+    stage.play(act)
