@@ -55,6 +55,8 @@ class Fate:
     """What the broker answers, without having done it."""
     broken: float | None = None
     """After so long the sender is told that the connection broke, or that there was no answer in time."""
+    mute: bool = False
+    """The answer gets lost."""
 
 
 class Weather:
@@ -78,7 +80,7 @@ class Weather:
         if kind == 1:  # never arrives
             return Fate(None, back, broken=rng.choice((0.02, 0.3, 1.0)))
         if kind == 2:  # done, but nobody is told
-            return Fate(there, 5.0, broken=there + rng.choice((0.02, 0.3, 1.0)))
+            return Fate(there, back, broken=there + rng.choice((0.02, 0.3, 1.0)), mute=True)
         if kind == 3:  # done after the sender has given it up
             return Fate(there + 0.05 + rng.random() * 1.5, back, broken=there + 0.02)
         refusals = REFUSALS.get(what, MOVED)
@@ -183,15 +185,11 @@ class _Call:
 
     def _answer(self, result: Any, error: KafkaError | None) -> None:
         self._note("ok" if error is None else type(error).__name__)
-        if not self._told:
-            self._told = True
-            self._wire.flying(self._process).pop(self._number, None)
-            lost = self._fate.broken is not None and error is None and self._fate.back > 1
-            if lost:  # done, but the answer gets lost; `broken` tells
-                self._told = False
-                self._wire.flying(self._process)[self._number] = self._lose
-                return
-            self._wire.cluster.loop.answer(self._fate.back, self._context, self._done, result, error)
+        if self._told or (error is None and self._fate.mute):
+            return
+        self._told = True
+        self._wire.flying(self._process).pop(self._number, None)
+        self._wire.cluster.loop.answer(self._fate.back, self._context, self._done, result, error)
 
     def _note(self, outcome: str) -> None:
         name = self._process.name if self._process else "-"

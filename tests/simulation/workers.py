@@ -27,6 +27,7 @@ class Slot:
         self._rng = Random(f"slot {world.seed} {number}")
         self._task: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
+        self._asked = False
         self._lives = 0
         self._wanted = True
 
@@ -44,6 +45,7 @@ class Slot:
         if self.running or not self._wanted:
             return
         self._lives += 1
+        self._asked = False
         self.process = process = Process(f"w{self.number}.{self._lives}")
         self._world.wire.note(f"{process.name} starts")
         self._task = self._world.loop.start(process, self._work())
@@ -61,6 +63,7 @@ class Slot:
         self._world.wire.note(f"{self.process.name} has ended: {error!r}")
         if isinstance(error, UsageError) or (error is not None and not isinstance(error, FORGIVEN)):
             self._world.problem(f"{self.process.name} ended with {error!r}")
+        self.process.kill()  # what it has left running ends with it
         self._gone()
 
     def _gone(self) -> None:
@@ -89,11 +92,16 @@ class Slot:
             self._world.loop.wake(self.process)
 
     def terminate(self, *, for_good: bool = False) -> None:
-        """SIGTERM: a last checkpoint, then it ends by itself."""
+        """SIGTERM: a last checkpoint, then it ends by itself. A second one ends it at once."""
         self._wanted = self._wanted and not for_good
-        if self.process is not None and self._task is not None:
+        if self.process is None or self._task is None:
+            return
+        if not self._asked:
+            self._asked = True
             self._world.wire.note(f"{self.process.name} is to end")
             self._world.loop.in_process(self.process, self._task.cancel)
+        elif not for_good:
+            self.kill()
 
     def retire(self) -> None:
         self.terminate(for_good=True)
