@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import stream.kafka
 from stream.config import Settings
-from tests.simulation.connection import Admin
+from tests.simulation.connection import Admin, somebody_listens
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.member import Member, Terms
 from tests.simulation.producer import Producer
@@ -66,7 +66,15 @@ class Connections:
         clocks = SimpleNamespace(
             monotonic=self._loop.time, perf_counter=self._loop.time, time=lambda: self.epoch + self._loop.now
         )
-        every = made | {"hand_out_raw": hand_out_raw, "time": clocks, "gc": COLLECTOR, "log": _Said(self), "POLL": POLL}
+        every = {
+            **made,
+            "hand_out_raw": hand_out_raw,
+            "somebody_listens": somebody_listens,
+            "time": clocks,
+            "gc": COLLECTOR,
+            "log": _Said(self),
+            "POLL": POLL,
+        }
         for name, replacement in every.items():
             if name in module.__dict__ and not (name == "hand_out_raw" and module.__name__.endswith(".fetch")):
                 yield name, replacement
