@@ -48,7 +48,7 @@ def hanging_state_is_not_waited_for() -> Iterator[None]:
     async def at_once(*_: Any) -> None:
         await asyncio.sleep(0)
 
-    with patch.object(statereader, "_await_stable", at_once):
+    with patch.object(statereader, "await_stable", at_once):
         yield
 
 

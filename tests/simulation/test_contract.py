@@ -87,10 +87,15 @@ def test_an_open_transaction_holds_back_what_others_write_behind_it(stage: Stage
             started(client.make_reader(stage.settings, wait_ms=50), stage.settings) as reader,
         ):
             await transaction(quick, place, b"before")
+
+            async def marked() -> bool:
+                return (await bounds(stage, place))[1] == 2
+
+            await eventually(marked, "the first transaction has its marker")
             await slow.begin_transaction()
             await write(slow, place, b"open")
             await transaction(quick, place, b"behind")
-            assert (await bounds(stage, place))[1] == 2
+            assert await marked(), "nothing behind it counts"
             reader.assign([place])
             assert reader.highwater(place) is None
             reader.seek(place, 2)

@@ -127,8 +127,12 @@ class Transactions:
         return [name for name, known in self._by_id.items() if known.state is State.ONGOING]
 
     def forget(self, name: str) -> None:
-        """The coordinator loses an open transaction, which then hangs in its partitions (seen once, on a real broker)."""
+        """The coordinator fences an open transaction and loses it, so that it hangs in its partitions.
+
+        Seen once on a real broker. One that lost it and let its producer go on would keep no promise at all.
+        """
         known = self._by_id[name]
+        known.epoch += 1
         known.state = State.EMPTY
         known.partitions.clear()
         known.groups.clear()
