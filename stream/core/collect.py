@@ -4,7 +4,7 @@ Nothing else may be asked of the shard between two steps.
 """
 
 from operator import sub
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stream.core.counts import NEVER
 from stream.core.panes import told_values
@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     from stream.core.shard import Shard
 
 
-def collecting(shard: "Shard") -> Steps[Outputs | None]:
+IN_BACKLOG: Final = 10
+"""So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
+
+
+def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
     """None when nothing has changed since the last."""
     windows, judge = shard.windows, shard.judge
     yield from windows.correct(judge.changed, shard.watermark, shard.newest, shard.drop_line)
     yield from _tell(shard)
     _end_gaps(shard)
     yield from _end_and_let_go(shard)
-    sessions = yield from _write_totals(shard)
+    most = shard.policy.totals_per_checkpoint
+    sessions = yield from _write_totals(shard, max(1, most // IN_BACKLOG) if in_backlog else most)
     if not (shard.moved or sessions or windows.written or shard.stale):
         return None
     state = yield from checkpoint(shard, judge.changed, windows.touched, shard.stale)
@@ -99,11 +104,11 @@ def _end_and_let_go(shard: "Shard") -> Steps[None]:
         shard.log.drop(session_key(session))
 
 
-def _write_totals(shard: "Shard") -> Steps[list[tuple[bytes, bytes]]]:
+def _write_totals(shard: "Shard", most: int) -> Steps[list[tuple[bytes, bytes]]]:
     """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
     written: list[tuple[bytes, bytes]] = []
     quiet = shard.wall is not None
-    while len(written) < shard.policy.totals_per_checkpoint:
+    while len(written) < most:
         session = shard.sessions.next_to_write(shard.watermark, everything=quiet)
         if session is None:
             break

@@ -203,13 +203,16 @@ class Shard:
 
     # -- results go out
 
-    def collect(self) -> Outputs | None:
-        """All that one checkpoint has to write; None when nothing has changed since the last."""
-        return drained(self.collecting())
+    def collect(self, *, in_backlog: bool = False) -> Outputs | None:
+        """All that one checkpoint has to write; None when nothing has changed since the last.
 
-    def collecting(self) -> Steps[Outputs | None]:
+        ``in_backlog``: what is read is old, and totals are written at a slower pace.
+        """
+        return drained(self.collecting(in_backlog=in_backlog))
+
+    def collecting(self, *, in_backlog: bool = False) -> Steps[Outputs | None]:
         """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
-        outputs = yield from collecting(self)
+        outputs = yield from collecting(self, in_backlog=in_backlog)
         if outputs is not None:
             self._begin_anew()
         return outputs

@@ -40,6 +40,8 @@ HELD_BYTES: Final = 16 * 1024 * 1024
 HELD_RECORDS: Final = 500_000
 """Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
 written, reading and closing wait. So memory is bounded while a backlog is read."""
+BACKLOG: Final = 10.0
+"""Seconds behind from which a backlog is read: as old as a running total may be anyway."""
 LOOK_EVERY: Final = 1.0
 LOOK_PAUSE: Final = 50
 """Times as long as a look has taken, the next is not begun: of many thousand sessions it takes its time."""
@@ -223,7 +225,9 @@ class Stint:
     async def _begin_commit(self) -> None:
         began = time.monotonic()
         # the shard is ours alone: it does nothing else meanwhile
-        outputs = await slices.run(self.shard.collecting(), partial(self._watch.activity, Activity.CHECKPOINT))
+        in_backlog = any(self._behind(kind) > BACKLOG for kind in KINDS)
+        collecting = self.shard.collecting(in_backlog=in_backlog)
+        outputs = await slices.run(collecting, partial(self._watch.activity, Activity.CHECKPOINT))
         since, self._since = self._since, _Since(began)
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
@@ -263,8 +267,13 @@ class Stint:
         self._watch.activity(Activity.LOOK, sum(spent))
         self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
         for kind in KINDS:
-            lag = self.inputs.lag(kind) + self._ahead.number(kind)
-            newest = self._newest_ms.get(kind)
-            behind = max(0.0, time.time() - newest / 1000) if lag and newest is not None else 0.0
-            self._watch.lag(self._place.partition, kind, lag, behind)
+            self._watch.lag(self._place.partition, kind, self._unread(kind), self._behind(kind))
         self._watch.shard(self._place.partition, view)
+
+    def _unread(self, kind: Kind) -> int:
+        return self.inputs.lag(kind) + self._ahead.number(kind)
+
+    def _behind(self, kind: Kind) -> float:
+        """Seconds since what was counted last came to the broker; 0 when there is nothing more to read."""
+        newest = self._newest_ms.get(kind)
+        return max(0.0, time.time() - newest / 1000) if newest is not None and self._unread(kind) else 0.0

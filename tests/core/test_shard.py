@@ -147,6 +147,20 @@ def test_at_most_so_many_totals_a_checkpoint_the_longest_waiting_first_and_none_
     assert batches == [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["s6", "s7"]]
 
 
+def test_in_a_backlog_totals_are_written_at_a_slower_pace_and_none_is_forgotten() -> None:
+    room = Room(Policy(totals_per_checkpoint=20))
+    room.only(Kind.VIEWS)
+    for number in range(5):
+        room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
+    batches = []
+    for in_backlog in (True, True, False):
+        outputs = room.shard.collect(in_backlog=in_backlog)
+        assert outputs is not None
+        batches.append([key.decode() for key, _ in outputs.sessions])
+        room.shard.committed(outputs.checkpoint, outputs.checkpoint)
+    assert batches == [["s0", "s1"], ["s2", "s3"], ["s4"]]
+
+
 def test_the_largest_numbers_are_counted_saturated_and_packed() -> None:
     room = Room()
     item = {"product_id": "p", "quantity": 10_000, "unit_price_minor": 10**9}
