@@ -16,6 +16,7 @@ from stream.config import Settings
 from stream.errors import FailedError
 from stream.kafka import security
 from stream.kafka.connection import secure
+from stream.kafka.ending import end_once
 
 log: Final = structlog.get_logger()
 
@@ -73,7 +74,7 @@ def make_member(settings: Settings) -> Reader:
 
 def make_producer(settings: Settings, transactional_id: str) -> Producer:
     """Starting it fences every earlier producer of that id and ends its transaction."""
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         bootstrap_servers=_brokers(settings),
         **security.options(settings),
         client_id=f"liveshop-{transactional_id}",
@@ -85,6 +86,8 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
         max_request_size=RECORD_BYTES,
         request_timeout_ms=REQUEST_MS,
     )
+    end_once(producer)
+    return producer
 
 
 def make_admin(settings: Settings) -> Admin:

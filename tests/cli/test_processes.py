@@ -151,13 +151,15 @@ def send_views(brokers: str, prefix: str, numbers: range) -> None:
     asyncio.run(run())
 
 
-async def counted_views(brokers: str, prefix: str) -> dict[str, int]:
-    """By session, of the newest total of each."""
-    totals: dict[bytes, Any] = {}
-    async with Follower(brokers, [f"{prefix}live.sessions"], PARTITIONS) as follower:
-        for record in await follower.more():
-            totals[record.key] = json.loads(record.value)
-    return {value["session_id"]: value["counts"]["views"] for value in totals.values()}
+async def await_views(brokers: str, prefix: str, expected: dict[str, int]) -> None:
+    """Returns when the newest total of each session says so."""
+    views: dict[str, int] = {}
+    async with Follower(brokers, [f"{prefix}live.sessions"], PARTITIONS) as follower, asyncio.timeout(DEADLINE):
+        while views != expected:
+            for record in await follower.more():
+                value = json.loads(record.value)
+                views[value["session_id"]] = value["counts"]["views"]
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -205,10 +207,11 @@ def test_one_that_is_killed_is_started_again_and_every_count_stays_exact(
     )  # fmt: skip
     assert {row["session_id"] for row in json.loads(top.stdout)["sessions"]} == {f"s{n}" for n in range(SESSIONS)}
 
+    expected = {f"s{session}": len(range(session, 1000, SESSIONS)) for session in range(SESSIONS)}
+    asyncio.run(await_views(kafka.bootstrap, prefix, expected))
     two.stop()
     assert not left(prefix)
-    expected = {f"s{session}": len(range(session, 1000, SESSIONS)) for session in range(SESSIONS)}
-    assert asyncio.run(counted_views(kafka.bootstrap, prefix)) == expected
+    asyncio.run(await_views(kafka.bootstrap, prefix, expected))
 
 
 def urls_of(supervised: Supervised) -> list[str]:

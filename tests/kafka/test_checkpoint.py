@@ -5,14 +5,18 @@ import gc
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.ending import EndUnknownError
 from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
@@ -150,6 +154,43 @@ def test_a_probe_shows_the_fence_without_writing_results(kafka: EmbeddedKafka, p
         assert (await committed(kafka, place))[STATE] == []
 
     asyncio.run(main())
+
+
+def test_an_end_that_nobody_confirmed_is_not_said_again(kafka: EmbeddedKafka, prefix: str) -> None:
+    """A late copy of the request would commit the next transaction, half written."""
+
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        with pytest.MonkeyPatch.context() as patch:
+            asked = unanswered(patch)
+            async with checkpoints(place) as one:
+                with pytest.raises(CheckpointError) as caught:
+                    await one.write(outputs())
+                with pytest.raises(CheckpointError):
+                    await one.write(outputs(b"2"))
+        assert isinstance(caught.value.__cause__, EndUnknownError)
+        assert asked == [1]
+        async with checkpoints(place) as heir:
+            await heir.write(outputs(b"3"))
+        written = (await committed(kafka, place))[STATE]
+        assert written == [b"1", b"3"], "it had arrived after all"
+
+    asyncio.run(main())
+
+
+def unanswered(patch: pytest.MonkeyPatch) -> list[int]:
+    """The broker ends the transaction, and the connection breaks before it has said so. Returns a counter."""
+    send, asked = AIOKafkaClient.send, [0]
+
+    async def broken(self: Any, node: Any, request: Any, **options: Any) -> Any:
+        answer = await send(self, node, request, **options)
+        if isinstance(request, EndTxnRequest):
+            asked[0] += 1
+            raise KafkaConnectionError("cut")
+        return answer
+
+    patch.setattr(AIOKafkaClient, "send", broken)
+    return asked
 
 
 def test_a_transaction_that_timed_out_is_a_fence(kafka: EmbeddedKafka, prefix: str) -> None:

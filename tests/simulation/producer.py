@@ -26,6 +26,7 @@ from aiokafka.errors import (
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionResult
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
+from stream.kafka.ending import give_up
 from tests.simulation.cluster import Who
 from tests.simulation.connection import Client
 from tests.simulation.outgoing import Batch
@@ -231,6 +232,8 @@ class Producer:
             try:
                 await self._wire.ask(what, perform)
             except AGAIN as error:
+                if what == "end" and isinstance(error, KafkaConnectionError | RequestTimedOutError):
+                    give_up(self._txn_manager)  # as `end_once` has it do
                 quick = (
                     what == "add" and isinstance(error, ConcurrentTransactions) and not self._txn_manager.txn_partitions
                 )

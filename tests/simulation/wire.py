@@ -38,11 +38,6 @@ REFUSALS: Final = {
 """What a broker may answer instead of doing what it is asked to: of coordinators, what follows."""
 MOVED: Final = (NotCoordinatorError, CoordinatorNotAvailableError, CoordinatorLoadInProgressError)
 
-LAST_WORD: Final = "end"
-"""The request that ends a transaction. If its sender has given it up, and has ended the transaction by another one, a late
-copy would end the *next* transaction, half written: the first version of the requests, all that aiokafka speaks, cannot be
-told apart by transaction (KIP-890). No order of work in the worker can prevent that, so here such a copy is lost."""
-
 
 class TransportError(KafkaConnectionError):  # type: ignore[misc]  # aiokafka is not typed for us
     """The connection broke: nobody knows whether the request has arrived."""
@@ -163,8 +158,6 @@ class _Call:
             loop.call_later(fate.broken, self._lose, error, context=BROKER)
 
     def _arrive(self) -> None:
-        if self._told and self._what == LAST_WORD:
-            return
         if not self._wire.cluster.up:
             self._answer(None, TransportError("nobody listens there"))
             return
