@@ -30,8 +30,8 @@ $(VENV)/.made: constraints.txt pyproject.toml
 run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
 	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
 
-test: $(VENV)/.made  ## all tests, the broker tests on the embedded Kafka
-	@$(BIN)/python -m pytest
+test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas
 	@$(BIN)/ruff check .

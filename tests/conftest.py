@@ -14,6 +14,14 @@ settings.register_profile("liveshop", deadline=None)  # a time is never asserted
 settings.load_profile("liveshop")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have to tell, besides that they passed."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(str(value))
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[EmbeddedKafka]:
     """A running broker, shared by the whole session; leave it running. Without Java or Maven: skip, in CI fail."""

@@ -80,10 +80,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
 
 def secure(client: AIOKafkaClient) -> None:
     """From now on the client's connections are renewed in time and closed in order; to be called before it starts."""
+    secured = _Secured(client)
+    client.bootstrap = secured.bootstrap
     if client._security_protocol != "PLAINTEXT":  # noqa: SLF001 - see above
-        secured = _Secured(client)
         client._get_conn, client.close = secured.get, secured.close  # noqa: SLF001 - see above
-        client.bootstrap = secured.bootstrap
 
 
 class _Secured:
@@ -99,13 +99,18 @@ class _Secured:
         self._closed = False
 
     async def bootstrap(self) -> None:
-        """Asks who the brokers are, as aiokafka does, but the connection for it is closed when this returns."""
+        """Asks who the brokers are, as aiokafka does, but the connection for it is closed when this returns.
+
+        (aiokafka leaves it open when it is cancelled meanwhile.)
+        """
         client = self._client
         for host, port, _ in client.hosts:
             try:
                 client.cluster.update_metadata(await self._asked(host, port))
             except _FAILURES as error:
-                log.error("no connection to a broker", broker=f"{host}:{port}", error=_named(error))  # noqa: TRY400 - it tries again
+                log.debug(
+                    "no connection to a broker", broker=f"{host}:{port}", error=_named(error)
+                )  # it is tried again
             else:
                 break
         else:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,16 +40,15 @@ def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1600)  # it is CPU that is counted, and the machine may have other things to do
-def test_nothing_is_lost_or_counted_twice_in_any_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_lost_or_counted_twice_in_any_schedule(record_property: Callable[[str, object], None]) -> None:
     batches = [
         launch("--seed", START + core * 10**6, "--number", LEAST // CORES, "--cpu", CPU / CORES)
         for core in range(CORES)
     ]
     results = [result(batch) for batch in batches]
     schedules = sum(each["schedules"] for each in results)
-    with capsys.disabled():
-        seconds, requests = (sum(each[name] for each in results) for name in ("seconds", "requests"))
-        print(f"\n{schedules} schedules of the protocol, {requests} requests, in {seconds:.0f} s of CPU")  # noqa: T201 - the point of it
+    seconds, requests = (sum(each[name] for each in results) for name in ("seconds", "requests"))
+    record_property("told", f"{schedules} schedules of the protocol, {requests} requests, in {seconds:.0f} s of CPU")
     failed = [failed for each in results for failed in each["failed"]]
     assert not failed, "\n".join(f"{command(each['seed'])}: {each['faults']} {each['problems'][:3]}" for each in failed)
     assert schedules >= LEAST
