@@ -70,6 +70,7 @@ class Connections:
             **made,
             "hand_out_raw": hand_out_raw,
             "somebody_listens": somebody_listens,
+            "secure": lambda _client: None,  # there is nothing to be renewed or closed
             "time": clocks,
             "gc": COLLECTOR,
             "log": _Said(self),
