@@ -233,11 +233,19 @@ def test_ctrl_c_ends_all_of_them_in_order(two: Supervised, prefix: str) -> None:
     assert [line["level"] for line in Worker.lines(two) if line.get("level") not in {"info", "warning"}] == []
 
 
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("T")
+
+
 @pytest.mark.kafka
 def test_a_second_signal_ends_all_of_them_at_once(two: Supervised, prefix: str) -> None:
-    wait_for("both have been started", lambda: len(two.children()) == 2, DEADLINE)
-    for pid in two.children().values():
+    def both() -> dict[int, int] | None:
+        return found if len(found := two.children()) == 2 else None
+
+    pids = wait_for("both have been started", both, DEADLINE).values()
+    for pid in pids:
         os.kill(pid, signal.SIGSTOP)  # they cannot end in order
+    wait_for("both stand still", lambda: all(is_stopped(pid) for pid in pids), DEADLINE)
     two.child.send(signal.SIGTERM)
     wait_for("it has noticed", lambda: any("stopping" in line["event"] for line in two.lines()), DEADLINE)
     two.child.send(signal.SIGINT)
