@@ -11,11 +11,14 @@ from typing import Final, TypeVar
 from stream.core.decode import decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
+from stream.kafka.ahead import PIECE
 from stream.model.names import KINDS, Kind
+from stream.model.results import Records
 from tests.bench.events import Maker
 from tests.bench.report import Options, alone, say
 
-BATCH: Final = 2048
+BATCH: Final = PIECE
+"""As the worker decodes and counts."""
 MAX_VALUE: Final = 2**20
 START_MS: Final = 1_700_000_000_000
 SECOND: Final = 1_000
@@ -38,7 +41,7 @@ class Record:
         self.headers: tuple[tuple[str, bytes], ...] = ()
 
 
-Batch = tuple[Kind, list[Record]]
+Batch = tuple[Kind, Records]
 T = TypeVar("T")
 
 
@@ -87,7 +90,11 @@ def _second_by_second(maker: Maker) -> list[list[Batch]]:
             records[kind].append(Record(offsets[kind], START_MS + len(found) * SECOND, key or b"", value or b""))
             offsets[kind] += 1
         found.append(
-            [(kind, batch[at : at + BATCH]) for kind, batch in records.items() for at in range(0, len(batch), BATCH)]
+            [
+                (kind, Records(batch[at : at + BATCH], batch[at].timestamp))
+                for kind, batch in records.items()
+                for at in range(0, len(batch), BATCH)
+            ]
         )
     return found
 
