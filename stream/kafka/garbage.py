@@ -25,6 +25,12 @@ def begin() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
 
 
+def give_back() -> None:
+    """Returns freed memory to the system, wherever it lies: a backlog leaves gaps everywhere. Takes some ms."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def settle() -> None:
     """To be called about every second: what is young is looked through once, and what stays is left alone from then on."""
     gc.collect()

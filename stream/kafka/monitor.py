@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Final
 
 import structlog
@@ -20,6 +21,8 @@ from stream.model.names import Kind
 log: Final = structlog.get_logger()
 
 BEAT: Final = 0.5
+GIVE_BACK_EVERY: Final = 40
+"""Beats."""
 LOOK_EVERY: Final = 5.0
 ASK_SECONDS: Final = 10.0
 
@@ -38,13 +41,15 @@ class Monitor:
         self._seen: dict[int, tuple[ShardTask, dict[Kind, int], float]] = {}
 
     async def beat(self) -> None:
-        """Until cancelled: says that the loop moves, and how late it wakes."""
-        while True:
+        """Until cancelled: says that the loop moves, and how late it wakes; keeps memory in order."""
+        for turn in count(1):
             began = time.monotonic()
             await asyncio.sleep(BEAT)
             self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._health.beat()
             garbage.settle()
+            if not turn % GIVE_BACK_EVERY:
+                garbage.give_back()
 
     async def watch_dog(self) -> None:
         """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.

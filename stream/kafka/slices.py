@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 from stream.core.steps import Steps
 
-SLICE: Final = 0.010
-"""Seconds at a time. The loop may give each of several shards one before anybody else has a turn."""
+SLICE: Final = 0.004
+"""Seconds at a time. The loop gives each of several shards one or two before anybody else has a turn."""
 
 T = TypeVar("T")
 

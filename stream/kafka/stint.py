@@ -32,7 +32,7 @@ log: Final = structlog.get_logger()
 
 PIECES: Final = 8
 """So many are fetched at a time."""
-CLOSE_AT_ONCE: Final = 16
+CLOSE_AT_ONCE: Final = 4
 """Windows closed between two looks at the clock: at 20 to 150 us each."""
 POLL: Final = 0.2
 """Seconds to wait for records."""

@@ -30,7 +30,7 @@ RATE: Final = 3_000
 SECONDS: Final = 330
 """Of event time: at the last boundary of a minute a 5m window has all of its panes."""
 START_MS: Final = 1_700_000_040_000
-CLOSE_AT_ONCE: Final = 16
+CLOSE_AT_ONCE: Final = 4
 """Steps between two looks at the clock, as the worker has them."""
 STALL_MS: Final = 50.0
 LATE_EVENTS: Final = 500

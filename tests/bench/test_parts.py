@@ -22,7 +22,7 @@ def test_closing() -> None:
     found = closing.measure(20, rate=50, seconds=140)
     assert set(found.windows) == {"1m", "5m"}
     assert all(us > 0 for us in (*found.windows.values(), found.corrected, found.total, found.checkpoint))
-    assert set(found.longest) == {"count", "work(16)", "work(1)", "collect"}
+    assert set(found.longest) == {"count", f"work({closing.CLOSE_AT_ONCE})", "work(1)", "a step of collecting"}
 
 
 @pytest.mark.kafka
