@@ -70,7 +70,7 @@ class Stint:
         self._max_value = place.settings.max_value
         self._delay_ms = place.settings.policy().delay_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
-        self._since = _Since(time.monotonic() - self._every)  # the first checkpoint is due at once: results have waited
+        self._since = _Since(time.monotonic())
         self._commit: asyncio.Task[None] | None = None
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
