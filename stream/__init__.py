@@ -18,6 +18,7 @@ kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts
 operate/  by hand: states shown, verified, rebuilt; offsets shown, poison skipped
+replay/   what was recorded, in files or topics, run once more beside the live shards
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command
 
@@ -27,7 +28,7 @@ sources.py   where settings come from, and what is wrong with them
 durations.py durations written with a unit
 errors.py    errors that end a command with one message
 
-Imports point one way: cli -> operate, doctor, observe, sandbox -> kafka -> core -> model (tests/test_layout.py holds it).
+Imports point one way: cli -> operate, replay, doctor, observe, sandbox -> kafka -> core -> model (tests/test_layout.py holds it).
 """
 
 __version__ = "0.1.0"

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "errors"},
+    "replay": {"replay", "kafka", "core", "model", "config", "errors"},
     "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
 }
 IMPURE = {

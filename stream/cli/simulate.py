@@ -21,8 +21,9 @@ from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
 from stream.errors import UsageError
 from stream.kafka import client, security
-from stream.sandbox import pace, recording, sender
-from stream.sandbox.faults import Message
+from stream.model.messages import Message
+from stream.replay import recording
+from stream.sandbox import pace, sender
 from stream.sandbox.outage import parse_outages
 from stream.sandbox.pace import Sent, Sink
 from stream.sandbox.traffic import Plan, Traffic

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
+from stream.model.messages import Message
 from stream.model.names import Kind
 from stream.sandbox import catalog
 from stream.sandbox.catalog import Product
-from stream.sandbox.faults import Message
 from stream.sandbox.room import Room, Visit
 
 COD: Final = 0.3

@@ -3,23 +3,10 @@
 import math
 from collections.abc import Callable
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
+from stream.model.messages import Message
 from stream.model.names import Kind, Outcome, Reason
-
-
-class Message(NamedTuple):
-    """A record on its way to Kafka. Times in milliseconds since 1970, UTC."""
-
-    at: int
-    """When it arrives."""
-    kind: Kind
-    key: bytes | None
-    value: bytes | None
-    event_time: int
-    fault: str | None = None
-    """The reason it will be refused for (or ``tombstone``); None when it is good."""
-
 
 DELAYS: Final = 1 << 14
 """Size of the table of delays."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Protocol
 
+from stream.model.messages import Message
 from stream.model.names import INPUTS
-from stream.sandbox.faults import Message
 from stream.sandbox.traffic import TICK_MS, Traffic
 
 AT_ONCE_MS: Final = 1000

@@ -3,9 +3,9 @@
 from random import Random
 from typing import Final, Protocol
 
+from stream.model.messages import Message
 from stream.model.names import Kind
 from stream.sandbox.catalog import CODES, Host, Product
-from stream.sandbox.faults import Message
 
 RAMP_MS: Final = 60_000
 CAPACITY: Final = 400

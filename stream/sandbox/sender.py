@@ -9,8 +9,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from stream.errors import FailedError, UsageError
+from stream.model.messages import Message
 from stream.model.names import INPUTS, Kind
-from stream.sandbox.faults import Message
 
 BATCH_BYTES: Final = 256 * 1024
 REMEMBERED: Final = 200_000

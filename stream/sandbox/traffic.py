@@ -13,9 +13,10 @@ from operator import itemgetter
 from random import Random
 from typing import Final
 
+from stream.model.messages import Message
 from stream.sandbox import catalog
 from stream.sandbox.buying import Buying
-from stream.sandbox.faults import DELAYS, Message, delays, spoil
+from stream.sandbox.faults import DELAYS, delays, spoil
 from stream.sandbox.room import Room, Visit
 
 TICK_MS: Final = 100

@@ -13,9 +13,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.model.messages import Message
 from stream.model.names import Kind, Reason
 from stream.sandbox import sender
-from stream.sandbox.faults import Message
 from stream.sandbox.traffic import Plan, Traffic
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.live import Outgoing, send

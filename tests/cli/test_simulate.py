@@ -18,10 +18,10 @@ from aiokafka.partitioner import murmur2
 from stream import cli
 from stream.config import Settings
 from stream.kafka import topics
+from stream.model.messages import Message
 from stream.model.names import INPUTS
-from stream.sandbox import recording
+from stream.replay import recording
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.faults import Message
 from stream.sandbox.process import free_port
 from tests.support import eventually
 

@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from stream.core.decode import Rejected, decode_batch
+from stream.model.messages import Message
 from stream.model.names import KINDS, Kind, Outcome, Reason
-from stream.sandbox.faults import Message, spoil
+from stream.sandbox.faults import spoil
 from stream.sandbox.traffic import TICK_MS, Plan, Traffic
 
 START = 1_760_000_000_000

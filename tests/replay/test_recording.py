@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from stream.errors import UsageError
+from stream.model.messages import Message
 from stream.model.names import Kind
-from stream.sandbox import recording
-from stream.sandbox.faults import Message
+from stream.replay import recording
 from stream.sandbox.traffic import Plan, Traffic
 
 START = 1_760_000_000_000

@@ -25,8 +25,8 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from stream.errors import UsageError
+from stream.model.messages import Message
 from stream.model.names import INPUTS
-from stream.sandbox.faults import Message
 
 _KINDS: Final = {topic: kind for kind, topic in INPUTS.items()}
 _EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d+)')
