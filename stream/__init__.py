@@ -28,7 +28,8 @@ sources.py   where settings come from, and what is wrong with them
 durations.py durations written with a unit
 errors.py    errors that end a command with one message
 
-Imports point one way: cli -> operate, replay, doctor, observe, sandbox -> kafka -> core -> model (tests/test_layout.py holds it).
+Imports point one way, as tests/test_layout.py holds it:
+cli -> operate, replay, doctor, observe, sandbox -> kafka -> core -> model.
 """
 
 __version__ = "0.1.0"
