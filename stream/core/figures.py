@@ -1,0 +1,236 @@
+"""The figures a rule may speak of: counts of a span of slides, what follows from them, and how each is computed.
+
+A column is one tuple of whole numbers, the `FIELDS` summed over some slides. Everything here is exact until the last
+division: a rule must decide the same wherever its figures were computed.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from math import sqrt
+from statistics import median
+from typing import Final, Protocol
+
+from stream.core.counts import COUNTERS
+from stream.model.alerts import Rule
+
+FIELDS: Final = (
+    *COUNTERS,
+    "heartbeats",
+    "gmv_minor",
+    "item_value_minor",
+    "local_item_value_minor",
+    "events",
+)
+"""What a column holds, in this order. Money is in the policy's currency only; ``events`` are all on-time events."""
+PLACE: Final = {name: place for place, name in enumerate(FIELDS)}
+
+Column = tuple[int, ...]
+EMPTY: Final[Column] = (0,) * len(FIELDS)
+
+Z: Final = 1.96
+"""Normal quantile of an interval that holds the true share 95 times of 100."""
+
+
+class History(Protocol):
+    """What a session did up to the end of a slide. Times in ms, all multiples of the slide but ``last_event``."""
+
+    @property
+    def first(self) -> int:
+        """Start of the session's first slide."""
+
+    @property
+    def end(self) -> int:
+        """Of the slide that is judged."""
+
+    @property
+    def last_event(self) -> int:
+        """Event time of the newest on-time event before ``end``."""
+
+    def sum(self, start: int, end: int) -> Column:
+        """Of the slides in ``[start, end)``: on-time events only."""
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """Bounds of the share that ``hits`` of ``trials`` speak for, at `Z`; trials > 0, hits at most trials.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212:
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n). Honest for few trials too: 0 of 20 gives 0 to 16 %.
+    """
+    share, more = hits / trials, Z * Z / trials
+    middle, reach = share + more / 2, Z * sqrt((share * (1 - share) + more / 4) / trials)
+    low = (middle - reach) / (1 + more) if hits else 0.0
+    high = (middle + reach) / (1 + more) if hits < trials else 1.0
+    return low, high
+
+
+def _counted(*names: str) -> Callable[[Column], int]:
+    places = [PLACE[name] for name in names]
+    return lambda column: sum(column[place] for place in places)
+
+
+def _attempts(column: Column) -> int:
+    return column[PLACE["checkouts_failed"]] + column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]]
+
+
+COUNTS: Final[Mapping[str, Callable[[Column], int]]] = {
+    **{name: _counted(name) for name in FIELDS},
+    "attempts": _attempts,
+    "prepaid_orders": lambda column: column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]],
+    "prepaid_checkouts": lambda column: column[PLACE["checkouts_initiated"]] - column[PLACE["cod_orders"]],
+    "orders_undone": _counted("orders_cancelled", "orders_refunded"),
+    "attendance": _counted("views", "heartbeats"),
+}
+"""Whole numbers, by name. ``attempts``: to pay, and ended; ``attendance``: signs that somebody watches."""
+
+RATIOS: Final = {
+    "cancel_rate": ("orders_undone", "orders_paid"),
+    "comment_rate": ("comments", "views"),
+    "ctor": ("orders_paid", "product_clicks"),
+    "ctr": ("product_clicks", "views"),
+    "enter_room_rate": ("views", "impressions"),
+    "failure_rate": ("checkouts_failed", "attempts"),
+    "follow_rate": ("follows", "views"),
+    "like_rate": ("likes", "views"),
+    "live_ctr": ("product_clicks", "product_impressions"),
+    "order_rate": ("orders_paid", "views"),
+    "payment_rate": ("prepaid_orders", "prepaid_checkouts"),
+    "share_rate": ("shares", "views"),
+}
+"""Shares of one count in another, each also with its bounds as ``<name>_low`` and ``<name>_high``."""
+QUOTIENTS: Final = {
+    "aov_minor": ("gmv_minor", "orders_paid", 1),
+    "gpm_minor": ("gmv_minor", "views", 1000),
+    "local_share": ("local_item_value_minor", "item_value_minor", 1),
+}
+"""Of money, which has no bounds: what is divided, by what, times what."""
+
+Figure = Callable[[Column], float | None]
+"""None: absent, since a denominator is 0."""
+
+
+def _count(name: str) -> Figure:
+    counted = COUNTS[name]
+    return lambda column: float(counted(column))
+
+
+def _ratio(over: str, under: str, times: int = 1) -> Figure:
+    hits, trials = COUNTS[over], COUNTS[under]
+
+    def figure(column: Column) -> float | None:
+        divisor = trials(column)
+        return times * hits(column) / divisor if divisor > 0 else None
+
+    return figure
+
+
+def _bound(over: str, under: str, side: int) -> Figure:
+    hits, trials = COUNTS[over], COUNTS[under]
+
+    def figure(column: Column) -> float | None:
+        """More hits than trials can be: an order may be paid in another window than it was clicked in."""
+        divisor = trials(column)
+        return wilson(max(0, min(hits(column), divisor)), divisor)[side] if divisor > 0 else None
+
+    return figure
+
+
+FIGURES: Final[Mapping[str, Figure]] = {
+    **{name: _count(name) for name in COUNTS},
+    **{name: _ratio(*parts) for name, parts in RATIOS.items()},
+    **{f"{name}_low": _bound(*parts, 0) for name, parts in RATIOS.items()},
+    **{f"{name}_high": _bound(*parts, 1) for name, parts in RATIOS.items()},
+    **{name: _ratio(*parts) for name, parts in QUOTIENTS.items()},
+}
+"""Everything that follows from one column, by name."""
+
+
+Reading = Callable[[History], float | None]
+"""One figure of a session; None where it is absent."""
+
+OWN: Final = {"w": "seconds_since_last_event", "base": "minutes"}
+"""Figures that only one of the columns has: how long nothing came, and how much baseline there is."""
+
+
+def full_path(path: str) -> str:
+    """``attempts`` is short for ``w.attempts``."""
+    return path if "." in path else f"w.{path}"
+
+
+def shown_name(path: str) -> str:
+    """How an alert's values name it."""
+    return path.removeprefix("w.")
+
+
+def names_of(column: str) -> list[str]:
+    """Every figure of ``w``, ``base`` or ``median``."""
+    return sorted(COUNTS) if column == "median" else sorted([*FIGURES, OWN[column]])
+
+
+def unknown_figure(path: str, *, baseline: bool) -> str | None:
+    """What is wrong with it, and the nearest that there is; nothing when it is known."""
+    column, _, name = path.partition(".")
+    if column not in {"w", "base", "median"}:
+        known = f"w.{path}" if path in names_of("w") else ""
+        return f"{path} is not known: write {known}" if known else f"{path} is not known{_nearest(path)}"
+    if name not in names_of(column):
+        return f"{path} is not known{_nearest(path)}"
+    if column != "w" and not baseline:
+        return f"{path}: the rule has no baseline"
+    return None
+
+
+def _nearest(path: str) -> str:
+    known = [f"{column}.{name}" for column in ("w", "base", "median") for name in names_of(column)]
+    close = get_close_matches(full_path(path), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ": figures are w.<name>, base.<name> and median.<name>"
+
+
+def read(path: str, rule: Rule) -> Reading:
+    """How a known figure is had from a session's history."""
+    column, _, name = path.partition(".")
+    if name == OWN.get(column):
+        return _silence if column == "w" else _minutes(rule)
+    if column == "median":
+        return _median(COUNTS[name], rule)
+    figure, window, baseline = FIGURES[name], rule.window_ms, rule.baseline_ms
+    if column == "w":
+        return lambda history: figure(history.sum(history.end - window, history.end))
+
+    def of_baseline(history: History) -> float | None:
+        start, end = based(history, window, baseline)
+        return figure(history.sum(start, end))
+
+    return of_baseline
+
+
+def based(history: History, window_ms: int, baseline_ms: int) -> tuple[int, int]:
+    """The slides of the baseline: before the window, from the session's first on. Empty when there are none."""
+    end = history.end - window_ms
+    return min(end, max(history.first, end - baseline_ms)), end
+
+
+def _silence(history: History) -> float:
+    return (history.end - history.last_event) / 1000
+
+
+def _minutes(rule: Rule) -> Reading:
+    def figure(history: History) -> float:
+        start, end = based(history, rule.window_ms, rule.baseline_ms)
+        return (end - start) / 60_000
+
+    return figure
+
+
+def _median(counted: Callable[[Column], int], rule: Rule) -> Reading:
+    """Over the whole windows in the baseline, one before the other; empty ones count. Absent when there is none.
+
+    Of an even number of them the mean of the two in the middle.
+    """
+    window, baseline = rule.window_ms, rule.baseline_ms
+
+    def figure(history: History) -> float | None:
+        start, end = based(history, window, baseline)
+        ends = range(end, start + window - 1, -window)
+        return float(median([counted(history.sum(each - window, each)) for each in ends])) if ends else None
+
+    return figure

@@ -1,0 +1,177 @@
+"""Rules that can be asked: what one says of a session at the end of a slide. No state; that is the alerting's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from stream.core.expression import Expression, ExpressionError, asked_variable, read_expression, variable
+from stream.core.figures import PLACE, History, Reading, full_path, read, shown_name, unknown_figure
+from stream.core.summary import fill, mistakes_in, names_in
+from stream.model.alerts import Rule
+
+DAY: Final = 86_400_000
+LONGEST: Final = DAY
+"""Of window and baseline together: so long the slides of every session are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong with a rule: its name, the key under which it stands, and what."""
+
+    alert: str
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"rule {self.alert}: {self.key}: {self.text}"
+
+
+class RuleError(ValueError):
+    """All that is wrong with some rules."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("; ".join(map(str, mistakes)))
+        self.mistakes = tuple(mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says of a session at the end of a slide."""
+
+    holds: bool
+    values: dict[str, int | float]
+    """The figures it refers to, as an alert shows them; only where it holds."""
+    error: str | None
+    """Why ``when`` could not be told: then it does not hold."""
+    evaluated: bool
+    """Whether ``when`` was asked at all: most sessions are below a least value of ``min``."""
+
+
+BELOW: Final = Verdict(holds=False, values={}, error=None, evaluated=False)
+NO: Final = Verdict(holds=False, values={}, error=None, evaluated=True)
+
+
+class CompiledRule:
+    """One rule, ready to be asked."""
+
+    __slots__ = ("_asked", "_expression", "_floors", "_lows", "_readings", "_shown", "rule")
+
+    def __init__(self, rule: Rule, pane_ms: int) -> None:
+        """Raises RuleError."""
+        mistakes, based = [*_spans(rule, pane_ms)], rule.baseline_ms > 0
+
+        def unknown(path: str) -> str | None:
+            return unknown_figure(full_path(path), baseline=based)
+
+        try:
+            self._expression: Expression = read_expression(rule.when, lambda path: unknown_figure(path, baseline=based))
+        except ExpressionError as error:
+            mistakes += [Mistake(rule.alert, "when", text) for text in error.mistakes]
+        mistakes += [Mistake(rule.alert, "min", text) for path in rule.min if (text := unknown(path)) is not None]
+        mistakes += [Mistake(rule.alert, "summary", text) for text in mistakes_in(rule.summary, unknown)]
+        if mistakes:
+            raise RuleError(mistakes)
+        self.rule = rule
+        self._readings = [(variable(path), read(path, rule)) for path in self._expression.paths]
+        self._asked = [(asked_variable(path), read(path, rule)) for path in self._expression.asked]
+        self._shown = self._shown_readings()
+        self._lows, self._floors = self._least()
+
+    def _shown_readings(self) -> list[tuple[str, Reading]]:
+        expression, rule = self._expression, self.rule
+        paths = [*expression.paths, *expression.asked, *map(full_path, [*rule.min, *names_in(rule.summary)])]
+        return [(shown_name(path), read(path, rule)) for path in sorted(set(paths))]
+
+    def _least(self) -> tuple[list[tuple[int, float]], list[tuple[Reading, float]]]:
+        """(place in the window's column, least value) of what is counted, and the rest, which costs more."""
+        lows, floors = [], []
+        for path, least in self.rule.min.items():
+            field = full_path(path).removeprefix("w.")
+            if field in PLACE:
+                lows.append((PLACE[field], least))
+            else:
+                floors.append((read(full_path(path), self.rule), least))
+        return lows, floors
+
+    def judge(self, history: History) -> Verdict:
+        """An absent figure where one is needed: it does not hold. Any other trouble is told, and it does not hold."""
+        if self._lows:
+            column = history.sum(history.end - self.rule.window_ms, history.end)
+            for place, least in self._lows:
+                if column[place] < least:
+                    return BELOW
+        for reading, least in self._floors:
+            value = reading(history)
+            if value is None or value < least:
+                return BELOW
+        return self._ask(history)
+
+    def _ask(self, history: History) -> Verdict:
+        figures: dict[str, float | bool] = {
+            name: value for name, reading in self._readings if (value := reading(history)) is not None
+        }
+        absent = len(figures) < len(self._readings)
+        for name, reading in self._asked:
+            figures[name] = reading(history) is not None
+        try:
+            holds = self._expression.program.execute(figures)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # an absent figure is an undefined variable to CEL, which || and && may still do without
+            if absent and isinstance(error, RuntimeError):
+                return NO
+            return Verdict(holds=False, values={}, error=_trouble(error), evaluated=True)
+        return Verdict(holds=True, values=self.values(history), error=None, evaluated=True) if holds is True else NO
+
+    def values(self, history: History) -> dict[str, int | float]:
+        """The figures it refers to, without those that are absent: whole numbers, or 6 decimals."""
+        values = {name: reading(history) for name, reading in self._shown}
+        return {name: _plain(value) for name, value in values.items() if value is not None}
+
+    def summary(self, values: dict[str, int | float]) -> str:
+        return fill(self.rule.summary, values)
+
+
+class Rules(tuple[CompiledRule, ...]):
+    """All rules of a shard, in the order of their file."""
+
+    __slots__ = ()
+
+    def __new__(cls, rules: Sequence[Rule], pane_ms: int) -> Self:
+        """Raises RuleError with the mistakes of them all."""
+        compiled: list[CompiledRule] = []
+        mistakes: list[Mistake] = []
+        for rule in rules:
+            try:
+                compiled.append(CompiledRule(rule, pane_ms))
+            except RuleError as error:
+                mistakes += error.mistakes
+        names = [rule.alert for rule in rules]
+        mistakes += [
+            Mistake(name, "alert", "the name is used twice") for name in sorted(set(names)) if names.count(name) > 1
+        ]
+        if mistakes:
+            raise RuleError(mistakes)
+        return super().__new__(cls, compiled)
+
+    @property
+    def span_ms(self) -> int:
+        """The longest window and baseline: so much history a rule may ask for."""
+        return max((each.rule.window_ms + each.rule.baseline_ms for each in self), default=0)
+
+
+def _spans(rule: Rule, pane_ms: int) -> Iterator[Mistake]:
+    slides = f"not a multiple of the slide, {pane_ms / 1000:g}s (the greatest common divisor of all windows)"
+    if rule.window_ms <= 0 or rule.window_ms % pane_ms:
+        yield Mistake(rule.alert, "window", slides)
+    if rule.baseline_ms < 0 or rule.baseline_ms % pane_ms:
+        yield Mistake(rule.alert, "baseline", slides)
+    if rule.window_ms + rule.baseline_ms > LONGEST:
+        yield Mistake(rule.alert, "baseline" if rule.baseline_ms else "window", "window and baseline are above 24h")
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if value.is_integer() else round(value, 6)
+
+
+def _trouble(error: Exception) -> str:
+    return "division by zero" if isinstance(error, ZeroDivisionError) else f"CEL: {type(error).__name__}"
