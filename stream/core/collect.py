@@ -7,6 +7,7 @@ from operator import sub
 from typing import TYPE_CHECKING, Final
 
 from stream.core.counts import NEVER
+from stream.core.ontime import newest
 from stream.core.panes import told_values
 from stream.core.persist import checkpoint
 from stream.core.render import session_value
@@ -77,7 +78,7 @@ def _tell_of(shard: "Shard", pane: "Pane") -> None:
             money = pane.untold_gmv()
             shard.sessions.show_money(session, money)
             tally.gmv_minor.update(money)
-    shard.sessions.moved(session, pane.last_event, pane.label_at)
+    shard.sessions.moved(session, *newest(pane))
     if session.stale:
         shard.stale[session.key] = session
 

@@ -54,7 +54,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         _span(pane, time)
     action = event.action
     if action == "heartbeat":
-        pass
+        pane.heartbeats += 1
     elif action == "enter":
         pane.views += 1
         if pane.viewers is None:

@@ -7,11 +7,14 @@ read first, so the sum of the panes is a function of the logs.
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from datasketches import cpc_sketch, cpc_union
 
 from stream.core.breakdown import Clicks, Money, Orders, add_money
+
+if TYPE_CHECKING:
+    from stream.core.ontime import Late
 
 LG_K: Final = 11
 """CPC sketches of 2^11 rows: relative standard error ln(2) / sqrt(2^11) = 1.53 %, at most about 1.3 KB."""
@@ -42,9 +45,11 @@ LABELS: Final = ("label_at", "seller", "platform", "creator_at", "creator")
 SPAN: Final = ("first_event", "last_event")
 NEVER: Final = -1
 """Before any event time."""
-PLAIN: Final = ("events", *COUNTERS, *SAMPLES, *LABELS, *SPAN)
+INTERNAL: Final = ("heartbeats",)
+"""Counters that alerts may ask for and results do not show."""
+PLAIN: Final = ("events", *COUNTERS, *SAMPLES, *LABELS, *SPAN, *INTERNAL)
 
-_SUMMED: Final = ("events", *COUNTERS, "samples", "sample_sum")
+_SUMMED: Final = ("events", *COUNTERS, *INTERNAL, "samples", "sample_sum")
 _summed_values: Final = attrgetter(*_SUMMED)
 plain_values: Final = attrgetter(*PLAIN)
 counter_values: Final = attrgetter(*COUNTERS)
@@ -79,6 +84,7 @@ class Counts:
         "affiliate_orders",
         "buyers",
         "incomplete",
+        "late",
         "product_clicks_by",
         "product_orders",
         "sources",
@@ -116,13 +122,14 @@ class Counts:
     creator: str
     first_event: int
     last_event: int
+    heartbeats: int
 
     def __init__(self) -> None:
         self.events = self.impressions = self.views = self.product_impressions = self.product_clicks = 0
         self.adds_to_cart = self.likes = self.shares = self.follows = self.watch_ms = self.comments = 0
         self.checkouts_initiated = self.checkouts_submitted = self.checkouts_failed = 0
         self.orders_paid = self.cod_orders = self.items_sold = self.orders_cancelled = self.orders_refunded = 0
-        self.samples = self.sample_sum = 0
+        self.samples = self.sample_sum = self.heartbeats = 0
         self.peak = self.last = self.last_at = NEVER
         self.label_at = self.creator_at = self.first_event = self.last_event = NEVER
         self.seller = self.platform = self.creator = ""
@@ -137,6 +144,8 @@ class Counts:
         self.product_orders: Orders | None = None
         self.affiliate_orders: Orders | None = None
         self.incomplete = False
+        self.late: Late | None = None
+        """What of it came late, where anything did: labels and span of that are not in its own."""
 
     def add(self, other: "Counts") -> None:
         """Adds another slice of event time: no two have an event time in common, so what is latest needs no tie broken.
@@ -159,6 +168,8 @@ class Counts:
         self._add_samples(other)
         self._add_labels(other)
         self._add_span(other)
+        if other.late is not None:
+            other.late.show(self)
         if other.sources:
             self._add_sources(other.sources)
         self.incomplete = self.incomplete or other.incomplete
@@ -228,7 +239,7 @@ def total(parts: Sequence[Counts], only: Mapping[str, AbstractSet[str]] | None =
 
     Column by column: half the time of adding part after part. It may share what it holds with a single part: to be read.
     """
-    if len(parts) == 1 and only is None:
+    if len(parts) == 1 and only is None and parts[0].late is None:
         return _alone(parts[0])
     whole = Counts()
     for name, column in zip(_SUMMED, zip(*map(_summed_values, parts), strict=True), strict=True):

@@ -11,12 +11,16 @@ from datasketches import cpc_sketch
 
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import BREAKDOWNS, PLAIN, Counts, Source, breakdowns
+from stream.core.ontime import newest, pack_late, unpack_late
 from stream.model.money import MAX_SUM
 
 HEAD: Final = ("events", "views", "product_clicks", "comments", "orders_paid", "last_event", "label_at")
+"""The last two of all events, late ones too."""
 REST: Final = tuple(name for name in PLAIN if name not in HEAD)
+OLD_REST: Final = len(REST) - 1
+"""Before heartbeats were counted, which came last."""
 
-_head_values: Final = attrgetter(*HEAD)
+_head_values: Final = attrgetter(*HEAD[:-2])
 _rest_values: Final = attrgetter(*REST)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -43,6 +47,7 @@ def pack(counts: Counts) -> bytes:
     return _encode(
         (
             *_head_values(counts),
+            *newest(counts),
             _money(counts.gmv),
             _rest_values(counts),
             _money(counts.item_value),
@@ -52,6 +57,7 @@ def pack(counts: Counts) -> bytes:
             _sources(counts.sources),
             [part and _breakdown(part) for part in breakdowns(counts)],
             counts.incomplete,
+            pack_late(counts),
         )
     )
 
@@ -59,11 +65,17 @@ def pack(counts: Counts) -> bytes:
 def unpack_into(counts: Counts, data: bytes) -> None:
     """Sets every figure. Raises whatever comes of bytes that are not packed counts."""
     values = _decode(data)
-    _set_plain(counts, values[: len(HEAD)], values[len(HEAD) + 1])
+    rest = values[len(HEAD) + 1]
+    if len(rest) == OLD_REST:
+        rest.append(0)
+        values.append(None)
+    _set_plain(counts, values[: len(HEAD)], rest)
     counts.gmv = values[len(HEAD)]
-    counts.item_value, counts.local_item_value, viewers, buyers, sources, parts, counts.incomplete = values[
+    counts.item_value, counts.local_item_value, viewers, buyers, sources, parts, counts.incomplete, late = values[
         len(HEAD) + 2 :
     ]
+    if late is not None:
+        unpack_late(counts, late)
     counts.viewers = viewers and cpc_sketch.deserialize(viewers)
     counts.buyers = buyers and cpc_sketch.deserialize(buyers)
     counts.sources = sources and {name: Source(*figures) for name, figures in sources.items()}
@@ -108,6 +120,7 @@ def _set_plain(counts: Counts, head: list[Any], rest: list[Any]) -> None:
         counts.creator_at,
         counts.creator,
         counts.first_event,
+        counts.heartbeats,
     ) = rest
 
 
