@@ -78,7 +78,8 @@ def _tell_of(shard: "Shard", pane: "Pane") -> None:
             money = pane.untold_gmv()
             shard.sessions.show_money(session, money)
             tally.gmv_minor.update(money)
-    shard.sessions.moved(session, *newest(pane))
+    last_event, label_at = newest(pane) if pane.late else (pane.last_event, pane.label_at)
+    shard.sessions.moved(session, last_event, label_at)
     if session.stale:
         shard.stale[session.key] = session
 

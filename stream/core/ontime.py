@@ -131,11 +131,9 @@ def on_time_monies(counts: "Counts") -> tuple[Money, ...]:
 # -- packed: the on-time money instead of the late, since a sum that has saturated says nothing about a part of it
 
 
-def pack_late(counts: "Counts") -> tuple[Any, ...] | None:
-    """The late part of a pane, and the two moments of the pane itself that a head does not hold (`newest`)."""
-    late = counts.late
-    if late is None:
-        return None
+def pack_late(counts: "Counts") -> tuple[Any, ...]:
+    """The late part of a pane that has one, and the two moments of its own that its head does not hold (`newest`)."""
+    late = counts.late or Late()
     monies = [{code: min(minor, MAX_SUM) for code, minor in money.items()} for money in on_time_monies(counts)]
     return late.sums, late.moments, monies, counts.last_event, counts.label_at
 

@@ -20,7 +20,7 @@ REST: Final = tuple(name for name in PLAIN if name not in HEAD)
 OLD_REST: Final = len(REST) - 1
 """Before heartbeats were counted, which came last."""
 
-_head_values: Final = attrgetter(*HEAD[:-2])
+_head_values: Final = attrgetter(*HEAD)
 _rest_values: Final = attrgetter(*REST)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -44,10 +44,10 @@ head_of: Final = msgspec.msgpack.Decoder(Head).decode
 
 def pack(counts: Counts) -> bytes:
     """The figures of ``Head`` first."""
+    late = counts.late
     return _encode(
         (
-            *_head_values(counts),
-            *newest(counts),
+            *(_head_values(counts) if late is None else (*_head_values(counts)[:-2], *newest(counts))),
             _money(counts.gmv),
             _rest_values(counts),
             _money(counts.item_value),
@@ -57,7 +57,7 @@ def pack(counts: Counts) -> bytes:
             _sources(counts.sources),
             [part and _breakdown(part) for part in breakdowns(counts)],
             counts.incomplete,
-            pack_late(counts),
+            late and pack_late(counts),
         )
     )
 
