@@ -13,7 +13,8 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
 The rooms:
 
 model/    the vocabulary: events, outcomes, money, topic names
-core/     pure: decode, clocks, dedupe, panes, windows, totals, state; no I/O and no clock of its own
+core/     pure: decode, clocks, dedupe, panes, windows, totals, alert rules, state; no I/O and no clock of its own
+rules/    alert rules as files: read with every mistake and its line; those that come with liveshop
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts

@@ -118,6 +118,11 @@ class Settings(Security):
     max_value: Count = Field(
         default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
     )
+    rules: str = Field(
+        default="default",
+        min_length=1,
+        description="file of alert rules; default: those that come with liveshop; none: no alerts",
+    )
     # how the worker goes about it
     idle_after: Duration = Field(
         default=timedelta(seconds=5),

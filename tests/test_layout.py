@@ -13,7 +13,8 @@ ROOT = Path(stream.__file__).parent
 MAY_IMPORT = {
     "model": {"model"},
     "core": {"core", "model"},
-    "kafka": {"kafka", "core", "model", "config", "secured", "errors"},
+    "rules": {"rules", "core", "model", "errors", "durations"},
+    "kafka": {"kafka", "rules", "core", "model", "config", "secured", "errors"},
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "errors"},

@@ -24,6 +24,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "http_port": "PORT",
     "windows": "SIZES",
     "currency": "CODE",
+    "rules": "FILE",
     "max_value": "BYTES",
     "bad_share": "SHARE",
 }

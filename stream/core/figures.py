@@ -7,6 +7,7 @@ division: a rule must decide the same wherever its figures were computed.
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from math import sqrt
+from operator import itemgetter
 from statistics import median
 from typing import Final, Protocol
 
@@ -63,9 +64,14 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def _counted(*names: str) -> Callable[[Column], int]:
-    places = [PLACE[name] for name in names]
-    return lambda column: sum(column[place] for place in places)
+def _sum(name: str, other: str) -> Callable[[Column], int]:
+    left, right = PLACE[name], PLACE[other]
+    return lambda column: column[left] + column[right]
+
+
+def _difference(name: str, other: str) -> Callable[[Column], int]:
+    left, right = PLACE[name], PLACE[other]
+    return lambda column: column[left] - column[right]
 
 
 def _attempts(column: Column) -> int:
@@ -73,12 +79,12 @@ def _attempts(column: Column) -> int:
 
 
 COUNTS: Final[Mapping[str, Callable[[Column], int]]] = {
-    **{name: _counted(name) for name in FIELDS},
+    **{name: itemgetter(place) for name, place in PLACE.items()},
     "attempts": _attempts,
-    "prepaid_orders": lambda column: column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]],
-    "prepaid_checkouts": lambda column: column[PLACE["checkouts_initiated"]] - column[PLACE["cod_orders"]],
-    "orders_undone": _counted("orders_cancelled", "orders_refunded"),
-    "attendance": _counted("views", "heartbeats"),
+    "prepaid_orders": _difference("orders_paid", "cod_orders"),
+    "prepaid_checkouts": _difference("checkouts_initiated", "cod_orders"),
+    "orders_undone": _sum("orders_cancelled", "orders_refunded"),
+    "attendance": _sum("views", "heartbeats"),
 }
 """Whole numbers, by name. ``attempts``: to pay, and ended; ``attendance``: signs that somebody watches."""
 
@@ -149,6 +155,7 @@ Reading = Callable[[History], float | None]
 
 OWN: Final = {"w": "seconds_since_last_event", "base": "minutes"}
 """Figures that only one of the columns has: how long nothing came, and how much baseline there is."""
+SILENCE: Final = "w.seconds_since_last_event"
 
 
 def full_path(path: str) -> str:

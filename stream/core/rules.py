@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final, Self
 
 from stream.core.expression import Expression, ExpressionError, asked_variable, read_expression, variable
-from stream.core.figures import PLACE, History, Reading, full_path, read, shown_name, unknown_figure
+from stream.core.figures import COUNTS, SILENCE, History, Reading, full_path, read, shown_name, unknown_figure
 from stream.core.summary import fill, mistakes_in, names_in
 from stream.model.alerts import Rule
 
@@ -54,7 +55,7 @@ NO: Final = Verdict(holds=False, values={}, error=None, evaluated=True)
 class CompiledRule:
     """One rule, ready to be asked."""
 
-    __slots__ = ("_asked", "_expression", "_floors", "_lows", "_readings", "_shown", "rule")
+    __slots__ = ("_asked", "_counted", "_expression", "_least", "_readings", "_shown", "_silence_ms", "rule")
 
     def __init__(self, rule: Rule, pane_ms: int) -> None:
         """Raises RuleError."""
@@ -68,6 +69,8 @@ class CompiledRule:
         except ExpressionError as error:
             mistakes += [Mistake(rule.alert, "when", text) for text in error.mistakes]
         mistakes += [Mistake(rule.alert, "min", text) for path in rule.min if (text := unknown(path)) is not None]
+        odd = [path for path, least in rule.min.items() if not isfinite(least)]
+        mistakes += [Mistake(rule.alert, "min", f"the least value of {path} must be a number") for path in odd]
         mistakes += [Mistake(rule.alert, "summary", text) for text in mistakes_in(rule.summary, unknown)]
         if mistakes:
             raise RuleError(mistakes)
@@ -75,32 +78,33 @@ class CompiledRule:
         self._readings = [(variable(path), read(path, rule)) for path in self._expression.paths]
         self._asked = [(asked_variable(path), read(path, rule)) for path in self._expression.asked]
         self._shown = self._shown_readings()
-        self._lows, self._floors = self._least()
+        self._silence_ms = 1000 * rule.min.get(SILENCE, rule.min.get(shown_name(SILENCE), 0))
+        floors = [(path, least) for path, least in self._floors() if path != SILENCE]
+        self._counted = [(COUNTS[name], least) for path, least in floors if (name := shown_name(path)) in COUNTS]
+        self._least = [(read(path, rule), least) for path, least in floors if shown_name(path) not in COUNTS]
+
+    def _floors(self) -> list[tuple[str, float]]:
+        return [(full_path(path), least) for path, least in self.rule.min.items()]
 
     def _shown_readings(self) -> list[tuple[str, Reading]]:
         expression, rule = self._expression, self.rule
         paths = [*expression.paths, *expression.asked, *map(full_path, [*rule.min, *names_in(rule.summary)])]
         return [(shown_name(path), read(path, rule)) for path in sorted(set(paths))]
 
-    def _least(self) -> tuple[list[tuple[int, float]], list[tuple[Reading, float]]]:
-        """(place in the window's column, least value) of what is counted, and the rest, which costs more."""
-        lows, floors = [], []
-        for path, least in self.rule.min.items():
-            field = full_path(path).removeprefix("w.")
-            if field in PLACE:
-                lows.append((PLACE[field], least))
-            else:
-                floors.append((read(full_path(path), self.rule), least))
-        return lows, floors
-
     def judge(self, history: History) -> Verdict:
-        """An absent figure where one is needed: it does not hold. Any other trouble is told, and it does not hold."""
-        if self._lows:
-            column = history.sum(history.end - self.rule.window_ms, history.end)
-            for place, least in self._lows:
-                if column[place] < least:
+        """The least values first, the cheapest before the others: they leave few sessions for CEL.
+
+        An absent figure where one is needed: it does not hold. Any other trouble is told, and it does not hold.
+        """
+        end = history.end
+        if end - history.last_event < self._silence_ms:
+            return BELOW
+        if self._counted:
+            column = history.sum(end - self.rule.window_ms, end)
+            for counted, least in self._counted:
+                if counted(column) < least:
                     return BELOW
-        for reading, least in self._floors:
+        for reading, least in self._least:
             value = reading(history)
             if value is None or value < least:
                 return BELOW

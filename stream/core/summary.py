@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from stream.core.figures import shown_name
+
 _HOLE: Final = re.compile(r"\{(?P<name>[A-Za-z_][\w.]*)(?::(?P<format>,?(?:\.\d)?[f%]))?\}", re.ASCII)
 ABSENT: Final = "none"
 """What stands for a figure that is absent, such as a rate without a denominator."""
@@ -25,7 +27,7 @@ def mistakes_in(summary: str, unknown: Callable[[str], str | None]) -> list[str]
 
 def fill(summary: str, values: Mapping[str, int | float]) -> str:
     def shown(match: re.Match[str]) -> str:
-        value = values.get(match["name"])
+        value = values.get(shown_name(match["name"]))
         return ABSENT if value is None else format(value, match["format"] or "")
 
     return _HOLE.sub(shown, summary)

@@ -1,0 +1,270 @@
+"""Reads a rules file: all that is wrong with it at once, each mistake with its line.
+
+What a rule means is core/rules.py's to judge; this knows how one is written down.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from difflib import get_close_matches
+from importlib.resources import files
+from math import nan
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from stream.core.rules import CompiledRule, RuleError, Rules
+from stream.durations import parse_duration
+from stream.errors import UsageError
+from stream.model.alerts import Rule, Severity
+
+SHIPPED: Final = "default"
+"""Names the rules that come with liveshop."""
+NONE: Final = "none"
+"""Turns alerts off."""
+LARGEST: Final = 1_000_000
+"""Bytes of a rules file."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a file."""
+
+    line: int
+    rule: str
+    """Empty where it belongs to none."""
+    text: str
+
+    def located(self, source: str) -> str:
+        """As compilers put it: ``FILE:LINE: rule NAME: …``."""
+        return f"{source}:{self.line}: {f'rule {self.rule}: ' if self.rule else ''}{self.text}"
+
+
+class RulesError(UsageError):
+    """All that is wrong with a rules file."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems)
+        lines = [problem.located(source) for problem in self.problems]
+        super().__init__("the alert rules are wrong:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def load_rules(setting: str, pane_ms: int) -> Rules:
+    """The rules that the setting ``rules`` names, for slides of ``pane_ms``. Raises RulesError, a UsageError.
+
+    Those of a file must suit the slide; the shipped ones are fitted to it, so that no choice of windows forbids alerts.
+    """
+    if setting == NONE:
+        return Rules((), pane_ms)
+    if setting == SHIPPED:
+        return Rules([_fitted(rule, pane_ms) for rule in read_rules(shipped_text(), SHIPPED)], pane_ms)
+    return Rules(read_rules(_content(Path(setting)), setting, pane_ms), pane_ms)
+
+
+def shipped_text() -> str:
+    return files("stream.rules").joinpath("default.yaml").read_text(encoding="utf-8")
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise UsageError(f"the rules file {path} is larger than {LARGEST:,} bytes")
+        return content.decode()
+    except OSError as error:
+        raise UsageError(f"the rules file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the rules file {path} is not UTF-8") from None
+
+
+def _fitted(rule: Rule, pane_ms: int) -> Rule:
+    """Window and baseline lengthened to whole slides."""
+    window_ms, baseline_ms = (-(-length // pane_ms) * pane_ms for length in (rule.window_ms, rule.baseline_ms))
+    return replace(rule, window_ms=window_ms, baseline_ms=baseline_ms)
+
+
+def read_rules(text: str, source: str, pane_ms: int = 1000) -> list[Rule]:
+    """Raises RulesError with every mistake, ``source`` being what the file is called."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise RulesError(source, [Problem(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem}")]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RulesError(source, [Problem(1, "", f"not YAML: {type(error).__name__}")]) from None
+    reading = _Reading(pane_ms)
+    rules = reading.rules_of(root)
+    if reading.problems:
+        raise RulesError(source, reading.problems)
+    return rules
+
+
+# -- the values under the keys of a rule; each raises ValueError with what is wrong
+
+
+def _text(node: Node) -> str:
+    if not isinstance(node, ScalarNode) or not node.value.strip():
+        raise ValueError("a text is needed")
+    return str(node.value).strip()
+
+
+def _name(node: Node) -> str:
+    name = _text(node)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:100]!r} is no name: small letters, digits and _, beginning with a letter")
+    return name
+
+
+def _span(node: Node) -> int:
+    return parse_duration(_text(node)) // timedelta(milliseconds=1)
+
+
+def _severity(node: Node) -> Severity:
+    text = _text(node)
+    if text not in set(Severity):
+        raise ValueError(f"{text[:100]!r} is none of {', '.join(Severity)}{_near(text, list(Severity))}")
+    return Severity(text)
+
+
+def _least(node: Node) -> dict[str, float]:
+    if not isinstance(node, MappingNode):
+        raise ValueError("figures with their least values are needed, as in {attempts: 20}")  # noqa: TRY004 - as all here
+    return {_text(name): _number(value) for name, value in node.value}
+
+
+def _number(node: Node) -> float:
+    """Not a number where it is none: the rule says so, and may have other mistakes."""
+    try:
+        return float(_text(node))
+    except ValueError:
+        return nan
+
+
+def _some(node: Node) -> frozenset[str]:
+    if not isinstance(node, SequenceNode) or not node.value:
+        raise ValueError("a list of ids is needed, as in [s9, s12]; without the key it is for all")
+    return frozenset(_text(each) for each in node.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key of a rule: the attribute it becomes, how it is read, and what stands in for it after a mistake."""
+
+    attribute: str
+    read: Callable[[Node], Any]
+    instead: Any = None
+    needed: bool = True
+
+
+def _keys(pane_ms: int) -> dict[str, _Key]:
+    return {
+        "alert": _Key("alert", _name, "?"),
+        "window": _Key("window_ms", _span, pane_ms),
+        "baseline": _Key("baseline_ms", _span, pane_ms, needed=False),
+        "when": _Key("when", _text, "true"),
+        "min": _Key("min", _least, {}, needed=False),
+        "for": _Key("for_ms", _span, 0, needed=False),
+        "keep_firing_for": _Key("keep_firing_for_ms", _span, 0, needed=False),
+        "severity": _Key("severity", _severity, Severity.INFO),
+        "summary": _Key("summary", _text, "?"),
+        "runbook": _Key("runbook", _text, "?"),
+        "sellers": _Key("sellers", _some, frozenset(), needed=False),
+        "sessions": _Key("sessions", _some, frozenset(), needed=False),
+        "platforms": _Key("platforms", _some, frozenset(), needed=False),
+    }
+
+
+class _Reading:
+    """One going through a file. A rule with a mistake is read to its end, for the others in it."""
+
+    def __init__(self, pane_ms: int) -> None:
+        self._pane_ms = pane_ms
+        self._keys = _keys(pane_ms)
+        self._names: set[str] = set()
+        self.problems: list[Problem] = []
+
+    def _note(self, node: Node, rule: str, text: str) -> None:
+        self.problems.append(Problem(node.start_mark.line + 1, rule, text))
+
+    def rules_of(self, root: Node | None) -> list[Rule]:
+        if root is None:
+            self.problems.append(Problem(1, "", "empty: a list of rules is needed, under the key rules"))
+            return []
+        return [self._rule(node, number) for number, node in enumerate(self._items(root), 1)]
+
+    def _items(self, root: Node) -> Iterator[Node]:
+        listed = False
+        for key, value in root.value if isinstance(root, MappingNode) else ():
+            if key.value != "rules":
+                self._note(key, "", f"unknown key {key.value!r}{_near(str(key.value), ['rules'])}")
+            elif isinstance(value, SequenceNode) and value.value and not listed:
+                listed = True
+                yield from value.value
+            else:
+                self._note(value, "", "rules must be one list of rules; to have no alerts, set rules to none")
+                listed = True
+        if not listed and not self.problems:
+            self._note(root, "", "a list of rules is needed, under the key rules")
+
+    def _rule(self, node: Node, number: int) -> Rule:
+        values = {key.attribute: key.instead for key in self._keys.values() if key.needed}
+        if not isinstance(node, MappingNode):
+            self._note(node, str(number), "a rule is written as keys and values, such as alert: checkout_failures")
+            return Rule(**values)
+        given = self._given(node, name := self._name(node, number))
+        for key in (key for key, about in self._keys.items() if about.needed and key not in given):
+            self._note(node, name, f"{key} is missing")
+        for key, value in given.items():
+            about = self._keys[key]
+            values[about.attribute] = self._value(about, key, value, name)
+        rule = Rule(**values)
+        self._judge(rule, given, node, name)
+        return rule
+
+    def _name(self, node: MappingNode, number: int) -> str:
+        """The rule's, to name it in its mistakes, or its number. A second one of that name is a mistake."""
+        named = [value for key, value in node.value if key.value == "alert" and isinstance(value, ScalarNode)]
+        if not named or not _NAME.fullmatch(named[0].value):
+            return str(number)
+        name = str(named[0].value)
+        if name in self._names:
+            self._note(named[0], name, "an alert of this name is there already")
+        self._names.add(name)
+        return name
+
+    def _given(self, node: MappingNode, name: str) -> dict[str, Node]:
+        given: dict[str, Node] = {}
+        for key, value in node.value:
+            text = str(key.value)
+            if text not in self._keys:
+                self._note(key, name, f"unknown key {text[:100]!r}{_near(text, list(self._keys))}")
+            elif text in given:
+                self._note(key, name, f"{text} is given twice")
+            else:
+                given[text] = value
+        return given
+
+    def _value(self, about: _Key, key: str, node: Node, name: str) -> Any:
+        try:
+            return about.read(node)
+        except ValueError as error:
+            self._note(node, name, f"{key}: {error}")
+            return about.instead
+
+    def _judge(self, rule: Rule, given: dict[str, Node], node: MappingNode, name: str) -> None:
+        try:
+            CompiledRule(rule, self._pane_ms)
+        except RuleError as error:
+            for mistake in error.mistakes:
+                self._note(given.get(mistake.key, node), name, f"{mistake.key}: {mistake.text}")
+
+
+def _near(name: str, known: list[str]) -> str:
+    close = get_close_matches(name.lower(), known, 1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
