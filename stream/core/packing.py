@@ -12,6 +12,7 @@ from datasketches import cpc_sketch
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import BREAKDOWNS, PLAIN, Counts, Source, breakdowns
 from stream.core.ontime import newest, pack_late, unpack_late
+from stream.core.stored import Head
 from stream.model.money import MAX_SUM
 
 HEAD: Final = ("events", "views", "product_clicks", "comments", "orders_paid", "last_event", "label_at")
@@ -24,19 +25,6 @@ _head_values: Final = attrgetter(*HEAD)
 _rest_values: Final = attrgetter(*REST)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
-
-
-class Head(msgspec.Struct, array_like=True, gc=False):
-    """The beginning of packed counts, which is read without unpacking the rest: what a session knows of its panes."""
-
-    events: int
-    views: int
-    product_clicks: int
-    comments: int
-    orders_paid: int
-    last_event: int
-    label_at: int
-    gmv: Money
 
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode

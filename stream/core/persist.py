@@ -28,6 +28,7 @@ from stream.core.snapshot import (
 )
 from stream.core.statelog import Restored, StateError
 from stream.core.steps import Steps, pieces
+from stream.core.stored import Meta
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from stream.core.sessions import Session
     from stream.core.shard import Shard
 
-_NUMBER: Final = slice(1, 9)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -46,20 +46,6 @@ class StateRefusedError(StateError):
         self.changes = changes
         """(setting, old value, new value)"""
         super().__init__("; ".join(f"{name} was {old} and is now {new}" for name, old, new in changes))
-
-
-class Meta(msgspec.Struct):
-    """What a checkpoint says of the shard as a whole. New fields need a default."""
-
-    owner: dict[str, str]
-    policy: dict[str, Any]
-    generation: int
-    positions: dict[str, int]
-    clocks: dict[str, int | None]
-    watermark: int | None
-    horizon: list[int]
-    drop_line: int
-    gaps: dict[str, int | None]
 
 
 def checkpoint(
@@ -120,7 +106,7 @@ def _drop_buckets(shard: "Shard") -> None:
     """Hours of checkout keys and days of let-go sessions in which nothing is held any more."""
     clock, watermark = shard.clocks[Kind.CHECKOUTS], shard.watermark
     for bucket in shard.log.buckets():
-        last = to_number(bucket[_NUMBER])
+        last = to_number(bucket[1:9])
         if bucket.startswith(CHECKOUT_KEYS) and clock is not None:
             if (last + 1) * HOUR + shard.checkout_keys.hold_ms <= clock:
                 shard.log.drop_bucket(bucket)
@@ -135,7 +121,7 @@ def _drop_buckets(shard: "Shard") -> None:
 def _value_of(shard: "Shard", key: bytes) -> bytes:
     if key.startswith(SESSION):
         return pack_session(shard.sessions.held[key[1:]])
-    return pane_value(shard.rows[to_number(key[_NUMBER])], key[9:])
+    return pane_value(shard.rows[to_number(key[1:9])], key[9:])
 
 
 def restore_into(shard: "Shard", content: Restored) -> None:
@@ -180,7 +166,7 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
             session_of_pane = sessions.get(key[9:])
             if session_of_pane is None:
                 raise StateError("a pane without its session")
-            _restore_pane(shard, to_number(key[_NUMBER]), session_of_pane, value)
+            _restore_pane(shard, to_number(key[1:9]), session_of_pane, value)
     for session in sessions.values():
         shard.sessions.adopt(session)
 

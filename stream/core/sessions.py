@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
 from stream.core.ids import TimedHashes, hash_id
-from stream.core.packing import Head, pack, unpack
+from stream.core.packing import pack, unpack
 from stream.core.policy import Policy
+from stream.core.stored import Head
 
 
 class Session:

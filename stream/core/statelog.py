@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from stream.core.steps import Steps, pieces
+from stream.core.stored import Section
 
 VERSION: Final = 2
 PART_BYTES: Final = 900_000
@@ -41,16 +42,6 @@ _LENGTH: Final = struct.Struct(">I")
 
 class StateError(Exception):
     """The records are not a state that this version can read."""
-
-
-class Section(msgspec.Struct, array_like=True):
-    """A piece of the content of a checkpoint; only the first has a meta and what is dropped."""
-
-    meta: bytes = b""
-    drops: list[bytes] = []
-    dropped_buckets: list[bytes] = []
-    puts: list[tuple[bytes, bytes]] = []
-    additions: list[tuple[bytes, bytes]] = []
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -1,0 +1,47 @@
+"""The shapes of what the state stores: what msgspec reads them by, and nothing else.
+
+In a module of their own, since msgspec needs the annotations of a Struct, which a compiled module does not keep.
+"""
+
+from typing import Any
+
+import msgspec
+
+from stream.core.breakdown import Money
+
+
+class Head(msgspec.Struct, array_like=True, gc=False):
+    """The beginning of packed counts, which is read without unpacking the rest: what a session knows of its panes."""
+
+    events: int
+    views: int
+    product_clicks: int
+    comments: int
+    orders_paid: int
+    last_event: int
+    label_at: int
+    gmv: Money
+
+
+class Meta(msgspec.Struct):
+    """What a checkpoint says of the shard as a whole. New fields need a default."""
+
+    owner: dict[str, str]
+    policy: dict[str, Any]
+    generation: int
+    positions: dict[str, int]
+    clocks: dict[str, int | None]
+    watermark: int | None
+    horizon: list[int]
+    drop_line: int
+    gaps: dict[str, int | None]
+
+
+class Section(msgspec.Struct, array_like=True):
+    """A piece of the content of a checkpoint; only the first has a meta and what is dropped."""
+
+    meta: bytes = b""
+    drops: list[bytes] = []
+    dropped_buckets: list[bytes] = []
+    puts: list[tuple[bytes, bytes]] = []
+    additions: list[tuple[bytes, bytes]] = []
