@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "errors"},
-    "replay": {"replay", "kafka", "core", "model", "config", "errors"},
+    "replay": {"replay", "operate.shards", "kafka", "core", "model", "config", "errors"},
     "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
 }
 IMPURE = {

@@ -1,4 +1,10 @@
-"""How one counted event changes a pane. Nothing here decides whether it counts: core/shard.py has judged it."""
+"""How one counted event changes a pane. Nothing here decides whether it counts: core/shard.py has judged it.
+
+``limit`` is the number of ids that a breakdown names; `PLAIN_ONLY` stands for neither breakdowns nor uniques: what is left
+is all that alerts are decided on, in two thirds of the time.
+"""
+
+from typing import Final
 
 from datasketches import cpc_sketch
 
@@ -6,6 +12,8 @@ from stream.core.breakdown import Clicks, Money, Orders, add_money
 from stream.core.counts import LG_K, Source
 from stream.core.panes import Pane
 from stream.model.events import OTHER, PLATFORMS, SOURCES, UNKNOWN, Checkout, Comment, Event, Item, View
+
+PLAIN_ONLY: Final = -1
 
 
 def _carry(pane: Pane, event: Event, time: int) -> None:
@@ -57,18 +65,16 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         pane.heartbeats += 1
     elif action == "enter":
         pane.views += 1
-        if pane.viewers is None:
-            pane.viewers = cpc_sketch(LG_K)
-        pane.viewers.update(event.viewer_id)
-        _source(pane, event.source).views += 1
+        if limit != PLAIN_ONLY:
+            _note_viewer(pane, event)
     elif action == "product_impression":
         pane.product_impressions += 1
     elif action == "like":
         pane.likes += 1 if event.count is None else event.count
     elif action == "product_click":
         pane.product_clicks += 1
-        _source(pane, event.source).clicks += 1
-        _break_down_click(pane, event, limit)
+        if limit != PLAIN_ONLY:
+            _break_down_click(pane, event, limit)
     elif action == "impression":
         pane.impressions += 1
     elif action == "add_to_cart":
@@ -100,8 +106,16 @@ def _source(pane: Pane, name: str | None) -> Source:
     return source
 
 
+def _note_viewer(pane: Pane, event: View) -> None:
+    if pane.viewers is None:
+        pane.viewers = cpc_sketch(LG_K)
+    pane.viewers.update(event.viewer_id)
+    _source(pane, event.source).views += 1
+
+
 def _break_down_click(pane: Pane, event: View, limit: int) -> None:
     session = pane.session
+    _source(pane, event.source).clicks += 1
     if event.product_id is not None:
         if pane.product_clicks_by is None:
             pane.product_clicks_by = Clicks()
@@ -151,23 +165,24 @@ def _count_order(pane: Pane, event: Checkout, limit: int) -> None:
     gmv = {currency: event.amount_minor}
     pane.orders_paid += 1
     add_money(pane.gmv, gmv)
-    if pane.buyers is None:
-        pane.buyers = cpc_sketch(LG_K)
-    pane.buyers.update(event.viewer_id)
-    source = _source(pane, event.source)
-    source.orders += 1
-    add_money(source.gmv, gmv)
     for item in event.items:
         value = item.quantity * item.unit_price_minor
         pane.items_sold += item.quantity
         pane.item_value[currency] = pane.item_value.get(currency, 0) + value
         if item.local:
             pane.local_item_value[currency] = pane.local_item_value.get(currency, 0) + value
-    _break_down_order(pane, event, gmv, limit)
+    if limit != PLAIN_ONLY:
+        _break_down_order(pane, event, gmv, limit)
 
 
 def _break_down_order(pane: Pane, event: Checkout, gmv: Money, limit: int) -> None:
     session = pane.session
+    if pane.buyers is None:
+        pane.buyers = cpc_sketch(LG_K)
+    pane.buyers.update(event.viewer_id)
+    source = _source(pane, event.source)
+    source.orders += 1
+    add_money(source.gmv, gmv)
     if event.affiliate_id is not None:
         if pane.affiliate_orders is None:
             pane.affiliate_orders = Orders()

@@ -115,6 +115,10 @@ class Ahead:
         event, record = batch.events[at], batch.piece[at]
         return getattr(event, "event_time", 0) > record.timestamp + self.max_future_ms
 
+    def forget(self, kind: Kind) -> None:
+        """What waits of a topic is not wanted any more."""
+        self._waiting.pop(kind, None)
+
     def clear(self) -> None:
         """Forgets what waits: it will be read again."""
         self._waiting.clear()

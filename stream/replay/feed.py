@@ -1,0 +1,92 @@
+"""Batches of three topics into one machine, in step in event time, as the worker reads a backlog. Pure.
+
+What the machine decides does not depend on how the topics interleave, as long as none of them falls far behind: the
+worker's rule for that (core/align.py, kafka/ahead.py) is kept here.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
+
+from stream.core.align import paused
+from stream.core.decode import Decoded, Decodeds, decode_batch
+from stream.core.policy import Policy
+from stream.kafka.ahead import Ahead, limit
+from stream.model.names import KINDS, Kind
+from stream.model.results import Record
+
+PIECES: Final = 8
+"""So many pieces (kafka/ahead.py) are asked for at a time."""
+
+
+class Machine(Protocol):
+    """What is fed: a shard, or the part of it that alerts need."""
+
+    @property
+    def clocks(self) -> dict[Kind, int | None]: ...
+    def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None: ...
+    def exclude(self, kind: Kind) -> None: ...
+
+
+class Feed:
+    """Says which topics to read next, and hands over what was read. ``until_ms``: clocks beyond it need no more."""
+
+    def __init__(self, policy: Policy, machine: Machine, until_ms: int) -> None:
+        self._machine = machine
+        self._until = until_ms
+        self._max_value = policy.max_value
+        self._ahead = Ahead(policy.max_future_ms, self._decode)
+        self._over: set[Kind] = set()
+
+    @property
+    def at_once(self) -> int:
+        """Records to read at a time."""
+        return PIECES * self._ahead.size
+
+    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
+        return records, decode_batch(kind, records, self._max_value)
+
+    def wanted(self) -> set[Kind]:
+        """Topics to read from now; none when all is over."""
+        return self._behind() - paused(self._times(), self._behind()) - set(self._ahead.kinds())
+
+    def put(self, kind: Kind, records: Sequence[Record]) -> None:
+        """What was read of a topic that is wanted."""
+        self._ahead.wait(kind, records)
+        self._count_waiting()
+
+    def over(self, kind: Kind) -> None:
+        """There is no more of a topic: it holds nobody back, since everything of it is in."""
+        if kind not in self._over and kind not in self._ahead:
+            self._over.add(kind)
+            self._machine.exclude(kind)
+            self._count_waiting()
+
+    def is_over(self, kind: Kind) -> bool:
+        return kind in self._over
+
+    def _times(self) -> dict[Kind, int | None]:
+        return self._ahead.times(self._machine.clocks)
+
+    def _behind(self) -> set[Kind]:
+        return set(KINDS) - self._over
+
+    def _count_waiting(self) -> None:
+        counted = True
+        while counted:
+            counted = False
+            for kind in self._ahead.kinds():
+                counted = self._count(kind, self._behind()) or counted
+
+    def _count(self, kind: Kind, behind: Collection[Kind]) -> bool:
+        counted = False
+        while kind in self._ahead:
+            records, events = self._ahead.take(kind, limit(kind, self._times(), behind))
+            if not records:
+                break
+            counted = True
+            self._machine.count(kind, records, events)
+            clock = self._machine.clocks[kind]
+            if clock is not None and clock >= self._until:
+                self._ahead.forget(kind)
+                self._over.add(kind)
+        return counted

@@ -1,0 +1,75 @@
+"""A recording read as if it were the topics: partition by partition as a producer would have placed its lines. Pure but
+for the reading of the file.
+
+The lines are in the order of arrival, and ``at`` stands for the broker's clock. Topics take turns after some records or
+some seconds of arrival, whatever comes first, so that in a sparse recording, too, none of them runs hours ahead.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from aiokafka.partitioner import murmur2
+
+from stream.kafka.ahead import PIECE
+from stream.model.messages import Message
+from stream.model.names import KINDS, Kind
+from stream.model.results import Record, Records
+
+TURN_MS: Final = 5_000
+TURN: Final = 4 * PIECE
+"""Arrival time and records of a turn."""
+
+
+class Filed:
+    """A line as a record of a log."""
+
+    __slots__ = ("headers", "key", "offset", "timestamp", "value")
+
+    def __init__(self, offset: int, timestamp: int, key: bytes | None, value: bytes | None) -> None:
+        self.offset = offset
+        self.timestamp = timestamp
+        self.key = key
+        self.value = value
+        self.headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+Batch = tuple[int, Kind, Records]
+"""Partition, topic, records in order."""
+
+
+def batches(messages: Iterable[Message], partitions: int) -> Iterator[Batch]:
+    """All messages, each topic of each partition in order."""
+    place = _placing(partitions)
+    waiting: defaultdict[tuple[int, Kind], list[Record]] = defaultdict(list)
+    number, until = 0, None
+    for offset, message in enumerate(messages):
+        at, kind, key, value, *_ = message
+        if until is None or at >= until or number >= TURN:
+            yield from _turn(waiting)
+            waiting.clear()
+            number, until = 0, at + TURN_MS
+        number += 1
+        waiting[place(key), kind].append(Filed(offset, at, key, value))
+    yield from _turn(waiting)
+
+
+def _turn(waiting: dict[tuple[int, Kind], list[Record]]) -> Iterator[Batch]:
+    for partition, kind in sorted(waiting, key=lambda each: (each[0], KINDS.index(each[1]))):
+        records = waiting[partition, kind]
+        for begin in range(0, len(records), PIECE):
+            piece = records[begin : begin + PIECE]
+            yield partition, kind, Records(piece, min(record.timestamp for record in piece))
+
+
+def _placing(partitions: int) -> Callable[[bytes | None], int]:
+    """As Java clients place keys; a record without one is refused anyway."""
+    known: dict[bytes | None, int] = {None: 0, b"": 0}
+
+    def place(key: bytes | None) -> int:
+        found = known.get(key)
+        if found is None:
+            found = known[key] = (murmur2(key) & 0x7FFFFFFF) % partitions
+        return found
+
+    return (lambda _key: 0) if partitions == 1 else place
