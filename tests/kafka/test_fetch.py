@@ -1,7 +1,9 @@
 """The fast path of reading yields what the ordinary one yields."""
 
 import asyncio
+import gc
 import struct
+import weakref
 from typing import Any
 
 import aiokafka
@@ -128,6 +130,43 @@ def test_what_lies_before_a_damaged_batch_is_handed_out_then_the_place_is_named(
         await client.end(reader)
 
     asyncio.run(main())
+
+
+def test_what_was_read_is_let_go_without_the_collector(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_batches(kafka, config, [range(number, number + 4) for number in range(0, 40, 4)])
+        reader = client.make_reader(config, wait_ms=20)
+        await client.start(reader, config)
+        assert hand_out_raw(reader)
+        fetched = reader._fetcher._records
+        made: list[weakref.ref[Any]] = []
+        note = fetched.__class__.__setitem__
+
+        def noted(self: Any, partition: Any, result: Any) -> None:
+            note(self, partition, result)
+            made.extend((weakref.ref(result), weakref.ref(result._partition_records._records)))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fetched.__class__, "__setitem__", noted)
+            tp = TopicPartition(topic, 0)
+            reader.assign([tp])
+            for again in range(3):  # read to the end twice, and once begun
+                reader.seek(tp, 0)
+                while await reader.position(tp) < (40 if again else 7):
+                    await reader.getmany(tp, timeout_ms=20, max_records=7)
+        assert made
+        await client.end(reader)
+        assert [alive for each in made if (alive := each()) is not None] == []
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 def test_other_consumers_are_left_alone(kafka: EmbeddedKafka, prefix: str) -> None:
