@@ -29,14 +29,15 @@ IN_BACKLOG: Final = 10
 
 def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
     """None when nothing has changed since the last."""
-    windows, judge = shard.windows, shard.judge
+    windows, judge, alerting = shard.windows, shard.judge, shard.alerting
+    yield from _evaluate(shard)
     yield from windows.correct(judge.changed, shard.watermark, shard.newest, shard.drop_line)
     yield from _tell(shard)
     _end_gaps(shard)
     yield from _end_and_let_go(shard)
     most = shard.policy.totals_per_checkpoint
     sessions = yield from _write_totals(shard, max(1, most // IN_BACKLOG) if in_backlog else most)
-    if not (shard.moved or sessions or windows.written or shard.stale):
+    if not (shard.moved or sessions or windows.written or shard.stale or alerting.changed):
         return None
     state = yield from checkpoint(shard, judge.changed, windows.touched, shard.stale)
     for pane in judge.changed:
@@ -45,6 +46,7 @@ def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
         windows=windows.written,
         sessions=sessions,
         dead_letters=judge.dead,
+        alerts=alerting.telling.written,
         state=state,
         positions=dict(shard.positions),
         generation=shard.generation,
@@ -52,6 +54,16 @@ def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
         tally=judge.tally,
         newest_end=windows.newest_end if windows.newest_end != LONG_AGO else None,
     )
+
+
+def _evaluate(shard: "Shard") -> Steps[None]:
+    """Alerts, of slides whose windows are all closed: both are in one transaction, or the windows in an earlier one."""
+    alerting, limit = shard.alerting, shard.windows.closed_through()
+    wall_limit = LONG_AGO if shard.wall is None else shard.wall - shard.policy.delay_ms
+    yield from alerting.amend(shard.judge.changed)
+    yield from alerting.evaluate(shard.rows, limit, wall_limit, shard.complete())
+    if alerting.speak(shard.positions, shard.watermark):
+        shard.moved = True
 
 
 def _tell(shard: "Shard") -> Steps[None]:

@@ -40,6 +40,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         state_bytes=shard.log.size,
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,
+        alerts=shard.alerting.standing(),
     )
 
 

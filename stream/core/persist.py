@@ -11,11 +11,13 @@ from stream.core.packing import head_of
 from stream.core.panes import Row
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
 from stream.core.snapshot import (
+    ALERTS,
     CHECKOUT_KEYS,
     GONE,
     IDS,
     PANE,
     SESSION,
+    alerts_key,
     ids_bucket,
     number,
     pack_session,
@@ -29,6 +31,9 @@ from stream.core.snapshot import (
 from stream.core.statelog import Restored, StateError
 from stream.core.steps import Steps, pieces
 from stream.core.stored import Meta
+from stream.core.watched import pack_watched, unpack_watched
+from stream.core.windows import LONG_AGO
+from stream.model.alerts import read_alert
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
@@ -64,6 +69,7 @@ def checkpoint(
         puts[session_key(each)] = pack_session(each)
         each.stale = False
         yield
+    yield from _put_alerts(shard, puts)
     _drop_buckets(shard)
     yield
     for hashes, now in ((shard.checkout_keys, shard.clocks[Kind.CHECKOUTS]), (shard.sessions.gone, shard.watermark)):
@@ -73,7 +79,20 @@ def checkpoint(
     return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda key: _value_of(shard, key)))
 
 
+def _put_alerts(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
+    alerting = shard.alerting
+    for key in alerting.gone:
+        shard.log.drop(alerts_key(key))
+    for piece in pieces(alerting.stale.items()):
+        puts.update((alerts_key(key), pack_watched(watched)) for key, watched in piece)
+        yield
+
+
 def _meta(shard: "Shard") -> bytes:
+    mute = shard.alerting.telling.mute
+    silent = None
+    if mute is not None:
+        silent = {str(kind): end for kind, end in mute.ends.items()}, [told.value() for told in mute.told.values()]
     return _encode(
         Meta(
             shard.owner,
@@ -85,6 +104,8 @@ def _meta(shard: "Shard") -> bytes:
             shard.windows.horizon,
             shard.drop_line,
             {str(kind): until for kind, until in shard.gaps.items()},
+            shard.alerting.through,
+            silent,
         )
     )
 
@@ -121,6 +142,8 @@ def _drop_buckets(shard: "Shard") -> None:
 def _value_of(shard: "Shard", key: bytes) -> bytes:
     if key.startswith(SESSION):
         return pack_session(shard.sessions.held[key[1:]])
+    if key.startswith(ALERTS):
+        return pack_watched(shard.alerting.watched[key[1:]])
     return pane_value(shard.rows[to_number(key[1:9])], key[9:])
 
 
@@ -147,6 +170,22 @@ def _restore(shard: "Shard", content: Restored) -> None:
     shard.gaps = {Kind(name): until for name, until in meta.gaps.items()}
     _restore_sessions(shard, content)
     _restore_buckets(shard, content)
+    _restore_alerts(shard, meta, content)
+
+
+def _restore_alerts(shard: "Shard", meta: Meta, content: Restored) -> None:
+    """Where none were looked for before, that begins now: what is held of earlier slides is history at once."""
+    alerting = shard.alerting
+    alerting.watched.update(
+        (key[1:], unpack_watched(key[1:], value)) for key, value in content.items.items() if key[:1] == ALERTS
+    )
+    if meta.silent is not None:
+        ends, told = meta.silent
+        alerting.be_silent({Kind(name): end for name, end in ends.items()}, map(read_alert, told))
+    if meta.alerted_through is not None:
+        alerting.through = meta.alerted_through
+    if alerting.through == LONG_AGO:
+        alerting.begin(shard.rows, shard.windows.closed_through())
 
 
 def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 
 from collections.abc import Callable, Iterable, Sequence
 
+from stream.core.alerting import Alerting, Stopwatch, stopped
 from stream.core.collect import collecting
 from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
@@ -15,6 +16,7 @@ from stream.core.look import look
 from stream.core.panes import Pane, Row, windows_marked
 from stream.core.persist import restore_into
 from stream.core.policy import Policy
+from stream.core.rules import Rules
 from stream.core.sessions import Session, Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
@@ -31,10 +33,19 @@ def _anywhere(_key: bytes) -> bool:
 class Shard:
     """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
 
-    Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition.
+    Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition. Without ``rules``
+    no alert is told, and what the state says of alerts stays as it is. ``stopwatch``: for the metrics, in seconds.
     """
 
-    def __init__(self, policy: Policy, *, generation: int = 0, placed: Callable[[bytes], bool] = _anywhere) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        generation: int = 0,
+        placed: Callable[[bytes], bool] = _anywhere,
+        rules: Rules | None = None,
+        stopwatch: Stopwatch = stopped,
+    ) -> None:
         self.policy = policy
         self.owner: dict[str, str] = {}
         """Who writes this state; kept in it, so that another's state is recognised."""
@@ -47,8 +58,9 @@ class Shard:
         self.clocks = self.judge.clocks
         self.checkout_keys = self.judge.checkout_keys
         self.windows = Windows(policy, self.rows)
-        self.windows.tally = self.judge.tally
         self.windows.generation = generation
+        self.alerting = Alerting(policy, rules, stopwatch)
+        self.windows.tally = self.alerting.telling.tally = self.judge.tally
         self.log = StateLog(policy.checkpoint_span)
         self.gaps: dict[Kind, int | None] = {}
         """Topics that lost offsets: until which event time results are incomplete; None before the first event after."""
@@ -68,13 +80,19 @@ class Shard:
 
     @classmethod
     def restore(
-        cls, policy: Policy, records: Iterable[tuple[int, bytes]], *, placed: Callable[[bytes], bool] = _anywhere
+        cls,
+        policy: Policy,
+        records: Iterable[tuple[int, bytes]],
+        *,
+        placed: Callable[[bytes], bool] = _anywhere,
+        rules: Rules | None = None,
+        stopwatch: Stopwatch = stopped,
     ) -> "Shard":
         """From the records (offset, value) of live.state that `statelog.first_needed` asks for.
 
         Raises StateError for records that are no state, StateRefused for one counted under other settings.
         """
-        shard = cls(policy, placed=placed)
+        shard = cls(policy, placed=placed, rules=rules, stopwatch=stopwatch)
         shard.log, content = StateLog.restore(records, policy.checkpoint_span)
         restore_into(shard, content)
         return shard
@@ -142,6 +160,13 @@ class Shard:
         if known and len(known) == len(clocks):
             passed = min(known) - self.policy.delay_ms
             self.watermark = passed if self.watermark is None else max(self.watermark, passed)
+
+    def complete(self) -> int:
+        """Up to where every on-time event is in, whatever the watermark says."""
+        clocks = [clock for clock in self.clocks.values() if clock is not None]
+        if self.wall == FAR_AHEAD:
+            return FAR_AHEAD
+        return min(clocks) - self.policy.delay_ms if len(clocks) == len(KINDS) else LONG_AGO
 
     def exclude(self, kind: Kind) -> None:
         """The topic is caught up and silent: it holds the watermark back no longer, until its next record."""
@@ -223,6 +248,7 @@ class Shard:
         self.windows.newest_end = LONG_AGO
         self.judge.begin_anew()
         self.windows.tally = self.judge.tally
+        self.alerting.begin_anew(self.judge.tally)
         self.stale.clear()
         self.moved = False
         self._stirred = True
@@ -244,7 +270,7 @@ class Shard:
         line = max(clocks) - policy.longest_ms - policy.state_retention_ms
         if len(clocks) == len(KINDS):
             line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
-        self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts()))
+        self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts(), self.alerting.taken_in()))
 
     # -- looking
 

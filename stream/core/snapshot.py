@@ -19,6 +19,7 @@ SESSION: Final = b"s"
 IDS: Final = b"i"
 CHECKOUT_KEYS: Final = b"k"
 GONE: Final = b"g"
+ALERTS: Final = b"a"
 
 
 def number(value: int) -> bytes:
@@ -36,6 +37,10 @@ def pane_key(start: int, session_key: bytes) -> bytes:
 
 def session_key(session: Session) -> bytes:
     return SESSION + session.key
+
+
+def alerts_key(session_key: bytes) -> bytes:
+    return ALERTS + session_key
 
 
 def ids_bucket(kind: Kind, start: int) -> bytes:

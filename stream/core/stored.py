@@ -35,6 +35,10 @@ class Meta(msgspec.Struct):
     horizon: list[int]
     drop_line: int
     gaps: dict[str, int | None]
+    alerted_through: int | None = None
+    """Slides that end here or earlier are judged."""
+    silent: tuple[dict[str, int], list[bytes]] | None = None
+    """While a rebuild tells no alerts: until the inputs have passed these ends, and what was told before."""
 
 
 class Section(msgspec.Struct, array_like=True):

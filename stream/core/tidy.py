@@ -20,7 +20,9 @@ def tidy(shard: "Shard") -> Steps[None]:
         row = shard.rows[start]
         if start <= shard.drop_line:
             yield from _drop_panes(shard, row)
-        elif shard.watermark is not None and start + shard.policy.pane_ms <= shard.watermark:
+        elif shard.watermark is not None and start <= min(
+            shard.watermark - shard.policy.pane_ms, shard.alerting.taken_in()
+        ):
             yield from _pack_panes(row)
         yield from _tidy_ids(shard, row)
         if row.is_empty():

@@ -189,6 +189,10 @@ class Windows:
 
     # -- looking
 
+    def closed_through(self) -> int:
+        """Windows that end here or earlier are closed, of every kind."""
+        return min(self.horizon)
+
     def closed_starts(self) -> int:
         """Windows that start here or earlier are closed, of every kind."""
         return min(horizon - spec.size_ms for horizon, spec in zip(self.horizon, self._policy.windows, strict=True))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stream.model.alerts import Alert
 from stream.model.names import Closed, Kind, Outcome, Reason
 
 
@@ -75,6 +76,13 @@ class Tally:
     totals_frozen: int = 0
     """Sessions that came back after their totals were let go; live.sessions keeps the old totals."""
     lost_offsets: int = 0
+    evaluations: Counter[str] = field(default_factory=Counter)
+    """How often each alert rule was asked about a session, by name."""
+    evaluation_errors: Counter[str] = field(default_factory=Counter)
+    """How often a rule's condition could not be told."""
+    evaluation_seconds: float = 0.0
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Alerts written, by name and status."""
 
 
 @dataclass(slots=True)
@@ -84,6 +92,7 @@ class Outputs:
     windows: list[tuple[bytes, bytes]] = field(default_factory=list)
     sessions: list[tuple[bytes, bytes]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
     state: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Key and value of each record for live.state, in order; the offset of the first goes to ``Shard.committed``."""
     positions: dict[Kind, int] = field(default_factory=dict)
@@ -129,4 +138,6 @@ class ShardView:
     """Size of the state's live records in live.state, before compression."""
     busiest: list[SessionView]
     rest: SessionView | None
+    alerts: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Alerts pending and firing, by name and severity; each rule has an entry."""
     """All other held sessions summed; None when there are none."""

@@ -13,8 +13,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from stream.core.policy import Policy, WindowSpec
+from stream.core.rules import Rules as AlertRules
 from stream.core.shard import Shard
 from stream.core.statelog import first_needed
+from stream.model.alerts import Alert
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import DeadLetter, Outputs
 from tests.recount import LogRecord, Rules
@@ -206,12 +208,14 @@ class Told:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
     watermarks: list[int | None] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
 
     def take(self, outputs: Outputs) -> None:
         for key, value in outputs.windows:
             self._take_revision(self.windows, key.decode(), json.loads(value))
         for key, value in outputs.sessions:
             self._take_revision(self.sessions, key.decode(), json.loads(value))
+        self.alerts += outputs.alerts
         for letter in outputs.dead_letters:
             self._take_dead(letter)
         for (kind, outcome), number in outputs.tally.outcomes.items():
@@ -252,11 +256,12 @@ def without(values: dict[str, dict[str, Any]], *names: str) -> dict[str, dict[st
 class Driver:
     """A worker in miniature: reads a world by a schedule; a crash loses all since the last checkpoint."""
 
-    def __init__(self, world: World, policy: Policy = POLICY) -> None:
+    def __init__(self, world: World, policy: Policy = POLICY, rules: AlertRules | None = None) -> None:
         self.policy = policy
+        self.rules = rules
         self.logs = world.records()
         self.told = Told()
-        self.shard = Shard(policy)
+        self.shard = Shard(policy, rules=rules)
         self.state: list[tuple[int, bytes]] = []
 
     def run(self, schedule: Sequence[Step]) -> Told:
@@ -318,11 +323,12 @@ class Driver:
     def crash(self) -> None:
         """Comes back from what is in the log, reading no more of it than it needs."""
         if not self.state:
-            self.shard = Shard(self.policy)
+            self.shard = Shard(self.policy, rules=self.rules)
             return
         offset, newest = self.state[-1]
         start = first_needed(newest, offset)
-        self.shard = Shard.restore(self.policy, [record for record in self.state if record[0] >= start])
+        needed = [record for record in self.state if record[0] >= start]
+        self.shard = Shard.restore(self.policy, needed, rules=self.rules)
 
 
 def tell(world: World, schedule: Sequence[Step] = ONE_GO, policy: Policy = POLICY) -> Told:

@@ -1,0 +1,222 @@
+"""Session alerts: which sessions are on air at the end of a slide, and what they did until then.
+
+Every slide is judged once, when its on-time events are all in, for every session on air: one that has fallen silent has
+no window, and must still be noticed. What a slide holds is taken from the panes; all else is remembered here, and in the
+checkpoint, so that a restart changes nothing. Nothing of the rest of the shard is changed here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+
+from stream.core.counts import NEVER, Counts
+from stream.core.history import History
+from stream.core.ontime import column_of, events_of
+from stream.core.packing import unpack
+from stream.core.panes import Pane, Row
+from stream.core.policy import Policy
+from stream.core.rules import Rules
+from stream.core.steps import Steps, drained, pieces
+from stream.core.telling import Mute, Telling
+from stream.core.watched import Watched
+from stream.core.windows import FAR_AHEAD, LONG_AGO
+from stream.model.alerts import Alert
+from stream.model.names import Kind
+from stream.model.results import Tally
+
+Stopwatch = Callable[[], float]
+"""Seconds since whenever: what is measured with it decides nothing."""
+
+
+def stopped() -> float:
+    """The stopwatch of those who do not want to know."""
+    return 0.0
+
+
+class Alerting:
+    """Of one shard. Without rules (None, not: an empty file) it sleeps, and what it remembers stays as it is."""
+
+    def __init__(self, policy: Policy, rules: Rules | None = None, stopwatch: Stopwatch = stopped) -> None:
+        self._slide = policy.pane_ms
+        self._end_after = policy.session_end_after_ms
+        self._currency = policy.currency
+        self._stopwatch = stopwatch
+        self.rules = rules
+        self._next_rules: Rules | None = None
+        self.watched: dict[bytes, Watched] = {}
+        """Sessions on air, by key."""
+        self.through = LONG_AGO
+        """Slides that end here or earlier are judged."""
+        self.telling = Telling()
+        self.stale: dict[bytes, Watched] = {}
+        """Those whose item in the state is out of date."""
+        self.gone: list[bytes] = []
+        """Keys of sessions that went off air since the last checkpoint."""
+
+    @property
+    def changed(self) -> bool:
+        """Something happened that the next checkpoint has to keep."""
+        return bool(self.stale or self.gone or self.telling.written)
+
+    def begin_anew(self, tally: Tally) -> None:
+        """A checkpoint has taken what there was."""
+        self.telling.written, self.telling.tally = [], tally
+        self.gone = []
+        self.stale.clear()
+
+    def use(self, rules: Rules) -> None:
+        """Other rules, from the next slide on."""
+        if self.rules is None:
+            self.rules = rules
+        else:
+            self._next_rules = rules
+
+    # -- which slides are due
+
+    def evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int, complete: int) -> Steps[None]:
+        """Judges every slide that ends at ``limit`` or earlier, or that the wall clock has passed on a silent shard.
+
+        ``complete``: up to where every on-time event is known to be in; what is decided beyond it is marked as idle.
+        """
+        if self.rules is not None:
+            yield from self._timed(self._evaluate(rows, limit, wall_limit, complete))
+
+    def _evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int, complete: int) -> Steps[None]:
+        while (end := self._next_end(rows)) is not None and end <= max(limit, wall_limit):
+            yield from self._take_over(rows)
+            yield from self._absorb_row(rows.get(end - self._slide))
+            told = len(self.telling.written)
+            yield from self._ask_all(end, idle=end > complete)
+            self.telling.put_in_order(told)
+            self.through = end
+        if limit != LONG_AGO:
+            self.through = max(self.through, limit // self._slide * self._slide)
+
+    def _timed(self, steps: Steps[None]) -> Steps[None]:
+        """Without the time of those who have their turn in between."""
+        began = self._stopwatch()
+        for _ in steps:
+            self.telling.tally.evaluation_seconds += self._stopwatch() - began
+            yield
+            began = self._stopwatch()
+        self.telling.tally.evaluation_seconds += self._stopwatch() - began
+
+    def _next_end(self, rows: Iterable[int]) -> int | None:
+        """Where nobody is on air, event time is passed over to the next pane."""
+        if self.watched:
+            return self.through + self._slide
+        first = min((start for start in rows if start >= self.through), default=None)
+        return None if first is None else first + self._slide
+
+    def _take_over(self, rows: Mapping[int, Row]) -> Steps[None]:
+        """Rules that were given meanwhile. Where there were none, what sessions did until now is in the panes."""
+        if self._next_rules is None:
+            return
+        were, self.rules, self._next_rules = self.rules, self._next_rules, None
+        if not were:
+            yield from self.look_back(rows)
+
+    def begin(self, rows: Mapping[int, Row], closed_through: int) -> None:
+        """Where no alerts were looked for until now: slides whose windows are closed count as judged."""
+        if self.rules is not None and closed_through != LONG_AGO:
+            self.through = closed_through // self._slide * self._slide
+            drained(self.look_back(rows))
+
+    def look_back(self, rows: Mapping[int, Row]) -> Steps[None]:
+        """Takes in what the panes hold of slides that count as judged."""
+        for start in sorted(rows):
+            if start < self.through:
+                yield from self._absorb_row(rows[start])
+
+    # -- what sessions did
+
+    def _absorb_row(self, row: Row | None) -> Steps[None]:
+        if row is None or not self.rules:
+            return
+        panes: Iterable[tuple[bytes, Pane | bytes]] = chain(row.panes.items(), row.packed.items())
+        for piece in pieces(panes):
+            for key, pane in piece:
+                self._absorb(key, row.start, unpack(pane) if isinstance(pane, bytes) else pane)
+            yield
+
+    def _absorb(self, key: bytes, start: int, counts: Counts) -> None:
+        """What a session did on time in a slide. A cancel or refund begins no broadcast."""
+        if not events_of(counts):
+            return
+        watched = self.watched.get(key)
+        if watched is None:
+            if counts.last_event == NEVER:
+                return
+            watched = self.watched[key] = Watched(key, History(start))
+        watched.history.begin(start)
+        if watched.history.note(start + self._slide, column_of(counts, self._currency)):
+            watched.see(counts)
+            self.stale[key] = watched
+
+    def amend(self, changed: Iterable[Pane]) -> Steps[None]:
+        """On-time events of slides that are judged already, as there are when a topic had been left out.
+
+        Nothing is judged again, and nothing fires for what is long past: from now on they are history.
+        """
+        if not self.rules:
+            return
+        for piece in pieces(pane for pane in changed if pane.start < self.through):
+            for pane in piece:
+                key = pane.session.key
+                if key in self.watched or pane.last_event + self._end_after > self.through:
+                    self._absorb(key, pane.start, pane)
+            yield
+
+    # -- judging
+
+    def _ask_all(self, end: int, *, idle: bool) -> Steps[None]:
+        rules = self.rules or ()
+        until = end - (self.rules.span_ms if self.rules else 0)
+        for piece in pieces(list(self.watched.values())):
+            for watched in piece:
+                if rules and watched.last_event + self._end_after > end:
+                    if self.telling.ask(rules, watched, end, idle=idle):
+                        self.stale[watched.key] = watched
+                    watched.history.forget(until)
+                else:
+                    self._end(watched, end, idle=idle)
+            yield
+
+    def _end(self, watched: Watched, end: int, *, idle: bool) -> None:
+        """Off air, or there are no rules any more. A session that comes back begins anew."""
+        self.telling.resolve(watched, list(watched.standings), end, idle=idle)
+        del self.watched[watched.key]
+        self.stale.pop(watched.key, None)
+        self.gone.append(watched.key)
+
+    def taken_in(self) -> int:
+        """Panes that start here or earlier are not needed any more."""
+        return FAR_AHEAD if self.rules is None else self.through - self._slide
+
+    # -- a rebuild
+
+    def be_silent(self, ends: Mapping[Kind, int], told: Iterable[Alert]) -> None:
+        """Until the inputs have passed ``ends``; ``told`` is what live.alerts says is firing."""
+        self.telling.mute = Mute(dict(ends), {alert.key(): alert for alert in told})
+
+    def speak(self, positions: Mapping[Kind, int], watermark: int | None) -> bool:
+        """Tells what differs, if a rebuild has come so far. True when it has."""
+        mute = self.telling.mute
+        if mute is None or any(positions.get(kind, 0) < end for kind, end in mute.ends.items()):
+            return False
+        if watermark is not None and self.through + self._slide <= watermark:
+            return False
+        self.telling.unmute(self.watched.values(), self.through)
+        return True
+
+    # -- looking
+
+    def standing(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Alerts pending and firing, by name and severity; every rule has an entry."""
+        severities = {each.rule.alert: each.rule.severity for each in self.rules or ()}
+        found = {(name, str(severity)): [0, 0] for name, severity in severities.items()}
+        for watched in self.watched.values():
+            for name, standing in watched.standings.items():
+                fired = standing.fired
+                severity = fired.severity if fired else severities.get(name, "")
+                found.setdefault((name, str(severity)), [0, 0])[fired is not None] += 1
+        return {labels: (pending, firing) for labels, (pending, firing) in found.items()}

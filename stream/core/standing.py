@@ -1,0 +1,39 @@
+"""The state machine of one rule for one session: inactive, pending, firing, kept firing, resolved. As Prometheus has it.
+
+Times are ends of slides, in ms.
+"""
+
+from stream.model.alerts import Alert, Rule, Status
+
+
+class Standing:
+    """A rule that holds, or that fires and is kept firing. An inactive one has none."""
+
+    __slots__ = ("calm_since", "fired", "since")
+
+    def __init__(self, since: int, fired: Alert | None = None, calm_since: int | None = None) -> None:
+        self.since = since
+        """When it first held."""
+        self.fired = fired
+        """What was told when it began to fire."""
+        self.calm_since = calm_since
+        """While it fires: since when it has not held."""
+
+
+def judged(standing: Standing | None, rule: Rule, end: int, *, holds: bool) -> tuple[Standing | None, Status | None]:
+    """How it stands after a slide, and what is to be told: a standing that begins to fire still lacks its alert."""
+    if standing is None:
+        if not holds:
+            return None, None
+        standing = Standing(end)
+    if standing.fired is None:
+        if not holds:
+            return None, None
+        return standing, Status.FIRING if end - standing.since >= rule.for_ms else None
+    if holds:
+        standing.calm_since = None
+        return standing, None
+    if standing.calm_since is None:
+        standing.calm_since = end
+    kept = end - standing.calm_since < rule.keep_firing_for_ms
+    return (standing, None) if kept else (None, Status.RESOLVED)

@@ -1,0 +1,157 @@
+"""The laws of alerts: they are a function of the logs, whatever becomes of the worker; and each is told once."""
+
+import os
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from stream.core.rules import Rules
+from stream.model.alerts import Rule, Severity, Status
+from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
+from tests.realert import Watch, realert, told_of
+
+LAW = settings(
+    max_examples=int(os.environ.get("LAW_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def rule(alert: str, when: str, **more: Any) -> Rule:
+    usual: dict[str, Any] = {"window_ms": 10 * SECOND, "severity": Severity.TICKET, "summary": "", "runbook": "none"}
+    return Rule(alert=alert, when=when, **(usual | more))
+
+
+def watch(of: Rule, holds: Any) -> Watch:
+    return Watch(
+        alert=of.alert,
+        holds=holds,
+        window_ms=of.window_ms,
+        baseline_ms=of.baseline_ms,
+        for_ms=of.for_ms,
+        keep_ms=of.keep_firing_for_ms,
+        sellers=of.sellers,
+        platforms=of.platforms,
+    )
+
+
+CLICKS = rule("clicks", "w.product_clicks >= 2.0", summary="{product_clicks:.0f} clicks")
+STALLED = rule(
+    "stalled", "w.seconds_since_last_event >= 15.0 && base.events > 1.0", baseline_ms=30 * SECOND, for_ms=10 * SECOND
+)
+FAILURES = rule("failures", "w.checkouts_failed >= w.orders_paid", window_ms=30 * SECOND, min={"checkouts_failed": 1})
+SURGE = rule(
+    "surge",
+    "w.comments > median.comments",
+    baseline_ms=40 * SECOND,
+    min={"comments": 1},
+    keep_firing_for_ms=20 * SECOND,
+)
+MONEY = rule(
+    "money", "w.gmv_minor > base.gmv_minor", window_ms=20 * SECOND, baseline_ms=20 * SECOND, sellers={"seller1"}
+)
+BUSY = rule("busy", "w.events + w.heartbeats > 3.0", platforms={"shopee"}, keep_firing_for_ms=10 * SECOND)
+RULES = [CLICKS, STALLED, FAILURES, SURGE, MONEY, BUSY]
+
+
+def median(numbers: list[int]) -> float:
+    half = len(numbers) // 2
+    return numbers[half] if len(numbers) % 2 else (numbers[half - 1] + numbers[half]) / 2
+
+
+WATCHES = [
+    watch(CLICKS, lambda seen: seen.w["product_clicks"] >= 2),
+    watch(STALLED, lambda seen: seen.silent_ms >= 15 * SECOND and seen.base["events"] > 1),
+    watch(FAILURES, lambda seen: 1 <= seen.w["checkouts_failed"] >= seen.w["orders_paid"]),
+    watch(
+        SURGE,
+        lambda seen: (
+            seen.w["comments"] >= 1
+            and bool(seen.medians("comments"))
+            and seen.w["comments"] > median(seen.medians("comments"))
+        ),
+    ),
+    watch(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
+    watch(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
+]
+COMPILED = Rules(RULES, POLICY.pane_ms)
+
+QUIETED = ("only", "exclude", "quiet")
+"""Steps that say that a topic is silent: what is decided then is no function of the logs."""
+
+
+def run(world: World, schedule: tuple[Step, ...], rules: Rules | None = COMPILED) -> Told:
+    return Driver(world, POLICY, rules).run(schedule)
+
+
+def compared(told: Told) -> list[Any]:
+    return sorted(told_of(alert_fields(alert)) for alert in told.alerts)
+
+
+def alert_fields(alert: Any) -> dict[str, Any]:
+    return {name: getattr(alert, name) for name in ("at", "alert", "session_id", "status", "since", "seller_id")}
+
+
+def recomputed(world: World) -> list[Any]:
+    records = [record for log in world.records().values() for record in log]
+    return realert(records, rules_of(POLICY), POLICY.session_end_after_ms, WATCHES)
+
+
+SILENT_AND_BACK = World(
+    views=tuple(Happening("enter", after=after) for after in (0, 1000, 29_000, 29_000, 29_000, 29_000))
+)
+
+
+@LAW
+@given(worlds, schedules)
+@example(SILENT_AND_BACK, ())
+def test_alerts_are_a_function_of_the_logs_and_equal_the_second_opinion(
+    world: World, schedule: tuple[Step, ...]
+) -> None:
+    told = run(world, tuple(step for step in schedule if step[0] not in QUIETED))
+    assert compared(told) == recomputed(world)
+    assert not any(alert.idle for alert in told.alerts)
+
+
+@LAW
+@given(worlds, schedules, st.integers(0, 40))
+def test_alerts_of_a_restored_snapshot_continue_as_if_nothing_had_happened(
+    world: World, schedule: tuple[Step, ...], where: int
+) -> None:
+    calm = tuple(step for step in schedule if step[0] != "crash" and step[0] not in QUIETED)
+    stopped = (*calm[:where], ("checkpoint", 0), ("crash", 0), *calm[where:])
+    whole = (*calm[:where], ("checkpoint", 0), *calm[where:])
+    assert run(world, stopped).alerts == run(world, whole).alerts
+
+
+@LAW
+@given(worlds, schedules)
+def test_every_firing_is_told_once_and_resolved_once_whatever_was_left_out(
+    world: World, schedule: tuple[Step, ...]
+) -> None:
+    told = run(world, schedule)
+    by_key: dict[bytes, list[Any]] = {}
+    for alert in told.alerts:
+        by_key.setdefault(alert.key(), []).append(alert)
+    for alerts in by_key.values():
+        assert [alert.status for alert in alerts] == [Status.FIRING, Status.RESOLVED] * (len(alerts) // 2)
+        for fired, resolved in zip(alerts[::2], alerts[1::2], strict=True):
+            assert (fired.id, fired.since, fired.values) == (resolved.id, resolved.since, resolved.values)
+            assert fired.at <= resolved.at
+        assert len({alert.id for alert in alerts[::2]}) == len(alerts) // 2
+
+
+@LAW
+@given(worlds, schedules)
+def test_nothing_is_decided_for_a_slide_that_is_past(world: World, schedule: tuple[Step, ...]) -> None:
+    """No correction fires: alerts are told in the order of their slides, also when topics had been left out."""
+    told = run(world, schedule)
+    assert all(before.at <= after.at for before, after in pairwise(told.alerts))
+
+
+@LAW
+@given(worlds, schedules)
+def test_what_is_counted_does_not_depend_on_rules(world: World, schedule: tuple[Step, ...]) -> None:
+    assert run(world, schedule).comparable() == run(world, schedule, None).comparable()

@@ -1,0 +1,193 @@
+"""The second opinion on alerts: what live.alerts must say, worked out from the raw logs in the plainest way.
+
+Written from docs/design.md ("Alerts") and contracts.md. Like the recount beside it, it imports nothing of `stream`; it
+keeps every event, and looks at all of them again for every slide. What a rule's condition is, the caller says in Python.
+
+An alert's life is that of one broadcast: a session that went off air and comes back begins anew. Decisions that were made
+while a topic was left out are no function of the logs, so callers arrange for that not to happen.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from tests.recount import COUNTING, COUNTS, KINDS, PLATFORMS, Event, Judge, LogRecord, Recounted, Rules, Tally
+
+Arrived = tuple[str, Event]  # kind and event
+CLOSING = ("cancelled", "refunded")  # they neither extend nor reopen a session
+
+
+@dataclass(frozen=True)
+class Look:
+    """What may be seen of a session at the end of a slide."""
+
+    events: list[Arrived]  # on time, before the end
+    begun: int  # start of the first slide
+    end: int
+    rules: Rules
+    window_ms: int
+    baseline_ms: int
+
+    @property
+    def w(self) -> dict[str, int]:
+        return self.counts(self.end - self.window_ms, self.end)
+
+    @property
+    def base(self) -> dict[str, int]:
+        start = self.end - self.window_ms
+        return self.counts(max(self.begun, start - self.baseline_ms), start)
+
+    @property
+    def silent_ms(self) -> int:
+        return self.end - last_of(self.events)
+
+    def medians(self, name: str) -> list[int]:
+        """Of the windows before this one, as far as the baseline and the session reach."""
+        start = self.end - self.window_ms
+        oldest = max(self.begun, start - self.baseline_ms)
+        starts = range(start - self.window_ms, oldest - 1, -self.window_ms)
+        return sorted(self.counts(each, each + self.window_ms)[name] for each in starts)
+
+    def counts(self, start: int, end: int) -> dict[str, int]:
+        tally = Tally()
+        heartbeats = events = 0
+        for kind, event in self.events:
+            if start <= event["event_time"] < end:
+                COUNTING[kind](tally, event, self.rules.max_ids)
+                events += 1
+                heartbeats += event.get("action") == "heartbeat"
+        money = tally.gmv.get(self.rules.currency, 0)
+        return {
+            **{name: tally.counts[name] for name in COUNTS},
+            "heartbeats": heartbeats,
+            "gmv_minor": money,
+            "events": events,
+        }
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A rule: its spans, and its condition as a Python function."""
+
+    alert: str
+    holds: Callable[[Look], bool]
+    window_ms: int
+    baseline_ms: int = 0
+    for_ms: int = 0
+    keep_ms: int = 0
+    sellers: frozenset[str] = frozenset()
+    platforms: frozenset[str] = frozenset()
+
+    def concerns(self, seller: str, platform: str) -> bool:
+        return (not self.sellers or seller in self.sellers) and (not self.platforms or platform in self.platforms)
+
+
+@dataclass(frozen=True, order=True)
+class Told:
+    """What of an alert is compared."""
+
+    at: int
+    alert: str
+    session_id: str
+    status: str
+    since: int
+    seller_id: str
+
+
+def told_of(value: dict[str, Any]) -> Told:
+    return Told(**{name: value[name] for name in Told.__dataclass_fields__})
+
+
+def realert(records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[Watch]) -> list[Told]:
+    """Everything that must be told, in the order of its slides."""
+    watches = list(watches)
+    sessions = on_time(records, rules)
+    broadcasts = [Broadcast(name, events, rules, end_after_ms, watches) for name, events in sessions.items()]
+    return sorted(told for broadcast in broadcasts for told in broadcast.told())
+
+
+def on_time(records: Iterable[LogRecord], rules: Rules) -> dict[str, list[Arrived]]:
+    """Counted events that were not behind their own topic's clock by the delay, by session."""
+    sessions: defaultdict[str, list[Arrived]] = defaultdict(list)
+    ordered = sorted(records, key=lambda record: (KINDS.index(record.kind), record.partition, record.offset))
+    for _, log in groupby(ordered, key=lambda record: (record.kind, record.partition)):
+        judge = Judge(rules)
+        for record in log:
+            event, outcome = judge.judge(record, Recounted())
+            if event is not None and outcome == "counted" and event["event_time"] + rules.delay_ms > judge.clock:
+                sessions[event["session_id"]].append((record.kind, event))
+    return sessions
+
+
+def last_of(events: Iterable[Arrived]) -> int:
+    times = [event["event_time"] for _, event in events if event.get("status") not in CLOSING]
+    return max(times, default=-1)
+
+
+class Broadcast:
+    """One session, of which each stretch on air is judged by itself."""
+
+    def __init__(self, name: str, events: list[Arrived], rules: Rules, end_after_ms: int, watches: list[Watch]) -> None:
+        self.name = name
+        self.events = events
+        self.rules = rules
+        self.end_after_ms = end_after_ms
+        self.watches = watches
+        self.standing: dict[str, dict[str, Any]] = {}  # pending without a seller, firing with one
+
+    def told(self) -> Iterator[Told]:
+        since = -(2**62)
+        while (opening := self.opening(since)) is not None:
+            begun = since = opening // self.rules.pane_ms * self.rules.pane_ms
+            on_air = True
+            while on_air:
+                since += self.rules.pane_ms
+                seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
+                on_air = last_of(seen) + self.end_after_ms > since
+                yield from self.slide(seen, begun, since, self.watches if on_air else [])
+
+    def opening(self, since: int) -> int | None:
+        """The first event from then on that opens a session."""
+        times = [event["event_time"] for _, event in self.events if event.get("status") not in CLOSING]
+        return min((time for time in times if time >= since), default=None)
+
+    def slide(self, seen: list[Arrived], begun: int, end: int, watches: list[Watch]) -> Iterator[Told]:
+        seller, platform = labels(seen)
+        asked = set()
+        for watch in watches:
+            if watch.concerns(seller, platform):
+                asked.add(watch.alert)
+                holds = watch.holds(Look(seen, begun, end, self.rules, watch.window_ms, watch.baseline_ms))
+                yield from self.step(watch, seller, end, holds=holds)
+        for alert in set(self.standing) - asked:
+            yield from self.resolve(alert, end)
+
+    def step(self, watch: Watch, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
+        if holds:
+            self.standing.setdefault(watch.alert, {"since": end, "seller": None, "calm": None})
+        was = self.standing.get(watch.alert)
+        if was is None:
+            return
+        was["calm"] = None if holds else end if was["calm"] is None else was["calm"]
+        if was["seller"] is None and holds and end - was["since"] >= watch.for_ms:
+            was["seller"] = seller
+            yield Told(end, watch.alert, self.name, "firing", was["since"], seller)
+        elif not holds and (was["seller"] is None or end - was["calm"] >= watch.keep_ms):
+            yield from self.resolve(watch.alert, end)
+
+    def resolve(self, alert: str, end: int) -> Iterator[Told]:
+        was = self.standing.pop(alert)
+        if was["seller"] is not None:
+            yield Told(end, alert, self.name, "resolved", was["since"], was["seller"])
+
+
+def labels(seen: list[Arrived]) -> tuple[str, str]:
+    def newest(texts: Callable[[Event], str]) -> str:
+        return max((event["event_time"], texts(event)) for _, event in seen)[1]
+
+    return (
+        newest(lambda event: str(event["seller_id"])),
+        newest(lambda event: event["platform"] if event["platform"] in PLATFORMS else "other"),
+    )
