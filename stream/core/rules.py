@@ -164,7 +164,7 @@ class Rules(tuple[CompiledRule, ...]):
 
 
 def _spans(rule: Rule, pane_ms: int) -> Iterator[Mistake]:
-    slides = f"not a multiple of the slide, {pane_ms / 1000:g}s (the greatest common divisor of all windows)"
+    slides = f"not a multiple of the slide, {pane_ms / 1000:g}s (what all sizes and slides of windows divide by)"
     if rule.window_ms <= 0 or rule.window_ms % pane_ms:
         yield Mistake(rule.alert, "window", slides)
     if rule.baseline_ms < 0 or rule.baseline_ms % pane_ms:

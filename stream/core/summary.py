@@ -21,7 +21,7 @@ def mistakes_in(summary: str, unknown: Callable[[str], str | None]) -> list[str]
     found = [mistake for name in names_in(summary) if (mistake := unknown(name)) is not None]
     rest = _HOLE.sub("", summary)
     if "{" in rest or "}" in rest:
-        found.append("a figure is written {name}, {name:.0f}, {name:,.0f} or {name:.1%}, and braces have no other use")
+        found.append("a figure is {name}, {name:.0f}, {name:,.0f} or {name:.1%}; braces have no other use")
     return found
 
 

@@ -1,0 +1,190 @@
+"""A rules file: every mistake with its line, and what a right one gives."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.core.policy import MINUTE
+from stream.errors import UsageError
+from stream.model.alerts import Rule, Severity
+from stream.rules.reading import LARGEST, RulesError, load_rules, read_rules
+
+RIGHT = """
+rules:
+  - alert: few_orders
+    window: 5m
+    baseline: 30m
+    when: >-
+      w.ctor < 0.5
+      * base.ctor
+    min: {product_clicks: 200, base.orders_paid: 1.5e1}
+    for: 90s
+    keep_firing_for: 1h
+    severity: ticket
+    summary: "{ctor:.1%} of {product_clicks}"
+    runbook: https://wiki.example/few
+    sellers: [s9, 7301, 0x10]
+    sessions: ["1"]
+    platforms: [shopee]
+  - {alert: any, window: 1m, when: w.events > 0, severity: info, summary: s, runbook: r}
+"""
+
+MISTAKES = """\
+f:3: rule checkout_failures: unknown key 'windw'; did you mean window?
+f:4: rule checkout_failures: window: a duration needs a unit: write 5s for seconds (ms, s, m, h, d are known)
+f:5: rule checkout_failures: when: 2 * base.attempts mixes a whole number with a decimal one, which CEL refuses: write 2.0
+f:5: rule checkout_failures: when: base.attempts: the rule has no baseline
+f:5: rule checkout_failures: when: w.failure_ratee_low is not known; did you mean w.failure_rate_low?
+f:7: rule checkout_failures: min: the least value of views must be a number
+f:7: rule checkout_failures: min: w.atempts is not known; did you mean w.attempts?
+f:9: rule checkout_failures: for: not a duration: write a whole number and a unit (ms, s, m, h, d), such as 10s or 5m
+f:10: rule checkout_failures: severity: 'pge' is none of page, ticket, info; did you mean page?
+f:11: rule checkout_failures: summary: a figure is {name}, {name:.0f}, {name:,.0f} or {name:.1%}; braces have no other use
+f:11: rule checkout_failures: summary: w.checkouts_faild is not known; did you mean w.checkouts_failed?
+f:12: rule checkout_failures: runbook: a text is needed
+f:13: rule checkout_failures: an alert of this name is there already
+f:14: rule checkout_failures: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)
+f:15: rule checkout_failures: when: gives a number, and must be true or false: compare it, as in w.views > 0.5
+f:18: rule checkout_failures: severity is given twice
+f:19: rule checkout_failures: summary: a text is needed
+f:21: rule checkout_failures: sellers: a list of ids is needed, as in [s9, s12]; without the key it is for all
+f:22: rule 3: a rule is written as keys and values, such as alert: checkout_failures
+f:23: rule 4: runbook is missing
+f:23: rule 4: severity is missing
+f:23: rule 4: summary is missing
+f:23: rule 4: when is missing
+f:24: rule 4: alert: 'Wrong-Name' is no name: small letters, digits and _, beginning with a letter
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(RulesError) as caught:
+        read_rules(text, "f", MINUTE)
+    return [problem.located("f") for problem in caught.value.problems]
+
+
+def test_a_right_file_is_read() -> None:
+    first, second = read_rules(RIGHT, "f", MINUTE)
+    assert first == Rule(
+        alert="few_orders",
+        window_ms=5 * MINUTE,
+        baseline_ms=30 * MINUTE,
+        when="w.ctor < 0.5 * base.ctor",
+        min={"product_clicks": 200.0, "base.orders_paid": 15.0},
+        for_ms=90_000,
+        keep_firing_for_ms=60 * MINUTE,
+        severity=Severity.TICKET,
+        summary="{ctor:.1%} of {product_clicks}",
+        runbook="https://wiki.example/few",
+        sellers=frozenset({"s9", "7301", "0x10"}),
+        sessions=frozenset({"1"}),
+        platforms=frozenset({"shopee"}),
+    )
+    assert (second.alert, second.baseline_ms, second.min, second.sellers) == ("any", 0, {}, frozenset())
+
+
+def test_every_mistake_is_told_at_once_with_its_line() -> None:
+    text = """\
+rules:
+  - alert: checkout_failures
+    windw: 5m
+    window: 5
+    when: w.failure_ratee_low > 2 * base.attempts
+    min:
+      atempts: 20
+      views: many
+    for: 1x
+    severity: pge
+    summary: "{checkouts_faild:.0f} of {"
+    runbook:
+  - alert: checkout_failures
+    window: 90s
+    when: |
+      w.views
+    severity: page
+    severity: page
+    summary: [s]
+    runbook: x
+    sellers: s9
+  - just text
+  - window: 1m
+    alert: Wrong-Name
+"""
+    assert problems(text) == MISTAKES.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "f:1: empty: a list of rules is needed, under the key rules"),
+        ("# only words", "f:1: empty: a list of rules is needed, under the key rules"),
+        ("[1, 2]", "f:1: a list of rules is needed, under the key rules"),
+        ("{}", "f:1: a list of rules is needed, under the key rules"),
+        ("\nrule: []", "f:2: unknown key 'rule'; did you mean rules?"),
+        ("rules:\n", "f:1: rules must be one list of rules; to have no alerts, set rules to none"),
+        ("rules: []\n", "f:1: rules must be one list of rules; to have no alerts, set rules to none"),
+        ("rules: [\n", "f:2: not YAML: expected the node content, but found '<stream end>'"),
+        ("rules:\n\t- a", "f:2: not YAML: found character '\\t' that cannot start any token"),
+        (
+            "rules: !!python/name:os.system\n",
+            "f:1: rules must be one list of rules; to have no alerts, set rules to none",
+        ),
+        ("a: 1\n---\nb: 1\n", "f:2: not YAML: but found another document"),
+        ("rules: \x00", "f:1: not YAML: ReaderError"),
+        ("[" * 1200, "f:1: not YAML: RecursionError"),
+        ("rules: [*nobody]", "f:1: not YAML: found undefined alias 'nobody'"),
+    ],
+)
+def test_a_file_that_is_no_list_of_rules(text: str, problem: str) -> None:
+    assert problems(text)[0] == problem
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "1e999", "nan", "''", "[1]", "{a: 1}"])
+def test_a_least_value_is_a_number(value: str) -> None:
+    text = RIGHT.replace("1.5e1", value)
+    assert problems(text) == ["f:9: rule few_orders: min: the least value of base.orders_paid must be a number"]
+
+
+@pytest.mark.parametrize("value", ["20", "[a, b]", "x"])
+def test_least_values_have_names(value: str) -> None:
+    text = RIGHT.replace("{product_clicks: 200, base.orders_paid: 1.5e1}", value)
+    assert problems(text) == [
+        "f:9: rule few_orders: min: figures with their least values are needed, as in {attempts: 20}"
+    ]
+
+
+# -- what the setting names
+
+
+def test_none_turns_alerts_off() -> None:
+    assert load_rules("none", MINUTE) == ()
+
+
+def test_a_file_is_named_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RIGHT)
+    assert [each.rule.alert for each in load_rules(str(file), MINUTE)] == ["few_orders", "any"]
+
+
+def test_a_file_must_suit_the_slide(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RIGHT)
+    with pytest.raises(RulesError, match=r"rules\.yaml:4: rule few_orders: window: not a multiple of the slide, 120s"):
+        load_rules(str(file), 2 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "cannot be read: No such file"), (b"\xff\xfe", "is not UTF-8"), (b"#" * (LARGEST + 1), "is larger than")],
+)
+def test_a_file_that_cannot_be_had(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    file = tmp_path / "rules.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=complaint):
+        load_rules(str(file), MINUTE)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        load_rules(str(tmp_path), MINUTE)
