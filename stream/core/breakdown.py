@@ -10,6 +10,8 @@ them to its unnamed sum, the session to its named ones.
 
 from collections.abc import Set as AbstractSet
 
+import msgspec
+
 Money = dict[str, int]
 """Minor units by currency."""
 
@@ -19,17 +21,12 @@ def add_money(into: Money, more: Money) -> None:
         into[currency] = into.get(currency, 0) + minor
 
 
-class Clicks:
+class Clicks(msgspec.Struct, array_like=True, gc=False):
     """Number of clicks by id: the view side of a breakdown."""
 
-    __slots__ = ("beyond", "named", "spilled")
-
-    def __init__(
-        self, named: dict[str, int] | None = None, beyond: int = 0, spilled: dict[str, int] | None = None
-    ) -> None:
-        self.named: dict[str, int] = {} if named is None else named
-        self.beyond = beyond
-        self.spilled: dict[str, int] = {} if spilled is None else spilled
+    named: dict[str, int] = {}
+    beyond: int = 0
+    spilled: dict[str, int] = {}
 
     def count(self, id_: str, limit: int, known: set[str]) -> bool:
         """Adds a click. ``known`` are the ids the session names; True when this is one more of them."""
@@ -68,14 +65,11 @@ class Clicks:
             named[id_] = named.get(id_, 0) + clicks
 
 
-class Sales:
+class Sales(msgspec.Struct, array_like=True, gc=False):
     """Number of orders and their money."""
 
-    __slots__ = ("money", "orders")
-
-    def __init__(self, orders: int = 0, money: Money | None = None) -> None:
-        self.orders = orders
-        self.money: Money = {} if money is None else money
+    orders: int = 0
+    money: Money = {}
 
     def add(self, orders: int, money: Money) -> None:
         self.orders += orders
@@ -84,20 +78,12 @@ class Sales:
             mine[currency] = mine.get(currency, 0) + minor
 
 
-class Orders:
+class Orders(msgspec.Struct, array_like=True, gc=False):
     """Orders and their money by id: the checkout side of a breakdown."""
 
-    __slots__ = ("beyond", "named", "spilled")
-
-    def __init__(
-        self,
-        named: dict[str, Sales] | None = None,
-        beyond: Sales | None = None,
-        spilled: dict[str, Sales] | None = None,
-    ) -> None:
-        self.named: dict[str, Sales] = {} if named is None else named
-        self.beyond = Sales() if beyond is None else beyond
-        self.spilled: dict[str, Sales] = {} if spilled is None else spilled
+    named: dict[str, Sales] = {}
+    beyond: Sales = msgspec.field(default_factory=Sales)
+    spilled: dict[str, Sales] = {}
 
     def count(self, id_: str, money: Money, limit: int, known: set[str]) -> bool:
         """Adds an order. ``known`` are the ids the session names; True when this is one more of them."""

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from datasketches import cpc_sketch, cpc_union
 
 from stream.core.breakdown import Clicks, Money, Orders, add_money
@@ -55,16 +56,13 @@ plain_values: Final = attrgetter(*PLAIN)
 counter_values: Final = attrgetter(*COUNTERS)
 
 
-class Source:
+class Source(msgspec.Struct, array_like=True, gc=False):
     """Figures of one source of viewers."""
 
-    __slots__ = ("clicks", "gmv", "orders", "views")
-
-    def __init__(self, views: int = 0, clicks: int = 0, orders: int = 0, gmv: Money | None = None) -> None:
-        self.views = views
-        self.clicks = clicks
-        self.orders = orders
-        self.gmv: Money = {} if gmv is None else gmv
+    views: int = 0
+    clicks: int = 0
+    orders: int = 0
+    gmv: Money = {}
 
     def add(self, other: "Source") -> None:
         self.views += other.views

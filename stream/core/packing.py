@@ -9,10 +9,9 @@ from typing import Any, Final
 import msgspec
 from datasketches import cpc_sketch
 
-from stream.core.breakdown import Clicks, Money, Orders, Sales
-from stream.core.counts import BREAKDOWNS, PLAIN, Counts, Source, breakdowns
+from stream.core.counts import PLAIN, Counts, breakdowns
 from stream.core.ontime import newest, pack_late, unpack_late
-from stream.core.stored import Head
+from stream.core.stored import Head, Packed
 from stream.model.money import MAX_SUM
 
 HEAD: Final = ("events", "views", "product_clicks", "comments", "orders_paid", "last_event", "label_at")
@@ -24,55 +23,55 @@ OLD_REST: Final = len(REST) - 1
 _head_values: Final = attrgetter(*HEAD)
 _rest_values: Final = attrgetter(*REST)
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder().decode
-
-
+_decode: Final = msgspec.msgpack.Decoder(Packed).decode
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
 
 
 def pack(counts: Counts) -> bytes:
     """The figures of ``Head`` first."""
     late = counts.late
-    return _encode(
-        (
-            *(_head_values(counts) if late is None else (*_head_values(counts)[:-2], *newest(counts))),
-            _money(counts.gmv),
-            _rest_values(counts),
-            _money(counts.item_value),
-            _money(counts.local_item_value),
-            _sketch(counts.viewers),
-            _sketch(counts.buyers),
-            _sources(counts.sources),
-            [part and _breakdown(part) for part in breakdowns(counts)],
-            counts.incomplete,
-            late and pack_late(counts),
-        )
+    values = (
+        *(_head_values(counts) if late is None else (*_head_values(counts)[:-2], *newest(counts))),
+        counts.gmv,
+        _rest_values(counts),
+        counts.item_value,
+        counts.local_item_value,
+        _sketch(counts.viewers),
+        _sketch(counts.buyers),
+        counts.sources,
+        breakdowns(counts),
+        counts.incomplete,
+        late and pack_late(counts),
     )
+    try:
+        return _encode(values)
+    except OverflowError:
+        return _encode(_saturated(msgspec.to_builtins(values, builtin_types=(bytes,))))
 
 
 def unpack_into(counts: Counts, data: bytes) -> None:
     """Sets every figure. Raises whatever comes of bytes that are not packed counts."""
-    values = _decode(data)
-    rest = values[len(HEAD) + 1]
+    packed = _decode(data)
+    rest = packed.rest
     if len(rest) == OLD_REST:
         rest.append(0)
-        values.append(None)
-    _set_plain(counts, values[: len(HEAD)], rest)
-    counts.gmv = values[len(HEAD)]
-    counts.item_value, counts.local_item_value, viewers, buyers, sources, parts, counts.incomplete, late = values[
-        len(HEAD) + 2 :
-    ]
-    if late is not None:
-        unpack_late(counts, late)
-    counts.viewers = viewers and cpc_sketch.deserialize(viewers)
-    counts.buyers = buyers and cpc_sketch.deserialize(buyers)
-    counts.sources = sources and {name: Source(*figures) for name, figures in sources.items()}
-    for name, part in zip(BREAKDOWNS, parts, strict=True):
-        if part is not None:
-            setattr(counts, name, _unbreakdown(part))
+    _set_plain(counts, _head_values(packed), rest)
+    counts.gmv, counts.item_value, counts.local_item_value = packed.gmv, packed.item_value, packed.local_item_value
+    counts.incomplete = packed.incomplete
+    if packed.late is not None:
+        unpack_late(counts, packed.late)
+    counts.viewers = packed.viewers and cpc_sketch.deserialize(packed.viewers)
+    counts.buyers = packed.buyers and cpc_sketch.deserialize(packed.buyers)
+    counts.sources = packed.sources
+    (
+        counts.product_clicks_by,
+        counts.affiliate_clicks,
+        counts.product_orders,
+        counts.affiliate_orders,
+    ) = packed.breakdowns
 
 
-def _set_plain(counts: Counts, head: list[Any], rest: list[Any]) -> None:
+def _set_plain(counts: Counts, head: tuple[Any, ...], rest: list[Any]) -> None:
     """In one assignment each: three times as fast as a loop over the names."""
     (
         counts.events,
@@ -118,37 +117,14 @@ def unpack(data: bytes) -> Counts:
     return counts
 
 
-def _money(money: Money) -> Money:
-    return money and {currency: min(minor, MAX_SUM) for currency, minor in money.items()}
-
-
 def _sketch(sketch: cpc_sketch | None) -> bytes | None:
     return None if sketch is None else bytes(sketch.serialize())
 
 
-def _sales(sales: Sales) -> Any:
-    return (sales.orders, _money(sales.money))
-
-
-def _breakdown(part: Clicks | Orders) -> Any:
-    if isinstance(part, Clicks):
-        return (part.named, part.beyond, part.spilled)
-    named = {id_: _sales(sales) for id_, sales in part.named.items()}
-    return (named, _sales(part.beyond), {id_: _sales(sales) for id_, sales in part.spilled.items()})
-
-
-def _unbreakdown(packed: Any) -> Clicks | Orders:
-    named, beyond, spilled = packed
-    if isinstance(beyond, int):
-        return Clicks(named, beyond, spilled)
-    return Orders(
-        {id_: Sales(*sales) for id_, sales in named.items()},
-        Sales(*beyond),
-        {id_: Sales(*sales) for id_, sales in spilled.items()},
-    )
-
-
-def _sources(sources: dict[str, Source] | None) -> Any:
-    return sources and {
-        name: (source.views, source.clicks, source.orders, _money(source.gmv)) for name, source in sources.items()
-    }
+def _saturated(values: Any) -> Any:
+    """Sums beyond 64 bits."""
+    if isinstance(values, int):
+        return min(values, MAX_SUM)
+    if isinstance(values, dict):
+        return {name: _saturated(value) for name, value in values.items()}
+    return [_saturated(value) for value in values] if isinstance(values, list | tuple) else values

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from stream.core.breakdown import Money
+from stream.core.breakdown import Clicks, Money, Orders
+from stream.core.counts import Source
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):
@@ -21,6 +22,20 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     last_event: int
     label_at: int
     gmv: Money
+
+
+class Packed(Head, array_like=True, gc=False):
+    """Packed counts: what one pane holds."""
+
+    rest: list[Any]
+    item_value: Money
+    local_item_value: Money
+    viewers: bytes | None
+    buyers: bytes | None
+    sources: dict[str, Source] | None
+    breakdowns: tuple[Clicks | None, Clicks | None, Orders | None, Orders | None]
+    incomplete: bool
+    late: Any = None
 
 
 class Meta(msgspec.Struct):
