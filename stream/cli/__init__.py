@@ -13,7 +13,19 @@ from typer.core import TyperGroup
 
 from stream.errors import FailedError, UsageError
 
-COMMANDS: Final = ("run", "worker", "topics", "doctor", "state", "offsets", "rules", "simulate", "top", "version")
+COMMANDS: Final = (
+    "run",
+    "worker",
+    "topics",
+    "doctor",
+    "state",
+    "offsets",
+    "rules",
+    "backtest",
+    "simulate",
+    "top",
+    "version",
+)
 """In the order of the help text."""
 
 FAILED: Final = 1

@@ -7,14 +7,18 @@ some seconds of arrival, whatever comes first, so that in a sparse recording, to
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from aiokafka.partitioner import murmur2
 
+from stream.core.decode import decode_batch
 from stream.kafka.ahead import PIECE
 from stream.model.messages import Message
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record, Records
+from stream.replay import recording
+from stream.replay.backtest import Backtest, Report
 
 TURN_MS: Final = 5_000
 TURN: Final = 4 * PIECE
@@ -32,6 +36,41 @@ class Filed:
         self.key = key
         self.value = value
         self.headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+def over_file(
+    source: Path,
+    test: Backtest,
+    partitions: int,
+    to_ms: int | None,
+    *,
+    tell: Callable[[int, int], None],
+    complain: Callable[[str, int], None],
+) -> Report:
+    """A backtest over a recording; without ``to_ms`` up to its newest event time.
+
+    ``tell`` is called with the records done, and 0: nobody knows how many there are. ``complain`` is told of each line that
+    is no message, and how many there were. Raises UsageError for a file that cannot be read.
+    """
+    bad = done = 0
+
+    def messages() -> Iterator[Message]:
+        nonlocal bad
+        for each in recording.read(source):
+            if isinstance(each, Message):
+                yield each
+            else:
+                bad += 1
+                complain(each, bad)
+
+    for partition, kind, records in batches(messages(), partitions):
+        test.trial(partition).count(kind, records, decode_batch(kind, records, test.policy.max_value))
+        done += len(records)
+        tell(done, 0)
+    newest = test.newest
+    report = test.report(to_ms if to_ms is not None else 0 if newest is None else newest + 1)
+    report.bad_lines = bad
+    return report
 
 
 Batch = tuple[int, Kind, Records]

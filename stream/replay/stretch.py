@@ -20,6 +20,7 @@ from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
 from stream.model.results import Record, Records
 from stream.operate.shards import reading
+from stream.replay.backtest import Backtest, Report
 from stream.replay.feed import Feed
 
 STILL_SECONDS: Final = 30.0
@@ -77,6 +78,25 @@ def _stretch(place: Place, first: Offsets, begins: Offsets, ends: Offsets, *, ev
         ends={kind: max(ends[tp], begins[tp]) for kind, tp in inputs.items()},
         lost=() if every_record else tuple(kind for kind, tp in inputs.items() if 0 < first[tp] == begins[tp]),
     )
+
+
+async def over_topics(
+    settings: Settings, test: Backtest, from_ms: int | None, to_ms: int, tell: Callable[[int, int], None]
+) -> Report:
+    """A backtest over all partitions, one after the other. ``tell`` is called with the offsets done, and with all."""
+    found = await stretches(settings, None if from_ms is None else from_ms - test.lead_ms)
+    every, done = sum(each.records for each in found), 0
+
+    def progress(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(done, every)
+
+    for each in found:
+        await read(each, Feed(test.policy, test.trial(each.place.partition), to_ms + test.policy.delay_ms), progress)
+    report = test.report(to_ms)
+    report.lost = [f"{settings.topic(INPUTS[kind])}/{each.place.partition}" for each in found for kind in each.lost]
+    return report
 
 
 async def read(stretch: Stretch, feed: Feed, progress: Callable[[int], None]) -> None:

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.bench import catchup, closing, core, holding, latency, spread, worker
+from tests.bench import alerting, catchup, closing, core, holding, latency, spread, worker
 
 
 def test_core() -> None:
@@ -23,6 +23,19 @@ def test_closing() -> None:
     assert set(found.windows) == {"1m", "5m"}
     assert all(us > 0 for us in (*found.windows.values(), found.corrected, found.total, found.checkpoint))
     assert set(found.longest) == {"count", f"work({closing.CLOSE_AT_ONCE})", "work(1)", "a step of collecting"}
+
+
+def test_alerts() -> None:
+    found = alerting.measure(20, 600, 2)
+    assert found.events == 1200
+    assert min(found.decode, found.without, found.rules) > 0
+
+
+@pytest.mark.kafka
+def test_backtests(kafka: EmbeddedKafka) -> None:
+    for found in alerting.backtests(kafka, 2000, 10).values():
+        assert found.counted == 2000
+        assert found.a_core > 0
 
 
 @pytest.mark.kafka

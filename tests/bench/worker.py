@@ -79,12 +79,12 @@ def measure(kafka: EmbeddedKafka, events: int, sessions: int) -> Measured:
     create_topics(kafka.bootstrap, prefix, PARTITIONS)
     # the last window can be closed at once: the whole of it lies in the past
     maker = Maker(events, sessions, int(time.time() * 1000) - SPAN_MS - 330_000, SPAN_MS)
-    asyncio.run(_preload(kafka.bootstrap, prefix, maker))
+    asyncio.run(preload(kafka.bootstrap, prefix, maker))
     with tempfile.TemporaryDirectory(prefix="liveshop-bench-") as folder:
         return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder))
 
 
-async def _preload(brokers: str, prefix: str, maker: Maker) -> None:
+async def preload(brokers: str, prefix: str, maker: Maker) -> None:
     producer = sender.producer(brokers)
     await producer.start()
     try:

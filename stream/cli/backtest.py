@@ -1,0 +1,92 @@
+"""``liveshop backtest``: which alerts rules would have raised of what was recorded, and how other rules differ."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import orjson
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.looking_back import show
+from stream.cli.moments import parse_moment
+from stream.cli.operating import DECIDING, ask
+from stream.cli.progress import reading
+from stream.config import CONNECTION, Settings
+from stream.errors import UsageError
+from stream.replay import filed, stretch
+from stream.replay.backtest import EVER, Backtest, plain
+from stream.rules.reading import load_rules
+
+SOME_BAD: Final = 3
+COMPLAINTS: Final = 10
+"""Bad lines that are named; the rest are only counted."""
+_NEEDED: Final = (*CONNECTION, "topic_prefix", "rules", *DECIDING)
+
+
+@takes_settings(_NEEDED)
+def command(
+    settings: Settings,
+    *,
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="first decisions to tell; default all there is")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="end of the decisions to tell; default now")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="FILE", help="a recording (.ndjson or .ndjson.gz) instead of the topics"),
+    ] = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="with --input: partitions its keys are placed on, as the topics would have")
+    ] = 4,
+    compare: Annotated[
+        str | None, typer.Option(metavar="FILE", help="old rules (a file, or default): show what differs from them")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Try alert rules against history: what would have fired, when, for how long, for whom, with which values.
+
+    The rules (--rules, or the shipped ones) are asked of the recorded topics, or of a recording as `liveshop simulate`
+    writes and plays it, by the code of the live shard, in event time. Reads only: no group, no results. Give the settings
+    that the workers have. Times are 2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now.
+
+    Live decisions marked "idle" were made before everything was there, and may differ. Exit code 3: lines of the
+    recording were no messages.
+    """
+    now = int(time.time() * 1000)
+    from_ms = None if begin is None else parse_moment(begin, now, "--from")
+    to_ms = None if end is None else parse_moment(end, now, "--to")
+    if from_ms is not None and from_ms >= (now if to_ms is None else to_ms):
+        raise UsageError("--from must lie before --to")
+    if source is None and settings.brokers is None:
+        raise UsageError("nothing to read: set --brokers or LIVESHOP_BROKERS to host:port, or give --input FILE")
+    test = _test(settings, compare, from_ms)
+    with reading("records") as tell:
+        if source is None:
+            report = ask(stretch.over_topics(settings, test, from_ms, min(now, to_ms or now), tell))
+        else:
+            report = filed.over_file(source, test, partitions, to_ms, tell=tell, complain=_complain)
+    if as_json:
+        typer.echo(orjson.dumps(plain(report), option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(report)
+    if report.bad_lines:
+        raise typer.Exit(SOME_BAD)
+
+
+def _test(settings: Settings, compare: str | None, from_ms: int | None) -> Backtest:
+    policy = settings.policy()
+    rules = load_rules(settings.rules, policy.pane_ms)
+    if not rules:
+        raise UsageError("there are no rules to try: give --rules FILE")
+    old = None if compare is None else load_rules(compare, policy.pane_ms)
+    return Backtest(policy, rules, old, EVER if from_ms is None else from_ms)
+
+
+def _complain(text: str, number: int) -> None:
+    if number <= COMPLAINTS:
+        typer.echo(text, err=True)
+    if number == COMPLAINTS:
+        typer.echo("further bad lines are only counted", err=True)

@@ -1,0 +1,141 @@
+"""Rules asked of what was recorded: which alerts would have fired, when, and how other rules would have differed. Pure.
+
+The events go through the code of the live shard (replay/trial.py); here is what is made of its decisions.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from stream.core.policy import Policy
+from stream.core.rules import Rules
+from stream.model.names import Outcome, Reason
+from stream.replay.incidents import Difference, Incident, Span, Tally, difference, incidents, tallies
+from stream.replay.trial import Trial
+
+EVER: Final = -(2**62)
+"""Before any time."""
+
+
+def lead_ms(policy: Policy, rules: Rules) -> int:
+    """How long before the first decision that is told the events must begin, so that nothing of it is missing.
+
+    A whole window and baseline; what the alert waits for and keeps firing for; the silence after which a session that
+    comes back is a new one to the alerts; and the delay of a late event.
+    """
+    spans = (each.rule.for_ms + each.rule.keep_firing_for_ms for each in rules)
+    return rules.span_ms + max(spans, default=0) + policy.session_end_after_ms + policy.delay_ms + policy.pane_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What one set of rules would have said."""
+
+    tallies: list[Tally]
+    incidents: list[Incident]
+
+
+@dataclass(slots=True)
+class Report:
+    """A backtest's results. ``old`` and ``difference``: of the rules compared with."""
+
+    span: Span
+    partitions: int
+    outcomes: Counter[Outcome]
+    rejected: Counter[Reason]
+    book: Book
+    old: Book | None = None
+    difference: Difference | None = None
+    lost: list[str] = field(default_factory=list)
+    """``topic/partition`` of which retention has deleted records that may belong to the span."""
+    bad_lines: int = 0
+
+    @property
+    def records(self) -> int:
+        return self.outcomes.total()
+
+
+class Backtest:
+    """One look back: gives out a machine for each partition number, and reports when all of them are done.
+
+    ``old``: rules to compare with; they are asked of the same events.
+    """
+
+    def __init__(self, policy: Policy, rules: Rules, old: Rules | None = None, begin: int = EVER) -> None:
+        self.policy = policy
+        self._books = [rules] if old is None else [rules, old]
+        self._begin = begin
+        self._trials: dict[int, Trial] = {}
+
+    @property
+    def lead_ms(self) -> int:
+        return max(lead_ms(self.policy, each) for each in self._books)
+
+    def trial(self, partition: int) -> Trial:
+        """The machine of a partition number, made when it is asked for the first time."""
+        if partition not in self._trials:
+            self._trials[partition] = Trial(self.policy, self._books)
+        return self._trials[partition]
+
+    @property
+    def newest(self) -> int | None:
+        """The newest event time of all partitions."""
+        return max((clock for each in self._trials.values() if (clock := each.newest) is not None), default=None)
+
+    def report(self, end: int) -> Report:
+        """After the last record. Decisions are told from the beginning asked for up to ``end``."""
+        for trial in self._trials.values():
+            trial.finish(end)
+        span = Span(self._first(end) if self._begin == EVER else self._begin, end)
+        books = [self._book(number, span) for number in range(len(self._books))]
+        outcomes: Counter[Outcome] = Counter()
+        rejected: Counter[Reason] = Counter()
+        for trial in self._trials.values():
+            outcomes.update(trial.outcomes)
+            rejected.update(trial.rejected)
+        report = Report(span, len(self._trials), outcomes, rejected, books[0])
+        if len(books) > 1:
+            report.old = books[1]
+            report.difference = difference(books[1].incidents, books[0].incidents)
+        return report
+
+    def _first(self, end: int) -> int:
+        """Of all there is: from the first slide on."""
+        return min((first for each in self._trials.values() if (first := each.first) is not None), default=end)
+
+    def _book(self, number: int, span: Span) -> Book:
+        decisions = [alert for trial in self._trials.values() for alert in trial.decisions[number]]
+        asked: Counter[str] = Counter()
+        errors: Counter[str] = Counter()
+        for trial in self._trials.values():
+            asked.update(trial.evaluations[number])
+            errors.update(trial.errors[number])
+        found = incidents(decisions, span)
+        counts = {name: (asked[name], errors[name]) for name in asked | errors}
+        return Book(tallies([each.rule for each in self._books[number]], found, span, counts), found)
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """As JSON has it. Times in ms."""
+    compared: dict[str, Any] | None = None
+    if report.old is not None and report.difference is not None:
+        compared = {
+            "alerts": report.old.tallies,
+            "same": report.difference.same,
+            "only_in_old": report.difference.only_in_old,
+            "only_in_new": report.difference.only_in_new,
+            "moved": [{"old": each.old, "new": each.new} for each in report.difference.moved],
+        }
+    return {
+        "from": report.span.begin,
+        "to": report.span.end,
+        "partitions": report.partitions,
+        "records": report.records,
+        "outcomes": {outcome.value: count for outcome, count in sorted(report.outcomes.items())},
+        "rejected": {reason.value: count for reason, count in sorted(report.rejected.items())},
+        "lost": report.lost,
+        "bad_lines": report.bad_lines,
+        "alerts": report.book.tallies,
+        "incidents": report.book.incidents,
+        "compared": compared,
+    }
