@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stream.core.figures import COUNTS, OWN, QUOTIENTS, RATIOS, wilson
 from stream.core.policy import MINUTE
-from stream.core.rules import CompiledRule
+from stream.core.rules import CompiledRule, Rules
 from stream.core.standing import Standing, judged
-from stream.model.alerts import Alert, Status
+from stream.model.alerts import Alert, Status, alert_id
 from stream.rules.reading import load_rules, shipped_text
 from tests.history import Minutes
+from tests.rules.shardplay import ShardPlayer
 
 ROOT = Path(__file__).parents[2]
 TRANSCRIPTS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "transcripts" / "default.yaml").read_text())
@@ -100,6 +99,17 @@ def test_transcript(transcript: dict[str, Any]) -> None:
     assert player.summary == transcript.get("summary", player.summary)
 
 
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=[f"{each['alert']}: {each['why']}" for each in TRANSCRIPTS])
+def test_a_shard_tells_the_same_of_the_same_as_events(transcript: dict[str, Any]) -> None:
+    compiled = RULES[transcript["alert"]]
+    alerts = ShardPlayer(Rules([compiled.rule], MINUTE), list(minutes_of(transcript))).alerts
+    assert [f"{each.status} {each.at // MINUTE} since {each.since // MINUTE}" for each in alerts] == transcript["told"]
+    assert {each.id for each in alerts} == {alert_id(compiled.rule.alert, "s", each.since) for each in alerts}
+    assert not any(each.idle for each in alerts)
+    if "summary" in transcript:
+        assert alerts[0].summary == transcript["summary"]
+
+
 @pytest.mark.parametrize("alert", RULES)
 def test_every_rule_has_every_case(alert: str) -> None:
     assert {each["case"] for each in TRANSCRIPTS if each["alert"] == alert} == CASES
@@ -135,7 +145,7 @@ def test_so_many_failures_are_proof(hits: int, trials: int) -> None:
     assert wilson(hits, trials)[0] > 0.24
 
 
-@given(st.integers(1, 3600))
+@pytest.mark.parametrize("seconds", [1, 7, 60, 90, 300, 420, 3600])
 def test_the_shipped_rules_suit_every_slide(seconds: int) -> None:
     """No choice of windows forbids alerts."""
     for each in load_rules("default", seconds * 1000):
