@@ -143,10 +143,9 @@ class _Reader:
         self._expect(":")
         no = self._choice()
         self._need(test, ("bool",), "stands before ? and must be true or false")
-        text, written = (
-            f"{a} ? {b} : {c}" for a, b, c in zip(*((t.text, t.written) for t in (test, yes, no)), strict=True)
-        )
-        return _Term(f"({text})", written, self._same(yes, no, written))
+        text = f"({test.text} ? {yes.text} : {no.text})"
+        written = f"{test.written} ? {yes.written} : {no.written}"
+        return _Term(text, written, self._same(yes, no, written))
 
     def _any(self) -> _Term:
         return self._joined("||", self._all)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Self
 
-from stream.core.expression import Expression, ExpressionError, asked_variable, read_expression, variable
-from stream.core.figures import COUNTS, SILENCE, History, Reading, full_path, read, shown_name, unknown_figure
+from stream.core.expression import ExpressionError, asked_variable, read_expression, variable
+from stream.core.figures import COUNTS, SILENCE, History, full_path, read, shown_name, unknown_figure
 from stream.core.summary import fill, mistakes_in, names_in
 from stream.model.alerts import Rule
 
@@ -55,41 +55,29 @@ NO: Final = Verdict(holds=False, values={}, error=None, evaluated=True)
 class CompiledRule:
     """One rule, ready to be asked."""
 
-    __slots__ = ("_asked", "_counted", "_expression", "_least", "_readings", "_shown", "_silence_ms", "rule")
+    __slots__ = ("_asked", "_counted", "_least", "_program", "_readings", "_shown", "_silence_ms", "rule")
 
     def __init__(self, rule: Rule, pane_ms: int) -> None:
         """Raises RuleError."""
-        mistakes, based = [*_spans(rule, pane_ms)], rule.baseline_ms > 0
-
-        def unknown(path: str) -> str | None:
-            return unknown_figure(full_path(path), baseline=based)
-
+        mistakes = [*_spans(rule, pane_ms), *_misnamed(rule)]
         try:
-            self._expression: Expression = read_expression(rule.when, lambda path: unknown_figure(path, baseline=based))
+            expression = read_expression(rule.when, lambda path: unknown_figure(path, baseline=rule.baseline_ms > 0))
         except ExpressionError as error:
             mistakes += [Mistake(rule.alert, "when", text) for text in error.mistakes]
-        mistakes += [Mistake(rule.alert, "min", text) for path in rule.min if (text := unknown(path)) is not None]
-        odd = [path for path, least in rule.min.items() if not isfinite(least)]
-        mistakes += [Mistake(rule.alert, "min", f"the least value of {path} must be a number") for path in odd]
-        mistakes += [Mistake(rule.alert, "summary", text) for text in mistakes_in(rule.summary, unknown)]
         if mistakes:
             raise RuleError(mistakes)
         self.rule = rule
-        self._readings = [(variable(path), read(path, rule)) for path in self._expression.paths]
-        self._asked = [(asked_variable(path), read(path, rule)) for path in self._expression.asked]
-        self._shown = self._shown_readings()
-        self._silence_ms = 1000 * rule.min.get(SILENCE, rule.min.get(shown_name(SILENCE), 0))
-        floors = [(path, least) for path, least in self._floors() if path != SILENCE]
-        self._counted = [(COUNTS[name], least) for path, least in floors if (name := shown_name(path)) in COUNTS]
-        self._least = [(read(path, rule), least) for path, least in floors if shown_name(path) not in COUNTS]
-
-    def _floors(self) -> list[tuple[str, float]]:
-        return [(full_path(path), least) for path, least in self.rule.min.items()]
-
-    def _shown_readings(self) -> list[tuple[str, Reading]]:
-        expression, rule = self._expression, self.rule
-        paths = [*expression.paths, *expression.asked, *map(full_path, [*rule.min, *names_in(rule.summary)])]
-        return [(shown_name(path), read(path, rule)) for path in sorted(set(paths))]
+        self._program = expression.program
+        self._readings = [(variable(path), read(path, rule)) for path in expression.paths]
+        self._asked = [(asked_variable(path), read(path, rule)) for path in expression.asked]
+        shown = {*expression.paths, *expression.asked, *map(full_path, [*rule.min, *names_in(rule.summary)])}
+        self._shown = [(shown_name(path), read(path, rule)) for path in sorted(shown)]
+        floors = {full_path(path): least for path, least in rule.min.items()}
+        self._silence_ms = 1000 * floors.pop(SILENCE, 0)
+        self._counted = [
+            (COUNTS[name], least) for path, least in floors.items() if (name := shown_name(path)) in COUNTS
+        ]
+        self._least = [(read(path, rule), least) for path, least in floors.items() if shown_name(path) not in COUNTS]
 
     def judge(self, history: History) -> Verdict:
         """The least values first, the cheapest before the others: they leave few sessions for CEL.
@@ -118,7 +106,7 @@ class CompiledRule:
         for name, reading in self._asked:
             figures[name] = reading(history) is not None
         try:
-            holds = self._expression.program.execute(figures)
+            holds = self._program.execute(figures)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # an absent figure is an undefined variable to CEL, which || and && may still do without
             if absent and isinstance(error, RuntimeError):
@@ -171,6 +159,19 @@ def _spans(rule: Rule, pane_ms: int) -> Iterator[Mistake]:
         yield Mistake(rule.alert, "baseline", slides)
     if rule.window_ms + rule.baseline_ms > LONGEST:
         yield Mistake(rule.alert, "baseline" if rule.baseline_ms else "window", "window and baseline are above 24h")
+
+
+def _misnamed(rule: Rule) -> Iterator[Mistake]:
+    def unknown(path: str) -> str | None:
+        return unknown_figure(full_path(path), baseline=rule.baseline_ms > 0)
+
+    for path, least in rule.min.items():
+        if (text := unknown(path)) is not None:
+            yield Mistake(rule.alert, "min", text)
+        if not isfinite(least):
+            yield Mistake(rule.alert, "min", f"the least value of {path} must be a number")
+    for text in mistakes_in(rule.summary, unknown):
+        yield Mistake(rule.alert, "summary", text)
 
 
 def _plain(value: float) -> int | float:

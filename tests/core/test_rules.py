@@ -83,10 +83,10 @@ def test_all_mistakes_of_all_rules_are_told_at_once() -> None:
         Rules([wrong, replace(rule("base.views > 1.0", baseline=0), alert="b"), rule()], MINUTE)
     assert [(each.alert, each.key) for each in caught.value.mistakes] == [
         ("a", "window"),
-        ("a", "when"),
         ("a", "min"),
         ("a", "summary"),
         ("a", "summary"),
+        ("a", "when"),
         ("b", "when"),
         ("a", "alert"),
     ]
