@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.policy import MINUTE
 from stream.errors import UsageError
@@ -188,3 +190,15 @@ def test_a_file_that_cannot_be_had(tmp_path: Path, content: bytes | None, compla
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load_rules(str(tmp_path), MINUTE)
+
+
+@given(st.integers(0, len(RIGHT)), st.integers(0, 12), st.text("\n -:[]{}&*!|>'\"%@`#,.0a?<\t", max_size=6))
+def test_a_garbled_file_is_read_or_refused_with_lines(place: int, gone: int, put: str) -> None:
+    text = RIGHT[:place] + put + RIGHT[place + gone :]
+    lines = [1]
+    try:
+        read_rules(text, "f", MINUTE)
+    except RulesError as error:
+        lines = [problem.line for problem in error.problems]
+    assert lines
+    assert 0 < min(lines) <= max(lines) <= text.count("\n") + 2
