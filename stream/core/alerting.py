@@ -7,6 +7,7 @@ checkpoint, so that a restart changes nothing. Nothing of the rest of the shard 
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from stream.core.counts import NEVER, Counts
 from stream.core.history import History
@@ -14,7 +15,6 @@ from stream.core.ontime import column_of, events_of
 from stream.core.packing import unpack
 from stream.core.panes import Pane, Row
 from stream.core.policy import Policy
-from stream.core.rules import Rules
 from stream.core.steps import Steps, drained, pieces
 from stream.core.telling import Mute, Telling
 from stream.core.watched import Watched
@@ -22,6 +22,9 @@ from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert
 from stream.model.names import Kind
 from stream.model.results import Tally
+
+if TYPE_CHECKING:
+    from stream.core.rules import Rules
 
 Stopwatch = Callable[[], float]
 """Seconds since whenever: what is measured with it decides nothing."""
@@ -35,7 +38,7 @@ def stopped() -> float:
 class Alerting:
     """Of one shard. Without rules (None, not: an empty file) it sleeps, and what it remembers stays as it is."""
 
-    def __init__(self, policy: Policy, rules: Rules | None = None, stopwatch: Stopwatch = stopped) -> None:
+    def __init__(self, policy: Policy, rules: "Rules | None" = None, stopwatch: Stopwatch = stopped) -> None:
         self._slide = policy.pane_ms
         self._end_after = policy.session_end_after_ms
         self._currency = policy.currency
@@ -63,7 +66,7 @@ class Alerting:
         self.gone = []
         self.stale.clear()
 
-    def use(self, rules: Rules) -> None:
+    def use(self, rules: "Rules") -> None:
         """Other rules, from the next slide on."""
         if self.rules is None:
             self.rules = rules

@@ -6,6 +6,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from stream.core.alerting import Alerting, Stopwatch, stopped
 from stream.core.collect import collecting
@@ -16,7 +17,6 @@ from stream.core.look import look
 from stream.core.panes import Pane, Row, windows_marked
 from stream.core.persist import restore_into
 from stream.core.policy import Policy
-from stream.core.rules import Rules
 from stream.core.sessions import Session, Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
@@ -24,6 +24,9 @@ from stream.core.tidy import tidy
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
+
+if TYPE_CHECKING:
+    from stream.core.rules import Rules
 
 
 def _anywhere(_key: bytes) -> bool:
@@ -43,7 +46,7 @@ class Shard:
         *,
         generation: int = 0,
         placed: Callable[[bytes], bool] = _anywhere,
-        rules: Rules | None = None,
+        rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
     ) -> None:
         self.policy = policy
@@ -85,7 +88,7 @@ class Shard:
         records: Iterable[tuple[int, bytes]],
         *,
         placed: Callable[[bytes], bool] = _anywhere,
-        rules: Rules | None = None,
+        rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
     ) -> "Shard":
         """From the records (offset, value) of live.state that `statelog.first_needed` asks for.

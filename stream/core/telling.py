@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from stream.core.history import Lookback
-from stream.core.rules import CompiledRule, Verdict
 from stream.core.standing import Standing, judged
 from stream.core.watched import Watched
 from stream.model.alerts import Alert, Status, alert_id
 from stream.model.names import LIVE_RUN, Kind
 from stream.model.results import Tally
+
+if TYPE_CHECKING:
+    from stream.core.rules import CompiledRule, Verdict
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Telling:
         self.tally = Tally()
         """Numbers since the last checkpoint; the shard's own."""
 
-    def ask(self, rules: Sequence[CompiledRule], watched: Watched, end: int, *, idle: bool) -> bool:
+    def ask(self, rules: "Sequence[CompiledRule]", watched: Watched, end: int, *, idle: bool) -> bool:
         """Every rule that is for this session, at the end of a slide. True when something stands otherwise than before."""
         lookback = Lookback(watched.history, end, watched.last_event)
         standings, tally = watched.standings, self.tally
@@ -51,7 +54,7 @@ class Telling:
         self.resolve(watched, others, end, idle=idle)
         return changed or bool(others)
 
-    def _step(self, watched: Watched, compiled: CompiledRule, verdict: Verdict, end: int, *, idle: bool) -> None:
+    def _step(self, watched: Watched, compiled: "CompiledRule", verdict: "Verdict", end: int, *, idle: bool) -> None:
         rule = compiled.rule
         before = watched.standings.pop(rule.alert, None)
         standing, told = judged(before, rule, end, holds=verdict.holds)
@@ -98,7 +101,7 @@ class Telling:
 
 
 def _fired(
-    watched: Watched, compiled: CompiledRule, verdict: Verdict, standing: Standing, end: int, *, idle: bool
+    watched: Watched, compiled: "CompiledRule", verdict: "Verdict", standing: Standing, end: int, *, idle: bool
 ) -> Alert:
     rule = compiled.rule
     return Alert(
