@@ -6,6 +6,7 @@ would be missed.
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -130,7 +131,7 @@ class _Supervisor:
 
     async def run(self) -> int:
         """Until a signal comes, or a process ends that would fail again."""
-        with Signals() as signals:
+        with Signals(hang_up=self._hang_up) as signals:
             tending = [asyncio.create_task(self._tend(number)) for number in range(len(self._commands))]
             watching = [asyncio.create_task(self._beat()), asyncio.create_task(self._look())]
             either: list[asyncio.Future[Any]] = [signals.first, *tending]
@@ -179,6 +180,11 @@ class _Supervisor:
         del self._running[number]
         self._fleet.ended(number, f"has ended ({_why(code)}) and is started again")
         return code
+
+    def _hang_up(self) -> None:
+        """Every process reads its rules again."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGHUP)
 
     async def _end(self, tending: Sequence[asyncio.Task[int]]) -> None:
         """All at once, each with a last checkpoint."""

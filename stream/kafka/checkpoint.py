@@ -15,7 +15,7 @@ from stream.kafka import slices
 from stream.kafka.client import Producer
 from stream.kafka.deadletters import Row, rows
 from stream.kafka.place import CheckpointError, FencedError, Place
-from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 
 log: Final = structlog.get_logger()
@@ -75,6 +75,7 @@ class Checkpoints:
         contents: dict[str, Iterable[Row]] = {
             SESSION_WINDOWS: ((key, value, []) for key, value in outputs.windows),
             SESSIONS: ((key, value, []) for key, value in outputs.sessions),
+            ALERTS: ((alert.key(), alert.value(), []) for alert in outputs.alerts),
             DEAD_LETTERS: letters,
             STATE: ((key, value, []) for key, value in outputs.state),
         }

@@ -8,7 +8,8 @@ from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
-from stream.model.names import INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
+from stream.kafka.rulebook import RuleBook
+from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
 
 ROLE: Final = "worker"
 
@@ -27,11 +28,15 @@ class OutdatedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One partition number of one group's topics. ``partitions`` is how many there are."""
+    """One partition number of one group's topics. ``partitions`` is how many there are.
+
+    Without ``rules`` nobody works there: it is only looked at.
+    """
 
     settings: Settings
     partition: int
     partitions: int
+    rulebook: RuleBook | None = None
 
     @property
     def transactional_id(self) -> str:
@@ -49,6 +54,10 @@ class Place:
     @property
     def state(self) -> TopicPartition:
         return self._partition_of(STATE)
+
+    @property
+    def alerts(self) -> TopicPartition:
+        return self._partition_of(ALERTS)
 
     @property
     def owner(self) -> dict[str, str]:

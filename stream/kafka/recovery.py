@@ -9,9 +9,10 @@ worker that is restarted with the flag rebuilds again; the flag is to be taken a
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka import TopicPartition
@@ -163,7 +164,12 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
     try:
         # in a thread, so that a large state does not stop the heartbeats and the other shards
         number = len(state.records)
-        shard = await asyncio.to_thread(Shard.restore, policy, state.records, placed=place.placed())
+        shard = await asyncio.to_thread(
+            Shard.restore,
+            policy,
+            state.records,
+            **_of_its_own(place),
+        )
         state.records.clear()  # a copy of all that is in the shard now
     except StateRefusedError as error:
         raise _refused(place, error) from error
@@ -200,15 +206,23 @@ async def _rebuilt(place: Place, reader: Reader, least: int) -> Shard:
     for kind, (begin, _) in found.items():
         if begin:
             _lose(place, shard, kind, begin)
+    told = await statereader.firing(reader, place.alerts)
+    shard.alerting.be_silent({kind: end for kind, (_, end) in found.items()}, told)
     log.warning("rebuilding from the oldest records", partition=place.partition, generation=shard.generation)
     return shard
 
 
 def _new(place: Place, positions: dict[Kind, int], generation: int) -> Shard:
-    shard = Shard(place.settings.policy(), generation=generation, placed=place.placed())
+    shard = Shard(place.settings.policy(), generation=generation, **_of_its_own(place))
     shard.owner = place.owner
     shard.begin_at(positions)
     return shard
+
+
+def _of_its_own(place: Place) -> dict[str, Any]:
+    """What a shard is given besides the policy and its state."""
+    rules = None if place.rulebook is None else place.rulebook.current
+    return {"placed": place.placed(), "rules": rules, "stopwatch": time.perf_counter}
 
 
 async def input_bounds(place: Place, reader: Reader) -> Bounds:

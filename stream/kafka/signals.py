@@ -1,10 +1,11 @@
-"""SIGTERM and SIGINT: the first one asks, the second one ends the process at once."""
+"""SIGTERM and SIGINT: the first one asks, the second one ends the process at once. SIGHUP: files are read again."""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Final, Self
 
 CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 128 + signal.SIGINT}
@@ -14,17 +15,20 @@ CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 128 + signal.SIGINT}
 class Signals:
     """While entered, ``first`` is the first signal. To be entered in the main thread, within the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, hang_up: Callable[[], object]) -> None:
+        """``hang_up`` is called at each SIGHUP."""
+        self._hang_up = hang_up
         self._loop = asyncio.get_running_loop()
         self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
 
     def __enter__(self) -> Self:
         for number in CODES:
             self._loop.add_signal_handler(number, self._came, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in CODES:
+        for number in (*CODES, signal.SIGHUP):
             self._loop.remove_signal_handler(number)
 
     @property

@@ -4,6 +4,7 @@ Every partition read must be assigned to the reader already, all at once: each `
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from aiokafka import TopicPartition
 from stream.core.statelog import StateError, first_needed
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
+from stream.model.alerts import Alert, Status, read_alert
 
 log: Final = structlog.get_logger()
 
@@ -140,6 +142,19 @@ async def highest_generation(reader: Reader, partitions: Iterable[TopicPartition
             if found:
                 highest = max(highest, int(found[1]))
     return highest
+
+
+async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
+    """The alerts of which the newest committed record says that they are firing. What is no alert is passed over."""
+    found: dict[bytes, Alert] = {}
+    begin, end = await bounds(reader, partition)
+    async for record in read(reader, partition, begin, end):
+        found.pop(record.key or b"", None)
+        with contextlib.suppress(ValueError):
+            alert = read_alert(record.value or b"")
+            if alert.status is Status.FIRING:
+                found[alert.key()] = alert
+    return list(found.values())
 
 
 async def any_record(reader: Reader, partitions: Iterable[TopicPartition]) -> TopicPartition | None:

@@ -78,9 +78,11 @@ class Stint:
         self._more = False
         self._look_at = 0.0
         self._newest_ms: dict[Kind, int] = {}
+        self._rules = shard.alerting.rules
 
     async def turn(self) -> None:
         """Reads a little, closes what is due, and begins a checkpoint when it is time. Returns within 0.2 s or so."""
+        self._follow_rules()
         if not self._more:
             await self._read()
         self._more = await self._close()
@@ -106,6 +108,12 @@ class Stint:
         if self._commit is not None:
             self._commit.cancel()
             await asyncio.wait({self._commit}, timeout=1.0)
+
+    def _follow_rules(self) -> None:
+        rulebook = self._place.rulebook
+        if rulebook is not None and rulebook.current is not self._rules:
+            self._rules = rulebook.current
+            self.shard.alerting.use(rulebook.current)
 
     # -- records in
 

@@ -16,7 +16,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka import client
-from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 
 DAY_MS: Final = 86_400_000
 SAFE_REPLICATION: Final = 3
@@ -45,6 +45,7 @@ SPECS: Final = (
     ),
     Spec(SESSION_WINDOWS, {**_KEPT, "retention.ms": str(7 * DAY_MS)}),
     Spec(SESSIONS, {**_KEPT, "retention.ms": str(90 * DAY_MS)}),
+    Spec(ALERTS, {**_KEPT, "retention.ms": str(30 * DAY_MS)}),
     Spec(
         DEAD_LETTERS,
         {

@@ -1,5 +1,6 @@
 """What the Kafka edge reports about itself. observe/metrics.py implements it; the edge knows no Prometheus."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -51,6 +52,9 @@ class Watch(Protocol):
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """The shards this worker owns now; series of others are dropped."""
+
+    def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
+        """Name and severity of the alert rules that are asked from now on."""
 
     def shard(self, partition: int, view: ShardView) -> None:
         """A fresh look at a shard, about every second."""

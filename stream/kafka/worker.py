@@ -27,6 +27,7 @@ from stream.kafka.membership import Membership, Owner
 from stream.kafka.monitor import Monitor
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import state_ends
+from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.watch import Watch
@@ -68,8 +69,9 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
     holds.
     """
     garbage.begin()
-    with Signals() as signals:
-        worker = Worker(settings, watch, health, rebuild=rebuild)
+    rulebook = RuleBook(settings, watch)
+    with Signals(hang_up=rulebook.read_again) as signals:
+        worker = Worker(settings, watch, health, rebuild=rebuild, rulebook=rulebook)
         work = asyncio.create_task(worker.run())
         either: list[asyncio.Future[Any]] = [work, signals.first]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -90,8 +92,17 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
 class Worker:
     """All shards of this process."""
 
-    def __init__(self, settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        watch: Watch,
+        health: Health,
+        *,
+        rebuild: bool | Mapping[int, int],
+        rulebook: RuleBook | None = None,
+    ) -> None:
         self._settings = settings
+        self._rulebook = rulebook or RuleBook(settings, watch)
         self._watch = watch
         self._health = health
         self._rebuild = rebuild
@@ -180,7 +191,7 @@ class Worker:
         if number >= self._partitions:
             raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
         shard = ShardTask(
-            Place(self._settings, number, self._partitions),
+            Place(self._settings, number, self._partitions, self._rulebook),
             self._watch,
             rebuild_before=self._rebuild_before.get(number),
             current=self._is_current(),

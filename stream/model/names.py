@@ -17,9 +17,10 @@ KINDS: Final = (Kind.VIEWS, Kind.COMMENTS, Kind.CHECKOUTS)
 INPUTS: Final = {kind: f"live.{kind}" for kind in KINDS}
 SESSION_WINDOWS: Final = "live.session-windows"
 SESSIONS: Final = "live.sessions"
+ALERTS: Final = "live.alerts"
 DEAD_LETTERS: Final = "live.dead-letters"
 STATE: Final = "live.state"
-OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS)
+OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, ALERTS, DEAD_LETTERS)
 
 
 class Outcome(StrEnum):

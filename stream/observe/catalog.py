@@ -137,6 +137,22 @@ CONVERSION: Final = _histogram(
     "0 0.001 0.0025 0.005 0.01 0.015 0.02 0.03 0.05 0.075 0.1 0.15 0.2 0.3 0.5 1",
 )
 
+# Alerts
+ALERTS_PENDING: Final = _gauge(
+    "alerts_pending", "Session alerts whose condition holds, but not for long enough yet.", "alert", "severity"
+)
+ALERTS_FIRING: Final = _gauge("alerts_firing", "Session alerts that fire.", "alert", "severity")
+ALERT_TRANSITIONS: Final = _counter("alert_transitions", "Records written to live.alerts.", "alert", "status")
+ALERT_EVALUATIONS: Final = _counter(
+    "alert_evaluations", "How often a rule was asked about a session at the end of a slide.", "alert"
+)
+ALERT_EVALUATION_ERRORS: Final = _counter(
+    "alert_evaluation_errors", "How often a rule's condition could not be told, and so did not hold.", "alert"
+)
+ALERT_EVALUATION_SECONDS: Final = _counter(
+    "alert_evaluation_seconds", "Seconds spent on taking in what sessions did and on asking the rules."
+)
+
 # The busiest sessions, the rest summed as session_id="_other"; running totals, not yet committed
 SESSION_VIEWS: Final = _gauge("session_views", "Viewers who entered, so far.", "session_id")
 SESSION_PRODUCT_CLICKS: Final = _gauge("session_product_clicks", "Clicks on products, so far.", "session_id")

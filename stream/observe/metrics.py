@@ -5,7 +5,7 @@ Business counters move in ``committed`` and nowhere else, so that a crash counts
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import Final
 
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from stream import __version__
 from stream.config import Settings
 from stream.kafka.watch import Activity
+from stream.model.alerts import Status
 from stream.model.names import INPUTS, KINDS, Closed, Kind, Outcome, Reason
 from stream.model.results import ShardView, Tally
 from stream.observe import catalog
@@ -30,7 +31,7 @@ _UNLABELLED: Final = (
     *(catalog.VIEWS, catalog.PRODUCT_CLICKS, catalog.COMMENTS, catalog.ORDERS_PAID, catalog.CONVERSION),
     *(catalog.SESSION_RECORDS, catalog.MISPLACED_KEYS, catalog.TOTALS_FROZEN, catalog.LOST_OFFSETS),
     *(catalog.EMIT_DELAY, catalog.CHECKPOINT_DURATION, catalog.REBALANCES, catalog.REBALANCE_DURATION),
-    *(catalog.RECOVERY_DURATION, catalog.RECOVERY_RECORDS, catalog.LOOP_LAG),
+    *(catalog.RECOVERY_DURATION, catalog.RECOVERY_RECORDS, catalog.LOOP_LAG, catalog.ALERT_EVALUATION_SECONDS),
 )
 
 
@@ -74,6 +75,7 @@ class Metrics:
             self._store.observe(catalog.CHECKPOINT_DURATION, seconds)
             self._count_records(tally)
             self._count_business(tally)
+            self._count_alerts(tally)
         self._also(tally)
 
     def _count_records(self, tally: Tally) -> None:
@@ -97,6 +99,22 @@ class Metrics:
             self._store.add(catalog.GMV, minor, (currency,))
         for ratio in tally.conversions:
             self._store.observe(catalog.CONVERSION, ratio)
+
+    def _count_alerts(self, tally: Tally) -> None:
+        for transition, count in tally.transitions.items():
+            self._store.add(catalog.ALERT_TRANSITIONS, count, transition)
+        for alert, count in tally.evaluations.items():
+            self._store.add(catalog.ALERT_EVALUATIONS, count, (alert,))
+        for alert, count in tally.evaluation_errors.items():
+            self._store.add(catalog.ALERT_EVALUATION_ERRORS, count, (alert,))
+        self._store.add(catalog.ALERT_EVALUATION_SECONDS, tally.evaluation_seconds)
+
+    def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
+        self._shards.rules(alerts)
+        names = [name for name, _ in alerts]
+        self._store.begin(catalog.ALERT_TRANSITIONS, product(names, Status))
+        self._store.begin(catalog.ALERT_EVALUATIONS, product(names))
+        self._store.begin(catalog.ALERT_EVALUATION_ERRORS, product(names))
 
     def latency(self, kind: Kind, seconds: float, count: int) -> None:
         # two machines' clocks may differ by more than a record took

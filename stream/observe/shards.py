@@ -43,12 +43,18 @@ class Shards(Collector):
         """``topic``: the name on the broker; ``windows``: the names of the configured ones, shown from the start."""
         self._topic = topic
         self._windows = windows
+        self._rules: list[tuple[str, str]] = []
         self._lock = Lock()
         self._looks: dict[int, Look] = {}
 
     def assigned(self, partitions: frozenset[int]) -> None:
         with self._lock:
             self._looks = {partition: self._looks.get(partition, Look()) for partition in sorted(partitions)}
+
+    def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
+        """Name and severity of those that are shown at 0."""
+        with self._lock:
+            self._rules = list(alerts)
 
     def shard(self, partition: int, view: ShardView) -> None:
         with self._lock:
@@ -73,7 +79,7 @@ class Shards(Collector):
     def collect(self) -> Iterable[Family]:
         views = self.views()
         with self._lock:
-            return [*self._by_partition(), *self._lags(), *_sums(views, self._windows)]
+            return [*self._by_partition(), *self._lags(), *_sums(views, self._windows), *_alerts(views, self._rules)]
 
     def _by_partition(self) -> Iterator[Family]:
         looks = {(str(partition),): look for partition, look in self._looks.items()}
@@ -94,6 +100,16 @@ class Shards(Collector):
         ]
         yield gauge(catalog.LAG_RECORDS, [(labels, records) for labels, (records, _) in lags])
         yield gauge(catalog.LAG_SECONDS, [(labels, seconds) for labels, (_, seconds) in lags])
+
+
+def _alerts(views: Sequence[ShardView], rules: Sequence[tuple[str, str]]) -> Iterator[Family]:
+    pending, firing = Counter(dict.fromkeys(rules, 0)), Counter(dict.fromkeys(rules, 0))
+    for view in views:
+        for labels, (waiting, told) in view.alerts.items():
+            pending[labels] += waiting
+            firing[labels] += told
+    yield gauge(catalog.ALERTS_PENDING, pending.items())
+    yield gauge(catalog.ALERTS_FIRING, firing.items())
 
 
 def _sums(views: Sequence[ShardView], windows: Sequence[str]) -> Iterator[Family]:

@@ -22,7 +22,7 @@ def test_create_makes_all_and_then_nothing(kafka: EmbeddedKafka, prefix: str) ->
     config = settings(kafka, prefix)
     first = asyncio.run(topics.create(config, 3))
     assert {(topic.made, topic.partitions, topic.replication) for topic in first} == {(Made.CREATED, 3, 1)}
-    assert [topic.differences for topic in first] == [()] * 7
+    assert [topic.differences for topic in first] == [()] * 8
     assert [topic.name for topic in first] == topics.names(config)
     second = asyncio.run(topics.create(config, 3))
     assert {topic.made for topic in second} == {Made.EXISTS}

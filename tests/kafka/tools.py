@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +155,7 @@ class Memory:
     def loop_lag(self, seconds: float) -> None: ...
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None: ...
     def shard(self, partition: int, view: ShardView) -> None: ...
+    def rules(self, alerts: Sequence[tuple[str, str]]) -> None: ...
 
     # both
 

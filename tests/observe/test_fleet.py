@@ -53,6 +53,7 @@ class Stage:
 
     def process(self, number: int, port: int = 0) -> Process:
         metrics = Metrics(Settings())
+        metrics.rules([("stalled", "info")])
         metrics.assigned(frozenset({number}))
         metrics.shard(number, view(session(f"s{number}", 5), rest=None))
         metrics.committed(number, tally(), 0.01)

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -36,6 +38,7 @@ def names(metrics: Metrics) -> set[str]:
 
 def busy(metrics: Metrics) -> Metrics:
     """Everything has happened at least once."""
+    metrics.rules([("stalled", "info")])
     metrics.assigned(frozenset({0, 1}))
     metrics.shard(0, view(session("7301", 50), rest=session("", 1)))
     metrics.shard(1, view(session("7302", 60, gmv_minor={"IDR": 1, "USD": 2})))
@@ -62,6 +65,30 @@ def test_every_name_is_declared_and_every_declared_one_is_served(metrics: Metric
     served = {name for name in names(busy(metrics)) if name.startswith("liveshop_")}
     assert served == declared
     assert {name for name in names(metrics) if not name.startswith("process_")} == declared
+
+
+def test_alerts_are_shown_from_the_start_move_at_a_checkpoint_and_follow_the_rules(metrics: Metrics) -> None:
+    stalled = {"alert": "stalled"}
+    metrics.rules([("stalled", "info")])
+    metrics.assigned(frozenset({0, 1}))
+    assert value(metrics, "liveshop_alerts_firing", severity="info", **stalled) == 0
+    assert value(metrics, "liveshop_alert_transitions_total", status="resolved", **stalled) == 0
+    assert value(metrics, "liveshop_alert_evaluation_errors_total", **stalled) == 0
+    for partition in (0, 1):
+        look = replace(
+            view(session("7301", 50), rest=None), alerts={("stalled", "info"): (1, 2), ("old", "page"): (0, 1)}
+        )
+        metrics.shard(partition, look)
+    told = Tally(transitions=Counter({("stalled", "firing"): 3}), evaluation_seconds=0.5)
+    told.evaluations["stalled"], told.evaluation_errors["stalled"] = 7, 1
+    metrics.committed(0, told, 0.01)
+    assert value(metrics, "liveshop_alerts_pending", severity="info", **stalled) == 2
+    assert value(metrics, "liveshop_alerts_firing", severity="info", **stalled) == 4
+    assert value(metrics, "liveshop_alerts_firing", alert="old", severity="page") == 2
+    assert value(metrics, "liveshop_alert_transitions_total", status="firing", **stalled) == 3
+    assert value(metrics, "liveshop_alert_evaluations_total", **stalled) == 7
+    assert value(metrics, "liveshop_alert_evaluation_errors_total", **stalled) == 1
+    assert value(metrics, "liveshop_alert_evaluation_seconds_total") == 0.5
 
 
 def test_every_label_set_that_can_be_known_is_there_from_the_start(metrics: Metrics) -> None:

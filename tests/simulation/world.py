@@ -13,7 +13,7 @@ from typing import Final
 from stream.config import Settings
 from stream.core.policy import Policy
 from stream.kafka.topics import SPECS
-from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.model.names import INPUTS, OUTPUTS, STATE
 from tests.core.worlds import T0
 from tests.simulation.cluster import Cluster, Habits
 from tests.simulation.content import PARTITIONS, POLICY, content
@@ -183,7 +183,7 @@ class World:
 
 
 _INPUTS: Final = frozenset(SETTINGS.topic(name) for name in INPUTS.values())
-_OUTPUTS: Final = frozenset(SETTINGS.topic(name) for name in (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS, STATE))
+_OUTPUTS: Final = frozenset(SETTINGS.topic(name) for name in (*OUTPUTS, STATE))
 
 
 def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:

@@ -1,0 +1,42 @@
+"""The alert rules of this process: read at the start, and again when it is asked to (SIGHUP)."""
+
+from typing import Final
+
+import structlog
+
+from stream.config import Settings
+from stream.core.rules import Rules
+from stream.errors import UsageError
+from stream.kafka.watch import Watch
+from stream.rules.reading import load_rules
+
+log: Final = structlog.get_logger()
+
+
+class RuleBook:
+    """``current`` is what every shard is to go by; each looks here in every turn."""
+
+    def __init__(self, settings: Settings, watch: Watch) -> None:
+        """Raises UsageError with every mistake in the file."""
+        self._setting = settings.rules
+        self._pane_ms = settings.policy().pane_ms
+        self._watch = watch
+        self.current = self._load()
+
+    def read_again(self) -> bool:
+        """A good file is used from each session's next slide on. A bad one is reported, and the old rules stay."""
+        try:
+            rules = self._load()
+        except UsageError as error:
+            log.error(  # noqa: TRY400 - the mistakes are the operator's, and where in our code they were found helps nobody
+                "the alert rules are wrong: those of before stay", rules=self._setting, mistakes=str(error).splitlines()
+            )
+            return False
+        log.info("alert rules read again", rules=self._setting, alerts=[each.rule.alert for each in rules])
+        self.current = rules
+        return True
+
+    def _load(self) -> Rules:
+        rules = load_rules(self._setting, self._pane_ms)
+        self._watch.rules([(each.rule.alert, each.rule.severity) for each in rules])
+        return rules
