@@ -6,36 +6,34 @@ some seconds of arrival, whatever comes first, so that in a sparse recording, to
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from aiokafka.partitioner import murmur2
+from msgspec import Struct
 
 from stream.core.decode import decode_batch
 from stream.kafka.ahead import PIECE
-from stream.model.messages import Message
-from stream.model.names import KINDS, Kind
+from stream.model.names import Kind
 from stream.model.results import Record, Records
 from stream.replay import recording
 from stream.replay.backtest import Backtest, Report
+from stream.replay.recording import Arrived
 
 TURN_MS: Final = 5_000
 TURN: Final = 4 * PIECE
 """Arrival time and records of a turn."""
 
 
-class Filed:
+class Filed(Struct, gc=False):
     """A line as a record of a log."""
 
-    __slots__ = ("headers", "key", "offset", "timestamp", "value")
-
-    def __init__(self, offset: int, timestamp: int, key: bytes | None, value: bytes | None) -> None:
-        self.offset = offset
-        self.timestamp = timestamp
-        self.key = key
-        self.value = value
-        self.headers: Sequence[tuple[str, bytes | None]] = ()
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def over_file(
@@ -54,14 +52,14 @@ def over_file(
     """
     bad = done = 0
 
-    def messages() -> Iterator[Message]:
+    def messages() -> Iterator[Arrived]:
         nonlocal bad
-        for each in recording.read(source):
-            if isinstance(each, Message):
-                yield each
-            else:
+        for each in recording.arrived(source):
+            if isinstance(each, str):
                 bad += 1
                 complain(each, bad)
+            else:
+                yield each
 
     for partition, kind, records in batches(messages(), partitions):
         test.trial(partition).count(kind, records, decode_batch(kind, records, test.policy.max_value))
@@ -77,13 +75,12 @@ Batch = tuple[int, Kind, Records]
 """Partition, topic, records in order."""
 
 
-def batches(messages: Iterable[Message], partitions: int) -> Iterator[Batch]:
+def batches(messages: Iterable[Arrived], partitions: int) -> Iterator[Batch]:
     """All messages, each topic of each partition in order."""
     place = _placing(partitions)
     waiting: defaultdict[tuple[int, Kind], list[Record]] = defaultdict(list)
     number, until = 0, None
-    for offset, message in enumerate(messages):
-        at, kind, key, value, *_ = message
+    for offset, (at, kind, key, value) in enumerate(messages):
         if until is None or at >= until or number >= TURN:
             yield from _turn(waiting)
             waiting.clear()
@@ -94,11 +91,10 @@ def batches(messages: Iterable[Message], partitions: int) -> Iterator[Batch]:
 
 
 def _turn(waiting: dict[tuple[int, Kind], list[Record]]) -> Iterator[Batch]:
-    for partition, kind in sorted(waiting, key=lambda each: (each[0], KINDS.index(each[1]))):
-        records = waiting[partition, kind]
+    for (partition, kind), records in waiting.items():
         for begin in range(0, len(records), PIECE):
             piece = records[begin : begin + PIECE]
-            yield partition, kind, Records(piece, min(record.timestamp for record in piece))
+            yield partition, kind, Records(piece, min([record.timestamp for record in piece]))
 
 
 def _placing(partitions: int) -> Callable[[bytes | None], int]:

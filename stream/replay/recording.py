@@ -7,7 +7,7 @@
 
 - ``topic``  live.views, live.comments or live.checkouts (a topic prefix is not part of it)
 - ``key``    text or null
-- ``at``     when the record arrived, integer ms since 1970, UTC; decides the pace and nothing else
+- ``at``     when the record arrived, integer ms since 1970, UTC; decides the pace, and is the broker's clock to a backtest
 - ``value``  the event, kept byte for byte; null is a tombstone
 - ``raw``    instead of ``value``: base64 of bytes that are no JSON
 
@@ -26,7 +26,7 @@ import msgspec
 
 from stream.errors import UsageError
 from stream.model.messages import Message
-from stream.model.names import INPUTS
+from stream.model.names import INPUTS, Kind
 
 _KINDS: Final = {topic: kind for kind, topic in INPUTS.items()}
 _EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d+)')
@@ -50,36 +50,49 @@ def _open(file: Path, mode: str) -> BinaryIO:
         raise UsageError(f"{file}: cannot be opened: {error.strerror}") from None
 
 
+Arrived = tuple[int, Kind, bytes | None, bytes | None]
+"""When it arrived, topic, key and value of a message. A plain tuple: a backtest reads 200,000 of them a second."""
+
+
 def read(file: Path) -> Iterator[Message | str]:
     """The messages of a recording in order; instead of a line that is none, a text that says why (without its content).
 
     Raises UsageError when the file cannot be read.
     """
+    for each in arrived(file):
+        yield each if isinstance(each, str) else Message(*each, event_time=each[0])
+
+
+def arrived(file: Path) -> Iterator[Arrived | str]:
+    """The same, with less made of it."""
     with _open(file, "rb") as lines:
         try:
             for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _message(line, number)
+                try:
+                    entry = _decode(line)
+                except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                    if line.strip():
+                        what = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
+                        yield f"line {number}: {what}"
+                else:
+                    yield _arrived(entry, number)
         except (OSError, EOFError) as error:
             raise UsageError(f"{file}: cannot be read to its end: {error}") from None
 
 
-def _message(line: bytes, number: int) -> Message | str:
-    try:
-        entry = _decode(line)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        what = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
-        return f"line {number}: {what}"
+def _arrived(entry: _Line, number: int) -> Arrived | str:
     kind = _KINDS.get(entry.topic)
     if kind is None:
         return f"line {number}: topic: none of {', '.join(_KINDS)}"
-    value: bytes | None = bytes(entry.value) if entry.raw is None else entry.raw
-    if entry.raw is None and not value:
-        return f"line {number}: neither value nor raw"
-    if value == b"null" and entry.raw is None:
-        value = None
-    key = None if entry.key is None else entry.key.encode()
-    return Message(entry.at, kind, key, value, entry.at)
+    value = entry.raw
+    if value is None:
+        value = bytes(entry.value)
+        if not value:
+            return f"line {number}: neither value nor raw"
+        if value == b"null":
+            value = None
+    key = entry.key
+    return entry.at, kind, None if key is None else key.encode(), value
 
 
 def write(messages: Iterable[Message], file: BinaryIO) -> None:

@@ -7,6 +7,7 @@ from stream.core.shard import Shard
 from stream.model.names import KINDS
 from stream.replay.filed import batches
 from stream.sandbox.traffic import Plan, Traffic
+from tests.replay.tools import arriving
 
 START = 1_760_000_000_000
 
@@ -14,7 +15,8 @@ START = 1_760_000_000_000
 def counted(limit: int) -> dict[tuple[int, bytes], Counts]:
     """All panes of ten seconds of busy traffic, by start and session."""
     shard = Shard(Policy(max_ids=limit))
-    for _, kind, records in batches(Traffic(Plan(rate=600, sessions=5, bad=0.01), START).step(START + 10_000), 1):
+    messages = Traffic(Plan(rate=600, sessions=5, bad=0.01), START).step(START + 10_000)
+    for _, kind, records in batches(arriving(messages), 1):
         shard.read(kind, records)
     assert all(shard.clocks[kind] is not None for kind in KINDS)
     return {(start, key): pane for start, row in shard.rows.items() for key, pane in row.panes.items()}

@@ -17,6 +17,7 @@ from stream.replay.filed import batches
 from stream.replay.trial import Trial
 from stream.rules.reading import SHIPPED, load_rules
 from stream.sandbox.traffic import Plan, Traffic
+from tests.replay.tools import arriving
 
 START = 1_760_000_040_000
 MINUTE = 60_000
@@ -37,7 +38,7 @@ def live(messages: Sequence[Message], rules: Rules, partitions: int) -> tuple[li
     shards = [Shard(POLICY, rules=rules) for _ in range(partitions)]
     told: list[Alert] = []
     counted = 0
-    for number, (partition, kind, records) in enumerate(batches(messages, partitions)):
+    for number, (partition, kind, records) in enumerate(batches(arriving(messages), partitions)):
         shards[partition].read(kind, records)
         if number % 100 == 0:
             told += [alert for shard in shards for alert in checkpointed(shard)]
@@ -60,7 +61,7 @@ def checkpointed(shard: Shard) -> list[Alert]:
 
 def tried(messages: Sequence[Message], books: Sequence[Rules], partitions: int) -> list[Trial]:
     trials = [Trial(POLICY, books) for _ in range(partitions)]
-    for partition, kind, records in batches(messages, partitions):
+    for partition, kind, records in batches(arriving(messages), partitions):
         trials[partition].count(kind, records, decode_batch(kind, records, POLICY.max_value))
     for trial in trials:
         trial.finish(START + 2 * MINUTES * MINUTE)
@@ -99,7 +100,7 @@ def test_every_record_has_an_outcome_and_what_is_refused_a_reason() -> None:
 def test_what_no_alert_needs_any_more_is_forgotten() -> None:
     trial = Trial(POLICY, [load_rules(QUICK, POLICY.pane_ms)])
     most = 0
-    for _, kind, records in batches(traffic(5), 1):
+    for _, kind, records in batches(arriving(traffic(5)), 1):
         trial.count(kind, records, decode_batch(kind, records, POLICY.max_value))
         most = max(most, trial.panes)
     assert all(trial.clocks[kind] is not None for kind in KINDS)

@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from stream.core.decode import Decoded
 from stream.model.events import Common
+from stream.model.messages import Message
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record, Records
 from stream.replay.filed import Filed
+from stream.replay.recording import Arrived
 
 START: Final = 1_760_000_000_000
 
@@ -38,6 +40,11 @@ class Remembering:
 
     def offsets(self, kind: Kind) -> list[int]:
         return [offset for each, offset in self.counted if each is kind]
+
+
+def arriving(messages: Iterable[Message]) -> list[Arrived]:
+    """As a recording has them."""
+    return [message[:4] for message in messages]
 
 
 def event(kind: Kind, number: int, time: int, **changes: Any) -> bytes:
