@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "state",
     "offsets",
     "rules",
+    "alerts",
     "backtest",
     "simulate",
     "top",

@@ -1,0 +1,67 @@
+"""``liveshop alerts``: what fires now, and what did."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.operating import ask, moment, print_table
+from stream.config import CONNECTION, Settings
+from stream.model.alerts import Alert
+from stream.operate import alerts
+
+_NEEDED: Final = (*CONNECTION, "group", "topic_prefix")
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+app: Final = typer.Typer(help="Show which session alerts fire, and which did.", no_args_is_help=True)
+
+
+@app.command("list")
+@takes_settings(_NEEDED, required=("brokers",))
+def list_firing(settings: Settings, as_json: Json = False) -> None:
+    """Show what fires now: the newest word of live.alerts on each alert and session. Reads only."""
+    found = ask(alerts.firing(settings))
+    if as_json:
+        _print_json(found)
+    elif not found:
+        typer.echo("nothing fires")
+    else:
+        rows = [(moment(each.at), each.alert, each.severity, *_whose(each)) for each in found]
+        print_table(("fired", "alert", "severity", *WHOSE), rows)
+
+
+@app.command()
+@takes_settings(_NEEDED, required=("brokers",))
+def history(
+    settings: Settings,
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="a session's id")],
+    as_json: Json = False,
+) -> None:
+    """Show when a session's alerts fired and were resolved. Reads only.
+
+    As far as live.alerts remembers: it is compacted, so that after a day or so only the newest word on each alert and
+    session is left, for 30 days. What would have fired in the recorded topics says: liveshop backtest.
+    """
+    found = ask(alerts.history(settings, session))
+    if as_json:
+        _print_json(found)
+    elif not found:
+        typer.echo(f"live.alerts holds nothing of session {session}")
+    else:
+        rows = [(moment(each.at), each.status, each.alert, each.severity, *_whose(each)) for each in found]
+        print_table(("at", "", "alert", "severity", *WHOSE), rows)
+
+
+WHOSE: Final = ("session", "seller", "holds since", "what", "")
+
+
+def _whose(alert: Alert) -> Sequence[object]:
+    return (
+        *(alert.session_id, alert.seller_id, moment(alert.since), alert.summary),
+        "idle" if alert.idle else "",
+    )
+
+
+def _print_json(found: Sequence[Alert]) -> None:
+    typer.echo(b"[" + b",".join(each.value() for each in found) + b"]")
