@@ -10,9 +10,14 @@ N ?= 1000
 SEED ?=
 RATE ?=
 PART ?=
+COMPILED ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fmt chaos simulate-faults soak bench laws constraints clean
+# `make run COMPILED=1` and so on: the same source with its hot part compiled, found first by Python and its children.
+READY := $(VENV)/.made $(if $(COMPILED),.compiled/.made)
+FIRST := $(if $(COMPILED),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR))
+
+.PHONY: help run test check fmt compiled chaos simulate-faults soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -27,8 +32,16 @@ $(VENV)/.made: constraints.txt pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
-	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
+.compiled/.made: $(VENV)/.made setup.py $(shell find stream -type f -not -name '*.pyc')
+	@command -v cc >/dev/null || { echo "compiling needs a C compiler (Debian: apt install gcc libc6-dev python3-dev)" >&2; exit 2; }
+	@echo "compiling the core (a minute or two)" >&2
+	@rm -rf .compiled build
+	@LIVESHOP_COMPILE=3 $(BIN)/pip install --quiet --no-deps --no-build-isolation --target .compiled .
+	@rm -rf build
+	@touch $@
+
+run: $(READY)  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
+	@exec env $(FIRST) $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -43,17 +56,19 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
-	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+compiled: $(VENV)/.made .compiled/.made  ## the core's hot part compiled by mypyc in .compiled: run, chaos, soak and bench take it with COMPILED=1
+
+chaos: $(READY)  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
+	@$(FIRST) $(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)
 	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace)
 
-soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
-	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
+soak: $(READY)  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
+	@$(FIRST) $(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
 
-bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
-	@$(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
+bench: $(READY)  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
+	@$(FIRST) $(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py
@@ -64,5 +79,5 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 		--extra dev pyproject.toml --output-file constraints.txt
 
 clean:  ## remove the environment, the jars and all caches
-	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf $(VENV) .cache .compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Breakdowns by an unbounded id (product, affiliate): exact up to a bound, the rest in one unnamed sum.
+"""Breakdowns: by source, of which there are few, and by an unbounded id (product, affiliate), exact up to a bound.
 
 The bound is per session and pane, and once more per session, separately for ids from views (`Clicks`) and from
 checkouts (`Orders`): which ids are named is then a function of one log, whatever the interleaving of the topics.
@@ -19,6 +19,22 @@ Money = dict[str, int]
 def add_money(into: Money, more: Money) -> None:
     for currency, minor in more.items():
         into[currency] = into.get(currency, 0) + minor
+
+
+class Source(msgspec.Struct, array_like=True, gc=False):
+    """Figures of one source of viewers."""
+
+    views: int = 0
+    clicks: int = 0
+    orders: int = 0
+    gmv: Money = {}
+
+    def add(self, other: "Source") -> None:
+        self.views += other.views
+        self.clicks += other.clicks
+        self.orders += other.orders
+        if other.gmv:
+            add_money(self.gmv, other.gmv)
 
 
 class Clicks(msgspec.Struct, array_like=True, gc=False):

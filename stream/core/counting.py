@@ -8,8 +8,8 @@ from typing import Final
 
 from datasketches import cpc_sketch
 
-from stream.core.breakdown import Clicks, Money, Orders, add_money
-from stream.core.counts import LG_K, Source
+from stream.core.breakdown import Clicks, Money, Orders, Source, add_money
+from stream.core.counts import LG_K
 from stream.core.panes import Pane
 from stream.model.events import OTHER, PLATFORMS, SOURCES, UNKNOWN, Checkout, Comment, Event, Item, View
 

@@ -9,10 +9,9 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from datasketches import cpc_sketch, cpc_union
 
-from stream.core.breakdown import Clicks, Money, Orders, add_money
+from stream.core.breakdown import Clicks, Money, Orders, Source, add_money
 
 if TYPE_CHECKING:
     from stream.core.ontime import Late
@@ -54,22 +53,6 @@ _SUMMED: Final = ("events", *COUNTERS, *INTERNAL, "samples", "sample_sum")
 _summed_values: Final = attrgetter(*_SUMMED)
 plain_values: Final = attrgetter(*PLAIN)
 counter_values: Final = attrgetter(*COUNTERS)
-
-
-class Source(msgspec.Struct, array_like=True, gc=False):
-    """Figures of one source of viewers."""
-
-    views: int = 0
-    clicks: int = 0
-    orders: int = 0
-    gmv: Money = {}
-
-    def add(self, other: "Source") -> None:
-        self.views += other.views
-        self.clicks += other.clicks
-        self.orders += other.orders
-        if other.gmv:
-            add_money(self.gmv, other.gmv)
 
 
 class Counts:

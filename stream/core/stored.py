@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stream.core.breakdown import Clicks, Money, Orders
-from stream.core.counts import Source
+from stream.core.breakdown import Clicks, Money, Orders, Source
 
 
 class Head(msgspec.Struct, array_like=True, gc=False):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stream.cli.version import core
 from tests.bench import processes
 
 EVENTS: Final = 1_000_000
@@ -43,7 +44,8 @@ def machine() -> str:
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, Python {platform.python_version()}, load {load}"
+    name = names[0] if names else platform.machine()
+    return f"{os.cpu_count()} x {name}, Python {platform.python_version()}, core {core()}, load {load}"
 
 
 def against(value: float, goal: float, unit: str, form: str = ".2f") -> str:

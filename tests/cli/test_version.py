@@ -13,11 +13,12 @@ def test_it_shows_the_version_and_what_matters_beneath(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert shown.startswith(f"liveshop {__version__} (python 3.")
     assert "aiokafka 0.14.0" in shown
+    assert "core interpreted" in shown
 
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     version.command(as_json=True)
-    assert orjson.loads(capsys.readouterr().out).keys() == {"liveshop", "python", *version.SHOWN}
+    assert orjson.loads(capsys.readouterr().out).keys() == {"liveshop", "python", "core", *version.SHOWN}
 
 
 def test_what_is_not_installed_is_missing() -> None:
