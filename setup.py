@@ -1,7 +1,8 @@
 """All of the build but this is in pyproject.toml: with LIVESHOP_COMPILE=3 mypyc compiles the hot part of the pure core.
 
-The number says how hard the C compiler tries, 0 to 3. The source is the same, and so are the results (tests/test_compiled.py). Modules of msgspec structs are not among these:
-msgspec needs their annotations, which a compiled module does not keep.
+The number says how hard the C compiler tries, 0 to 3. The source is the same, and so are the results
+(tests/test_compiled.py). Modules of msgspec structs are not among these: msgspec needs their annotations, which a
+compiled module does not keep.
 """
 
 import os
