@@ -86,6 +86,7 @@ class Written:
     windows: dict[str, list[Value]] = field(default_factory=dict)
     sessions: dict[str, list[Value]] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
+    alerts: dict[str, list[Value]] = field(default_factory=dict)
     partitions: dict[str, set[int]] = field(default_factory=dict)
     """Session id -> partitions of its results."""
 
@@ -96,12 +97,12 @@ class Written:
                 self.letters.append(Letter(record.partition, record.key, record.value, tuple(record.headers)))
                 continue
             value = orjson.loads(record.value)
-            into = self.windows if name == "live.session-windows" else self.sessions
+            into = {"live.session-windows": self.windows, "live.sessions": self.sessions}.get(name, self.alerts)
             into.setdefault(record.key.decode(), []).append(value)
             self.partitions.setdefault(value["session_id"], set()).add(record.partition)
 
 
-OUTPUTS: Final = ("live.session-windows", "live.sessions", "live.dead-letters")
+OUTPUTS: Final = ("live.session-windows", "live.sessions", "live.alerts", "live.dead-letters")
 
 
 class Results:

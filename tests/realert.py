@@ -9,7 +9,7 @@ while a topic was left out are no function of the logs, so callers arrange for t
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +29,7 @@ class Look:
     rules: Rules
     window_ms: int
     baseline_ms: int
+    known: dict[tuple[int, int], dict[str, int]]  # spans counted before: what is on time never changes
 
     @property
     def w(self) -> dict[str, int]:
@@ -51,6 +52,11 @@ class Look:
         return sorted(self.counts(each, each + self.window_ms)[name] for each in starts)
 
     def counts(self, start: int, end: int) -> dict[str, int]:
+        if (start, end) not in self.known:
+            self.known[start, end] = self.counted(start, end)
+        return self.known[start, end]
+
+    def counted(self, start: int, end: int) -> dict[str, int]:
         tally = Tally()
         heartbeats = events = 0
         for kind, event in self.events:
@@ -140,29 +146,31 @@ class Broadcast:
     def told(self) -> Iterator[Told]:
         since = -(2**62)
         while (opening := self.opening(since)) is not None:
+            known: dict[tuple[int, int], dict[str, int]] = {}
             begun = since = opening // self.rules.pane_ms * self.rules.pane_ms
             on_air = True
             while on_air:
                 since += self.rules.pane_ms
                 seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
                 on_air = last_of(seen) + self.end_after_ms > since
-                yield from self.slide(seen, begun, since, self.watches if on_air else [])
+                look = Look(seen, begun, since, self.rules, 0, 0, known)
+                yield from self.slide(look, self.watches if on_air else [])
 
     def opening(self, since: int) -> int | None:
         """The first event from then on that opens a session."""
         times = [event["event_time"] for _, event in self.events if event.get("status") not in CLOSING]
         return min((time for time in times if time >= since), default=None)
 
-    def slide(self, seen: list[Arrived], begun: int, end: int, watches: list[Watch]) -> Iterator[Told]:
-        seller, platform = labels(seen)
+    def slide(self, look: Look, watches: list[Watch]) -> Iterator[Told]:
+        seller, platform = labels(look.events)
         asked = set()
         for watch in watches:
             if watch.concerns(seller, platform):
                 asked.add(watch.alert)
-                holds = watch.holds(Look(seen, begun, end, self.rules, watch.window_ms, watch.baseline_ms))
-                yield from self.step(watch, seller, end, holds=holds)
+                holds = watch.holds(replace(look, window_ms=watch.window_ms, baseline_ms=watch.baseline_ms))
+                yield from self.step(watch, seller, look.end, holds=holds)
         for alert in set(self.standing) - asked:
-            yield from self.resolve(alert, end)
+            yield from self.resolve(alert, look.end)
 
     def step(self, watch: Watch, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
         if holds:

@@ -65,6 +65,8 @@ class Verdict:
             if record.topic.endswith("live.dead-letters"):
                 self.letters[dict(record.headers)["liveshop-reason"].decode()] += 1
                 continue
+            if record.topic.endswith("live.alerts"):
+                continue
             value = orjson.loads(record.value)
             newest = Newest(value["revision"], _sums(value))
             if record.topic.endswith("live.sessions"):

@@ -22,6 +22,7 @@ def differences(records: Iterable[LogRecord], expected: Recounted, written: Writ
         *_results("session", expected.sessions, written.sessions),
         *_letters(by_place, expected, written.letters, prefix),
         *_places(by_place.values(), written.partitions),
+        *_alerts(written.alerts),
     ]
 
 
@@ -49,6 +50,17 @@ def _history(what: str, revisions: list[Value]) -> Iterator[str]:
     corrections = [each for each in reasons[1:] if each is not None]
     if reasons[0] not in {None, "closed", "idle", "correction"} or set(corrections) - {"correction"}:
         yield f"{what} has the reasons {reasons}"
+
+
+def _alerts(written: Mapping[str, list[Value]]) -> Iterator[str]:
+    """Which there are depends on when a topic was left out; but each firing is told once, and resolved once."""
+    for key, values in written.items():
+        told = [(value["status"], value["id"], value["since"]) for value in values]
+        fired = told[::2]
+        ids = [id_ for _, id_, _ in fired]
+        expected = [(status, *each[1:]) for each in fired for status in ("firing", "resolved")]
+        if told != expected[: len(told)] or len(set(ids)) < len(ids):
+            yield f"alert {key} was told as {told}"
 
 
 def _letters(

@@ -10,7 +10,7 @@ from stream.config import Settings
 from stream.core.shard import Shard
 from stream.core.statelog import StateError, first_needed
 from stream.kafka.place import Place
-from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
+from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
 from tests.chaos.judge import differences
 from tests.outputs import Letter, Written
 from tests.recount import Recounted
@@ -43,7 +43,11 @@ def judge(
 def _written(cluster: Cluster, settings: Settings) -> Written:
     written = Written()
     for number in range(PARTITIONS):
-        for name, into in ((SESSION_WINDOWS, written.windows), (SESSIONS, written.sessions)):
+        for name, into in (
+            (SESSION_WINDOWS, written.windows),
+            (SESSIONS, written.sessions),
+            (ALERTS, written.alerts),
+        ):
             for entry in cluster.log(TopicPartition(settings.topic(name), number)).committed():
                 value = orjson.loads(entry.value or b"")
                 into.setdefault((entry.key or b"").decode(), []).append(value)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 
 from stream.errors import FailedError, UsageError
+from stream.kafka.rulebook import RuleBook
 from stream.kafka.worker import Worker
+from tests.core.test_alerting import COMPILED
 from tests.kafka.tools import Memory
 from tests.simulation.cluster import BROKER
 from tests.simulation.loop import Life, Process
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 
 FORGIVEN = (FailedError, KafkaError, OSError)
 """What may end a worker when something is wrong outside of it. Its supervisor starts it again."""
+
+
+class _Rules(RuleBook):
+    """Rules that tell much of little traffic, without a file: a thousand worlds would read it thousands of times."""
+
+    def __init__(self) -> None:
+        self.current = COMPILED
+
+
+RULES = _Rules()
 
 
 class Slot:
@@ -53,7 +65,7 @@ class Slot:
 
     async def _work(self) -> None:
         memory = Memory()
-        self._worker = Worker(self._world.settings, memory, memory, rebuild=False)
+        self._worker = Worker(self._world.settings, memory, memory, rebuild=False, rulebook=RULES)
         await self._worker.run()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
