@@ -312,3 +312,31 @@ def lives_of(supervised: Supervised, number: int) -> list[Lines]:
 def said(event: str, lives: list[Lines]) -> set[int]:
     """Of which partitions."""
     return {line["partition"] for life in lives for line in life if line["event"] == event}
+
+
+def test_a_hang_up_makes_every_process_read_its_rules_again(kafka: EmbeddedKafka, prefix: str, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    text = """
+rules:
+  - {alert: silent, window: 1m, when: w.events == 0.0, severity: info, summary: silent, runbook: none}
+"""
+    rules.write_text(text)
+    create_topics(kafka.bootstrap, prefix, PARTITIONS)
+
+    def said(event: str) -> list[dict[str, Any]]:
+        return [line for line in Worker.lines(stage) if line["event"] == event]
+
+    with Supervised(kafka.bootstrap, prefix, tmp_path / "log", "--rules", str(rules)) as stage:
+        stage.await_ready()
+        rules.write_text(text.replace("alert: silent", "alert: stalled"))
+        stage.child.send(signal.SIGHUP)
+        wait_for("both have read them", lambda: len(said("alert rules read again")) == 2, DEADLINE)
+        assert {tuple(line["alerts"]) for line in said("alert rules read again")} == {("stalled",)}
+        rules.write_text(text.replace("w.events", "w.evnts"))
+        stage.child.send(signal.SIGHUP)
+        wrong = "the alert rules are wrong: those of before stay"
+        wait_for("both have refused them", lambda: len(said(wrong)) == 2, DEADLINE)
+        assert all("w.evnts" in str(line["mistakes"]) for line in said(wrong))
+        assert stage.metrics()['liveshop_alerts_firing{alert="stalled",severity="info"}'] == 0
+        assert stage.get("/readyz")[0] == 200
+        stage.stop()

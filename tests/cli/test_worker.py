@@ -197,3 +197,16 @@ def test_a_real_worker_serves_its_pages_and_says_nothing_but_lines_of_json(
         assert process.metrics()["liveshop_recovery_duration_seconds_count"] == 2
         process.stop()
     assert {line["level"] for line in lines(process.log.read_text())} <= {"info", "warning"}
+
+
+def test_wrong_rules_are_refused_with_every_mistake_before_anything_is_asked_of_the_broker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules:\n  - {alert: A, window: 1m, when: w.evnts > 1.0, severity: loud, summary: s, runbook: r}\n"
+    )
+    assert ended("--brokers", "127.0.0.1:1", "--http-port", "0", "--rules", str(rules)) == 2
+    told = capsys.readouterr().err
+    for part in (f"{rules}:2", "did you mean w.events?", "loud"):
+        assert part in told
