@@ -197,9 +197,6 @@ def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:
 
 def _restore_sessions(shard: "Shard", content: Restored) -> None:
     sessions = {key[1:]: unpack_session(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
-    for session in sessions.values():
-        if session.base is not None:
-            session.recall(session.base)
     for key, value in content.items.items():
         if key[:1] == PANE:
             session_of_pane = sessions.get(key[9:])

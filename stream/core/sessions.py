@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
 from stream.core.ids import TimedHashes, hash_id
-from stream.core.packing import pack, unpack
+from stream.core.packing import head_of, pack, unpack
 from stream.core.policy import Policy
 from stream.core.stored import Head
 
@@ -20,7 +20,7 @@ class Session:
     """One broadcast as the shard knows it. Times are event times in ms, `NEVER` before the first."""
 
     __slots__ = (
-        "base",
+        "_base",
         "ended",
         "events",
         "frozen",
@@ -47,7 +47,7 @@ class Session:
         self.session_id = key.decode()
         self.seed = hash_id(key)
         """Ids are hashed with their session, so that one set serves all sessions."""
-        self.base: Counts | None = None
+        self._base: Counts | bytes | None = None
         self.sum: bytes | None = None
         """The base and the quiet panes added up and packed, so that the next totals need not unpack each of them."""
         self.summed: tuple[int, ...] = ()
@@ -75,19 +75,38 @@ class Session:
         """Watermark when its totals were last written."""
 
     @property
+    def base(self) -> Counts | None:
+        """What dropped panes left behind. A restored one stays packed until somebody asks: many never do."""
+        if isinstance(self._base, bytes):
+            self._base = unpack(self._base)
+        return self._base
+
+    @base.setter
+    def base(self, base: Counts) -> None:
+        self._base = base
+
+    def packed_base(self) -> bytes | None:
+        return self._base if self._base is None or isinstance(self._base, bytes) else pack(self._base)
+
+    def restore_base(self, base: bytes) -> None:
+        """Of a session that knows nothing yet."""
+        self._base = base
+        self.recall(head_of(base))
+
+    @property
     def changed(self) -> bool:
         """Its totals differ from those last written."""
         return self.events != self.written_events or self.ended != self.written_ended
 
     def mark_incomplete(self) -> None:
         """Offsets are lost: its totals say so from now on."""
-        self.base = self.base or Counts()
-        self.base.incomplete = True
+        base = self.base = self.base or Counts()
+        base.incomplete = True
         self.sum = None
         self.stale = True
         self.written_events = NEVER
 
-    def recall(self, counts: Counts | Head) -> None:
+    def recall(self, counts: Head) -> None:
         """What it knows of a restored pane or of its base."""
         self.events += counts.events
         shown = self.shown
@@ -117,7 +136,7 @@ class Session:
 
     def totals(self, busy: list[Counts], quiet: Mapping[int, bytes]) -> Counts:
         """Base plus the panes still held, ``quiet`` ones packed and by start, bounded by the session's own named ids."""
-        if quiet or self.base is not None:
+        if quiet or self._base is not None:
             settled = self._settled(quiet)
             return total([settled, *busy], self.named) if busy else settled
         return total(busy, self.named)

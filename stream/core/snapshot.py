@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from stream.core.counts import BREAKDOWNS
-from stream.core.packing import pack, unpack
 from stream.core.panes import PLACE, Marks, Row
 from stream.core.sessions import Session
 from stream.model.names import Kind
@@ -59,7 +58,7 @@ def read_pane(data: bytes) -> tuple[Marks, bytes]:
 def pack_session(session: Session) -> bytes:
     return _encode(
         (
-            None if session.base is None else pack(session.base),
+            session.packed_base(),
             [list(session.named.get(name, ())) for name in BREAKDOWNS],
             session.ended,
             session.frozen,
@@ -77,7 +76,7 @@ def unpack_session(key: bytes, data: bytes) -> Session:
     session = Session(key)
     session.stale = False
     if base is not None:
-        session.base = unpack(base)
+        session.restore_base(base)
     session.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=True) if ids)
     session.ended, session.frozen, session.revision = ended, frozen, revision
     session.written_events, session.written_ended, session.written_at = written_events, written_ended, written_at

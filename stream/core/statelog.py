@@ -17,6 +17,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -30,6 +31,8 @@ PART_BYTES: Final = 900_000
 SECTION: Final = 1000
 """Items encoded in one step."""
 UNKNOWN: Final = -1
+NOWHERE: Final = -1
+"""Instead of the checkpoint that holds a key: it was dropped."""
 CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
 _SIZE_BITS: Final = 32
@@ -236,41 +239,52 @@ class StateLog:
     def restore(cls, records: Iterable[tuple[int, bytes]], span: int) -> "tuple[StateLog, Restored]":
         """From the records (offset, value) that `first_needed` asks for, to the end."""
         log = cls(span)
-        content = Restored()
-        stored_span = span
-        written: dict[bytes, int] = {}
-        for offset, number, stored_span, sections in _checkpoints(records):  # noqa: B007  # the last one counts
-            if log.number and number != log.number + 1:
-                raise StateError(f"checkpoint {log.number + 1} is missing before {number}")
-            log.number = number
-            log._ring[number] = _Written(number)
-            content.checkpoints += 1
-            for section in sections:
-                log._apply(content, written, section)  # of our own class
-            log.committed(number, offset)
-        if not log.number:
+        found = list(_checkpoints(records))
+        if not found:
             raise StateError("no complete checkpoint")
-        for key, number in written.items():
-            log._note_new(log._ring[number], key, len(content.items[key]))
-        if stored_span != span:
+        for before, after in pairwise(found):
+            if after.number != before.number + 1:
+                raise StateError(f"checkpoint {before.number + 1} is missing before {after.number}")
+        log.number = found[-1].number
+        log._ring = {each.number: _Written(each.number) for each in found}
+        content = log._read(found)
+        for each in found:
+            log.committed(each.number, each.offset)
+        if found[-1].span != span:
             log._rewrite_all()
         return log, content
 
-    def _apply(self, content: "Restored", written: dict[bytes, int], section: Section) -> None:
-        content.meta = section.meta or content.meta
-        for key in section.drops:
-            content.items.pop(key, None)
-            written.pop(key, None)
-        for bucket in section.dropped_buckets:
-            content.buckets.pop(bucket, None)
-            self._born.pop(bucket, None)
-        content.items.update(section.puts)
-        written.update(dict.fromkeys(dict(section.puts), self.number))
+    def _read(self, found: "list[_Found]") -> "Restored":
+        """The newest first: of a key, most of what the older ones hold is out of date, and never looked at."""
+        content = Restored(checkpoints=len(found))
+        settled: dict[bytes, int] = {}
+        gone: set[bytes] = set()
+        """Buckets that were dropped later."""
+        for each in reversed(found):
+            drops: list[bytes] = []
+            dropped_buckets: list[bytes] = []
+            for section in each.sections():
+                content.meta = content.meta or section.meta
+                fresh = [put for put in section.puts if put[0] not in settled]
+                content.items.update(fresh)
+                settled.update((key, each.number) for key, _ in fresh)
+                self._read_additions(content, each.number, section, gone)
+                drops += section.drops
+                dropped_buckets += section.dropped_buckets
+            for key in drops:  # before what the same checkpoint puts, so only of what is older
+                settled.setdefault(key, NOWHERE)
+            gone.update(dropped_buckets)
+        for key, value in content.items.items():
+            self._note_new(self._ring[settled[key]], key, len(value))
+        return content
+
+    def _read_additions(self, content: "Restored", number: int, section: Section, gone: set[bytes]) -> None:
         for bucket, chunk in section.additions:
-            content.buckets.setdefault(bucket, []).append(chunk)
-            self._born.setdefault(bucket, self.number)
-            self._ring[self.number].additions.append((bucket, chunk))
+            self._ring[number].additions.append((bucket, chunk))
             self.size += len(chunk)
+            if bucket not in gone:
+                content.buckets.setdefault(bucket, []).append(chunk)
+                self._born[bucket] = number
 
     def _rewrite_all(self) -> None:
         """N has changed: the next checkpoint is a whole state and needs no older one, whatever slots it overwrites."""
@@ -295,27 +309,39 @@ class Restored:
     checkpoints: int = 0
 
 
-def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, int, list[Section]]]:
-    """(offset of the first part, number, N, content) of each complete checkpoint, from the first whole one on."""
-    slices: list[bytes] = []
+@dataclass(slots=True)
+class _Found:
+    """A complete checkpoint in the log."""
+
+    offset: int
+    """Of its first part."""
+    number: int
+    span: int
+    parts: list[memoryview]
+
+    def sections(self) -> Iterator[Section]:
+        """Raises StateError when they cannot be read."""
+        run = memoryview(b"".join(self.parts)) if len(self.parts) > 1 else self.parts[0]
+        place = 0
+        try:
+            while place < len(run):
+                (length,) = _LENGTH.unpack_from(run, place)
+                place += _LENGTH.size + length
+                yield _decoder.decode(run[place - length : place])
+        except (msgspec.DecodeError, UnicodeError, struct.error) as error:
+            raise StateError(f"checkpoint {self.number} cannot be read: {error}") from error
+
+
+def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[_Found]:
+    """From the first whole one on."""
+    parts: list[memoryview] = []
     first = 0
     for offset, value in records:
-        _, span, number, part, parts, _ = _header(value)
+        _, span, number, part, number_of_parts, _ = _header(value)
         if part == 0:
-            slices, first = [], offset
-        elif part != len(slices):
-            raise StateError(f"part {len(slices)} of checkpoint {number} is missing")
-        slices.append(value[_HEADER.size :])
-        if part == parts - 1:
-            try:
-                yield first, number, span, list(_read_sections(b"".join(slices)))
-            except (msgspec.DecodeError, UnicodeError, struct.error) as error:
-                raise StateError(f"checkpoint {number} cannot be read: {error}") from error
-
-
-def _read_sections(run: bytes) -> Iterator[Section]:
-    place = 0
-    while place < len(run):
-        (length,) = _LENGTH.unpack_from(run, place)
-        place += _LENGTH.size + length
-        yield _decoder.decode(run[place - length : place])
+            parts, first = [], offset
+        elif part != len(parts):
+            raise StateError(f"part {len(parts)} of checkpoint {number} is missing")
+        parts.append(memoryview(value)[_HEADER.size :])
+        if part == number_of_parts - 1:
+            yield _Found(first, number, span, parts)
