@@ -34,8 +34,12 @@ PIECES: Final = 8
 """So many are fetched at a time."""
 CLOSE_AT_ONCE: Final = 4
 """Windows closed between two looks at the clock: at 20 to 150 us each."""
+READ_EVERY: Final = 0.1
+"""Seconds after which new records are read even while windows are due: at the turn of a minute that may be for seconds."""
 POLL: Final = 0.2
 """Seconds to wait for records."""
+SOON: Final = 0.2
+"""Seconds after which a restored shard makes its first checkpoint."""
 HELD_BYTES: Final = 16 * 1024 * 1024
 HELD_RECORDS: Final = 500_000
 """Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
@@ -70,12 +74,16 @@ class Stint:
         self._max_value = place.settings.max_value
         self._delay_ms = place.settings.policy().delay_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
-        self._since = _Since(time.monotonic())
+        early = (
+            max(0.0, self._every - SOON) if shard.log.number else 0.0
+        )  # a restored one's results have waited already
+        self._since = _Since(time.monotonic() - early)
         self._commit: asyncio.Task[None] | None = None
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
         self._held = 0.0
         self._more = False
+        self._read_at = 0.0
         self._look_at = 0.0
         self._newest_ms: dict[Kind, int] = {}
         self._rules = shard.alerting.rules
@@ -83,7 +91,7 @@ class Stint:
     async def turn(self) -> None:
         """Reads a little, closes what is due, and begins a checkpoint when it is time. Returns within 0.2 s or so."""
         self._follow_rules()
-        if not self._more:
+        if not self._more or self._is_urgent():
             await self._read()
         self._more = await self._close()
         self._listen()
@@ -117,8 +125,19 @@ class Stint:
 
     # -- records in
 
+    def _is_urgent(self) -> bool:
+        """Whether new records go before the windows that are due: old ones wait, so that few windows are open at once."""
+        return time.monotonic() - self._read_at > READ_EVERY and not self._in_backlog()
+
+    def _in_backlog(self) -> bool:
+        return any(self._behind(kind) > BACKLOG for kind in KINDS)
+
     async def _read(self) -> None:
-        waiting = await self._count_waiting()
+        await self._read_some()
+        self._read_at = time.monotonic()
+
+    async def _read_some(self) -> None:
+        waiting = await self._count_waiting() or self._more
         times, behind = self._standing()
         kinds = set(KINDS) - paused(times, behind) - set(self._ahead.kinds())
         if not kinds:
@@ -233,8 +252,7 @@ class Stint:
     async def _begin_commit(self) -> None:
         began = time.monotonic()
         # the shard is ours alone: it does nothing else meanwhile
-        in_backlog = any(self._behind(kind) > BACKLOG for kind in KINDS)
-        collecting = self.shard.collecting(in_backlog=in_backlog)
+        collecting = self.shard.collecting(in_backlog=self._in_backlog())
         outputs = await slices.run(collecting, partial(self._watch.activity, Activity.CHECKPOINT))
         since, self._since = self._since, _Since(began)
         if outputs is not None:
