@@ -101,6 +101,12 @@ def _chunks(chunks: list[bytes]) -> set[bytes]:
 @given(st.integers(1, 4), actions, st.sampled_from((0, 500)))
 @example(2, [("put", 0, 1), ("checkpoint", 0, 0), ("drop", 0, 0), *[("checkpoint", 0, 0)] * 3, ("crash", 0, 0)], 500)
 @example(3, [("add", 0, 1), ("checkpoint", 0, 0), ("forget", 0, 0), ("add", 0, 2), *[("checkpoint", 0, 0)] * 4], 500)
+@example(
+    2, [("put", 0, 1), ("checkpoint", 0, 0), ("drop", 0, 0), ("put", 0, 2), ("checkpoint", 0, 0), ("crash", 0, 0)], 0
+)
+@example(
+    3, [("add", 0, 1), ("checkpoint", 0, 0), ("forget", 0, 0), ("add", 0, 2), ("checkpoint", 0, 0), ("crash", 0, 0)], 0
+)
 def test_what_is_restored_is_what_was_committed(span: int, steps: list[Action], calm: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statelog, "CALM", calm)
