@@ -1,26 +1,25 @@
-"""The recorded data of ../shared/data as messages of a recording: real chats as comments, a real shop day as traffic."""
+"""The recorded data of ../shared/data as messages: real chats as comments, a real shop day as a broadcast's traffic."""
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from stream.model.messages import Message
 from stream.model.names import Kind
-from stream.replay import recording
 from tests.live import DATA
-from tests.test_real_input import Row, events
+from tests.test_real_input import FILE as SHOP
+from tests.test_real_input import outgoing
 
-CHATS: Final = (DATA / "live_chat_arrivals_2.csv", DATA / "live_chat_arrivals_3.csv")
-SHOP: Final = DATA / "taobao_userbehavior.csv"
+CHATS: Final = {name: DATA / f"live_chat_arrivals_{name}.csv" for name in ("2", "3")}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _ms(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    assert moment.tzinfo is not None
-    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    return round((datetime.fromisoformat(text) - _EPOCH).total_seconds() * 1000)
 
 
 def chat(file: Path, session: str) -> Iterator[Message]:
@@ -36,25 +35,27 @@ def chat(file: Path, session: str) -> Iterator[Message]:
                 "platform": "other",
                 "text": "x" * min(500, int(row["text_length"])),
             }
-            yield _message(Kind.COMMENTS, event, _ms(row["ingest_time"]))
+            value = json.dumps(event).encode()
+            yield Message(_ms(row["ingest_time"]), Kind.COMMENTS, session.encode(), value, _ms(row["event_time"]))
 
 
-def shop(session: str | None = None) -> Iterator[Message]:
-    """The shop's traffic, a session for each category, or all of it as one session: see tests/test_real_input.py."""
-    with SHOP.open() as lines:
-        for number, line in enumerate(lines):
-            user, item, category, behaviour, seconds = line.split(",")
-            row = Row(number, user, int(item), session or category, behaviour, int(seconds))
-            for kind, key, value, _ in events(row):
-                yield Message(row.seconds * 1000, Kind(kind), key, value, row.seconds * 1000)
+@cache
+def _shop() -> list[Message]:
+    """As tests/test_real_input.py maps it: a session for each category."""
+    found = []
+    for kind, key, value, _ in outgoing():
+        time = json.loads(value or b"")["event_time"]
+        found.append(Message(time, Kind(kind), key, value, time))
+    return found
 
 
-def _message(kind: Kind, event: dict[str, Any], at: int) -> Message:
-    return Message(at, kind, event["session_id"].encode(), json.dumps(event).encode(), event["event_time"])
+def shop(session: Callable[[str], str]) -> Iterator[Message]:
+    """The shop's traffic; ``session`` says whose broadcast a category belongs to."""
+    for message in _shop():
+        category = (message.key or b"").decode()
+        ours = session(category)
+        old, new = f'"session_id": "{category}"'.encode(), f'"session_id": "{ours}"'.encode()
+        yield message._replace(key=ours.encode(), value=(message.value or b"").replace(old, new, 1))
 
 
-def record(messages: Iterator[Message], file: Path) -> Path:
-    """The file, written."""
-    with recording.create(file) as out:
-        recording.write(messages, out)
-    return file
+__all__ = ["CHATS", "SHOP", "chat", "shop"]
