@@ -1,0 +1,91 @@
+"""A session's slides: any span is what its slides add up to, whatever is amended, forgotten, packed and unpacked."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.figures import EMPTY, FIELDS, Column
+from stream.core.history import History, Lookback
+from stream.core.watched import Watched, pack_watched, unpack_watched
+from stream.model.money import MAX_SUM
+
+SLIDE = 10
+
+
+def column(number: int, money: int = 0) -> Column:
+    return tuple(money if name == "gmv_minor" else number for name in FIELDS)
+
+
+columns = st.builds(column, st.integers(0, 5), st.sampled_from((0, 1, 10**13, MAX_SUM)))
+slides = st.dictionaries(st.integers(1, 12).map(lambda n: n * SLIDE), columns, min_size=1)
+
+
+def plain(slides_: dict[int, Column], start: int, end: int) -> Column:
+    inside = [each for at, each in slides_.items() if start < at <= end]
+    return tuple(map(sum, zip(*inside, strict=True))) if inside else EMPTY
+
+
+def kept(history: History) -> History:
+    """As a restart finds it."""
+    return unpack_watched(b"s", pack_watched(Watched(b"s", history))).history
+
+
+@given(slides, st.lists(st.tuples(st.integers(1, 12).map(lambda n: n * SLIDE), columns)), st.integers(0, 12))
+def test_every_span_is_the_sum_of_its_slides_however_they_came(
+    content: dict[int, Column], amended: list[tuple[int, Column]], forgotten: int
+) -> None:
+    history = History(0)
+    for end in sorted(content):
+        assert history.note(end, content[end])
+    for end, changed in amended:
+        history.note(end, changed)
+        content[end] = changed
+    history.forget(forgotten * SLIDE)
+    history = kept(history)
+    lookback = Lookback(history, 120, 0)
+    assert lookback.first == forgotten * SLIDE
+    times = range(forgotten * SLIDE, 121, SLIDE)
+    for start in times:
+        for end in times:
+            if start <= end:
+                assert lookback.sum(start, end) == plain(content, start, end)
+
+
+def test_what_was_noted_already_is_no_news_and_what_is_forgotten_is_not_amended() -> None:
+    history = History(0)
+    for end in (10, 20, 30, 40):
+        assert history.note(end, column(1))
+        assert not history.note(end, column(1))
+    history.forget(20)
+    assert not history.note(20, column(5))
+    assert not history.note(10, column(5))
+    assert history.note(30, column(5))
+    assert Lookback(history, 40, 0).sum(20, 40) == column(6)
+    assert Lookback(history, 40, 0).sum(0, 40) == column(6), "nothing is known from before 20"
+
+
+def test_a_first_slide_that_is_heard_of_later_begins_the_history() -> None:
+    history = History(20)
+    history.note(30, column(1))
+    history.begin(10)
+    history.note(20, column(2))
+    lookback = Lookback(history, 30, 0)
+    assert (lookback.first, lookback.sum(10, 30), lookback.sum(0, 20)) == (10, column(3), column(2))
+
+
+def test_little_is_kept_of_what_was_before() -> None:
+    history = History(0)
+    for end in range(10, 1000, SLIDE):
+        history.note(end, column(3))
+        history.forget(end - 50)
+    assert len(history.ends) == 6
+    assert all(before < after for before, after in pairwise(history.ends))
+
+
+def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() -> None:
+    history = History(0)
+    for end in range(10, 60, SLIDE):
+        history.note(end, column(MAX_SUM, MAX_SUM))
+    lookback = Lookback(kept(history), 50, 0)
+    assert lookback.sum(30, 50) == column(2 * MAX_SUM, 2 * MAX_SUM)
