@@ -7,7 +7,7 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
        worker: one shard per partition number          cli/worker.py -> kafka/worker.py
           fetch -> judge -> count -> close              kafka/stint.py -> core/shard.py, core/judge.py
           every checkpoint, ONE transaction:            kafka/checkpoint.py
-            live.session-windows, live.sessions, live.dead-letters, live.state, group offsets
+            live.session-windows, live.sessions, live.alerts, live.dead-letters, live.state, group offsets
           /metrics /healthz /readyz                     observe/
 
 The rooms:

@@ -234,6 +234,21 @@ def test_rules_where_there_were_none_begin_at_the_next_slide_and_know_what_the_p
     assert air.told() == ["busy s1 firing 3", "more s1 firing 3"]
 
 
+def test_a_state_in_which_nobody_looked_for_alerts_fires_nothing_for_what_is_past_but_knows_it() -> None:
+    """As those of earlier versions are."""
+    air = Air(BUSY)
+    air.shard = Shard(POLICY)
+    air.see(0.5, *["s1"] * 5)
+    air.see(1.5, *["s1"] * 5)
+    air.reach(2.2)
+    assert air.told() == []
+    air.restart(BUSY, rule("more", "w.views >= base.views", baseline_ms=5 * MINUTE, min={"base.views": 10}))
+    assert air.told() == []
+    air.see(2.5, *["s1"] * 12)
+    air.reach(3.2)
+    assert air.told() == ["busy s1 firing 3", "more s1 firing 3"]
+
+
 def test_an_alert_is_for_the_sessions_that_its_rule_names_as_long_as_they_are_that_sellers() -> None:
     air = Air(rule("mine", "w.views >= 1.0", sellers=frozenset({"s9"}), window_ms=5 * MINUTE))
     air.see(0.5, "s1", seller_id="s9")
