@@ -59,6 +59,10 @@ class Look:
     """By partition, seconds since 1970."""
     sessions_open: int = 0
     sessions_held: int = 0
+    firing: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Session alerts that fire now, by alert and severity."""
+    fired: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Records written to live.alerts, by alert and status."""
     rows: dict[str, SessionRow] = field(default_factory=dict)
 
     @property
@@ -127,6 +131,8 @@ _NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
     catalog.WATERMARK.name: _watermark,
     catalog.SESSIONS_OPEN.name: _sum("sessions_open"),
     catalog.SESSIONS_HELD.name: _sum("sessions_held"),
+    catalog.ALERTS_FIRING.name: _count("firing", "alert", "severity"),
+    catalog.ALERT_TRANSITIONS.name: _count("fired", "alert", "status"),
     catalog.SESSION_VIEWS.name: _session("views"),
     catalog.SESSION_PRODUCT_CLICKS.name: _session("clicks"),
     catalog.SESSION_ORDERS_PAID.name: _session("orders"),

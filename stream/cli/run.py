@@ -150,6 +150,8 @@ def _summary(stage: Stage, *, as_json: bool) -> None:
         typer.echo(line)
     typer.echo(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
     typer.echo(f"sessions: {look.sessions_held:,}")
+    fired = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(look).items())
+    typer.echo(f"alerts fired: {fired or 'none'}")
 
 
 def _settled(stage: Stage, sent: int) -> board.Look:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.board import Look, SessionRow
+from stream.model.alerts import Status
 from stream.model.money import readable
 from stream.model.names import KINDS, Outcome
 from stream.observe.sessions import OTHER
@@ -18,7 +19,8 @@ from stream.observe.sessions import OTHER
 
 def line(look: Look, rate: float | None) -> str:
     """One line for a log."""
-    return f"{_time(look)}  {_head(look, rate)}"
+    alerts = f" · firing {firing(look)}" if firing(look) else ""
+    return f"{_time(look)}  {_head(look, rate)}{alerts}"
 
 
 def _time(look: Look) -> str:
@@ -46,6 +48,17 @@ def windows(look: Look) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in sums if number)
 
 
+def firing(look: Look) -> str:
+    """``checkout_failures 3, comment_surge 1``: sessions for which an alert fires now."""
+    return ", ".join(f"{alert} {number:,}" for (alert, _), number in sorted(look.firing.items()) if number)
+
+
+def fired(look: Look) -> dict[str, int]:
+    """How often each alert has fired, of those that have."""
+    found = sorted(look.fired.items())
+    return {alert: number for (alert, status), number in found if number and status == Status.FIRING}
+
+
 def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ()) -> RenderableType:
     """The live table: ``rows`` busiest sessions, the rest in one, and ``notes`` beneath."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -58,12 +71,14 @@ def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ())
     rest = _rest(busiest[rows:], look.others)
     if rest is not None:
         table.add_row("all others", *_cells(rest), style="dim")
-    return Group(Text(_head(look, rate), style="bold"), Text(_outcomes(look)), table, *(Text(note) for note in notes))
+    alerts = Text(f"firing {firing(look)}", style="bold red") if firing(look) else Text("no alert fires", style="dim")
+    head = Text(_head(look, rate), style="bold")
+    return Group(head, Text(_outcomes(look)), alerts, table, *(Text(note) for note in notes))
 
 
 def fitting(height: int, notes: Sequence[str], most: int) -> int:
-    """How many sessions fit a terminal of that many lines, with the two lines above, the head, the rest and notes."""
-    return max(3, min(most, height - len(notes) - 6))
+    """How many sessions fit a terminal of that many lines, with the three lines above, the head, the rest and notes."""
+    return max(3, min(most, height - len(notes) - 7))
 
 
 def _rest(rows: Sequence[SessionRow], others: SessionRow | None) -> SessionRow | None:
@@ -125,6 +140,8 @@ def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str
         "outcomes": {outcome.value: look.outcome(outcome) for outcome in Outcome},
         "dead_letters": {reason: number for reason, number in sorted(look.reasons.items()) if number},
         "windows": _nested(look.windows),
+        "alerts_firing": {alert: number for (alert, _), number in sorted(look.firing.items()) if number},
+        "alerts_fired": fired(look),
         "sessions_open": look.sessions_open,
         "sessions_held": look.sessions_held,
         "sessions": [_session_dict(row) for row in look.busiest[:rows]],

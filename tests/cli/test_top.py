@@ -42,6 +42,12 @@ liveshop_lag_records{topic="live.views",partition="1"} 1.0
 liveshop_sessions_open 40.0
 # TYPE liveshop_sessions_held gauge
 liveshop_sessions_held 45.0
+# TYPE liveshop_alerts_firing gauge
+liveshop_alerts_firing{alert="comment_surge",severity="info"} 0.0
+liveshop_alerts_firing{alert="checkout_failures",severity="page"} 2.0
+# TYPE liveshop_alert_transitions_total counter
+liveshop_alert_transitions_total{alert="checkout_failures",status="firing"} 5.0
+liveshop_alert_transitions_total{alert="checkout_failures",status="resolved"} 3.0
 # TYPE liveshop_session_views gauge
 liveshop_session_views{session_id="7301"} 400.0
 liveshop_session_views{session_id="7302"} 1000.0
@@ -87,16 +93,17 @@ def test_the_table_has_the_busiest_first_with_readable_money() -> None:
         "events/s 398 · read 12,630 · lag 5 · watermark 10.0 s behind · sessions 40 · windows 1m 42"
     )
     assert "counted 12,500  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[1]
-    assert lines[2].split() == ["session", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
-    assert lines[3].split() == ["7301", "400", "120", "9", "Rp", "819.000", "+", "USD", "123.45", "2.25%", "30.5"]
-    assert lines[4].split() == ["7302", "1,000", "0", "0", "-", "0.00%", "0.0"]
-    assert lines[5].split() == ["all", "others", "50", "0", "0", "-", "0.00%", "0.0"]
-    assert lines[6].split() == ["metrics", "http://here"]
+    assert lines[2].strip() == "firing checkout_failures 2"
+    assert lines[3].split() == ["session", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
+    assert lines[4].split() == ["7301", "400", "120", "9", "Rp", "819.000", "+", "USD", "123.45", "2.25%", "30.5"]
+    assert lines[5].split() == ["7302", "1,000", "0", "0", "-", "0.00%", "0.0"]
+    assert lines[6].split() == ["all", "others", "50", "0", "0", "-", "0.00%", "0.0"]
+    assert lines[7].split() == ["metrics", "http://here"]
 
 
 def test_sessions_beyond_the_rows_are_summed_with_the_others() -> None:
     lines = shown(table.render(look(), None, rows=1)).splitlines()
-    assert lines[4].split()[:3] == ["all", "others", "1,050"]
+    assert lines[5].split()[:3] == ["all", "others", "1,050"]
     assert lines[0].startswith("events/s - ·")
 
 
@@ -111,7 +118,15 @@ def test_nothing_counted_yet_is_shown_too() -> None:
     empty = look("")
     assert empty.behind is None
     assert "windows none yet" in shown(table.render(empty, None, rows=5))
+    assert "no alert fires" in shown(table.render(empty, None, rows=5))
     assert table.as_dict(empty, None)["sessions"] == []
+
+
+def test_alerts_that_fire_and_that_have_fired() -> None:
+    values = table.as_dict(look(), None)
+    assert values["alerts_firing"] == {"checkout_failures": 2}
+    assert values["alerts_fired"] == {"checkout_failures": 5}
+    assert table.line(look(), None).endswith(" · firing checkout_failures 2")
 
 
 def test_the_pace_is_measured_over_looks_and_begins_anew_after_a_restart() -> None:
