@@ -24,6 +24,7 @@ class Machine(Protocol):
     @property
     def clocks(self) -> dict[Kind, int | None]: ...
     def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None: ...
+    def remember(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None: ...
     def exclude(self, kind: Kind) -> None: ...
 
 
@@ -44,6 +45,10 @@ class Feed:
 
     def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
         return records, decode_batch(kind, records, self._max_value)
+
+    def remember(self, kind: Kind, records: Sequence[Record]) -> None:
+        """What was read of a topic before anything is put: it only makes repeats known."""
+        self._machine.remember(kind, *self._decode(kind, records))
 
     def wanted(self) -> set[Kind]:
         """Topics to read from now; none when all is over."""

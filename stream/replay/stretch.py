@@ -2,10 +2,11 @@
 
 A record whose event time counts was appended at that time or later, but for ``max_future``: who looks for event times from
 some moment on finds them all behind the first record that was appended ``max_future`` before it. How far to read is said
-by the topics' own clocks (replay/feed.py), since a record may be appended long after its event.
+by the topics' own clocks (replay/feed.py), since a record may be appended long after its event. Checkouts are read from a
+day earlier, so that one that a shop sends again is known.
 """
 
-import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +19,7 @@ from stream.kafka.client import Reader, ms
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
-from stream.model.results import Record, Records
+from stream.model.results import Record, Records, part
 from stream.operate.shards import reading
 from stream.replay.backtest import Backtest, Report
 from stream.replay.feed import Feed
@@ -36,13 +37,17 @@ class Stretch:
     place: Place
     begins: Mapping[Kind, int]
     ends: Mapping[Kind, int]
+    remembered: int
+    """Checkouts from this offset on are read to know repeats; it is their beginning or lies before it."""
     lost: tuple[Kind, ...]
     """Topics of which retention has deleted records that may belong to it."""
 
     @property
     def records(self) -> int:
         """At most; markers of transactions are counted."""
-        return sum(self.ends[kind] - self.begins[kind] for kind in KINDS)
+        return (
+            sum(self.ends[kind] - self.begins[kind] for kind in KINDS) + self.begins[Kind.CHECKOUTS] - self.remembered
+        )
 
 
 async def stretches(settings: Settings, from_ms: int | None) -> list[Stretch]:
@@ -53,30 +58,34 @@ async def stretches(settings: Settings, from_ms: int | None) -> list[Stretch]:
     partitions = await topics.check(settings, tuple(INPUTS.values()))
     places = [Place(settings, number, partitions) for number in range(partitions)]
     every = [tp for place in places for tp in place.inputs.values()]
-    appended = None if from_ms is None else max(0, from_ms - ms(settings.max_future))
     async with reading(settings, every) as reader:
         first = await reader.beginning_offsets(every)
         ends = await reader.end_offsets(every)
-        begins = first if appended is None else await _first_since(reader, ends, appended)
-    return [_stretch(place, first, begins, ends, every_record=from_ms is None) for place in places]
-
-
-async def _first_since(reader: Reader, ends: Mapping[TopicPartition, int], since_ms: int) -> dict[TopicPartition, int]:
-    """The first offset appended then or later; the end where there is none."""
-    found = await reader.offsets_for_times(dict.fromkeys(ends, since_ms))
-    return {tp: end if found[tp] is None else min(end, found[tp].offset) for tp, end in ends.items()}
+        if from_ms is None:
+            return [_stretch(place, first, ends, first, first) for place in places]
+        appended = from_ms - ms(settings.max_future)
+        begins = await _first_since(reader, ends, appended)
+        remembered = await _first_since(reader, ends, appended - settings.policy().checkout_key_ms)
+    return [_stretch(place, first, ends, begins, remembered) for place in places]
 
 
 Offsets = Mapping[TopicPartition, int]
 
 
-def _stretch(place: Place, first: Offsets, begins: Offsets, ends: Offsets, *, every_record: bool) -> Stretch:
+async def _first_since(reader: Reader, ends: Offsets, since_ms: int) -> Offsets:
+    """The first offset appended then or later; the end where there is none."""
+    found = await reader.offsets_for_times(dict.fromkeys(ends, max(0, since_ms)))
+    return {tp: end if found[tp] is None else min(end, found[tp].offset) for tp, end in ends.items()}
+
+
+def _stretch(place: Place, first: Offsets, ends: Offsets, begins: Offsets, remembered: Offsets) -> Stretch:
     inputs = place.inputs
     return Stretch(
         place,
         begins={kind: begins[tp] for kind, tp in inputs.items()},
         ends={kind: max(ends[tp], begins[tp]) for kind, tp in inputs.items()},
-        lost=() if every_record else tuple(kind for kind, tp in inputs.items() if 0 < first[tp] == begins[tp]),
+        remembered=remembered[inputs[Kind.CHECKOUTS]],
+        lost=tuple(kind for kind, tp in inputs.items() if begins is not first and 0 < first[tp] == begins[tp]),
     )
 
 
@@ -106,31 +115,50 @@ async def read(stretch: Stretch, feed: Feed, progress: Callable[[int], None]) ->
     """
     inputs = Inputs(stretch.place)
     try:
-        await inputs.start(stretch.begins)
-        await _read(stretch, inputs, feed, progress)
+        await inputs.start({**stretch.begins, Kind.CHECKOUTS: stretch.remembered})
+        await _Reading(stretch, inputs, feed, progress).run()
     finally:
         await inputs.stop()
 
 
-async def _read(stretch: Stretch, inputs: Inputs, feed: Feed, progress: Callable[[int], None]) -> None:
-    loop = asyncio.get_running_loop()
-    moved = loop.time()
-    while True:
-        for kind in KINDS:
-            if inputs.positions[kind] >= stretch.ends[kind]:
-                feed.over(kind)
-        wanted = feed.wanted()
-        if not wanted:
-            return
-        before = dict(inputs.positions)
-        for kind, records in (await inputs.fetch(wanted, WAIT, feed.at_once)).items():
-            feed.put(kind, _before(records, stretch.ends[kind]))
-        done = sum(inputs.positions[kind] - before[kind] for kind in KINDS)
+class _Reading:
+    """One stretch on its way into a feed."""
+
+    def __init__(self, stretch: Stretch, inputs: Inputs, feed: Feed, progress: Callable[[int], None]) -> None:
+        self._stretch = stretch
+        self._inputs = inputs
+        self._feed = feed
+        self._progress = progress
+        self._moved = time.monotonic()
+
+    async def run(self) -> None:
+        positions, begins, ends = self._inputs.positions, self._stretch.begins, self._stretch.ends
+        while positions[Kind.CHECKOUTS] < begins[Kind.CHECKOUTS]:
+            await self._fetch({Kind.CHECKOUTS})
+        while True:
+            for kind in KINDS:
+                if positions[kind] >= ends[kind]:
+                    self._feed.over(kind)
+            wanted = self._feed.wanted()
+            if not wanted:
+                return
+            await self._fetch(wanted)
+
+    async def _fetch(self, kinds: set[Kind]) -> None:
+        before = dict(self._inputs.positions)
+        for kind, records in (await self._inputs.fetch(kinds, WAIT, self._feed.at_once)).items():
+            wanted = _before(records, self._stretch.ends[kind])
+            if wanted and wanted[0].offset < self._stretch.begins[kind]:
+                old = _before(wanted, self._stretch.begins[kind])
+                self._feed.remember(kind, old)
+                wanted = part(wanted, len(old), len(wanted))
+            self._feed.put(kind, wanted)
+        done = sum(self._inputs.positions[kind] - before[kind] for kind in KINDS)
         if done:
-            progress(done)
-            moved = loop.time()
-        elif loop.time() - moved > STILL_SECONDS:
-            raise TimeoutError(f"partition {stretch.place.partition} cannot be read beyond {before}")
+            self._progress(done)
+            self._moved = time.monotonic()
+        elif time.monotonic() - self._moved > STILL_SECONDS:
+            raise TimeoutError(f"partition {self._stretch.place.partition} cannot be read beyond {before}")
 
 
 def _before(records: Sequence[Record], end: int) -> Sequence[Record]:

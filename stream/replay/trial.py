@@ -58,6 +58,17 @@ class Trial:
         if limit >= self._through + self._policy.pane_ms:
             self._ask(limit, LONG_AGO)
 
+    def remember(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        """A batch of before the first slide that matters: what it counts is forgotten, but not what it makes a repeat."""
+        judge = self._judge
+        judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)
+        judge.judge(kind, records, events)
+        judge.changed.clear()
+        judge.dead.clear()
+        for row in self._rows.values():
+            row.panes.clear()
+        self._tidy()
+
     def exclude(self, kind: Kind) -> None:
         """There is no more of the topic."""
         self._over.add(kind)

@@ -15,6 +15,7 @@ from stream.replay.feed import Feed
 from stream.replay.stretch import Stretch, read, stretches
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka import tools
+from tests.kafka.test_recovery import delete_records
 from tests.replay.tools import START, Remembering, event
 
 pytestmark = pytest.mark.kafka
@@ -90,16 +91,22 @@ def test_a_stretch_begins_with_what_was_appended_then_less_the_clocks_that_run_a
         settings = tools.settings(kafka, prefix, max_future=timedelta(milliseconds=1))
         await tools.make_topics(settings)
         await fill(kafka, settings, Kind.VIEWS, range(10))
-        appended = await tools.everything(kafka, settings.topic(INPUTS[Kind.VIEWS]))
+        await fill(kafka, settings, Kind.CHECKOUTS, range(3))
+        appended = await tools.everything(kafka, settings.topic(INPUTS[Kind.CHECKOUTS]))
         between = appended[-1].timestamp + 2  # after what was appended then, also less the millisecond
         await tools.until(lambda: time.time() * 1000 > between, "the broker's clock, which is ours, has moved on")
         await fill(kafka, settings, Kind.VIEWS, range(10, 15))
+        await fill(kafka, settings, Kind.CHECKOUTS, range(10, 12))
         [stretch] = await stretches(settings, between)
-        assert {kind: stretch.begins[kind] for kind in KINDS} == {Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0}
-        assert (await fed(settings, stretch)).offsets(Kind.VIEWS) == list(range(10, 15))
-        [nothing] = await stretches(settings, int(time.time() * 1000) + 60_000)
+        assert {kind: stretch.begins[kind] for kind in KINDS} == {Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 3}
+        machine = await fed(settings, stretch)
+        assert machine.offsets(Kind.VIEWS) == list(range(10, 15))
+        assert machine.offsets(Kind.CHECKOUTS) == [3, 4]
+        assert machine.remembered == [(Kind.CHECKOUTS, offset) for offset in range(3)], "repeats of these are known"
+        [nothing] = await stretches(settings, int(time.time() * 1000) + 2 * 86_400_000)
         assert nothing.records == 0
-        assert (await fed(settings, nothing)).counted == []
+        machine = await fed(settings, nothing)
+        assert machine.counted == machine.remembered == []
 
     asyncio.run(run())
 
@@ -114,6 +121,22 @@ def test_it_is_read_until_the_clocks_have_come_far_enough(kafka: EmbeddedKafka, 
         machine = await fed(settings, stretch, START + 100_000)
         for kind in KINDS:
             assert 2_000 < len(machine.offsets(kind)) < 5_000
+
+    asyncio.run(run())
+
+
+def test_what_retention_may_have_taken_is_told(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def run() -> None:
+        settings = tools.settings(kafka, prefix)
+        await tools.make_topics(settings)
+        for kind in KINDS:
+            await fill(kafka, settings, kind, range(10))
+        await delete_records(kafka, settings.topic(INPUTS[Kind.COMMENTS]), 4)
+        [stretch] = await stretches(settings, START)
+        assert stretch.lost == (Kind.COMMENTS,)
+        machine = await fed(settings, stretch)
+        assert machine.offsets(Kind.COMMENTS) == list(range(4, 10))
+        assert len(machine.counted) == 26
 
     asyncio.run(run())
 

@@ -12,12 +12,13 @@ from stream.core.rules import Rules
 from stream.core.shard import Shard
 from stream.model.alerts import Alert
 from stream.model.messages import Message
-from stream.model.names import KINDS, Outcome
-from stream.replay.filed import batches
+from stream.model.names import KINDS, Kind, Outcome
+from stream.replay.filed import Filed, batches
 from stream.replay.trial import Trial
 from stream.rules.reading import SHIPPED, load_rules
 from stream.sandbox.traffic import Plan, Traffic
-from tests.replay.tools import arriving
+from tests.replay.tools import START as TOOLS_START
+from tests.replay.tools import arriving, event
 
 START = 1_760_000_040_000
 MINUTE = 60_000
@@ -105,6 +106,19 @@ def test_what_no_alert_needs_any_more_is_forgotten() -> None:
         most = max(most, trial.panes)
     assert all(trial.clocks[kind] is not None for kind in KINDS)
     assert 0 < most < 6 * 4 * 2, "some sessions, of the slides that are still open"
+
+
+def test_a_checkout_of_long_before_makes_its_repeat_known_and_counts_for_nothing() -> None:
+    """A shop sends a paid order again, under a new event id, two hours later."""
+    hour = 3_600_000
+    trial = Trial(POLICY, [load_rules(QUICK, POLICY.pane_ms)])
+    for number, time in ((1, 0), (2, 2 * hour), (3, 2 * hour + 1)):
+        value = event(Kind.CHECKOUTS, number, time, checkout_id="again" if number < 3 else "new")
+        record = Filed(number, TOOLS_START + time, b"7", value)
+        events = decode_batch(Kind.CHECKOUTS, [record], POLICY.max_value)
+        (trial.remember if number == 1 else trial.count)(Kind.CHECKOUTS, [record], events)
+        assert trial.panes == (number == 3), "only the new order is in a pane"
+    assert trial.outcomes == {Outcome.COUNTED: 2, Outcome.DUPLICATE: 1}
 
 
 def test_each_rule_is_counted_as_it_is_asked_and_when_it_cannot_tell() -> None:

@@ -22,6 +22,7 @@ class Remembering:
         self.clocks: dict[Kind, int | None] = dict.fromkeys(KINDS)
         self.counted: list[tuple[Kind, int]] = []
         """Topic and offset."""
+        self.remembered: list[tuple[Kind, int]] = []
         self.excluded: list[Kind] = []
         self.spread = 0
         """The most event time that lay between two clocks, ms."""
@@ -34,6 +35,10 @@ class Remembering:
                 self.clocks[kind] = max(self.clocks[kind] or 0, event.event_time)
         known = [clock for clock in self.clocks.values() if clock is not None]
         self.spread = max(self.spread, max(known, default=0) - min(known, default=0))
+
+    def remember(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        assert len(records) == len(events)
+        self.remembered += [(kind, record.offset) for record in records]
 
     def exclude(self, kind: Kind) -> None:
         self.excluded.append(kind)
