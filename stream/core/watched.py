@@ -38,10 +38,9 @@ class Watched:
 
 
 def pack_watched(watched: Watched) -> bytes:
-    history = watched.history
     return _encode(
         (
-            (history.begun, history.known, history.ends, history.sums),
+            watched.history.stored(),
             (watched.last_event, watched.label_at, watched.seller, watched.platform),
             [(name, _pack(standing)) for name, standing in watched.standings.items()],
         )
@@ -49,10 +48,8 @@ def pack_watched(watched: Watched) -> bytes:
 
 
 def unpack_watched(key: bytes, data: bytes) -> Watched:
-    (begun, known, ends, sums), labels, standings = _decode(data)
-    history = History(begun)
-    history.known, history.ends, history.sums = known, ends, sums
-    watched = Watched(key, history)
+    history, labels, standings = _decode(data)
+    watched = Watched(key, History.recalled(*history))
     watched.last_event, watched.label_at, watched.seller, watched.platform = labels
     watched.standings = {name: _unpack(standing) for name, standing in standings}
     return watched

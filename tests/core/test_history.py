@@ -1,12 +1,10 @@
 """A session's slides: any span is what its slides add up to, whatever is amended, forgotten, packed and unpacked."""
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.figures import EMPTY, FIELDS, Column
-from stream.core.history import History, Lookback
+from stream.core.history import AT_ONCE, History, Lookback
 from stream.core.watched import Watched, pack_watched, unpack_watched
 from stream.model.money import MAX_SUM
 
@@ -79,8 +77,7 @@ def test_little_is_kept_of_what_was_before() -> None:
     for end in range(10, 1000, SLIDE):
         history.note(end, column(3))
         history.forget(end - 50)
-    assert len(history.ends) == 6
-    assert all(before < after for before, after in pairwise(history.ends))
+        assert len(history) <= 5 + AT_ONCE
 
 
 def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() -> None:
