@@ -1,8 +1,9 @@
 """``liveshop backtest``: which alerts rules would have raised of what was recorded, and how other rules differ."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import orjson
 import typer
@@ -10,7 +11,7 @@ import typer
 from stream.cli.flags import takes_settings
 from stream.cli.looking_back import show
 from stream.cli.moments import parse_moment
-from stream.cli.operating import DECIDING, ask
+from stream.cli.operating import ask
 from stream.cli.progress import reading
 from stream.config import CONNECTION, Settings
 from stream.errors import UsageError
@@ -21,7 +22,11 @@ from stream.rules.reading import load_rules
 SOME_BAD: Final = 3
 COMPLAINTS: Final = 10
 """Bad lines that are named; the rest are only counted."""
-_NEEDED: Final = (*CONNECTION, "topic_prefix", "rules", *DECIDING)
+_NEEDED: Final = (
+    *(*CONNECTION, "topic_prefix", "rules", "windows", "delay", "lateness", "max_future", "state_retention"),
+    *("session_end_after", "currency", "max_value"),
+)
+"""What alerts are decided under, and where from."""
 
 
 @takes_settings(_NEEDED)
@@ -55,25 +60,43 @@ def command(
     Live decisions marked "idle" were made before everything was there, and may differ. Exit code 3: lines of the
     recording were no messages.
     """
-    now = int(time.time() * 1000)
-    from_ms = None if begin is None else parse_moment(begin, now, "--from")
-    to_ms = None if end is None else parse_moment(end, now, "--to")
-    if from_ms is not None and from_ms >= (now if to_ms is None else to_ms):
-        raise UsageError("--from must lie before --to")
     if source is None and settings.brokers is None:
         raise UsageError("nothing to read: set --brokers or LIVESHOP_BROKERS to host:port, or give --input FILE")
-    test = _test(settings, compare, from_ms)
+    asked = _Asked.of(settings, begin, end, source)
+    test = _test(settings, compare, asked.from_ms)
     with reading("records") as tell:
         if source is None:
-            report = ask(stretch.over_topics(settings, test, from_ms, min(now, to_ms or now), tell))
+            report = ask(stretch.over_topics(settings, test, asked.from_ms, asked.to_ms or asked.known_ms, tell))
         else:
-            report = filed.over_file(source, test, partitions, to_ms, tell=tell, complain=_complain)
+            report = filed.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=_complain)
     if as_json:
         typer.echo(orjson.dumps(plain(report), option=orjson.OPT_INDENT_2).decode())
     else:
         show(report)
     if report.bad_lines:
         raise typer.Exit(SOME_BAD)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The span asked about, ms."""
+
+    from_ms: int | None
+    to_ms: int | None
+    known_ms: int
+    """Of what is newer in the topics, on-time events may still come."""
+
+    @classmethod
+    def of(cls, settings: Settings, begin: str | None, end: str | None, source: Path | None) -> Self:
+        now = int(time.time() * 1000)
+        known = now - settings.policy().delay_ms
+        from_ms = None if begin is None else parse_moment(begin, now, "--from")
+        to_ms = None if end is None else parse_moment(end, now, "--to")
+        if source is None:
+            to_ms = known if to_ms is None else min(to_ms, known)
+        if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+            raise UsageError("--from must lie before --to, and further back than --delay")
+        return cls(from_ms, to_ms, known)
 
 
 def _test(settings: Settings, compare: str | None, from_ms: int | None) -> Backtest:

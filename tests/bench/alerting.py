@@ -29,8 +29,9 @@ from stream.model.messages import Message
 from stream.model.names import KINDS, Kind
 from stream.model.results import Records
 from stream.replay import recording
-from stream.rules.reading import SHIPPED, load_rules
+from stream.rules.reading import NONE, SHIPPED, load_rules
 from stream.sandbox.broker import EmbeddedKafka
+from tests.bench import worker
 from tests.bench.core import MAX_VALUE, RATE, SECOND, Record
 from tests.bench.events import Maker
 from tests.bench.report import EVENTS, Options, alone, say
@@ -91,19 +92,33 @@ def show(options: Options) -> bool:
         f"  {(cost.decode + cost.without) * us:.2f} us an event without, {(cost.decode + cost.rules) * us:.2f} with: "
         f"{cost.share:+.1%} (goal +{MOST:.0%}: {verdict}); {a_slide:.0f} us a session and slide; {cost.alerts} alerts"
     )
-    return _show_backtests(options.events or EVENTS, options.sessions)
-
-
-def _show_backtests(events: int, sessions: int) -> bool:
-    right = True
     with alone(), EmbeddedKafka(say) as kafka:
-        for name, found in backtests(kafka, events, sessions).items():
-            verdict = "met" if found.a_core >= A_CORE else "MISSED"
-            say(
-                f"  backtest over {name}, {found.events:,} events of {sessions} sessions: {found.a_core:,.0f} events/s a "
-                f"core (goal {A_CORE:,}: {verdict}), {found.cpu / found.events * 1e6:.2f} us an event"
-            )
-            right = right and found.counted == found.events
+        right = _show_worker(kafka, options.events or EVENTS)
+        return _show_backtests(kafka, options.events or EVENTS, options.sessions) and right
+
+
+def _show_worker(kafka: EmbeddedKafka, events: int) -> bool:
+    """One run each: what else the machine does moves these more than the rules do."""
+    without = worker.measure(kafka, events, SESSIONS, NONE)
+    ruled = worker.measure(kafka, events, SESSIONS)
+    say(
+        f"  the whole worker, {events:,} events of {SESSIONS:,} sessions: {without.us:.2f} us of CPU an event without, "
+        f"{ruled.us:.2f} with: {ruled.us / without.us - 1:+.1%}"
+    )
+    for fault in (*without.faults, *ruled.faults):
+        say(f"  WRONG: {fault}")
+    return not (without.faults or ruled.faults)
+
+
+def _show_backtests(kafka: EmbeddedKafka, events: int, sessions: int) -> bool:
+    right = True
+    for name, found in backtests(kafka, events, sessions).items():
+        verdict = "met" if found.a_core >= A_CORE else "MISSED"
+        say(
+            f"  backtest over {name}, {found.events:,} events of {sessions} sessions: {found.a_core:,.0f} events/s a "
+            f"core (goal {A_CORE:,}: {verdict}), {found.cpu / found.events * 1e6:.2f} us an event"
+        )
+        right = right and found.counted == found.events
     return right
 
 

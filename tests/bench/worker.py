@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stream.model.names import KINDS
+from stream.rules.reading import SHIPPED
 from stream.sandbox import sender
 from stream.sandbox.broker import EmbeddedKafka
 from tests.bench import processes
@@ -74,14 +75,14 @@ def show(options: Options) -> bool:
     return not found.faults
 
 
-def measure(kafka: EmbeddedKafka, events: int, sessions: int) -> Measured:
+def measure(kafka: EmbeddedKafka, events: int, sessions: int, rules: str = SHIPPED) -> Measured:
     prefix = f"bench-{uuid.uuid4().hex[:10]}."
     create_topics(kafka.bootstrap, prefix, PARTITIONS)
     # the last window can be closed at once: the whole of it lies in the past
     maker = Maker(events, sessions, int(time.time() * 1000) - SPAN_MS - 330_000, SPAN_MS)
     asyncio.run(preload(kafka.bootstrap, prefix, maker))
     with tempfile.TemporaryDirectory(prefix="liveshop-bench-") as folder:
-        return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder))
+        return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder), rules)
 
 
 async def preload(brokers: str, prefix: str, maker: Maker) -> None:
@@ -95,11 +96,11 @@ async def preload(brokers: str, prefix: str, maker: Maker) -> None:
         await producer.stop()
 
 
-def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measured:
+def _watch(brokers: str, prefix: str, expected: Expected, folder: Path, rules: str) -> Measured:
     out = folder / "samples.json"
     program = ("tests.bench.sampler", str(out))
     measured = Measured(sum(expected.records.values()))
-    with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
+    with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s", rules=rules) as worker:
         wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), 60, every=0.005)
         worker.child.send(signal.SIGUSR1)
         cpu, wall = processes.cpu(worker.pid), time.monotonic()
