@@ -15,12 +15,12 @@ LARGE: Final = 1024 * 1024
 
 
 def begin() -> None:
-    """Collections by themselves become rare: objects are made by the thousand and kept.
+    """There are hardly any collections but those of `settle`: objects are made by the thousand and kept.
 
     And what is large goes back to the system as soon as it is freed, where the C library would keep more and more of it
     (a tenth of the whole process); a library without that switch does as it does.
     """
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
 

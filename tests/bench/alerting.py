@@ -133,7 +133,7 @@ def measure(sessions: int, a_minute: int, minutes: int) -> Cost:
     cost = Cost(events=a_minute * minutes, slides=minutes)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     for number, second in enumerate(_seconds(maker, a_minute // 60)):
         for kind, records in second:
             began = time.thread_time()

@@ -85,7 +85,7 @@ def measure(sessions: int, rate: int = RATE, seconds: int = SECONDS) -> Measured
     gc.collect()
     gc.freeze()
     before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     try:
         return _Run(sessions, rate).measure(seconds)
     finally:

@@ -105,7 +105,7 @@ def _run(seconds: list[list[Batch]], maker: Maker) -> Seconds:
     offset = counted = 0
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     for second in seconds:
         for kind, records in second:
             decoded = _timed(spent, "decode", decode_batch, kind, records, MAX_VALUE)
