@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECONDS = 600
 """Until either has been given up, on a machine that does much else."""
-KEPT = ("tests/core/test_laws.py", "tests/core/test_transcripts.py", "tests/core/test_alerting.py")
+KEPT = (
+    *("tests/core/test_laws.py", "tests/core/test_transcripts.py", "tests/core/test_ontime.py"),
+    *("tests/core/test_alerting.py", "tests/core/test_on_air.py", "tests/core/test_history.py"),
+)
 
 
 def _run(folder: Path, *command: str) -> str:

@@ -11,7 +11,7 @@ from stream.core.counting import count_checkout, count_view
 from stream.core.counts import COUNTERS, total
 from stream.core.figures import FIELDS
 from stream.core.ontime import column_of, count_late, events_of
-from stream.core.packing import pack, unpack
+from stream.core.packing import pack, unpack, unpack_into
 from stream.core.panes import Pane
 from stream.core.render import window_value
 from stream.core.sessions import Session
@@ -58,9 +58,7 @@ def counted(events: list[tuple[dict[str, Any], bool]], *, kept: bool = False) ->
         if kept:
             data = pack(pane)
             pane = Pane(pane.session, T0)
-            again = unpack(data)
-            for name in type(again).__slots__:
-                setattr(pane, name, getattr(again, name))
+            unpack_into(pane, data)
     return pane
 
 
