@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from stream.model.names import KINDS
-from stream.rules.reading import SHIPPED
 from stream.sandbox import sender
 from stream.sandbox.broker import EmbeddedKafka
 from tests.bench import processes
@@ -43,6 +42,8 @@ class Measured:
     places: dict[str, int] = field(default_factory=dict)
     activity: dict[str, float] = field(default_factory=dict)
     """liveshop_activity_seconds_total: wall clock of the shards' tasks, which wait for each other."""
+    alerting: float = 0.0
+    """liveshop_alert_evaluation_seconds_total: wall clock, too."""
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -75,14 +76,14 @@ def show(options: Options) -> bool:
     return not found.faults
 
 
-def measure(kafka: EmbeddedKafka, events: int, sessions: int, rules: str = SHIPPED) -> Measured:
+def measure(kafka: EmbeddedKafka, events: int, sessions: int) -> Measured:
     prefix = f"bench-{uuid.uuid4().hex[:10]}."
     create_topics(kafka.bootstrap, prefix, PARTITIONS)
     # the last window can be closed at once: the whole of it lies in the past
     maker = Maker(events, sessions, int(time.time() * 1000) - SPAN_MS - 330_000, SPAN_MS)
     asyncio.run(preload(kafka.bootstrap, prefix, maker))
     with tempfile.TemporaryDirectory(prefix="liveshop-bench-") as folder:
-        return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder), rules)
+        return _watch(kafka.bootstrap, prefix, maker.expected, Path(folder))
 
 
 async def preload(brokers: str, prefix: str, maker: Maker) -> None:
@@ -96,11 +97,11 @@ async def preload(brokers: str, prefix: str, maker: Maker) -> None:
         await producer.stop()
 
 
-def _watch(brokers: str, prefix: str, expected: Expected, folder: Path, rules: str) -> Measured:
+def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measured:
     out = folder / "samples.json"
     program = ("tests.bench.sampler", str(out))
     measured = Measured(sum(expected.records.values()))
-    with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s", rules=rules) as worker:
+    with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
         wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), 60, every=0.005)
         worker.child.send(signal.SIGUSR1)
         cpu, wall = processes.cpu(worker.pid), time.monotonic()
@@ -110,6 +111,7 @@ def _watch(brokers: str, prefix: str, expected: Expected, folder: Path, rules: s
         measured.activity = {
             name.split('"')[1]: value for name, value in worker.metrics().items() if "_activity_seconds" in name
         }
+        measured.alerting = worker.metrics()["liveshop_alert_evaluation_seconds_total"]
         sampled = json.loads(wait_for("the samples are written", lambda: out.read_text() if out.exists() else None, 10))
         measured.samples, measured.places = Counter(sampled["samples"]), sampled["places"]
         asyncio.run(_await_results(brokers, prefix, expected, measured))
