@@ -30,8 +30,8 @@ TOPICS: dict[str, dict[str, Any]] = {
 SCHEMAS = sorted(ROOT.glob("*/v*.schema.json"))
 EXAMPLES = sorted(ROOT.glob("*/examples/*.json"))
 INPUT_EXAMPLES = [file for file in EXAMPLES if file.parts[-3] in tuple(KINDS)]
-PRINTED = {ROOT / "doctor" / "v1.schema.json"}
-"""Of what a command prints; no topic holds it."""
+PRINTED = {ROOT / name / "v1.schema.json" for name in ("backtest", "doctor")}
+"""Of what commands print; no topic holds it."""
 CONTRACTS = ROOT.parent.parent / "shared" / "docs" / "contracts.md"
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 from stream import cli
 from stream.model.messages import Message
@@ -14,6 +15,7 @@ from stream.sandbox.traffic import Plan, Traffic
 
 MINUTE: Final = 60_000
 START: Final = 1_760_000_040_000
+SCHEMA: Final = orjson.loads((Path(__file__).parents[2] / "schemas" / "backtest" / "v1.schema.json").read_bytes())
 QUICK: Final = Path(__file__).parents[1] / "replay" / "rules.yaml"
 
 
@@ -51,6 +53,7 @@ def reported(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0)
     capsys.readouterr()
     backtest("--json", *arguments, code=code)
     found: dict[str, Any] = orjson.loads(capsys.readouterr().out)
+    Draft202012Validator(SCHEMA).validate(found)
     return found
 
 
