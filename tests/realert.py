@@ -115,14 +115,18 @@ def realert(records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watch
 
 
 def on_time(records: Iterable[LogRecord], rules: Rules) -> dict[str, list[Arrived]]:
-    """Counted events that were not behind their own topic's clock by the delay, by session."""
+    """Counted events that were not behind their own topic's clock by the delay, by session.
+
+    Without a delay, one that is at the clock itself is not behind.
+    """
     sessions: defaultdict[str, list[Arrived]] = defaultdict(list)
     ordered = sorted(records, key=lambda record: (KINDS.index(record.kind), record.partition, record.offset))
     for _, log in groupby(ordered, key=lambda record: (record.kind, record.partition)):
         judge = Judge(rules)
         for record in log:
             event, outcome = judge.judge(record, Recounted())
-            if event is not None and outcome == "counted" and event["event_time"] + rules.delay_ms > judge.clock:
+            in_time = event is not None and event["event_time"] + max(1, rules.delay_ms) > judge.clock
+            if event is not None and outcome == "counted" and in_time:
                 sessions[event["session_id"]].append((record.kind, event))
     return sessions
 

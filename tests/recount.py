@@ -122,7 +122,7 @@ class Rules:
 
     @cached_property
     def patience_ms(self) -> int:
-        return self.delay_ms + self.lateness_ms
+        return max(1, self.delay_ms + self.lateness_ms)  # 0 would make every event late by itself
 
 
 @dataclass

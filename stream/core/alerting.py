@@ -49,6 +49,8 @@ class Alerting:
         """Sessions on air, by key."""
         self.through = LONG_AGO
         """Slides that end here or earlier are judged."""
+        self.complete = LONG_AGO
+        """Every on-time event of slides that end here or earlier had come when it was last evaluated."""
         self.telling = Telling()
         self.stale: dict[bytes, Watched] = {}
         """Those whose item in the state is out of date."""
@@ -80,15 +82,16 @@ class Alerting:
 
         ``complete``: up to where every on-time event is known to be in; what is decided beyond it is marked as idle.
         """
+        self.complete = complete
         if self.rules is not None:
-            yield from self._timed(self._evaluate(rows, limit, wall_limit, complete))
+            yield from self._timed(self._evaluate(rows, limit, wall_limit))
 
-    def _evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int, complete: int) -> Steps[None]:
+    def _evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int) -> Steps[None]:
         while (end := self._next_end(rows)) is not None and end <= max(limit, wall_limit):
             yield from self._take_over(rows)
             yield from self._absorb_row(rows.get(end - self._slide))
             told = len(self.telling.written)
-            yield from self._ask_all(end, idle=end > complete)
+            yield from self._ask_all(end, idle=end > self.complete)
             self.telling.put_in_order(told)
             self.through = end
         if limit != LONG_AGO:
@@ -158,11 +161,14 @@ class Alerting:
     def amend(self, changed: Iterable[Pane]) -> Steps[None]:
         """On-time events of slides that are judged already, as there are when a topic had been left out.
 
-        Nothing is judged again, and nothing fires for what is long past: from now on they are history.
+        Nothing is judged again, and nothing fires for what is long past: from now on they are history. What has changed
+        in a slide that was complete came late, and must not be looked at: whether that is before the slide is judged or
+        after it is a matter of chance (p: a broadcast began where the session's one before had).
         """
         if not self.rules:
             return
-        for piece in pieces(pane for pane in changed if pane.start < self.through):
+        complete = self.complete - self._slide
+        for piece in pieces(pane for pane in changed if complete < pane.start < self.through):
             for pane in piece:
                 key = pane.session.key
                 if key in self.watched or pane.last_event + self._end_after > self.through:

@@ -182,6 +182,7 @@ def _restore_alerts(shard: "Shard", meta: Meta, content: Restored) -> None:
     if meta.silent is not None:
         ends, told = meta.silent
         alerting.be_silent({Kind(name): end for name, end in ends.items()}, map(read_alert, told))
+    alerting.complete = shard.complete()
     if meta.alerted_through is not None:
         alerting.through = meta.alerted_through
     if alerting.through == LONG_AGO:

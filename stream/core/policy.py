@@ -64,7 +64,8 @@ class Policy:
         lengths = [length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)]
         object.__setattr__(self, "pane_ms", math.gcd(*lengths))
         object.__setattr__(self, "longest_ms", max(spec.size_ms for spec in self.windows))
-        object.__setattr__(self, "bound_ms", self.delay_ms + self.lateness_ms)
+        # without delay and lateness an event at its topic's clock is still in time: else none ever were
+        object.__setattr__(self, "bound_ms", max(1, self.delay_ms + self.lateness_ms))
 
     def errors(self) -> list[str]:
         """Everything wrong with the combination, each naming its setting."""

@@ -1,12 +1,14 @@
 """The laws of alerts: they are a function of the logs, whatever becomes of the worker; and each is told once."""
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from stream.core.policy import Policy, WindowSpec
 from stream.core.rules import Rules
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
@@ -53,7 +55,9 @@ MONEY = rule(
     "money", "w.gmv_minor > base.gmv_minor", window_ms=20 * SECOND, baseline_ms=20 * SECOND, sellers={"seller1"}
 )
 BUSY = rule("busy", "w.events + w.heartbeats > 3.0", platforms={"shopee"}, keep_firing_for_ms=10 * SECOND)
-RULES = [CLICKS, STALLED, FAILURES, SURGE, MONEY, BUSY]
+SEASONED = rule("seasoned", "base.minutes > 0.3", baseline_ms=200 * SECOND)
+UNDONE = rule("undone", "w.orders_cancelled + base.orders_cancelled >= 1.0", baseline_ms=200 * SECOND)
+RULES = [CLICKS, STALLED, FAILURES, SURGE, MONEY, BUSY, SEASONED, UNDONE]
 
 
 def median(numbers: list[int]) -> float:
@@ -75,6 +79,8 @@ WATCHES = [
     ),
     watch(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
     watch(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
+    watch(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
+    watch(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
 ]
 COMPILED = Rules(RULES, POLICY.pane_ms)
 
@@ -82,8 +88,21 @@ QUIETED = ("only", "exclude", "quiet")
 """Steps that say that a topic is silent: what is decided then is no function of the logs."""
 
 
-def run(world: World, schedule: tuple[Step, ...], rules: Rules | None = COMPILED) -> Told:
-    return Driver(world, POLICY, rules).run(schedule)
+HOPPING = (WindowSpec("30s", 30 * SECOND, 10 * SECOND), WindowSpec("20s", 20 * SECOND, 20 * SECOND))
+BRIEF = replace(POLICY, session_end_after_ms=12 * SECOND, lateness_ms=60 * SECOND)
+POLICIES = (
+    BRIEF,
+    replace(POLICY, session_end_after_ms=0),
+    replace(POLICY, delay_ms=0, lateness_ms=0),
+    replace(POLICY, delay_ms=25 * SECOND, lateness_ms=0),
+    replace(POLICY, windows=HOPPING, session_end_after_ms=15 * SECOND, lateness_ms=60 * SECOND),
+    replace(POLICY, windows=HOPPING[:1]),
+)
+"""Broadcasts that end while their events may still come late, no delay, no tumbling windows …"""
+
+
+def run(world: World, schedule: tuple[Step, ...], rules: Rules | None = COMPILED, policy: Policy = POLICY) -> Told:
+    return Driver(world, policy, rules).run(schedule)
 
 
 def compared(told: Told) -> list[Any]:
@@ -94,14 +113,38 @@ def alert_fields(alert: Any) -> dict[str, Any]:
     return {name: getattr(alert, name) for name in ("at", "alert", "session_id", "status", "since", "seller_id")}
 
 
-def recomputed(world: World) -> list[Any]:
+def recomputed(world: World, policy: Policy = POLICY) -> list[Any]:
     records = [record for log in world.records().values() for record in log]
-    return realert(records, rules_of(POLICY), POLICY.session_end_after_ms, WATCHES)
+    return realert(records, rules_of(policy), policy.session_end_after_ms, WATCHES)
 
 
 SILENT_AND_BACK = World(
     views=tuple(Happening("enter", after=after) for after in (0, 1000, 29_000, 29_000, 29_000, 29_000))
 )
+
+FAR_ON = Happening("comment", after=100_000, session=3)
+LATE_INTO_THE_BROADCAST_BEFORE = World(
+    views=tuple(
+        Happening("enter", after=after, ago=ago)
+        for after, ago in ((8000, 0), (30_000, 0), (10_000, 0), (6000, 46_000), (4000, 0), (10_000, 0))
+    ),
+    comments=(FAR_ON,),
+    checkouts=(FAR_ON,),
+)
+"""A session has ended and come back when an event of its first minute comes late."""
+CANCELLED_BEFORE_IT_BEGAN = World(
+    views=tuple(Happening("enter", after=after) for after in (28_000, *[10_000] * 4)),
+    comments=(FAR_ON,),
+    checkouts=(
+        Happening("cancelled", after=8000, ref=1),
+        Happening("cancelled", after=45_000, session=3, ref=2),
+        Happening("submitted", ago=46_000, ref=3),
+        Happening("submitted", after=50_000, session=3, ref=4),
+    ),
+)
+"""A cancel before a broadcast, and a late event in the same slide."""
+STEP_BY_STEP = (("comments", 9), ("checkouts", 2), *(("views", 1), ("settle", 0)) * 6, ("checkouts", 1), ("settle", 0))
+ALL_ELSE_FIRST = (("comments", 9), ("checkouts", 9), *(("views", 1), ("settle", 0)) * 6)
 
 
 @LAW
@@ -113,6 +156,16 @@ def test_alerts_are_a_function_of_the_logs_and_equal_the_second_opinion(
     told = run(world, tuple(step for step in schedule if step[0] not in QUIETED))
     assert compared(told) == recomputed(world)
     assert not any(alert.idle for alert in told.alerts)
+
+
+@settings(LAW, max_examples=LAW.max_examples // 3)
+@given(worlds, schedules, st.sampled_from(POLICIES))
+@example(LATE_INTO_THE_BROADCAST_BEFORE, ALL_ELSE_FIRST, BRIEF)
+@example(CANCELLED_BEFORE_IT_BEGAN, STEP_BY_STEP, BRIEF)
+@example(LATE_INTO_THE_BROADCAST_BEFORE, (*ALL_ELSE_FIRST[:8], ("crash", 0)), BRIEF)
+def test_they_are_whatever_the_windows_and_bounds(world: World, schedule: tuple[Step, ...], policy: Policy) -> None:
+    told = run(world, tuple(step for step in schedule if step[0] not in QUIETED), policy=policy)
+    assert compared(told) == recomputed(world, policy)
 
 
 @LAW

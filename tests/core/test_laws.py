@@ -1,6 +1,7 @@
 """The shard's five laws, each a property. Counterexamples that were found stay as examples."""
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -94,6 +95,15 @@ def test_1_last_revisions_are_a_function_of_the_logs_and_equal_the_recount(
     world: World, schedule: tuple[Step, ...]
 ) -> None:
     assert_same(tell(world, schedule), recounted(world))
+
+
+@settings(LAW, max_examples=LAW.max_examples // 8)
+@given(worlds, schedules)
+def test_1_without_delay_and_lateness_an_event_at_its_clock_is_in_time(
+    world: World, schedule: tuple[Step, ...]
+) -> None:
+    strict = replace(POLICY, delay_ms=0, lateness_ms=0)
+    assert_same(tell(world, schedule, strict), recounted(world, strict))
 
 
 @LAW
