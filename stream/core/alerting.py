@@ -152,7 +152,7 @@ class Alerting:
         if watched is None:
             if counts.last_event == NEVER:
                 return
-            watched = self.watched[key] = Watched(key, History(start))
+            watched = self.watched[key] = Watched(key, History(start, self._slide))
         watched.history.begin(start)
         if watched.history.note(start + self._slide, column_of(counts, self._currency)):
             watched.see(counts)

@@ -1,135 +1,96 @@
-"""What a session did, slide by slide, on time: as running sums, so that any span is the difference of two of them.
+"""What a session did, slide by slide, on time, as rules ask for it: the sum of any span of slides.
 
-A slide without events has no entry. Only as much is kept as rules may ask for, packed: some 50 bytes a slide.
+Only as much is kept as rules may ask for, packed one column after the other in one run of bytes: some 30 bytes a slide,
+a slide without events one. Thousands of sessions are held, and each goes into the state anew with every slide.
 """
 
-from array import array
-from bisect import bisect_left, bisect_right
-from operator import add, sub
 from typing import Final
 
 import msgspec
 
 from stream.core.figures import EMPTY, Column
-from stream.model.money import MAX_SUM
 
-AT_ONCE: Final = 8
-"""Slides that are forgotten at a time."""
+LONGEST_COLUMN: Final = 9 * len(EMPTY) + 3
+"""Bytes: less than 256, so that the sizes of columns are bytes too."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(tuple[int, ...]).decode
-_decode_large: Final = msgspec.msgpack.Decoder(tuple[int | str, ...]).decode
-
-
-def _pack(column: Column) -> bytes:
-    """Running sums of money may exceed 64 bits, of which each slide's own is cut to 63; they are written out."""
-    try:
-        return _encode(column)
-    except OverflowError:
-        return _encode([number if number <= MAX_SUM else str(number) for number in column])
-
-
-def _unpack(data: bytes) -> Column:
-    try:
-        return _decode(data)
-    except msgspec.ValidationError:
-        return tuple(map(int, _decode_large(data)))
+_decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode
+NOTHING: Final = _encode(())
 
 
 class History:
-    """Of one session. Times are ends of slides, in ms. The columns lie in one run of bytes: thousands are held."""
+    """Of one session. Times in ms; a slide goes by its end."""
 
-    __slots__ = ("_cuts", "_ends", "_sums", "begun", "known")
+    __slots__ = ("_columns", "_sizes", "begun", "known", "slide")
 
-    def __init__(self, begun: int) -> None:
+    def __init__(
+        self, begun: int, slide: int, known: int | None = None, columns: bytes = b"", sizes: bytes = b""
+    ) -> None:
         self.begun = begun
         """Start of the session's first slide."""
-        self.known = begun
-        """Nothing is known any more of what was before."""
-        self._ends: array[int] = array("q")
-        self._sums = b""
-        """What came before each of these ends, from the beginning on, one packed column after the other."""
-        self._cuts: array[int] = array("I")
-        """Where each of them ends."""
+        self.slide = slide
+        self.known = begun if known is None else known
+        """Nothing is known any more of what was before: the columns begin here."""
+        self._columns = columns
+        self._sizes = sizes
+        """Of each column."""
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._sizes)
 
-    def stored(self) -> tuple[int, int, bytes, bytes, bytes]:
-        """For the state; `recalled` makes it a history again."""
-        return self.begun, self.known, self._ends.tobytes(), self._cuts.tobytes(), self._sums
+    def stored(self) -> tuple[int, int, int, bytes, bytes]:
+        """For the state: what makes it again."""
+        return self.begun, self.slide, self.known, self._columns, self._sizes
 
-    @classmethod
-    def recalled(cls, begun: int, known: int, ends: bytes, cuts: bytes, sums: bytes) -> "History":
-        history = cls(begun)
-        history.known = known
-        history._ends.frombytes(ends)
-        history._cuts.frombytes(cuts)
-        history._sums = sums
-        return history
-
-    def _packed(self, place: int) -> bytes:
-        return self._sums[self._cuts[place - 1] if place else 0 : self._cuts[place]]
-
-    def through(self, time: int) -> Column:
-        """Everything before ``time``, which must not lie before `known`."""
-        place = bisect_right(self._ends, time)
-        return _unpack(self._packed(place - 1)) if place else EMPTY
+    def columns(self, place: int) -> list[Column]:
+        """From this place on."""
+        packed = self._columns[sum(self._sizes[:place]) :]
+        return _decode(b"\xdd" + max(0, len(self._sizes) - place).to_bytes(4, "big") + packed)
 
     def note(self, end: int, column: Column) -> bool:
         """What a slide holds, again when that has changed; False when it is what it was, or too long ago."""
         if end <= self.known:
             return False
-        if self._ends and end <= self._ends[-1]:
-            return self._amend(end, column)
-        self._append(end, _pack(tuple(map(add, self.through(end), column))))
+        place = (end - self.known) // self.slide - 1
+        between = place - len(self._sizes)
+        if between < 0:
+            return self._amend(place, _encode(column))
+        packed = NOTHING * between + _encode(column)
+        self._columns += packed
+        self._sizes += bytes((len(NOTHING),)) * between + bytes((len(packed) - between,))
         return True
 
-    def _append(self, end: int, packed: bytes) -> None:
-        self._ends.append(end)
-        self._sums += packed
-        self._cuts.append(len(self._sums))
-
-    def _amend(self, end: int, column: Column) -> bool:
-        before = self.through(end - 1)
-        was = tuple(map(sub, self.through(end), before))
-        if was == column:
+    def _amend(self, place: int, packed: bytes) -> bool:
+        start = sum(self._sizes[:place])
+        end = start + self._sizes[place]
+        if self._columns[start:end] == packed:
             return False
-        change = tuple(map(sub, column, was))
-        place = bisect_left(self._ends, end)
-        later = [(each, self.through(each)) for each in self._ends[place:]]
-        if later[0][0] != end:
-            later.insert(0, (end, before))
-        self._keep(0, place)
-        for each, sums in later:
-            self._append(each, _pack(tuple(map(add, sums, change))))
+        self._columns = self._columns[:start] + packed + self._columns[end:]
+        self._sizes = self._sizes[:place] + bytes((len(packed),)) + self._sizes[place + 1 :]
         return True
 
     def begin(self, start: int) -> None:
         """A slide before the first, which is heard of only now."""
         if start < self.begun == self.known:
+            before = (self.begun - start) // self.slide
+            self._columns = NOTHING * before + self._columns
+            self._sizes = bytes((len(NOTHING),)) * before + self._sizes
             self.begun = self.known = start
 
     def forget(self, until: int) -> None:
-        """What was before ``until``, but for its sum; several at a time."""
+        """What was before ``until``."""
         if until <= self.known:
             return
+        gone = (until - self.known) // self.slide
+        self._columns = self._columns[sum(self._sizes[:gone]) :]
+        self._sizes = self._sizes[gone:]
         self.known = until
-        useless = bisect_right(self._ends, until) - 1
-        if useless >= AT_ONCE:
-            self._keep(useless, len(self._ends))
-
-    def _keep(self, first: int, last: int) -> None:
-        begin = self._cuts[first - 1] if first else 0
-        self._sums = self._sums[begin : self._cuts[last - 1] if last else 0]
-        self._ends = self._ends[first:last]
-        self._cuts = array("I", [cut - begin for cut in self._cuts[first:last]])
 
 
 class Lookback:
     """A session's history at the end of a slide, as rules ask for it: what is asked twice is computed once."""
 
-    __slots__ = ("_history", "_spans", "_through", "end", "first", "last_event")
+    __slots__ = ("_columns", "_from", "_history", "_spans", "end", "first", "last_event")
 
     def __init__(self, history: History, end: int, last_event: int) -> None:
         self.first = history.known
@@ -137,19 +98,24 @@ class Lookback:
         self.end = end
         self.last_event = last_event
         self._history = history
-        self._through: dict[int, Column] = {}
+        self._from = len(history)
+        self._columns: list[Column] = []
+        """From that place on; most rules look back no further than their windows."""
         self._spans: dict[tuple[int, int], Column] = {}
 
     def sum(self, start: int, end: int) -> Column:
         """The figures of the slides in ``[start, end)``."""
         span = self._spans.get((start, end))
         if span is None:
-            before, until = self._at(max(start, self.first)), self._at(max(end, self.first))
-            span = self._spans[start, end] = tuple(map(sub, until, before))
+            slide = self._history.slide
+            span = self._sum(max(0, (start - self.first) // slide), max(0, (end - self.first) // slide))
+            self._spans[start, end] = span
         return span
 
-    def _at(self, time: int) -> Column:
-        column = self._through.get(time)
-        if column is None:
-            column = self._through[time] = self._history.through(time)
-        return column
+    def _sum(self, first: int, last: int) -> Column:
+        if first < self._from:
+            self._columns, self._from = self._history.columns(first), first
+        columns = [column for column in self._columns[first - self._from : last - self._from] if column]
+        if len(columns) == 1:
+            return columns[0]
+        return tuple(map(sum, zip(*columns, strict=True))) if columns else EMPTY

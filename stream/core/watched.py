@@ -49,7 +49,7 @@ def pack_watched(watched: Watched) -> bytes:
 
 def unpack_watched(key: bytes, data: bytes) -> Watched:
     history, labels, standings = _decode(data)
-    watched = Watched(key, History.recalled(*history))
+    watched = Watched(key, History(*history))
     watched.last_event, watched.label_at, watched.seller, watched.platform = labels
     watched.standings = {name: _unpack(standing) for name, standing in standings}
     return watched

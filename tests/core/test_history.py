@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.figures import EMPTY, FIELDS, Column
-from stream.core.history import AT_ONCE, History, Lookback
+from stream.core.history import LONGEST_COLUMN, History, Lookback
 from stream.core.watched import Watched, pack_watched, unpack_watched
 from stream.model.money import MAX_SUM
 
@@ -33,7 +33,7 @@ def kept(history: History) -> History:
 def test_every_span_is_the_sum_of_its_slides_however_they_came(
     content: dict[int, Column], amended: list[tuple[int, Column]], forgotten: int
 ) -> None:
-    history = History(0)
+    history = History(0, SLIDE)
     for end in sorted(content):
         assert history.note(end, content[end])
     for end, changed in amended:
@@ -51,7 +51,7 @@ def test_every_span_is_the_sum_of_its_slides_however_they_came(
 
 
 def test_what_was_noted_already_is_no_news_and_what_is_forgotten_is_not_amended() -> None:
-    history = History(0)
+    history = History(0, SLIDE)
     for end in (10, 20, 30, 40):
         assert history.note(end, column(1))
         assert not history.note(end, column(1))
@@ -64,7 +64,7 @@ def test_what_was_noted_already_is_no_news_and_what_is_forgotten_is_not_amended(
 
 
 def test_a_first_slide_that_is_heard_of_later_begins_the_history() -> None:
-    history = History(20)
+    history = History(20, SLIDE)
     history.note(30, column(1))
     history.begin(10)
     history.note(20, column(2))
@@ -73,16 +73,36 @@ def test_a_first_slide_that_is_heard_of_later_begins_the_history() -> None:
 
 
 def test_little_is_kept_of_what_was_before() -> None:
-    history = History(0)
+    history = History(0, SLIDE)
     for end in range(10, 1000, SLIDE):
         history.note(end, column(3))
         history.forget(end - 50)
-        assert len(history) <= 5 + AT_ONCE
+        assert len(history) <= 5
 
 
 def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() -> None:
-    history = History(0)
+    history = History(0, SLIDE)
     for end in range(10, 60, SLIDE):
         history.note(end, column(MAX_SUM, MAX_SUM))
     lookback = Lookback(kept(history), 50, 0)
     assert lookback.sum(30, 50) == column(2 * MAX_SUM, 2 * MAX_SUM)
+
+
+def test_the_largest_column_there_can_be_has_a_size_of_one_byte() -> None:
+    history = History(0, SLIDE)
+    largest = (MAX_SUM,) * len(FIELDS)
+    assert LONGEST_COLUMN < 256
+    assert history.note(SLIDE, largest)
+    assert Lookback(kept(history), SLIDE, 0).sum(0, SLIDE) == largest
+
+
+def test_slides_without_events_hardly_take_room_however_many() -> None:
+    history = History(0, SLIDE)
+    history.note(SLIDE, column(1))
+    history.note(1000 * SLIDE, column(2))
+    assert len(pack_watched(Watched(b"s", history))) < 2200
+    assert Lookback(kept(history), 1000 * SLIDE, 0).sum(0, 1000 * SLIDE) == column(3)
+    history.forget(1100 * SLIDE)
+    assert (len(history), Lookback(history, 1200 * SLIDE, 0).sum(0, 1200 * SLIDE)) == (0, column(0))
+    assert history.note(1102 * SLIDE, column(4))
+    assert Lookback(history, 1200 * SLIDE, 0).sum(1101 * SLIDE, 1102 * SLIDE) == column(4)
