@@ -5,17 +5,17 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from stream.core.policy import Policy, WindowSpec
 from stream.core.rules import Rules
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
-from tests.realert import Watch, realert, told_of
+from tests.realert import Watch, on_time, realert, told_of
 
 LAW = settings(
-    max_examples=int(os.environ.get("LAW_EXAMPLES", "300")),
+    max_examples=int(os.environ.get("LAW_EXAMPLES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -202,6 +202,39 @@ def test_nothing_is_decided_for_a_slide_that_is_past(world: World, schedule: tup
     """No correction fires: alerts are told in the order of their slides, also when topics had been left out."""
     told = run(world, schedule)
     assert all(before.at <= after.at for before, after in pairwise(told.alerts))
+
+
+latecomers = st.lists(
+    st.tuples(
+        st.integers(0, 20),
+        st.builds(
+            Happening,
+            what=st.sampled_from(("enter", "product_click", "heartbeat")),
+            ago=st.sampled_from((2500, 9000, 15_000, 19_000)),
+            session=st.integers(0, 2),
+            ref=st.integers(0, 5),
+        ),
+    ),
+    max_size=5,
+)
+
+
+@LAW
+@given(worlds, latecomers, schedules)
+def test_late_events_never_change_an_alert(
+    world: World, late: list[tuple[int, Happening]], schedule: tuple[Step, ...]
+) -> None:
+    """Though they are counted, carry labels, open sessions and change windows."""
+    views = [replace(each, id=1000 + n if each.id is None else each.id) for n, each in enumerate(world.views)]
+    alone = replace(world, views=tuple(views))
+    for number, (place, happening) in enumerate(late):
+        views.insert(place, replace(happening, id=2000 + number))
+    more = replace(world, views=tuple(views))
+    records = [record for log in more.records().values() for record in log]
+    in_time = {event["event_id"] for events in on_time(records, rules_of(POLICY)).values() for _, event in events}
+    assume(not in_time & {f"e{2000 + number}" for number in range(len(late))})
+    calm = tuple(step for step in schedule if step[0] not in QUIETED)
+    assert run(more, calm).alerts == run(alone, ()).alerts
 
 
 @LAW
