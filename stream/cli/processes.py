@@ -131,7 +131,8 @@ class _Supervisor:
 
     async def run(self) -> int:
         """Until a signal comes, or a process ends that would fail again."""
-        with Signals(hang_up=self._hang_up) as signals:
+        with Signals() as signals:
+            signals.at_hang_up(self._hang_up)
             tending = [asyncio.create_task(self._tend(number)) for number in range(len(self._commands))]
             watching = [asyncio.create_task(self._beat()), asyncio.create_task(self._look())]
             either: list[asyncio.Future[Any]] = [signals.first, *tending]

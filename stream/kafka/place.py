@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
-from stream.kafka.rulebook import RuleBook
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
+
+if TYPE_CHECKING:
+    from stream.kafka.rulebook import RuleBook
 
 ROLE: Final = "worker"
 
@@ -36,7 +38,7 @@ class Place:
     settings: Settings
     partition: int
     partitions: int
-    rulebook: RuleBook | None = None
+    rulebook: "RuleBook | None" = None
 
     @property
     def transactional_id(self) -> str:

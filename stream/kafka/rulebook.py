@@ -1,14 +1,15 @@
 """The alert rules of this process: read at the start, and again when it is asked to (SIGHUP)."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from stream.config import Settings
-from stream.core.rules import Rules
 from stream.errors import UsageError
 from stream.kafka.watch import Watch
-from stream.rules.reading import load_rules
+
+if TYPE_CHECKING:
+    from stream.core.rules import Rules
 
 log: Final = structlog.get_logger()
 
@@ -36,7 +37,9 @@ class RuleBook:
         self.current = rules
         return True
 
-    def _load(self) -> Rules:
+    def _load(self) -> "Rules":
+        from stream.rules.reading import load_rules  # noqa: PLC0415  # CEL takes a quarter of a second to import
+
         rules = load_rules(self._setting, self._pane_ms)
         self._watch.rules([(each.rule.alert, each.rule.severity) for each in rules])
         return rules

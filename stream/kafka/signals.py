@@ -15,16 +15,15 @@ CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 128 + signal.SIGINT}
 class Signals:
     """While entered, ``first`` is the first signal. To be entered in the main thread, within the event loop."""
 
-    def __init__(self, hang_up: Callable[[], object]) -> None:
-        """``hang_up`` is called at each SIGHUP."""
-        self._hang_up = hang_up
+    def __init__(self) -> None:
+        self._hang_up: Callable[[], object] | None = None
         self._loop = asyncio.get_running_loop()
         self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
 
     def __enter__(self) -> Self:
         for number in CODES:
             self._loop.add_signal_handler(number, self._came, number)
-        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,6 +34,14 @@ class Signals:
     def code(self) -> int:
         """The exit code for the signal that came."""
         return CODES[self.first.result()]
+
+    def at_hang_up(self, do: Callable[[], object]) -> None:
+        """What is done at each SIGHUP; before this is called, nothing."""
+        self._hang_up = do
+
+    def _hung_up(self) -> None:
+        if self._hang_up is not None:
+            self._hang_up()
 
     def _came(self, number: signal.Signals) -> None:
         if self.first.done():

@@ -69,8 +69,9 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
     holds.
     """
     garbage.begin()
-    rulebook = RuleBook(settings, watch)
-    with Signals(hang_up=rulebook.read_again) as signals:
+    with Signals() as signals:
+        rulebook = RuleBook(settings, watch)
+        signals.at_hang_up(rulebook.read_again)
         worker = Worker(settings, watch, health, rebuild=rebuild, rulebook=rulebook)
         work = asyncio.create_task(worker.run())
         either: list[asyncio.Future[Any]] = [work, signals.first]
