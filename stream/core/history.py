@@ -10,9 +10,6 @@ import msgspec
 
 from stream.core.figures import EMPTY, Column
 
-LONGEST_COLUMN: Final = 9 * len(EMPTY) + 3
-"""Bytes: less than 256, so that the sizes of columns are bytes too."""
-
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode
 NOTHING: Final = _encode(())
@@ -33,7 +30,7 @@ class History:
         """Nothing is known any more of what was before: the columns begin here."""
         self._columns = columns
         self._sizes = sizes
-        """Of each column."""
+        """Of each column, in a byte: the longest has 9 bytes a figure and 3 more."""
 
     def __len__(self) -> int:
         return len(self._sizes)

@@ -66,9 +66,6 @@ class Feed:
             self._machine.exclude(kind)
             self._count_waiting()
 
-    def is_over(self, kind: Kind) -> bool:
-        return kind in self._over
-
     def _times(self) -> dict[Kind, int | None]:
         return self._ahead.times(self._machine.clocks)
 

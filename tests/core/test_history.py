@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.figures import EMPTY, FIELDS, Column
-from stream.core.history import LONGEST_COLUMN, History, Lookback
+from stream.core.history import History, Lookback
 from stream.core.watched import Watched, pack_watched, unpack_watched
 from stream.model.money import MAX_SUM
 
@@ -91,7 +91,6 @@ def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() ->
 def test_the_largest_column_there_can_be_has_a_size_of_one_byte() -> None:
     history = History(0, SLIDE)
     largest = (MAX_SUM,) * len(FIELDS)
-    assert LONGEST_COLUMN < 256
     assert history.note(SLIDE, largest)
     assert Lookback(kept(history), SLIDE, 0).sum(0, SLIDE) == largest
 
