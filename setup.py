@@ -10,7 +10,7 @@ import os
 from setuptools import Extension, setup
 
 HOT = (
-    "alerting collect counting counts history ids judge ontime packing panes persist render sessions shard snapshot "
+    "alerting collect counting counts framing history ids judge ontime packing panes persist render sessions shard snapshot "
     "statelog steps telling tidy watched windows"
 )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stream.core.framing import StateError
 from stream.core.ids import FREEZE_AT, packed
 from stream.core.packing import head_of
 from stream.core.panes import Row
@@ -28,7 +29,7 @@ from stream.core.snapshot import (
     to_number,
     unpack_session,
 )
-from stream.core.statelog import Restored, StateError
+from stream.core.statelog import Restored
 from stream.core.steps import Steps, pieces
 from stream.core.stored import Meta
 from stream.core.watched import pack_watched, unpack_watched

@@ -8,65 +8,25 @@ has changed. Two sorts of content:
 
 Order within a checkpoint: drops, puts, additions. A drop is never repeated: any put it must undo is older, and recovery
 reads a put only together with everything after it.
-
-A checkpoint is one run of bytes, section after section, cut into parts that fit a record, and committed in one
-transaction: all or none.
 """
 
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-import msgspec
-
+from stream.core.framing import Found, StateError, checkpoints, cut, framed
 from stream.core.steps import Steps, pieces
 from stream.core.stored import Section
 
-VERSION: Final = 2
-PART_BYTES: Final = 900_000
-"""Below the 1 MB that a record may have, with its header."""
 SECTION: Final = 1000
 """Items encoded in one step."""
-UNKNOWN: Final = -1
 NOWHERE: Final = -1
 """Instead of the checkpoint that holds a key: it was dropped."""
 CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
 _SIZE_BITS: Final = 32
-
-_HEADER: Final = struct.Struct(">BIQIIq")
-"""Version, N, checkpoint, part, parts, offset of the oldest checkpoint needed (UNKNOWN: this one)."""
-_LENGTH: Final = struct.Struct(">I")
-"""Before each section."""
-
-
-class StateError(Exception):
-    """The records are not a state that this version can read."""
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(Section)
-
-
-def first_needed(value: bytes, offset: int) -> int:
-    """Offset at which recovery starts to read, given the newest committed record of the partition and its offset."""
-    _, _, _, part, _, first = _header(value)
-    return offset - part if first == UNKNOWN else first
-
-
-def newest_begins(value: bytes, offset: int) -> int:
-    """Offset of the first part of the newest checkpoint, of which this is the last part."""
-    return offset - _header(value)[3]
-
-
-def _header(value: bytes) -> tuple[int, int, int, int, int, int]:
-    if len(value) < _HEADER.size or value[0] != VERSION:
-        version = value[0] if value else "none"
-        raise StateError(f"state of version {version}; this program reads version {VERSION}")
-    return _HEADER.unpack_from(value)
 
 
 @dataclass(slots=True)
@@ -137,13 +97,11 @@ class StateLog:
         self._append(written)
         run = bytearray()
         for section in self._sections(meta, puts, written.additions):
-            encoded = _encode(section)
-            run += _LENGTH.pack(len(encoded))
-            run += encoded
+            run += framed(section)
             yield
         self._drops.clear()
         self._dropped_buckets.clear()
-        return (yield from self._parts(run))
+        return (yield from cut(run, self.number, self.span, self._offsets[0][1] if self._offsets else None))
 
     def _sections(
         self, meta: bytes, puts: dict[bytes, bytes], additions: list[tuple[bytes, bytes]]
@@ -218,17 +176,6 @@ class StateLog:
                 joined.setdefault(bucket, []).append(chunk)
         return [(bucket, b"".join(chunks)) for bucket, chunks in joined.items()]
 
-    def _parts(self, run: bytearray) -> Steps[list[tuple[bytes, bytes]]]:
-        slot = self.number % self.span
-        cuts = range(0, len(run), PART_BYTES)
-        first = self._offsets[0][1] if self._offsets else UNKNOWN
-        parts = []
-        for part, cut in enumerate(cuts):
-            header = _HEADER.pack(VERSION, self.span, self.number, part, len(cuts), first)
-            parts.append((f"{slot}/{part}".encode(), header + run[cut : cut + PART_BYTES]))
-            yield
-        return parts
-
     def committed(self, number: int, offset: int) -> None:
         """Checkpoint ``number`` is in the log, its first part at ``offset``. The next one needs the last N - 1 of them."""
         self._offsets.append((number, offset))
@@ -239,7 +186,7 @@ class StateLog:
     def restore(cls, records: Iterable[tuple[int, bytes]], span: int) -> "tuple[StateLog, Restored]":
         """From the records (offset, value) that `first_needed` asks for, to the end."""
         log = cls(span)
-        found = list(_checkpoints(records))
+        found = list(checkpoints(records))
         if not found:
             raise StateError("no complete checkpoint")
         for before, after in pairwise(found):
@@ -254,7 +201,7 @@ class StateLog:
             log._rewrite_all()
         return log, content
 
-    def _read(self, found: "list[_Found]") -> "Restored":
+    def _read(self, found: list[Found]) -> "Restored":
         """The newest first: of a key, most of what the older ones hold is out of date, and never looked at."""
         content = Restored(checkpoints=len(found))
         settled: dict[bytes, int] = {}
@@ -307,41 +254,3 @@ class Restored:
     items: dict[bytes, bytes] = field(default_factory=dict)
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
     checkpoints: int = 0
-
-
-@dataclass(slots=True)
-class _Found:
-    """A complete checkpoint in the log."""
-
-    offset: int
-    """Of its first part."""
-    number: int
-    span: int
-    parts: list[memoryview]
-
-    def sections(self) -> Iterator[Section]:
-        """Raises StateError when they cannot be read."""
-        run = memoryview(b"".join(self.parts)) if len(self.parts) > 1 else self.parts[0]
-        place = 0
-        try:
-            while place < len(run):
-                (length,) = _LENGTH.unpack_from(run, place)
-                place += _LENGTH.size + length
-                yield _decoder.decode(run[place - length : place])
-        except (msgspec.DecodeError, UnicodeError, struct.error) as error:
-            raise StateError(f"checkpoint {self.number} cannot be read: {error}") from error
-
-
-def _checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[_Found]:
-    """From the first whole one on."""
-    parts: list[memoryview] = []
-    first = 0
-    for offset, value in records:
-        _, span, number, part, number_of_parts, _ = _header(value)
-        if part == 0:
-            parts, first = [], offset
-        elif part != len(parts):
-            raise StateError(f"part {len(parts)} of checkpoint {number} is missing")
-        parts.append(memoryview(value)[_HEADER.size :])
-        if part == number_of_parts - 1:
-            yield _Found(first, number, span, parts)

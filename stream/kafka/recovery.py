@@ -25,9 +25,9 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
+from stream.core.framing import StateError
 from stream.core.persist import StateRefusedError
 from stream.core.shard import Shard
-from stream.core.statelog import StateError
 from stream.errors import UsageError
 from stream.kafka import client, statereader
 from stream.kafka.client import Producer, Reader

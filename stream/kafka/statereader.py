@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import TopicPartition
 
-from stream.core.statelog import StateError, first_needed
+from stream.core.framing import StateError, first_needed
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
 from stream.model.alerts import Alert, Status, read_alert

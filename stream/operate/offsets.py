@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.core.statelog import StateError
+from stream.core.framing import StateError
 from stream.kafka import batches, recovery, statereader
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from stream.core.statelog import StateError
+from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import client, recovery
 from stream.kafka.checkpoint import Checkpoints

@@ -9,9 +9,10 @@ import msgspec
 from aiokafka import TopicPartition
 
 from stream.config import Settings
+from stream.core.framing import StateError
 from stream.core.policy import Policy, WindowSpec
 from stream.core.shard import Shard
-from stream.core.statelog import StateError, StateLog
+from stream.core.statelog import StateLog
 from stream.core.stored import Meta
 from stream.errors import UsageError
 from stream.kafka import client, statereader, topics

@@ -10,12 +10,12 @@ import orjson
 
 from stream.config import Settings
 from stream.core.counts import NEVER, Counts
+from stream.core.framing import StateError
 from stream.core.panes import Row, windows_marked
 from stream.core.policy import Policy, fingerprint
 from stream.core.render import counts_of, session_value
 from stream.core.sessions import Session
 from stream.core.shard import Shard
-from stream.core.statelog import StateError
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS, LIVE_RUN
 from stream.operate.shards import Stored, places, reading, stored

@@ -14,8 +14,8 @@ import structlog
 import xxhash
 from aiokafka import TopicPartition
 
+from stream.core.framing import StateError
 from stream.core.shard import Shard
-from stream.core.statelog import StateError
 from stream.errors import FailedError, UsageError
 from stream.kafka import batches, client, recovery, statereader
 from stream.kafka.batches import Batch

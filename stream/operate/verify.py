@@ -9,9 +9,9 @@ import orjson
 from aiokafka import TopicPartition
 
 from stream.config import Settings
+from stream.core.framing import StateError, first_needed
 from stream.core.render import Value
 from stream.core.shard import Shard
-from stream.core.statelog import StateError, first_needed
 from stream.errors import UsageError
 from stream.kafka import recovery, statereader
 from stream.kafka.client import Reader

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from stream.core.framing import first_needed
 from stream.core.policy import MINUTE, Policy
 from stream.core.rules import Rules
 from stream.core.shard import Shard
-from stream.core.statelog import first_needed
 from stream.model.alerts import Rule, Severity
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from stream.core.framing import StateError, first_needed
 from stream.core.persist import StateRefusedError, restore_into
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import Shard
 from stream.core.snapshot import IDS, PANE, SESSION
-from stream.core.statelog import StateError, StateLog, first_needed
+from stream.core.statelog import StateLog
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs

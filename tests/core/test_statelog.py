@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.core import statelog
-from stream.core.statelog import Restored, StateError, StateLog, first_needed
+from stream.core import framing, statelog
+from stream.core.framing import StateError, first_needed
+from stream.core.statelog import Restored, StateLog
 from stream.core.steps import drained
 
 Action = tuple[str, int, int]
@@ -132,7 +133,7 @@ def test_another_span_starts_with_a_whole_state(old: int, new: int, before: list
 
 
 def test_a_checkpoint_is_cut_into_parts_that_fit_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statelog, "PART_BYTES", 100)
+    monkeypatch.setattr(framing, "PART_BYTES", 100)
     world = World(3)
     for number in range(5):
         world.act("put", number, number)

@@ -12,10 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from stream.core.framing import first_needed
 from stream.core.policy import Policy, WindowSpec
 from stream.core.rules import Rules as AlertRules
 from stream.core.shard import Shard
-from stream.core.statelog import first_needed
 from stream.model.alerts import Alert
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import DeadLetter, Outputs

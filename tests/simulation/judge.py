@@ -7,8 +7,8 @@ import orjson
 from aiokafka import TopicPartition
 
 from stream.config import Settings
+from stream.core.framing import StateError, first_needed
 from stream.core.shard import Shard
-from stream.core.statelog import StateError, first_needed
 from stream.kafka.place import Place
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
 from tests.chaos.judge import differences

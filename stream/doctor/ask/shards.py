@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from aiokafka import TopicPartition
 
-from stream.core.statelog import StateError, StateLog, first_needed, newest_begins
+from stream.core.framing import StateError, first_needed, newest_begins
+from stream.core.statelog import StateLog
 from stream.core.stored import Meta
 from stream.doctor.ask.group import committed
 from stream.doctor.ask.offsets import begins, stable_ends
