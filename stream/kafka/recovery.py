@@ -29,7 +29,7 @@ from stream.core.framing import StateError
 from stream.core.persist import StateRefusedError
 from stream.core.shard import Shard
 from stream.errors import UsageError
-from stream.kafka import client, statereader
+from stream.kafka import client, refusals, statereader
 from stream.kafka.client import Producer, Reader
 from stream.kafka.fetch import hand_out_raw
 from stream.kafka.place import FencedError, OutdatedError, Place
@@ -147,7 +147,7 @@ async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
             state = await statereader.read_state(reader, place.state, patience)
         except StateError as error:
             if rebuild_before is None:
-                raise _unreadable(place, error) from error
+                raise refusals.unreadable(place, error) from error
             return await _rebuilt(place, reader, 0), 0
         if rebuild_before is not None and state.newest < rebuild_before:
             return await _rebuilt(place, reader, 0 if state.records else -1), 0
@@ -172,11 +172,11 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
         )
         state.records.clear()  # a copy of all that is in the shard now
     except StateRefusedError as error:
-        raise _refused(place, error) from error
+        raise refusals.refused(place, error) from error
     except StateError as error:
-        raise _unreadable(place, error) from error
+        raise refusals.unreadable(place, error) from error
     if shard.owner != place.owner:
-        raise _foreign(place, shard.owner)
+        raise refusals.foreign(place, shard.owner)
     await settle(place, reader, shard)
     log.info("restored", partition=place.partition, checkpoints=number, generation=shard.generation)
     return shard
@@ -186,10 +186,7 @@ async def _fresh(place: Place, reader: Reader) -> Shard:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
     trace = await _trace(place, reader)
     if trace:
-        raise UsageError(
-            f"partition {place.partition} has no state in {place.state.topic}, but {trace}: it was worked on before. "
-            "Bring the state back, or start once with --rebuild to count everything anew as a new generation"
-        )
+        raise refusals.stateless(place, trace)
     found = await input_bounds(place, reader)
     earliest = place.settings.start_at == "earliest"
     shard = _new(place, {kind: begin if earliest else end for kind, (begin, end) in found.items()}, 0)
@@ -246,7 +243,7 @@ async def settle(place: Place, reader: Reader, shard: Shard) -> None:
         if position is None:
             shard.positions[kind] = begin
         elif position > end:
-            raise _beyond(place, kind, position, end)
+            raise refusals.beyond(place, kind, position, end)
         elif position < begin:
             _lose(place, shard, kind, begin - position)
             shard.positions[kind] = begin
@@ -291,38 +288,3 @@ async def group_offsets(settings: Settings, inputs: Iterable[TopicPartition]) ->
                 await asyncio.sleep(0.2)
     finally:
         await client.end(admin)
-
-
-def _unreadable(place: Place, error: StateError) -> UsageError:
-    return UsageError(
-        f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
-        "Use the version that wrote it, or start once with --rebuild to count everything anew"
-    )
-
-
-def _refused(place: Place, error: StateRefusedError) -> UsageError:
-    changes = "; ".join(f"{name} was {old}, is now {new}" for name, old, new in error.changes)
-    return UsageError(
-        f"the state of partition {place.partition} was counted under other settings: {changes}. "
-        "Put them back, or start once with --rebuild to count everything anew under the new ones"
-    )
-
-
-def _foreign(place: Place, owner: Mapping[str, str]) -> UsageError:
-    ours = place.owner
-    differences = "; ".join(
-        f"its {name} is {owner.get(name)}, not {ours.get(name)}"
-        for name in sorted({*owner, *ours})
-        if owner.get(name) != ours.get(name)
-    )
-    return UsageError(
-        f"the state of partition {place.partition} in {place.state.topic} is another's: {differences}. "
-        "Give this worker its own --topic-prefix, or start once with --rebuild to throw that state away"
-    )
-
-
-def _beyond(place: Place, kind: Kind, position: int, end: int) -> UsageError:
-    return UsageError(
-        f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
-        "the topic was made anew. Start once with --rebuild to count from its beginning"
-    )

@@ -41,7 +41,7 @@ READ_OLD_EVERY: Final = 5.0
 POLL: Final = 0.2
 """Seconds to wait for records."""
 SOON: Final = 0.2
-"""Seconds after which a restored shard makes its first checkpoint."""
+"""Seconds after which a restored shard makes its first checkpoint: its results have waited already."""
 HELD_BYTES: Final = 16 * 1024 * 1024
 HELD_RECORDS: Final = 500_000
 """Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
@@ -76,10 +76,8 @@ class Stint:
         self._max_value = place.settings.max_value
         self._delay_ms = place.settings.policy().delay_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
-        early = (
-            max(0.0, self._every - SOON) if shard.log.number else 0.0
-        )  # a restored one's results have waited already
-        self._since = _Since(time.monotonic() - early)
+        waited = max(0.0, self._every - SOON) if shard.log.number else 0.0
+        self._since = _Since(time.monotonic() - waited)
         self._commit: asyncio.Task[None] | None = None
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
