@@ -57,6 +57,7 @@ def command(
     """
     seconds = _seconds(length)
     _check_outage(outage)
+    _check_rules(settings)
     flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
     asked = Asked(settings, partitions, workers, tuple(flags))
     with _orderly(), Stage(asked, lambda text: typer.echo(text, err=True)) as stage:
@@ -77,6 +78,13 @@ def _check_outage(text: str) -> None:
         parse_outages(text)
     except ValueError as error:
         raise UsageError(f"--outage: {error}") from None
+
+
+def _check_rules(settings: Settings) -> None:
+    """The workers would refuse them too, but only once everything else runs."""
+    from stream.rules.reading import load_rules  # noqa: PLC0415  # brings CEL, a quarter of a second
+
+    load_rules(settings.rules, settings.policy().pane_ms)
 
 
 @contextmanager

@@ -230,7 +230,12 @@ def test_without_java_one_message_names_the_ways_out(
 
 
 @pytest.mark.parametrize(
-    ("flag", "says"), [("--for=5", "--for: a duration needs a unit"), ("--outage=now", "--outage: 'now': write")]
+    ("flag", "says"),
+    [
+        ("--for=5", "--for: a duration needs a unit"),
+        ("--outage=now", "--outage: 'now': write"),
+        ("--rules=nowhere.yaml", "the rules file nowhere.yaml cannot be read"),
+    ],
 )
 def test_wrong_usage_is_found_before_anything_starts(flag: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
