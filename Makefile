@@ -71,7 +71,7 @@ bench: $(READY)  ## every figure beside its goal, and liveshop beside Flink, Kaf
 	@$(FIRST) $(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
-	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/test_alerting.py
+	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/alerts/test_alerting.py
 
 constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on
 	@$(BIN)/pip install --quiet uv

@@ -10,8 +10,8 @@ import os
 from setuptools import Extension, setup
 
 HOT = (
-    "alerting collect counting counts framing history ids judge ontime packing panes persist render sessions shard snapshot "
-    "statelog steps telling tidy watched windows"
+    "alerts/alerting alerts/history alerts/telling alerts/watched collect counting counts framing ids judge ontime packing "
+    "panes persist render sessions shard snapshot statelog steps tidy windows"
 )
 
 

@@ -13,7 +13,7 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
 The rooms:
 
 model/    the vocabulary: events, outcomes, money, topic names
-core/     pure: decode, clocks, dedupe, panes, windows, totals, alert rules, state; no I/O and no clock of its own
+core/     pure: decode, clocks, dedupe, panes, windows, totals, state, and alerts/; no I/O and no clock of its own
 rules/    alert rules as files: read with every mistake and its line; those that come with liveshop
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health

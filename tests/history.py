@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from stream.core.figures import EMPTY, FIELDS, PLACE, Column
+from stream.core.alerts.figures import EMPTY, FIELDS, PLACE, Column
 from stream.core.policy import MINUTE
 from stream.model.alerts import Rule, Severity
 

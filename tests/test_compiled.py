@@ -14,7 +14,7 @@ SECONDS = 600
 """Until either has been given up, on a machine that does much else."""
 KEPT = (
     *("tests/core/test_laws.py", "tests/core/test_transcripts.py", "tests/core/test_ontime.py"),
-    *("tests/core/test_alerting.py", "tests/core/test_on_air.py", "tests/core/test_history.py"),
+    *("tests/core/alerts/test_alerting.py", "tests/core/alerts/test_on_air.py", "tests/core/alerts/test_history.py"),
 )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stream.core.alerts.watched import pack_watched, unpack_watched
 from stream.core.framing import StateError
 from stream.core.ids import FREEZE_AT, packed
 from stream.core.packing import head_of
@@ -32,7 +33,6 @@ from stream.core.snapshot import (
 from stream.core.statelog import Restored
 from stream.core.steps import Steps, pieces
 from stream.core.stored import Meta
-from stream.core.watched import pack_watched, unpack_watched
 from stream.core.windows import LONG_AGO
 from stream.model.alerts import read_alert
 from stream.model.names import KINDS, Kind

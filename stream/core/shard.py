@@ -8,7 +8,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from stream.core.alerting import Alerting, Stopwatch, stopped
+from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
 from stream.core.collect import collecting
 from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
@@ -26,7 +26,7 @@ from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
 if TYPE_CHECKING:
-    from stream.core.rules import Rules
+    from stream.core.alerts.rules import Rules
 
 
 def _anywhere(_key: bytes) -> bool:

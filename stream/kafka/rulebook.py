@@ -9,7 +9,7 @@ from stream.errors import UsageError
 from stream.kafka.watch import Watch
 
 if TYPE_CHECKING:
-    from stream.core.rules import Rules
+    from stream.core.alerts.rules import Rules
 
 log: Final = structlog.get_logger()
 

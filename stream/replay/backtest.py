@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy
-from stream.core.rules import Rules
 from stream.model.names import Outcome, Reason
 from stream.replay.incidents import Difference, Incident, Span, Tally, difference, incidents, tallies
 from stream.replay.trial import Trial

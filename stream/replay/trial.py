@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stream.core.alerting import Alerting
+from stream.core.alerts.alerting import Alerting
+from stream.core.alerts.rules import Rules
 from stream.core.counting import PLAIN_ONLY
 from stream.core.decode import Decoded
 from stream.core.ids import FREEZE_AT
 from stream.core.judge import Judge
 from stream.core.panes import Row
 from stream.core.policy import Policy
-from stream.core.rules import Rules
 from stream.core.sessions import Session
 from stream.core.steps import drained
 from stream.core.tidy import PACK_AT

@@ -1,6 +1,6 @@
 """Reads a rules file: all that is wrong with it at once, each mistake with its line.
 
-What a rule means is core/rules.py's to judge; this knows how one is written down.
+What a rule means is core/alerts/rules.py's to judge; this knows how one is written down.
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from stream.core.rules import CompiledRule, RuleError, Rules
+from stream.core.alerts.rules import CompiledRule, RuleError, Rules
 from stream.durations import parse_duration
 from stream.errors import UsageError
 from stream.model.alerts import Rule, Severity

@@ -7,9 +7,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.alerts.figures import FIELDS
 from stream.core.counting import count_checkout, count_view
 from stream.core.counts import COUNTERS, total
-from stream.core.figures import FIELDS
 from stream.core.ontime import column_of, count_late, events_of
 from stream.core.packing import pack, unpack, unpack_into
 from stream.core.panes import Pane

@@ -12,9 +12,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from stream.core.alerts.rules import Rules as AlertRules
 from stream.core.framing import first_needed
 from stream.core.policy import Policy, WindowSpec
-from stream.core.rules import Rules as AlertRules
 from stream.core.shard import Shard
 from stream.model.alerts import Alert
 from stream.model.names import KINDS, Kind, Outcome, Reason

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from stream.core.alerts.rules import Rules
 from stream.core.decode import decode_batch
 from stream.core.policy import Policy
-from stream.core.rules import Rules
 from stream.core.shard import Shard
 from stream.model.alerts import Alert
 from stream.model.messages import Message

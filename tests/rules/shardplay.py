@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
+from stream.core.alerts.rules import Rules
 from stream.core.policy import MINUTE, SECOND, Policy, WindowSpec
-from stream.core.rules import Rules
 from stream.core.shard import Shard
 from stream.model.names import KINDS, Kind
 from tests.recount import LogRecord

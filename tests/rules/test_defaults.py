@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from stream.core.figures import COUNTS, OWN, QUOTIENTS, RATIOS, wilson
+from stream.core.alerts.figures import COUNTS, OWN, QUOTIENTS, RATIOS, wilson
+from stream.core.alerts.rules import CompiledRule, Rules
+from stream.core.alerts.standing import Standing, judged
 from stream.core.policy import MINUTE
-from stream.core.rules import CompiledRule, Rules
-from stream.core.standing import Standing, judged
 from stream.model.alerts import Alert, Status, alert_id
 from stream.rules.reading import load_rules, shipped_text
 from tests.history import Minutes

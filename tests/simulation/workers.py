@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from stream.errors import FailedError, UsageError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.worker import Worker
-from tests.core.test_alerting import COMPILED
+from tests.core.alerts.test_alerting import COMPILED
 from tests.kafka.tools import Memory
 from tests.simulation.cluster import BROKER
 from tests.simulation.loop import Life, Process

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from stream.core.alerts.rules import CompiledRule, RuleError, Rules
 from stream.core.policy import MINUTE
-from stream.core.rules import CompiledRule, RuleError, Rules
 from stream.model.alerts import Alert, Rule, Severity, Status, alert_id, read_alert
 from tests.history import Minutes, rule
 

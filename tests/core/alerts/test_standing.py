@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.core.standing import Standing, judged
+from stream.core.alerts.standing import Standing, judged
 from stream.model.alerts import Alert, Rule, Severity, Status
 
 FIRED = Alert(

@@ -7,8 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.alerts.figures import (
+    COUNTS,
+    EMPTY,
+    FIELDS,
+    FIGURES,
+    QUOTIENTS,
+    RATIOS,
+    Z,
+    full_path,
+    names_of,
+    read,
+    wilson,
+)
 from stream.core.counts import COUNTERS
-from stream.core.figures import COUNTS, EMPTY, FIELDS, FIGURES, QUOTIENTS, RATIOS, Z, full_path, names_of, read, wilson
 from tests.history import Minutes, column, rule
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Self
 
-from stream.core.expression import ExpressionError, asked_variable, read_expression, variable
-from stream.core.figures import COUNTS, SILENCE, History, full_path, read, shown_name, unknown_figure
-from stream.core.summary import fill, mistakes_in, names_in
+from stream.core.alerts.expression import ExpressionError, asked_variable, read_expression, variable
+from stream.core.alerts.figures import COUNTS, SILENCE, History, full_path, read, shown_name, unknown_figure
+from stream.core.alerts.summary import fill, mistakes_in, names_in
 from stream.model.alerts import Rule
 
 DAY: Final = 86_400_000

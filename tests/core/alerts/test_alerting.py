@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy, WindowSpec
-from stream.core.rules import Rules
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
 from tests.realert import Watch, on_time, realert, told_of

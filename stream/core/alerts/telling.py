@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stream.core.history import Lookback
-from stream.core.standing import Standing, judged
-from stream.core.watched import Watched
+from stream.core.alerts.history import Lookback
+from stream.core.alerts.standing import Standing, judged
+from stream.core.alerts.watched import Watched
 from stream.model.alerts import Alert, Status, alert_id
 from stream.model.names import LIVE_RUN, Kind
 from stream.model.results import Tally
 
 if TYPE_CHECKING:
-    from stream.core.rules import CompiledRule, Verdict
+    from stream.core.alerts.rules import CompiledRule, Verdict
 
 
 @dataclass(slots=True)

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.figures import EMPTY, FIELDS, Column
-from stream.core.history import History, Lookback
-from stream.core.watched import Watched, pack_watched, unpack_watched
+from stream.core.alerts.figures import EMPTY, FIELDS, Column
+from stream.core.alerts.history import History, Lookback
+from stream.core.alerts.watched import Watched, pack_watched, unpack_watched
 from stream.model.money import MAX_SUM
 
 SLIDE = 10

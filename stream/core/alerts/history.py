@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.figures import EMPTY, Column
+from stream.core.alerts.figures import EMPTY, Column
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from stream.core.figures import shown_name
+from stream.core.alerts.figures import shown_name
 
 _HOLE: Final = re.compile(r"\{(?P<name>[A-Za-z_][\w.]*)(?::(?P<format>,?(?:\.\d)?[f%]))?\}", re.ASCII)
 ABSENT: Final = "none"

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import msgspec
 
+from stream.core.alerts.history import History
+from stream.core.alerts.standing import Standing
 from stream.core.counts import NEVER, Counts
-from stream.core.history import History
-from stream.core.standing import Standing
 from stream.model.alerts import read_alert
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from stream.core.alerts.history import History
+from stream.core.alerts.telling import Mute, Telling
+from stream.core.alerts.watched import Watched
 from stream.core.counts import NEVER, Counts
-from stream.core.history import History
 from stream.core.ontime import column_of, events_of
 from stream.core.packing import unpack
 from stream.core.panes import Pane, Row
 from stream.core.policy import Policy
 from stream.core.steps import Steps, drained, pieces
-from stream.core.telling import Mute, Telling
-from stream.core.watched import Watched
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert
 from stream.model.names import Kind
 from stream.model.results import Tally
 
 if TYPE_CHECKING:
-    from stream.core.rules import Rules
+    from stream.core.alerts.rules import Rules
 
 Stopwatch = Callable[[], float]
 """Seconds since whenever: what is measured with it decides nothing."""

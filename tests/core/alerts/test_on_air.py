@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from stream.core.alerts.rules import Rules
 from stream.core.framing import first_needed
 from stream.core.policy import MINUTE, Policy
-from stream.core.rules import Rules
 from stream.core.shard import Shard
 from stream.model.alerts import Rule, Severity
 from stream.model.money import MAX_SUM

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.expression import ExpressionError, read_expression
-from stream.core.figures import unknown_figure
+from stream.core.alerts.expression import ExpressionError, read_expression
+from stream.core.alerts.figures import unknown_figure
 
 
 def unknown(path: str) -> str | None:
