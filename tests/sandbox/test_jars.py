@@ -99,3 +99,15 @@ def test_a_fetch_that_fails_shows_why_and_leaves_nothing(no_cache: Path) -> None
 def test_in_a_checkout_the_cache_is_in_it() -> None:
     project = Path(jars.__file__).parents[2]
     assert jars.cache_folder() == project / ".cache" / "kafka"
+
+
+def test_what_was_compiled_in_a_checkout_takes_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(jars, "__file__", str(tmp_path / ".compiled" / "stream" / "sandbox" / "jars.py"))
+    assert jars.cache_folder() == tmp_path / ".cache" / "kafka"
+
+
+def test_what_is_installed_takes_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "__file__", str(tmp_path / "site-packages" / "stream" / "sandbox" / "jars.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert jars.cache_folder() == tmp_path / "cache" / "liveshop" / "kafka"
