@@ -10,38 +10,26 @@ N ?= 1000
 SEED ?=
 RATE ?=
 PART ?=
-COMPILED ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# `make run COMPILED=1` and so on: the same source with its hot part compiled, found first by Python and its children.
-READY := $(VENV)/.made $(if $(COMPILED),.compiled/.made)
-FIRST := $(if $(COMPILED),PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR))
-
-.PHONY: help run test check fmt compiled chaos simulate-faults soak bench laws constraints clean
+.PHONY: help run test check fmt chaos simulate-faults soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # .made is touched last: an environment whose making was interrupted is made again.
-$(VENV)/.made: constraints.txt pyproject.toml
+$(VENV)/.made: constraints.txt pyproject.toml setup.py $(wildcard stream/core/native/*.p[yx][xd] stream/core/native/*.h)
 	@command -v $(PYTHON) >/dev/null || { echo "liveshop needs Python 3.11 or newer (Debian: apt install python3 python3-venv)" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liveshop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
 	@echo "making the virtual environment $(VENV) (once)" >&2
 	@$(PYTHON) -m venv $(VENV) || { echo "python's venv is missing (Debian: apt install python3-venv)" >&2; exit 2; }
 	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
+	@command -v cc >/dev/null || echo "no C compiler: liveshop runs without its native hot path, several times slower (Debian: apt install gcc libc6-dev python3-dev)" >&2
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.compiled/.made: $(VENV)/.made setup.py $(shell find stream -type f -not -name '*.pyc')
-	@command -v cc >/dev/null || { echo "compiling needs a C compiler (Debian: apt install gcc libc6-dev python3-dev)" >&2; exit 2; }
-	@echo "compiling the core (a minute or two)" >&2
-	@rm -rf .compiled build
-	@LIVESHOP_COMPILE=3 $(BIN)/pip install --quiet --no-deps --no-build-isolation --target .compiled .
-	@rm -rf build
-	@touch $@
-
-run: $(READY)  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
-	@exec env $(FIRST) $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
+run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
+	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -56,19 +44,17 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-compiled: $(VENV)/.made .compiled/.made  ## the core's hot part compiled by mypyc in .compiled: run, chaos, soak and bench take it with COMPILED=1
-
-chaos: $(READY)  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
-	@$(FIRST) $(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount (ROUNDS=20 SEED=n)
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)
 	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace)
 
-soak: $(READY)  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
-	@$(FIRST) $(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
+soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
+	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
 
-bench: $(READY)  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
-	@$(FIRST) $(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
+bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
+	@$(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/alerts/test_alerting.py
@@ -79,5 +65,5 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 		--extra dev pyproject.toml --output-file constraints.txt
 
 clean:  ## remove the environment, the jars and all caches
-	@rm -rf $(VENV) .cache .compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,27 +1,39 @@
-"""All of the build but this is in pyproject.toml: with LIVESHOP_COMPILE=3 mypyc compiles the hot part of the pure core.
+"""All of the build but the native hot path is in pyproject.toml.
 
-The number says how hard the C compiler tries, 0 to 3. The source is the same, and so are the results
-(tests/test_compiled.py). Modules of msgspec structs are not among these: msgspec needs their annotations, which a
-compiled module does not keep.
+Without Cython or a C compiler it is left out: liveshop does the same without it, slower. LIVESHOP_NATIVE=must makes that
+an error, =no leaves it out.
 """
 
 import os
+from pathlib import Path
 
 from setuptools import Extension, setup
 
-HOT = (
-    "alerts/alerting alerts/history alerts/telling alerts/watched collect counting counts framing ids judge ontime packing "
-    "panes persist render sessions shard snapshot statelog steps tidy windows"
-)
+NATIVE = Path("stream/core/native")
 
 
 def extensions() -> list[Extension]:
-    level = os.environ.get("LIVESHOP_COMPILE")
-    if not level:
+    wish = os.environ.get("LIVESHOP_NATIVE", "")
+    if wish == "no":
         return []
-    from mypyc.build import mypycify  # noqa: PLC0415  # of the dev extra; an ordinary installation has none
-
-    return mypycify([f"stream/core/{name}.py" for name in HOT.split()], opt_level=level)
+    try:
+        from Cython.Build import cythonize  # noqa: PLC0415  # it may be missing
+    except ImportError:
+        if wish == "must":
+            raise
+        return []
+    modules = [
+        Extension(
+            ".".join(source.with_suffix("").parts),
+            [str(source)],
+            include_dirs=[str(NATIVE)],
+            depends=[str(header) for header in NATIVE.glob("*.[hp]*") if header.suffix in {".h", ".pxd"}],
+            extra_compile_args=["-O2", "-fno-strict-aliasing"],
+            optional=wish != "must",
+        )
+        for source in sorted(NATIVE.glob("*.pyx"))
+    ]
+    return cythonize(modules, build_dir="build/native", quiet=True)
 
 
 setup(ext_modules=extensions())

@@ -3,19 +3,19 @@
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
+from importlib.util import find_spec
 from typing import Annotated, Final
 
 import orjson
 import typer
 
 from stream import __version__
-from stream.core import judge
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Show the version of liveshop, of Python and of what matters beneath, and whether the core is compiled."""
+    """Show the version of liveshop, of Python and of what matters beneath, and whether the hot path is native."""
     found = {"liveshop": __version__, "python": platform.python_version(), "core": core()}
     found |= {name: _version(name) for name in SHOWN}
     if as_json:
@@ -25,8 +25,8 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 
 def core() -> str:
-    """The same source either way; `make compiled` makes the quicker one."""
-    return "interpreted" if judge.__file__.endswith(".py") else "compiled"
+    """Whether the hot path was compiled when liveshop was installed; it does the same either way."""
+    return "native" if find_spec("stream.core.native.hashing") else "interpreted"
 
 
 def _version(name: str) -> str:

@@ -123,7 +123,7 @@ def _sketch(sketch: cpc_sketch | None) -> bytes | None:
 
 def _saturated(values: Any) -> Any:
     """Sums beyond 64 bits."""
-    if isinstance(values, int) and not isinstance(values, bool):  # compiled, min() would make a number of it
+    if isinstance(values, int) and not isinstance(values, bool):
         return min(values, MAX_SUM)
     if isinstance(values, dict):
         return {name: _saturated(value) for name, value in values.items()}

@@ -1,7 +1,4 @@
-"""The shapes of what the state stores: what msgspec reads them by, and nothing else.
-
-In a module of their own, since msgspec needs the annotations of a Struct, which a compiled module does not keep.
-"""
+"""The shapes of what the state stores: what msgspec reads them by, and nothing else."""
 
 from typing import Any
 

@@ -34,10 +34,10 @@ def versions() -> str:
 
 
 def cache_folder() -> Path:
-    """``.cache/kafka`` of the checkout this code runs from (or was compiled in), else of the user's cache folder."""
-    for project in Path(__file__).parents[2:4]:
-        if (project / "pyproject.toml").exists():
-            return project / ".cache" / "kafka"
+    """``.cache/kafka`` of the checkout this code runs from, else of the user's cache folder."""
+    project = Path(__file__).parents[2]
+    if (project / "pyproject.toml").exists():
+        return project / ".cache" / "kafka"
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "liveshop" / "kafka"
 

@@ -67,8 +67,8 @@ def show(options: Options) -> bool:
     say(f"  {found.us - closing:.2f} to ingest, {closing:.2f} for windows, totals and checkpoints. By step:")
     for name, _ in found.samples.most_common():
         say(f"    {found.share(name):5.2f}  {name}")
-    if core() == "compiled":
-        say("  (what is compiled is not seen in samples: the core's steps are among those of the loop)")
+    if core() == "native":
+        say("  (what is native is not seen in samples of its own, but in the line that calls it)")
     say(f"  afterwards {found.cpu_after:.1f} s of CPU until the last windows were closed and all totals written")
     say("  seconds of the shards' tasks: " + ", ".join(f"{name} {value:.1f}" for name, value in found.activity.items()))
     for place, number in sorted(found.places.items(), key=lambda each: -each[1])[: 40 if options.places else 0]:

@@ -101,12 +101,6 @@ def test_in_a_checkout_the_cache_is_in_it() -> None:
     assert jars.cache_folder() == project / ".cache" / "kafka"
 
 
-def test_what_was_compiled_in_a_checkout_takes_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pyproject.toml").touch()
-    monkeypatch.setattr(jars, "__file__", str(tmp_path / ".compiled" / "stream" / "sandbox" / "jars.py"))
-    assert jars.cache_folder() == tmp_path / ".cache" / "kafka"
-
-
 def test_what_is_installed_takes_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jars, "__file__", str(tmp_path / "site-packages" / "stream" / "sandbox" / "jars.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
