@@ -17,13 +17,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-# .made is touched last: an environment whose making was interrupted is made again.
-$(VENV)/.made: constraints.txt pyproject.toml setup.py $(wildcard stream/core/native/*.p[yx][xd] stream/core/native/*.h)
+# Each mark is touched last: what was interrupted is made again.
+$(VENV)/.packages: constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "liveshop needs Python 3.11 or newer (Debian: apt install python3 python3-venv)" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liveshop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
 	@echo "making the virtual environment $(VENV) (once)" >&2
 	@$(PYTHON) -m venv $(VENV) || { echo "python's venv is missing (Debian: apt install python3-venv)" >&2; exit 2; }
 	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
+	@touch $@
+
+$(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py $(wildcard stream/core/native/*.p[yx][xd] stream/core/native/*.h)
 	@command -v cc >/dev/null || echo "no C compiler: liveshop runs without its native hot path, several times slower (Debian: apt install gcc libc6-dev python3-dev)" >&2
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
