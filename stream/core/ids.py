@@ -7,91 +7,32 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xxhash
 
-from stream.core.steps import Steps, pieces
+from stream.core.hashes import firsts, packed, unpacked
+
+if TYPE_CHECKING:
+    from stream.core.pure.ids import IdSet
+else:
+    try:
+        from stream.core.native.ids import IdSet
+    except ImportError:
+        from stream.core.pure.ids import IdSet
+
+__all__ = ["FREEZE_AT", "IdSet", "TimedHashes", "hash_id"]
 
 FREEZE_AT: Final = 65_536
 """Recent entries kept in a dict before they are packed."""
 RUN: Final = 524_288
 """Entries at most of runs that are merged: that takes about 10 ms."""
-PIECE: Final = 2_048
-"""Ids packed or forgotten in one step: about 0.3 ms; several steps go between two looks at the clock, in every shard."""
 
 _NOT_NOTED: Final = -(2**62)
 """Before any time."""
 
 hash_id: Final = xxhash.xxh3_64_intdigest
-
-
-def packed(hashes: Iterable[int]) -> bytes:
-    """64-bit hashes, 8 bytes each, in the machine's order (little-endian on all we run on)."""
-    return array("Q", hashes).tobytes()
-
-
-def unpacked(data: bytes) -> "array[int]":
-    hashes = array("Q")
-    hashes.frombytes(data)
-    return hashes
-
-
-def is_in(ordered: "array[int]", hashed: int) -> bool:
-    place = bisect_left(ordered, hashed)
-    return place < len(ordered) and ordered[place] == hashed
-
-
-def _firsts(ordered: Any) -> Any:
-    """Places in a sorted numpy array where another number begins."""
-    return np.flatnonzero(np.append(np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1]))
-
-
-class IdSet:
-    """Ids of one topic and pane: a set while the pane is busy, a sorted array of 8 bytes an id once it is quiet."""
-
-    __slots__ = ("freezing", "fresh", "frozen", "live")
-
-    def __init__(self) -> None:
-        self.live: set[int] = set()
-        self.fresh: list[int] = []
-        """Added since the last checkpoint."""
-        self.freezing: set[int] = set()
-        """On its way to the array."""
-        self.frozen: array[int] | None = None
-        """Not None as soon as there is anything outside of ``live``."""
-
-    def __contains__(self, hashed: int) -> bool:
-        return (
-            hashed in self.live or hashed in self.freezing or (self.frozen is not None and is_in(self.frozen, hashed))
-        )
-
-    def __len__(self) -> int:
-        return len(self.live) + (len(self.frozen) if self.frozen is not None else 0)
-
-    def freeze(self) -> Steps[None]:
-        """Packs the set; ids that come later, or between two steps, are in a new one. Found throughout."""
-        if not self.live:
-            return
-        whole, self.live, self.freezing = self.live, set(), self.live
-        before, self.frozen = self.frozen, array("Q") if self.frozen is None else self.frozen
-        hashes = np.empty(len(whole), np.uint64)
-        for number, piece in enumerate(pieces(whole, PIECE)):
-            hashes[number * PIECE : number * PIECE + len(piece)] = np.array(piece, np.uint64)
-            yield
-        if before is not None:
-            hashes = np.concatenate((hashes, np.frombuffer(before, np.uint64)))
-        self.frozen = unpacked(np.sort(hashes).tobytes())
-        while whole:  # taking down a large set at once takes long, too
-            yield
-            for _ in range(min(PIECE, len(whole))):
-                whole.pop()
-        self.freezing = set()
-
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        hashes = np.sort(np.frombuffer(b"".join(chunks), np.uint64))
-        self.frozen = unpacked(hashes[_firsts(hashes)].tobytes())
 
 
 class TimedHashes:
@@ -181,9 +122,9 @@ class _Run:
         """Of numpy arrays in any order; of a hash that is there twice the later time counts."""
         order = np.argsort(hashes, kind="stable")
         hashes, times = hashes[order], times[order]
-        firsts = _firsts(hashes)
-        if len(firsts) < len(hashes):
-            hashes, times = hashes[firsts], np.maximum.reduceat(times, firsts)
+        places = firsts(hashes)
+        if len(places) < len(hashes):
+            hashes, times = hashes[places], np.maximum.reduceat(times, places)
         packed_times = array("q")
         packed_times.frombytes(times.tobytes())
         return cls(unpacked(hashes.tobytes()), packed_times, int(times.max(initial=_NOT_NOTED)))

@@ -75,8 +75,7 @@ class Judge:
         clock = self.clock(Kind.VIEWS)
         low = high = 0
         panes: dict[bytes, Pane] = {}
-        ids = IdSet()
-        live, fresh, frozen = ids.live, ids.fresh, ids.frozen
+        note = IdSet().note
         for record, event in zip(records, events, strict=True):
             time = event.event_time
             if not low <= time < high:
@@ -90,18 +89,15 @@ class Judge:
                     high = low
                     continue
                 row = self._rows.get(start) or self._new_row(start)
-                panes, ids = row.panes, row.ids[VIEWS_PLACE]
-                live, fresh, frozen = ids.live, ids.fresh, ids.frozen
+                panes, note = row.panes, row.ids[VIEWS_PLACE].note
             if time > clock:  # noqa: PLR1730  # a third of the time of max()
                 clock = time
             key = record.key or b""
             pane = panes.get(key)
             id_ = hashed(event.event_id.encode(), hashed(key) if pane is None else pane.seed)
-            if id_ in live or (frozen is not None and id_ in ids):
+            if not note(id_):
                 self._uncount(Kind.VIEWS, Outcome.DUPLICATE)
                 continue
-            live.add(id_)
-            fresh.append(id_)
             if pane is None:
                 pane = row.open(self._meet(key))
             if not pane.changed:
@@ -120,7 +116,6 @@ class Judge:
         low = high = 0
         panes: dict[bytes, Pane] = {}
         ids = IdSet()
-        live, fresh = ids.live, ids.fresh
         for record, event in zip(records, events, strict=True):
             # 0, 1: tombstones, and what could not be decoded
             if event is None:
@@ -148,13 +143,12 @@ class Judge:
                 high = low + pane_ms
                 row = rows.get(low) or self._new_row(low)
                 panes, ids = row.panes, row.ids[place]
-                live, fresh = ids.live, ids.fresh
             # 4: duplicate by event id
             key = record.key or b""
             pane = panes.get(key)
             seed = pane.seed if pane is not None else hashed(key)
             id_ = hashed(event.event_id.encode(), seed)
-            if id_ in live or (ids.frozen is not None and id_ in ids):
+            if id_ in ids:
                 self._uncount(kind, Outcome.DUPLICATE)
                 continue
             # 7, 8: duplicate by checkout key, not an order
@@ -165,12 +159,10 @@ class Judge:
                     continue
                 if outcome is Outcome.NOT_AN_ORDER:
                     self._uncount(kind, outcome)
-                    live.add(id_)
-                    fresh.append(id_)
+                    ids.note(id_)
                     continue
             # 9: counted
-            live.add(id_)
-            fresh.append(id_)
+            ids.note(id_)
             if pane is None:
                 pane = row.open(self._meet(key))
             if not pane.changed:

@@ -8,7 +8,7 @@ import msgspec
 
 from stream.core.alerts.watched import pack_watched, unpack_watched
 from stream.core.framing import StateError
-from stream.core.ids import FREEZE_AT, packed
+from stream.core.ids import FREEZE_AT
 from stream.core.packing import head_of
 from stream.core.panes import Row
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
@@ -116,8 +116,7 @@ def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
         for kind in KINDS:
             ids = row.ids_of(kind)
             if ids.fresh:
-                yield ids_bucket(kind, start), packed(ids.fresh)
-                ids.fresh.clear()
+                yield ids_bucket(kind, start), ids.take_fresh()
     for hour, chunk in shard.checkout_keys.take_fresh(HOUR):
         yield CHECKOUT_KEYS + number(hour), chunk
     for day, chunk in shard.sessions.gone.take_fresh(DAY):

@@ -65,5 +65,5 @@ def _tidy_ids(shard: "Shard", row: Row) -> Steps[None]:
             if len(ids) or ids.fresh:
                 row.forget_ids(kind)
                 shard.log.drop_bucket(ids_bucket(kind, row.start))
-        elif clock >= end + shard.policy.delay_ms and len(ids.live) > PACK_AT:
+        elif clock >= end + shard.policy.delay_ms and ids.busy > PACK_AT:
             yield from ids.freeze()

@@ -124,8 +124,8 @@ class Trial:
             ids, clock = row.ids_of(kind), self._judge.clock(kind)
             if clock >= end + self._policy.bound_ms:
                 row.forget_ids(kind)
-            elif clock >= end + self._policy.delay_ms and len(ids.live) > PACK_AT:
-                ids.fresh.clear()
+            elif clock >= end + self._policy.delay_ms and ids.busy > PACK_AT:
+                ids.take_fresh()
                 drained(ids.freeze())
 
     # -- looking

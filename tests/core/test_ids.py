@@ -1,49 +1,7 @@
-from itertools import islice
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.ids import IdSet, TimedHashes, packed
-from stream.core.steps import drained
-
-hashes = st.integers(0, 2**64 - 1)
-
-
-@given(st.lists(hashes), st.lists(hashes), hashes)
-def test_a_frozen_set_holds_what_was_put_in(first: list[int], second: list[int], other: int) -> None:
-    ids = IdSet()
-    ids.live.update(first)
-    drained(ids.freeze())
-    ids.live.update(second)
-    drained(ids.freeze())
-    assert not ids.live
-    assert all(hashed in ids for hashed in first + second)
-    assert (other in ids) == (other in first + second)
-
-
-@given(st.sets(hashes), st.lists(hashes))
-def test_ids_are_found_while_they_are_being_frozen(first: set[int], later: list[int]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stream.core.ids.PIECE", 2)
-        ids = IdSet()
-        for _ in range(2):
-            ids.live |= first
-            coming = iter(later)
-            for _ in ids.freeze():
-                ids.live.update(islice(coming, 1))
-                assert all(hashed in ids for hashed in first)
-            ids.live.update(coming)
-    assert all(hashed in ids for hashed in (*first, *later))
-    assert ids.frozen is None or list(ids.frozen) == sorted(ids.frozen)
-
-
-@given(st.lists(st.lists(hashes)))
-def test_ids_come_back_from_chunks_in_any_cut(chunks: list[list[int]]) -> None:
-    ids = IdSet()
-    ids.restore(packed(chunk) for chunk in chunks)
-    assert all(hashed in ids for chunk in chunks for hashed in chunk)
-    assert len(ids) == len({hashed for chunk in chunks for hashed in chunk})
+from stream.core.ids import TimedHashes
 
 
 @settings(deadline=None)

@@ -1,0 +1,3 @@
+from stream.core.pure.ids import IdSet as IdSet
+
+PIECE: int
