@@ -7,12 +7,13 @@ quotes a value: it ends up in headers and logs, and values hold personal data.
 import json
 import re
 import unicodedata
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import msgspec
 
-from stream.model.events import MAX_ITEM_VALUE, Checkout, Comment, Event, View
+from stream.model.events import MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
 from stream.model.results import Record
@@ -55,21 +56,59 @@ _decoders: Final[dict[Kind, Callable[[bytes], Event]]] = {
 }
 
 
-class Decodeds(list[Decoded]):
+class Events(Sequence[Decoded]):
     """What became of the records of a batch, in order."""
+
+    __slots__ = ()
+    clean: bool
+    """All of them are events."""
+    newest_ms: int
+    """The largest event time among them."""
+
+    @abstractmethod
+    def time_of(self, place: int) -> int | None:
+        """The event time; None for what is no event."""
+
+
+class Decodeds(list[Decoded], Events):
+    """All of them decoded."""
 
     __slots__ = ("clean", "newest_ms")
 
     def __init__(self) -> None:
         super().__init__()
         self.clean = True
-        """All of them are events."""
         self.newest_ms = NEVER
-        """The largest event time among them."""
+
+    def time_of(self, place: int) -> int | None:
+        event = self[place]
+        return event.event_time if isinstance(event, Common) else None
 
 
-def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Decodeds:
+ReadPlain = Callable[[Kind, Sequence[Record], int], Events]
+
+
+def _native() -> ReadPlain | None:
+    try:
+        from stream.core.native.plain import PlainEvents, read_plain  # noqa: PLC0415  # not built everywhere
+    except ImportError:
+        return None
+    Events.register(PlainEvents)
+    return read_plain
+
+
+_read_plain: Final = _native()
+
+
+def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Events:
     """One `Decoded` for each record. ``max_value`` in bytes is judged first."""
+    if _read_plain is not None and kind is not Kind.CHECKOUTS:
+        return _read_plain(kind, records, max_value)
+    return decode_all(kind, records, max_value)
+
+
+def decode_all(kind: Kind, records: Sequence[Record], max_value: int) -> Decodeds:
+    """The same in Python."""
     decoded = Decodeds()
     if kind is Kind.CHECKOUTS or not _decode_plain(kind, records, decoded):
         decoded.clear()
@@ -103,26 +142,28 @@ def _is_plain(data: bytes) -> bool:
 
 
 def _decode_each(kind: Kind, records: Sequence[Record], max_value: int, decoded: Decodeds) -> None:
-    decode, checkouts = _decoders[kind], kind is Kind.CHECKOUTS
     for record in records:
-        value = record.value
-        if value is None:
-            event: Decoded = None
-        else:
-            try:
-                if record.headers or len(value) > SMALL:
-                    event = _decode_slowly(kind, record, value, max_value)
-                else:
-                    event = decode(value)
-                    if checkouts or not _is_plain(value) or event.session_id.encode() != record.key:
-                        event = _fault(record.key, value, event) or event
-            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                event = _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
+        event = decode_one(kind, record, max_value)
         decoded.append(event)
         if event is None or isinstance(event, Rejected):
             decoded.clean = False
         else:
             decoded.newest_ms = max(decoded.newest_ms, event.event_time)
+
+
+def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
+    value = record.value
+    if value is None:
+        return None
+    try:
+        if record.headers or len(value) > SMALL:
+            return _decode_slowly(kind, record, value, max_value)
+        event = _decoders[kind](value)
+        if kind is Kind.CHECKOUTS or not _is_plain(value) or event.session_id.encode() != record.key:
+            return _fault(record.key, value, event) or event
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
+    return event
 
 
 def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> Event | Rejected:
@@ -201,19 +242,11 @@ def _bad_key(key: bytes | None, event: Event) -> Rejected | None:
 
 
 def _bad_ids(event: Event) -> Rejected | None:
-    for name in ("session_id", "seller_id", "creator_id", "affiliate_id"):
+    for name in NO_SLASH:
         text = getattr(event, name)
         if text is not None and "/" in text:
             return Rejected(Reason.BAD_VALUE, f"{name}: must not contain a slash")
-    for name in (
-        "session_id",
-        "seller_id",
-        "creator_id",
-        "affiliate_id",
-        "event_id",
-        "viewer_id",
-        *_OWN_IDS[type(event)],
-    ):
+    for name in (*NO_SLASH, "event_id", "viewer_id", *_OWN_IDS[type(event)]):
         text = getattr(event, name)
         if text is not None and _has_control(text):
             return Rejected(Reason.BAD_VALUE, f"{name}: must not contain control characters")

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER
-from stream.core.decode import Decoded, Decodeds, Rejected
+from stream.core.decode import Decoded, Events, Rejected
 from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row
@@ -56,7 +56,7 @@ class Judge:
 
     def judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """A batch of one topic, in order."""
-        if kind is Kind.VIEWS and isinstance(events, Decodeds) and events.clean:
+        if kind is Kind.VIEWS and isinstance(events, Events) and events.clean:
             self._judge_views(records, cast("Sequence[View]", events))
         else:
             self._judge_each(kind, records, events)

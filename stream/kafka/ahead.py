@@ -7,12 +7,10 @@ it some minutes. Counted at once, it would move the newest clock so far that the
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from stream.core.align import SLACK_MS
-from stream.core.decode import Decoded, Decodeds
-from stream.model.events import Common
+from stream.core.decode import Decoded, Decodeds, Events
 from stream.model.names import Kind
 from stream.model.results import Record, part
 
@@ -22,7 +20,7 @@ NOTHING: Final = -1
 """A limit that no event time is below."""
 
 
-Decode = Callable[[Kind, Sequence[Record]], tuple[Sequence[Record], Decodeds]]
+Decode = Callable[[Kind, Sequence[Record]], tuple[Sequence[Record], Events]]
 """Decodes a piece. It may give other records back, which stand for those given."""
 
 
@@ -33,7 +31,7 @@ class _Batch:
     decoded: int = 0
     """So many of them are decoded."""
     piece: Sequence[Record] = ()
-    events: Decodeds = field(default_factory=Decodeds)
+    events: Events = field(default_factory=Decodeds)
     """The piece that was decoded last."""
     at: int = 0
     """The first of it that waits."""
@@ -73,9 +71,9 @@ class Ahead:
         if batch is None:
             return clock
         for at in range(batch.at, len(batch.events)):
-            event = batch.events[at]
-            if isinstance(event, Common) and not self._is_future(batch, at):
-                return event.event_time if clock is None else max(clock, event.event_time)
+            time = batch.events.time_of(at)
+            if time is not None and not self._is_future(batch, at, time):
+                return time if clock is None else max(clock, time)
         return clock  # nothing in the piece moves a clock
 
     def wait(self, kind: Kind, records: Sequence[Record]) -> None:
@@ -105,15 +103,15 @@ class Ahead:
         return (piece, events) if end - begin == len(events) else (piece[begin:end], events[begin:end])
 
     def _cut(self, batch: _Batch, limit: int) -> int:
-        for at, event in enumerate(islice(batch.events, batch.at, None), batch.at):
-            if isinstance(event, Common) and event.event_time > limit and not self._is_future(batch, at):
+        for at in range(batch.at, len(batch.events)):
+            time = batch.events.time_of(at)
+            if time is not None and time > limit and not self._is_future(batch, at, time):
                 return at
         return len(batch.events)
 
-    def _is_future(self, batch: _Batch, at: int) -> bool:
+    def _is_future(self, batch: _Batch, at: int, time: int) -> bool:
         """It will be refused, and then moves no clock either."""
-        event, record = batch.events[at], batch.piece[at]
-        return getattr(event, "event_time", 0) > record.timestamp + self.max_future_ms
+        return time > batch.piece[at].timestamp + self.max_future_ms
 
     def forget(self, kind: Kind) -> None:
         """What waits of a topic is not wanted any more."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import xxhash
 
-from stream.core.decode import Decoded, Decodeds, Rejected
+from stream.core.decode import Decoded, Events, Rejected
 from stream.model.names import INPUTS, LIVE_RUN, Reason
 from stream.model.results import DeadLetter, Record
 
@@ -46,17 +46,21 @@ class Oversize:
     """Hex, of the whole value."""
 
 
-def shortened(records: Sequence[Record], events: Sequence[Decoded]) -> Sequence[Record]:
+def shortened(records: Sequence[Record], events: Events) -> Sequence[Record]:
     """The records with ``Oversize`` in place of those too large."""
-    if isinstance(events, Decodeds) and events.clean:
+    if events.clean:
         return records
-    found = [at for at, event in enumerate(events) if isinstance(event, Rejected) and event.reason is Reason.TOO_LARGE]
+    found = [at for at in range(len(events)) if events.time_of(at) is None and _is_too_large(events[at])]
     if not found:
         return records
     records = list(records)
     for at in found:
         records[at] = oversize(records[at])
     return records
+
+
+def _is_too_large(event: Decoded) -> bool:
+    return isinstance(event, Rejected) and event.reason is Reason.TOO_LARGE
 
 
 def oversize(record: Record) -> Oversize:

@@ -11,7 +11,7 @@ import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
 from stream.core.align import paused
-from stream.core.decode import Decoded, Decodeds, decode_batch
+from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.shard import Shard
 from stream.kafka import slices
 from stream.kafka.ahead import PIECE, Ahead, limit
@@ -168,7 +168,7 @@ class Stint:
         """How far each topic is in event time, and which have records to count."""
         return self._ahead.times(self.shard.clocks), {*self.inputs.behind(), *self._ahead.kinds()}
 
-    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
+    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         began = time.perf_counter()
         events = decode_batch(kind, records, self._max_value)
         records = shortened(records, events)

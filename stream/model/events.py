@@ -50,6 +50,8 @@ OTHER: Final = "other"
 """Any source or platform that is not on the list."""
 PLATFORMS: Final = frozenset(("tiktok_shop", "tokopedia", "shopee", "lazada", "blibli"))
 
+NO_SLASH: Final = ("session_id", "seller_id", "creator_id", "affiliate_id")
+"""Ids that become parts of keys."""
 MAX_ITEM_VALUE: Final = 10**13
 """Bound of quantity x unit_price_minor of one item, in minor units."""
 

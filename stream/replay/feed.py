@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from stream.core.align import paused
-from stream.core.decode import Decoded, Decodeds, decode_batch
+from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.policy import Policy
 from stream.kafka.ahead import Ahead, limit
 from stream.model.names import KINDS, Kind
@@ -43,7 +43,7 @@ class Feed:
         """Records to read at a time."""
         return PIECES * self._ahead.size
 
-    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
+    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         return records, decode_batch(kind, records, self._max_value)
 
     def remember(self, kind: Kind, records: Sequence[Record]) -> None:

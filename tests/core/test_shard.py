@@ -355,7 +355,7 @@ def test_quiet_panes_have_their_ids_packed_and_still_know_them(monkeypatch: pyte
     room.see(Kind.VIEWS, T0 + 2 * MINUTE)
     room.settle()
     ids = room.shard.rows[T0].ids_of(Kind.VIEWS)
-    assert not ids.live
+    assert ids.busy == 0
     assert len(ids) == 4
     room.see(Kind.VIEWS, T0 + 3, event_id="x3")
     room.see(Kind.VIEWS, T0 + 3, event_id="x4")

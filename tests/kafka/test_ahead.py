@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.align import SLACK_MS, paused
-from stream.core.decode import Decodeds, Rejected, decode_batch
+from stream.core.decode import Events, Rejected, decode_batch
 from stream.kafka.ahead import Ahead, limit
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -46,7 +46,7 @@ def put(ahead: Ahead, kind: Kind, *times: int | None) -> None:
     ahead.wait(kind, records)
 
 
-def decoded(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Decodeds]:
+def decoded(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
     return records, decode_batch(kind, records, 2**20)
 
 

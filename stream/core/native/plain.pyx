@@ -1,0 +1,196 @@
+"""The views or comments of a batch: what is plain as structs, the rest as Python decodes it.
+
+The definition is core/decode.py: an event is the same whether it was plain or not.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memset
+
+from stream.core.native.fields cimport Fields, Order, Plain, Reading, fields_of, read_value
+from stream.core.native.hashing cimport HASHED_AT_MOST, xxh3
+from stream.core.native.spans cimport Span
+
+from stream.model.events import Common
+
+cdef enum:
+    SMALL = 512  # as in core/decode.py: such a value is judged by neither its size nor its depth
+    NEVER = -1
+
+cdef object decode_one = None
+
+
+cdef object decoded(kind, record, int64_t max_value):
+    """By Python. Imported when first needed: core/decode.py imports this module."""
+    global decode_one
+    if decode_one is None:
+        from stream.core.decode import decode_one
+    return decode_one(kind, record, max_value)
+
+
+# -- One record
+
+cdef bint read_record(Reading* reading, const Fields* fields, Order* order, Span key, Span value) noexcept nogil:
+    """Is it plain? Of a record without headers."""
+    cdef Plain* plain = &reading.plain
+    if key.at is NULL or value.at is NULL or key.size > HASHED_AT_MOST or value.size > SMALL:
+        return False
+    if not read_value(reading, fields, order, value.at, value.at + value.size):
+        return False
+    if reading.session_id.size != key.size or memcmp(reading.session_id.at, key.at, key.size) != 0:
+        return False
+    if reading.event_id.size > HASHED_AT_MOST:
+        return False
+    plain.key = key
+    plain.seed = xxh3(key.at, key.size, 0)
+    plain.id = xxh3(reading.event_id.at, reading.event_id.size, plain.seed)
+    return True
+
+
+cdef inline Span span_of(data) noexcept:
+    """Of bytes; of anything else none, so that it is not plain."""
+    cdef Span span
+    span.at, span.size = NULL, 0
+    if PyBytes_CheckExact(data) and PyBytes_GET_SIZE(data) <= SMALL:
+        span.at = <const unsigned char*>PyBytes_AS_STRING(data)
+        span.size = <uint32_t>PyBytes_GET_SIZE(data)
+    return span
+
+
+# -- All of them
+
+@cython.final
+cdef class Parsed:
+    """What the events of a batch, and of its parts, stand on."""
+
+    def __cinit__(self, records, int64_t max_value):
+        self.number = len(records)
+        self.at = <Plain*>calloc(self.number or 1, sizeof(Plain))
+        if self.at is NULL:
+            raise MemoryError
+        self.records = records
+        self.held = [None] * (2 * self.number)
+        self.others = {}
+        self.max_value = max_value
+
+    def __dealloc__(self):
+        free(self.at)
+
+    cdef int read(self, kind) except -1:
+        cdef const Fields* fields = fields_of(kind)
+        cdef Order order
+        cdef Reading reading
+        cdef Py_ssize_t place
+        if fields is NULL:
+            raise ValueError(f"of {kind} nothing is plain")
+        memset(&order, 0, sizeof(Order))
+        for place in range(self.number):
+            self._read_one(kind, fields, &order, &reading, place)
+        return 0
+
+    cdef int _read_one(self, kind, const Fields* fields, Order* order, Reading* reading, Py_ssize_t place) except -1:
+        record = self.records[place]
+        key, value = record.key, record.value
+        if not record.headers and read_record(reading, fields, order, span_of(key), span_of(value)):
+            self.held[2 * place], self.held[2 * place + 1] = key, value
+            self.at[place] = reading.plain
+            return 0
+        event = self.others[place] = decoded(kind, record, self.max_value)
+        self.at[place].time = event.event_time if isinstance(event, Common) else NEVER
+        return 0
+
+
+@cython.final
+cdef class PlainEvents:
+    """As core.decode.Decodeds. The events of a batch or of a part of it; both stand on the same `Parsed`."""
+
+    def __init__(self):
+        raise TypeError("read_plain makes them")
+
+    def __len__(self):
+        return self.number
+
+    def __getitem__(self, place):
+        if not isinstance(place, slice):
+            return self._event(self._checked(place))
+        begin, end, step = place.indices(self.number)
+        if step != 1:
+            raise ValueError("parts have a step of 1")
+        return part_of(self.parsed, self.kind, self.at + <Py_ssize_t>begin, max(0, end - begin))
+
+    def __iter__(self):
+        cdef Py_ssize_t place
+        for place in range(self.number):
+            yield self._event(place)
+
+    def time_of(self, place):
+        """The event time; None for what is no event."""
+        cdef int64_t time = self.at[self._checked(place)].time
+        return None if time == NEVER else time
+
+    def is_plain(self, place):
+        return self.at[self._checked(place)].plain
+
+    cdef Py_ssize_t _checked(self, place) except -1:
+        cdef Py_ssize_t checked = place
+        if checked < 0:
+            checked += self.number
+        if not 0 <= checked < self.number:
+            raise IndexError("no event has this place")
+        return checked
+
+    cdef object _event(self, Py_ssize_t place):
+        if not self.at[place].plain:
+            return self.other(place)
+        return decoded(self.kind, self.parsed.records[self._in_batch(place)], self.parsed.max_value)
+
+    cdef Py_ssize_t _in_batch(self, Py_ssize_t place) noexcept:
+        return self.at - self.parsed.at + place
+
+    cdef object other(self, Py_ssize_t place):
+        """One that is not plain, as Python decoded it."""
+        return self.parsed.others[self._in_batch(place)]
+
+    def as_dict(self, place):
+        """What a plain one says, for tests."""
+        cdef Plain* plain = self.at + self._checked(place)
+        numbers = {"event_time": plain.time, "count": plain.count, "watch_ms": plain.watch_ms}
+        return numbers | {
+            "concurrent_viewers": plain.viewers,
+            "session_id": text_of(&plain.key),
+            "seller_id": text_of(&plain.seller),
+            "viewer_id": text_of(&plain.viewer),
+            "platform": text_of(&plain.platform),
+            "creator_id": text_of(&plain.creator),
+            "affiliate_id": text_of(&plain.affiliate),
+            "source": text_of(&plain.source),
+            "product_id": text_of(&plain.product),
+            "action": plain.action,
+            "seed": plain.seed,
+            "id": plain.id,
+        }
+
+
+cdef object text_of(const Span* span):
+    return None if span.at is NULL else span.at[:span.size].decode("ascii")
+
+
+cdef PlainEvents part_of(Parsed parsed, kind, Plain* at, Py_ssize_t number):
+    cdef PlainEvents part = PlainEvents.__new__(PlainEvents)
+    cdef Py_ssize_t place
+    part.parsed, part.kind, part.at, part.number = parsed, kind, at, number
+    part.clean, part.newest_ms = True, NEVER
+    for place in range(number):
+        part.newest_ms = max(part.newest_ms, at[place].time)
+        if at[place].time == NEVER:
+            part.clean = False
+    return part
+
+
+def read_plain(kind, records, int64_t max_value):
+    """One event for each record."""
+    cdef Parsed parsed = Parsed(records, max_value)
+    parsed.read(kind)
+    return part_of(parsed, kind, parsed.at, parsed.number)
