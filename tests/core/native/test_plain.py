@@ -1,0 +1,160 @@
+"""Whatever the bytes are, an event is what Python makes of it; and what the structs say of a plain one is the same."""
+
+import json
+from collections.abc import Sequence
+from importlib import util
+from typing import Any, get_args
+
+import pytest
+import xxhash
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch
+from stream.model.events import Action, Comment, View
+from stream.model.names import Kind
+from tests.recount import LogRecord
+
+if util.find_spec("stream.core.native.plain") is None:
+    pytest.skip("built without a C compiler", allow_module_level=True)
+
+from stream.core.native.plain import PlainEvents, read_plain
+
+MAX_VALUE = 2**20
+VIEW: dict[str, Any] = {
+    "event_id": "e1",
+    "event_time": 1_700_000_000_000,
+    "session_id": "s1",
+    "seller_id": "s9",
+    "viewer_id": "v1",
+    "platform": "shopee",
+    "action": "enter",
+}
+COMMENT = {name: value for name, value in VIEW.items() if name != "action"} | {"text": "halo kak"}
+BASES = {Kind.VIEWS: VIEW, Kind.COMMENTS: COMMENT}
+MORE: dict[str, Any] = {
+    "creator_id": "c1",
+    "affiliate_id": None,
+    "source": "for_you",
+    "product_id": "p 7",
+    "count": 5,
+    "watch_ms": 86_400_000,
+    "concurrent_viewers": 0,
+    "comment_id": "m1",
+    "language": "id",
+    "text": "\N{FIRE} bagus / kak \x7f",
+    "action": "product_impression",
+    "more": "x/y",
+    "flag": True,
+    "nothing": None,
+    "ratio": -1.25,
+    "number": 17,
+}
+NAMES = sorted(VIEW.keys() | MORE.keys())
+
+kinds = st.sampled_from([Kind.VIEWS, Kind.COMMENTS])
+characters = st.sampled_from('ab/\\"\x00\x1f \x7f\x85é\u2028\ud800\U0001f525')
+texts = st.text(characters, max_size=20) | st.text("ab", min_size=120, max_size=140) | st.sampled_from(get_args(Action))
+numbers = (
+    st.integers(-2, 3)
+    | st.sampled_from(
+        [2**42, 2**42 + 1, 10**6, 10**6 + 1, 86_400_001, 10**9 + 1, 10**17, 10**18, 2**63, 2**64, 10**400]
+    )
+    | st.integers()
+    | st.floats()
+)
+values = texts | numbers | st.none() | st.booleans() | st.lists(st.integers(), max_size=2) | st.just({"a": {}})
+dumps = st.builds(
+    lambda comma, colon, ascii_only: {"separators": (comma, colon), "ensure_ascii": ascii_only},
+    st.sampled_from([",", ", ", " ,\n\t", ",,"]),
+    st.sampled_from([":", ": ", " :\r"]),
+    st.booleans(),
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> tuple[Kind, list[tuple[str, Any]]]:
+    """Fields in any order; now and then one is missing, twice there or nonsense."""
+    kind = draw(kinds)
+    fields = list(BASES[kind].items())
+    for name in draw(st.lists(st.sampled_from(sorted(MORE)), max_size=5)):
+        fields.append((name, MORE[name]))
+    if draw(st.booleans()):
+        fields = draw(st.permutations(fields))
+    if draw(st.booleans()):
+        fields = list(dict(fields).items())
+    for name, value in draw(st.dictionaries(st.sampled_from(NAMES) | texts, values, max_size=2)).items():
+        fields.insert(draw(st.integers(0, len(fields))), (name, value))
+    return kind, fields
+
+
+def encoded(fields: Sequence[tuple[str, Any]], how: dict[str, Any]) -> bytes:
+    comma, colon = how["separators"]
+    inside = comma.join(f"{json.dumps(name)}{colon}{json.dumps(value, **how)}" for name, value in fields)
+    return f"{{{inside}}}".encode(errors="surrogatepass")
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[Kind, LogRecord]:
+    kind, fields = draw(events())
+    value: bytes | None = encoded(fields, draw(dumps))
+    for cut, keep, put in draw(
+        st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(max_size=3)), max_size=2)
+    ):
+        assert value is not None
+        cut %= len(value) + 1
+        value = value[:cut] + put + value[cut + keep :]
+    if draw(st.integers(0, 20)) == 0:
+        value = draw(st.none() | st.binary(max_size=300))
+    key = draw(st.sampled_from([b"s1"] * 9 + [b"s2", b"", None, b"s", b"x" * 200]))
+    headers = draw(st.sampled_from([()] * 9 + [(("content-type", b"application/cloudevents+json"),), (("x", None),)]))
+    return kind, LogRecord(str(kind), 0, 0, 0, key, value, headers)
+
+
+def told(event: View | Comment, kind: Kind) -> dict[str, Any]:
+    """What the struct of a plain event has to say."""
+    seed = xxhash.xxh3_64_intdigest(event.session_id.encode())
+    names = ("event_time", "session_id", "seller_id", "viewer_id", "platform", "creator_id", "affiliate_id", "source")
+    figures = ("count", "watch_ms", "concurrent_viewers")
+    return (
+        {name: getattr(event, name) for name in names}
+        | {name: -1 if getattr(event, name, None) is None else getattr(event, name) for name in figures}
+        | {
+            "product_id": getattr(event, "product_id", None),
+            "action": get_args(Action).index(event.action) if isinstance(event, View) else 0,
+            "seed": seed,
+            "id": xxhash.xxh3_64_intdigest(event.event_id.encode(), seed),
+        }
+    )
+
+
+def check(kind: Kind, batch: Sequence[LogRecord]) -> PlainEvents:
+    """What is read is what Python decodes, to whoever asks in whatever way."""
+    expected = decode_all(kind, batch, MAX_VALUE)
+    found = read_plain(kind, batch, MAX_VALUE)
+    assert list(found) == expected
+    assert [found[place] for place in range(-len(found), 0)] == expected
+    same(found, expected)
+    for place, event in enumerate(expected):
+        assert found.time_of(place) == expected.time_of(place)
+        if found.is_plain(place):
+            assert isinstance(event, View | Comment)
+            assert found.as_dict(place) == told(event, kind)
+    return found
+
+
+def same(found: Events, expected: Events) -> None:
+    assert len(found) == len(expected)
+    assert (found.clean, found.newest_ms) == (expected.clean, expected.newest_ms)
+
+
+@given(records())
+def test_an_event_is_what_python_makes_of_it(record: tuple[Kind, LogRecord]) -> None:
+    kind, one = record
+    check(kind, [one])
+
+
+@given(kinds, st.binary(max_size=200), st.binary(max_size=10))
+def test_no_bytes_mislead_it(kind: Kind, value: bytes, key: bytes) -> None:
+    found = check(kind, [LogRecord(str(kind), 0, 0, 0, key, value, ())])
+    assert isinstance(found[0], Rejected)
