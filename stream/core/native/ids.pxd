@@ -24,6 +24,7 @@ cdef class IdSet:
 
     cpdef bint note(self, uint64_t hashed) except -1
     cdef bint has(self, uint64_t hashed) noexcept
+    cdef bint _note_nought(self) except -1
     cdef bint _is_apart(self, uint64_t mixed) noexcept
     cdef int _freshen(self, uint64_t hashed) except -1
     cdef int _begin_freezing(self) except -1

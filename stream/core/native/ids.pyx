@@ -11,7 +11,7 @@ is another in each process. Nothing that leaves this module depends on it.
 cimport cython
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -32,7 +32,7 @@ PIECE = 65_536
 
 
 # -- A table. Rule 1: ids are in order, 0 is none. Rule 2: from the slot an id belongs to up to its own there is no empty
-# one. Rule 3: the last slot of all is empty, so that every search ends.
+# one. Rule 3: the last slot of all is empty, so that every search ends; and so is the one before it, once room was made.
 
 cdef inline uint64_t* place_of(const Table* table, uint64_t mixed) noexcept nogil:
     """Where it is, or would have to be. 0 - 1 is larger than any id - 1: an empty slot ends the search as well."""
@@ -56,14 +56,12 @@ cdef int lay_out(Table* table, size_t spread, size_t behind) except -1:
         raise MemoryError
     for old in range(table.size):
         mixed = table.slots[old]
-        if not mixed:
-            continue
         place = max(place, scaled(mixed, spread))
-        if place + 1 >= size:
+        if place + 2 >= size:
             free(slots)
             return lay_out(table, spread, 2 * behind)
         slots[place] = mixed
-        place += 1
+        place += mixed != 0  # no branch: whether a slot is empty cannot be foreseen
     free(table.slots)
     table.slots, table.spread, table.size = slots, spread, size
     return 0
@@ -75,22 +73,19 @@ cdef int make_room(Table* table) except -1:
         lay_out(table, LEAST, LEAST)
     elif 4 * table.number >= 3 * table.spread:
         lay_out(table, table.spread + table.spread // 2, table.size - table.spread)
-    return 0
-
-
-cdef int put(Table* table, uint64_t mixed) except -1:
-    """One that is not in it, where `make_room` was called; those above it in the way move on by one."""
-    cdef uint64_t* slot = place_of(table, mixed)
-    cdef uint64_t* gap = slot
-    while gap[0]:
-        gap += 1
-    if gap + 1 == table.slots + table.size:
+    elif table.slots[table.size - 2]:
         lay_out(table, table.spread, 2 * (table.size - table.spread))
-        return put(table, mixed)
-    memmove(slot + 1, slot, (gap - slot) * sizeof(uint64_t))
-    slot[0] = mixed
-    table.number += 1
     return 0
+
+
+cdef inline void put(Table* table, uint64_t* slot, uint64_t mixed) noexcept nogil:
+    """One that is not in it, where `place_of` says, room made; those above it in the way move on by one."""
+    cdef uint64_t moved
+    while mixed:
+        moved, slot[0] = slot[0], mixed
+        mixed = moved
+        slot += 1
+    table.number += 1
 
 
 cdef void clear(Table* table) noexcept:
@@ -136,15 +131,23 @@ cdef class IdSet:
 
     cpdef bint note(self, uint64_t hashed) except -1:
         """True when it is new."""
-        if self.has(hashed):
+        cdef uint64_t mixed = hashed * SALT
+        cdef uint64_t* slot
+        if not mixed:
+            return self._note_nought()
+        make_room(&self.live)
+        slot = place_of(&self.live, mixed)
+        if slot[0] == mixed or self._is_apart(mixed):
             return False
-        if hashed:
-            make_room(&self.live)
         self._freshen(hashed)
-        if hashed:
-            put(&self.live, hashed * SALT)
-        else:
-            self.nought = True
+        put(&self.live, slot, mixed)
+        return True
+
+    cdef bint _note_nought(self) except -1:
+        if self.nought:
+            return False
+        self._freshen(0)
+        self.nought = True
         return True
 
     cdef bint has(self, uint64_t hashed) noexcept:
