@@ -7,7 +7,7 @@ from operator import sub
 from typing import TYPE_CHECKING, Final
 
 from stream.core.counts import NEVER
-from stream.core.ontime import newest
+from stream.core.late import newest
 from stream.core.panes import told_values
 from stream.core.persist import checkpoint
 from stream.core.render import session_value

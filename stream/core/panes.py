@@ -4,15 +4,23 @@ A pane is an object while it is counted into, and bytes once it is quiet: some 3
 takes as they are and no garbage collection looks through.
 """
 
-from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from stream.core.breakdown import Money
 from stream.core.counts import Counts
 from stream.core.ids import IdSet
 from stream.core.packing import head_of, pack, unpack, unpack_into
 from stream.core.sessions import Session
 from stream.model.names import KINDS, Kind
+
+if TYPE_CHECKING:
+    from stream.core.pure.panes import Pane, told_values
+else:
+    try:
+        from stream.core.native.counts import Pane, told_values
+    except ImportError:
+        from stream.core.pure.panes import Pane, told_values
+
+__all__ = ["PLACE", "Marks", "Pane", "Row", "told_values", "windows_marked"]
 
 PLACE: Final = {kind: place for place, kind in enumerate(KINDS)}
 """Where a topic's id set stands in a row."""
@@ -20,30 +28,6 @@ PLACE: Final = {kind: place for place, kind in enumerate(KINDS)}
 Marks = tuple[int, ...]
 """Of the windows that start with a pane, by window kind: revision and number of events counted in it when it was
 written, one after the other; revision 0 stands for a window not written."""
-
-told_values: Final = attrgetter("events", "views", "product_clicks", "comments", "orders_paid")
-
-
-class Pane(Counts):
-    """What one session did in one slice, while it is counted into."""
-
-    __slots__ = ("changed", "seed", "session", "start", "told", "told_gmv")
-
-    def __init__(self, session: Session, start: int) -> None:
-        super().__init__()
-        self.session = session
-        self.seed = session.seed
-        self.start = start
-        self.changed = False
-        """Since the last checkpoint."""
-        self.told: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
-        """`told_values` as already told to the session and the metrics."""
-        self.told_gmv: Money = {}
-
-    def untold_gmv(self) -> Money:
-        """GMV counted since this was asked last."""
-        before, self.told_gmv = self.told_gmv, dict(self.gmv)
-        return {currency: minor - before.get(currency, 0) for currency, minor in self.gmv.items()}
 
 
 class Row:

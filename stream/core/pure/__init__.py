@@ -1,1 +1,1 @@
-"""The Python of what stream/core/native/ replaces as a whole: what runs without a C compiler, and the definition of both."""
+"""In Python what native/ has as a whole in C: the definition, and what runs where the native modules are not built."""
