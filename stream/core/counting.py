@@ -6,12 +6,9 @@ is all that alerts are decided on, in two thirds of the time.
 
 from typing import Final
 
-from datasketches import cpc_sketch
-
-from stream.core.breakdown import Clicks, Money, Orders, Source, add_money
-from stream.core.counts import LG_K
+from stream.core.breakdown import Money, Orders, add_money
 from stream.core.panes import Pane
-from stream.model.events import OTHER, PLATFORMS, SOURCES, UNKNOWN, Checkout, Comment, Event, Item, View
+from stream.model.events import OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
 
 PLAIN_ONLY: Final = -1
 
@@ -66,7 +63,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     elif action == "enter":
         pane.views += 1
         if limit != PLAIN_ONLY:
-            _note_viewer(pane, event)
+            pane.note_viewer(event.viewer_id, event.source)
     elif action == "product_impression":
         pane.product_impressions += 1
     elif action == "like":
@@ -74,7 +71,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     elif action == "product_click":
         pane.product_clicks += 1
         if limit != PLAIN_ONLY:
-            _break_down_click(pane, event, limit)
+            pane.note_click(event.source, event.product_id, event.affiliate_id, limit)
     elif action == "impression":
         pane.impressions += 1
     elif action == "add_to_cart":
@@ -94,38 +91,6 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
             pane.last_at = time
             pane.last = viewers
-
-
-def _source(pane: Pane, name: str | None) -> Source:
-    known = UNKNOWN if name is None else name if name in SOURCES else OTHER
-    if pane.sources is None:
-        pane.sources = {}
-    source = pane.sources.get(known)
-    if source is None:
-        source = pane.sources[known] = Source()
-    return source
-
-
-def _note_viewer(pane: Pane, event: View) -> None:
-    if pane.viewers is None:
-        pane.viewers = cpc_sketch(LG_K)
-    pane.viewers.update(event.viewer_id)
-    _source(pane, event.source).views += 1
-
-
-def _break_down_click(pane: Pane, event: View, limit: int) -> None:
-    session = pane.session
-    _source(pane, event.source).clicks += 1
-    if event.product_id is not None:
-        if pane.product_clicks_by is None:
-            pane.product_clicks_by = Clicks()
-        if pane.product_clicks_by.count(event.product_id, limit, session.named["product_clicks_by"]):
-            session.stale = True
-    if event.affiliate_id is not None:
-        if pane.affiliate_clicks is None:
-            pane.affiliate_clicks = Clicks()
-        if pane.affiliate_clicks.count(event.affiliate_id, limit, session.named["affiliate_clicks"]):
-            session.stale = True
 
 
 def count_comment(pane: Pane, event: Comment, _limit: int) -> None:
@@ -177,10 +142,8 @@ def _count_order(pane: Pane, event: Checkout, limit: int) -> None:
 
 def _break_down_order(pane: Pane, event: Checkout, gmv: Money, limit: int) -> None:
     session = pane.session
-    if pane.buyers is None:
-        pane.buyers = cpc_sketch(LG_K)
-    pane.buyers.update(event.viewer_id)
-    source = _source(pane, event.source)
+    pane.note_buyer(event.viewer_id)
+    source = pane.source_of(event.source)
     source.orders += 1
     add_money(source.gmv, gmv)
     if event.affiliate_id is not None:

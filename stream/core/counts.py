@@ -7,7 +7,7 @@ read first, so the sum of the panes is a function of the logs.
 from typing import TYPE_CHECKING
 
 from stream.core.columns import BREAKDOWNS, COUNTERS, MONIES, NEVER, PLAIN, counter_values
-from stream.core.uniques import LG_K, estimate, united
+from stream.core.uniques import estimate, united
 
 if TYPE_CHECKING:
     from stream.core.pure.counts import Counts, merge_breakdowns, total
@@ -20,7 +20,6 @@ else:
 __all__ = [
     "BREAKDOWNS",
     "COUNTERS",
-    "LG_K",
     "MONIES",
     "NEVER",
     "PLAIN",

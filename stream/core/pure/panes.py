@@ -3,7 +3,12 @@
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from datasketches import cpc_sketch
+
+from stream.core.breakdown import Clicks, Source
 from stream.core.pure.counts import Counts
+from stream.core.uniques import LG_K
+from stream.model.events import OTHER, SOURCES, UNKNOWN
 
 if TYPE_CHECKING:
     from stream.core.breakdown import Money
@@ -32,3 +37,42 @@ class Pane(Counts):
         """GMV counted since this was asked last."""
         before, self.told_gmv = self.told_gmv, dict(self.gmv)
         return {currency: minor - before.get(currency, 0) for currency, minor in self.gmv.items()}
+
+    # -- counting into the breakdowns
+
+    def note_viewer(self, viewer: str, source: str | None) -> None:
+        """One enters. ``source`` is None where the event names none."""
+        if self.viewers is None:
+            self.viewers = cpc_sketch(LG_K)
+        self.viewers.update(viewer)
+        self.source_of(source).views += 1
+
+    def note_buyer(self, viewer: str) -> None:
+        if self.buyers is None:
+            self.buyers = cpc_sketch(LG_K)
+        self.buyers.update(viewer)
+
+    def note_click(self, source: str | None, product: str | None, affiliate: str | None, limit: int) -> None:
+        """A click on a product. What is None the event does not name."""
+        session = self.session
+        self.source_of(source).clicks += 1
+        if product is not None:
+            if self.product_clicks_by is None:
+                self.product_clicks_by = Clicks()
+            if self.product_clicks_by.count(product, limit, session.named["product_clicks_by"]):
+                session.stale = True
+        if affiliate is not None:
+            if self.affiliate_clicks is None:
+                self.affiliate_clicks = Clicks()
+            if self.affiliate_clicks.count(affiliate, limit, session.named["affiliate_clicks"]):
+                session.stale = True
+
+    def source_of(self, name: str | None) -> Source:
+        """The figures of a source; None where the event names none."""
+        known = UNKNOWN if name is None else name if name in SOURCES else OTHER
+        if self.sources is None:
+            self.sources = {}
+        source = self.sources.get(known)
+        if source is None:
+            source = self.sources[known] = Source()
+        return source
