@@ -40,23 +40,8 @@ def _span(pane: Pane, time: int) -> None:
 
 def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
     pane.events += 1
-    time = event.event_time
-    creator = event.creator_id
-    if time > pane.label_at and time > pane.last_event >= 0:  # `_carry` and `_span` of the newest event, in place
-        pane.label_at = pane.last_event = time
-        pane.seller = event.seller_id
-        if event.platform != pane.platform:
-            pane.platform = event.platform if event.platform in PLATFORMS else OTHER
-        if creator is not None:
-            pane.creator_at = time
-            pane.creator = creator
-    elif (
-        time >= pane.label_at
-        or not pane.first_event <= time <= pane.last_event
-        or (creator is not None and time >= pane.creator_at)
-    ):
-        _carry(pane, event, time)
-        _span(pane, time)
+    _carry(pane, event, event.event_time)
+    _span(pane, event.event_time)
     action = event.action
     if action == "heartbeat":
         pane.heartbeats += 1
@@ -83,7 +68,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     watch_ms = event.watch_ms
     if watch_ms is not None:
         pane.watch_ms += watch_ms
-    viewers = event.concurrent_viewers
+    viewers, time = event.concurrent_viewers, event.event_time
     if viewers is not None:
         pane.samples += 1
         pane.sample_sum += viewers

@@ -13,6 +13,7 @@ from stream.core.sessions import Session
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
+    from stream.core.native.judging import Index
     from stream.core.pure.panes import Pane, told_values
 else:
     try:
@@ -33,12 +34,14 @@ written, one after the other; revision 0 stands for a window not written."""
 class Row:
     """All panes of one slice of event time, the marks of the windows that start with it, and the ids seen by topic."""
 
-    __slots__ = ("ids", "marks", "packed", "panes", "start")
+    __slots__ = ("ids", "index", "marks", "packed", "panes", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.panes: dict[bytes, Pane] = {}
         """Counted into of late; all others are packed."""
+        self.index: Index | None = None
+        """Of ``panes``, for the native hot path, which makes it; none after one of them is gone."""
         self.packed: dict[bytes, bytes] = {}
         self.marks: dict[bytes, Marks] = {}
         """Also of sessions without a pane here: a hopping window may start before its first event."""
@@ -70,6 +73,7 @@ class Row:
         """For one that has told everything."""
         self.packed[pane.session.key] = pack(pane)
         del self.panes[pane.session.key]
+        self.index = None
 
     def packed_pane(self, key: bytes) -> bytes:
         """Empty when there is none."""
@@ -94,7 +98,7 @@ class Row:
     def take(self, key: bytes) -> tuple[Counts | None, Marks]:
         """What there is of a session, which is then forgotten."""
         counts = self.counts(key)
-        self.panes.pop(key, None)
+        self.index = self.index if self.panes.pop(key, None) is None else None
         self.packed.pop(key, None)
         return counts, self.marks.pop(key, ())
 

@@ -108,7 +108,9 @@ def records(draw: st.DrawFn) -> tuple[Kind, LogRecord]:
     if draw(st.integers(0, 20)) == 0:
         value = draw(st.none() | st.binary(max_size=300))
     key = draw(st.sampled_from([b"s1"] * 9 + [b"s2", b"", None, b"s", b"x" * 200]))
-    headers = draw(st.sampled_from([()] * 9 + [(("content-type", b"application/cloudevents+json"),), (("x", None),)]))
+    headers: Any = draw(
+        st.sampled_from([()] * 9 + [(("content-type", b"application/cloudevents+json"),), (("x", None),)])
+    )
     return kind, LogRecord(str(kind), 0, 0, 0, key, value, headers)
 
 

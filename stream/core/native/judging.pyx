@@ -1,0 +1,287 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True
+"""Judging and counting of plain events: what core/judge.py and core/counting.py say, for those that are plainly on time.
+
+Everything else goes back to the Python of core/judge.py, one record at a time and in its turn, so that the order of the
+records is kept. Event times and lengths of panes are never negative here: C divides them as Python does.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp
+
+from stream.core.native.counts cimport Pane
+from stream.core.native.ids cimport IdSet
+from stream.core.native.fields cimport Plain
+from stream.core.native.plain cimport PlainEvents
+from stream.core.native.spans cimport Span
+
+from stream.core.columns import NEVER as _NEVER
+from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
+from stream.core.ontime import on_time_ms
+from stream.core.panes import PLACE
+from stream.model.events import OTHER, PLATFORMS
+from stream.model.names import Kind, Outcome
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    object PyUnicode_DecodeASCII(const char* text, Py_ssize_t size, const char* errors)
+
+cdef int64_t NEVER = _NEVER
+cdef int64_t PLAIN_ONLY = _PLAIN_ONLY
+cdef object VIEWS = Kind.VIEWS
+cdef object DUPLICATE = Outcome.DUPLICATE
+cdef object KNOWN_PLATFORMS = PLATFORMS
+cdef object OTHER_PLATFORM = OTHER
+
+cdef enum Action:  # as model/events.py lists them
+    IMPRESSION, ENTER, HEARTBEAT, LEAVE, PRODUCT_IMPRESSION, PRODUCT_CLICK, ADD_TO_CART, LIKE, SHARE, FOLLOW
+
+
+# -- the panes of a row, found by the hash of their key
+
+cdef struct Slot:
+    uint64_t seed
+    void* pane  # NULL: empty
+    void* key   # of its session, which the pane keeps
+
+
+cdef class Index:
+    """Open panes of a row. The row forgets it as soon as it packs or drops a pane; it fills itself again."""
+
+    cdef Slot* slots
+    cdef size_t mask
+    cdef list held
+
+    def __cinit__(self):
+        self.mask = 63
+        self.slots = <Slot*>PyMem_Calloc(self.mask + 1, sizeof(Slot))
+        if self.slots == NULL:
+            raise MemoryError
+        self.held = []
+
+    def __dealloc__(self):
+        PyMem_Free(self.slots)
+
+    cdef Pane find(self, uint64_t seed, Span key):
+        """None where there is none. Two keys of one hash are told apart."""
+        cdef size_t place = seed & self.mask
+        while self.slots[place].pane != NULL:
+            if self.slots[place].seed == seed and _is(<object>self.slots[place].key, key):
+                return <Pane>self.slots[place].pane
+            place = (place + 1) & self.mask
+        return None
+
+    cdef int add(self, Pane pane) except -1:
+        cdef size_t mask
+        cdef Slot* slots
+        self.held.append(pane)
+        if <size_t>len(self.held) * 2 > self.mask:
+            mask = self.mask * 2 + 1
+            slots = <Slot*>PyMem_Calloc(mask + 1, sizeof(Slot))
+            if slots == NULL:
+                raise MemoryError
+            PyMem_Free(self.slots)
+            self.slots, self.mask = slots, mask
+            for each in self.held:
+                self._place(<Pane>each)
+        else:
+            self._place(pane)
+        return 0
+
+    cdef int _place(self, Pane pane) except -1:
+        cdef bytes key = pane.session.key
+        cdef size_t place = pane.seed & self.mask
+        while self.slots[place].pane != NULL:
+            place = (place + 1) & self.mask
+        self.slots[place].seed, self.slots[place].pane, self.slots[place].key = pane.seed, <void*>pane, <void*>key
+        return 0
+
+
+cdef inline bint _is(object key, Span span) noexcept:
+    return PyBytes_GET_SIZE(key) == span.size and memcmp(PyBytes_AS_STRING(key), span.at, span.size) == 0
+
+
+cdef Pane _pane(object judge, object row, const Plain* event):
+    """The session's pane of this row, opened where it is not open."""
+    cdef Index index = row.index
+    cdef Pane pane
+    if index is None:
+        index = row.index = Index()
+    pane = index.find(event.seed, event.key)
+    if pane is None:
+        key = PyBytes_FromStringAndSize(<const char*>event.key.at, event.key.size)
+        pane = row.panes.get(key)
+        if pane is None:
+            pane = row.open(judge.meet(key))
+        index.add(pane)
+    return pane
+
+
+# -- judging
+
+def judge_plain(judge, kind, records, PlainEvents events not None):
+    """A batch of views or comments, in order.
+
+    [low, high) is where an event can be neither future nor refused nor behind by the delay, and falls into the current
+    row: all before it since the last look at the clock are below high as well, so that the clock cannot have come far
+    enough.
+    """
+    policy = judge.policy
+    cdef int64_t pane_ms = policy.pane_ms, limit = policy.max_ids, on_time = on_time_ms(policy.delay_ms)
+    cdef int64_t ceiling = _oldest_ms(records) + policy.max_future_ms + 1
+    cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
+    cdef Py_ssize_t place, number, duplicates = 0
+    cdef bint views = kind is VIEWS
+    cdef object row = None
+    cdef list changed = judge.changed
+    cdef IdSet ids = None
+    cdef Pane pane
+    cdef Plain* event
+    for number in range(events.number):
+        event = &events.at[number]
+        time = event.time
+        if event.plain and not low <= time < high:
+            start = time // pane_ms * pane_ms
+            high = min(start + pane_ms, ceiling, max(clock, time) + (on_time + 1) // 2)
+            low = max(start, <int64_t>judge.floor(clock) + 1, max(clock + 1, high) - on_time)
+            if low <= time < high:
+                row = judge.row(start)
+                ids = row.ids[PLACE[kind]]
+        if not (event.plain and low <= time < high):
+            judge.set_clock(kind, clock)
+            judge.judge_each(kind, (records[number],), (events[number],))
+            clock = judge.clock(kind)
+            high = low  # it may have moved the clock anywhere
+            continue
+        clock = max(clock, time)
+        if not ids.note(event.id):
+            duplicates += 1
+            continue
+        pane = _pane(judge, row, event)
+        if not pane.changed:
+            pane.changed = True
+            changed.append(pane)
+        if views:
+            _count_view(pane, event, limit)
+        else:
+            _count_comment(pane, event)
+    judge.set_clock(kind, clock)
+    if duplicates:
+        judge.uncount(kind, DUPLICATE, duplicates)
+
+
+cdef int64_t _oldest_ms(records) except? -1:
+    oldest = getattr(records, "oldest_ms", None)
+    return min([record.timestamp for record in records]) if oldest is None else oldest
+
+
+# -- counting
+
+cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
+    cdef uint8_t action = event.action
+    pane.events += 1
+    _carry(pane, event)
+    _span(pane, event.time)
+    if action == HEARTBEAT:
+        pane.heartbeats += 1
+    elif action == ENTER:
+        pane.views += 1
+        if limit != PLAIN_ONLY:
+            pane.note_viewer(_text(event.viewer), _text_or_none(event.source))
+    elif action == PRODUCT_IMPRESSION:
+        pane.product_impressions += 1
+    elif action == LIKE:
+        pane.likes += 1 if event.count < 0 else event.count
+    elif action == PRODUCT_CLICK:
+        pane.product_clicks += 1
+        if limit != PLAIN_ONLY:
+            pane.note_click(
+                _text_or_none(event.source), _text_or_none(event.product), _text_or_none(event.affiliate), limit
+            )
+    elif action == IMPRESSION:
+        pane.impressions += 1
+    elif action == ADD_TO_CART:
+        pane.adds_to_cart += 1
+    elif action == SHARE:
+        pane.shares += 1
+    elif action == FOLLOW:
+        pane.follows += 1
+    if event.watch_ms > 0:
+        pane.watch_ms += event.watch_ms
+    if event.viewers >= 0:
+        _sample(pane, event.time, event.viewers)
+    return 0
+
+
+cdef int _count_comment(Pane pane, const Plain* event) except -1:
+    pane.events += 1
+    pane.comments += 1
+    _carry(pane, event)
+    _span(pane, event.time)
+    return 0
+
+
+cdef inline void _sample(Pane pane, int64_t time, int64_t viewers) noexcept:
+    pane.samples += 1
+    pane.sample_sum += viewers
+    pane.peak = max(pane.peak, viewers)
+    if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
+        pane.last_at, pane.last = time, viewers
+
+
+cdef inline void _span(Pane pane, int64_t time) noexcept:
+    if time > pane.last_event:
+        if pane.last_event < 0:
+            pane.first_event = time
+        pane.last_event = time
+    elif time < pane.first_event:
+        pane.first_event = time
+
+
+cdef inline int _carry(Pane pane, const Plain* event) except -1:
+    """Labels: each from the event with the latest event time that carries it, ties to the greater bytes."""
+    cdef int64_t time = event.time
+    if time > pane.label_at:
+        pane.label_at = time
+        if not _is_text(pane.seller, event.seller):
+            pane.seller = _text(event.seller)
+        if not _is_text(pane.platform, event.platform):
+            pane.platform = _platform(event)
+    elif time == pane.label_at:
+        pane.seller = max(pane.seller, _text(event.seller))
+        pane.platform = max(pane.platform, _platform(event))
+    if event.creator.at != NULL and time >= pane.creator_at:
+        if time > pane.creator_at:
+            pane.creator_at = time
+            if not _is_text(pane.creator, event.creator):
+                pane.creator = _text(event.creator)
+        else:
+            pane.creator = max(pane.creator, _text(event.creator))
+    return 0
+
+
+cdef object _platform(const Plain* event):
+    text = _text(event.platform)
+    return text if text in KNOWN_PLATFORMS else OTHER_PLATFORM
+
+
+# -- texts: pure ASCII, as everything in a plain event that is looked at
+
+cdef inline bint _is_text(object text, Span span) noexcept:
+    """Most events of a session carry the same labels; making a text of each would be half of counting."""
+    return (
+        PyUnicode_IS_COMPACT_ASCII(text)
+        and PyUnicode_GET_LENGTH(text) == span.size
+        and memcmp(PyUnicode_DATA(text), span.at, span.size) == 0
+    )
+
+
+cdef inline object _text(Span span):
+    return PyUnicode_DecodeASCII(<const char*>span.at, span.size, NULL)
+
+
+cdef inline object _text_or_none(Span span):
+    return None if span.at == NULL else _text(span)

@@ -1,0 +1,43 @@
+"""Plain events judged and counted in C: a shard becomes the same, byte by byte, as from events decoded by Python."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+
+from stream.core import shard as shards
+from stream.core.decode import Events, decode_all, decode_batch
+from stream.model.names import Kind
+from stream.model.results import Outputs, Record
+from tests.core.test_laws import LAW
+from tests.core.worlds import POLICY, Driver, Step, Told, World, schedules, worlds
+
+pytest.importorskip("stream.core.native.judging", reason="built without a C compiler")
+
+Decode = Callable[[Kind, Sequence[Record], int], Events]
+
+
+class Keeping(Told):
+    """Everything that was written, as it was: state and numbers for the metrics included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[Outputs] = []
+
+    def take(self, outputs: Outputs) -> None:
+        self.outputs.append(outputs)
+
+
+def checkpoints(world: World, schedule: tuple[Step, ...], decode: Decode) -> list[Outputs]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "decode_batch", decode)
+        driver = Driver(world, POLICY)
+        driver.told = told = Keeping()
+        driver.run(schedule)
+    return told.outputs
+
+
+@LAW
+@given(worlds, schedules)
+def test_a_shard_is_the_same(world: World, schedule: tuple[Step, ...]) -> None:
+    assert checkpoints(world, schedule, decode_batch) == checkpoints(world, schedule, decode_all)
