@@ -16,11 +16,13 @@ from stream.core.native.fields cimport Plain
 from stream.core.native.plain cimport PlainEvents
 from stream.core.native.spans cimport Span
 
+from typing import get_args
+
 from stream.core.columns import NEVER as _NEVER
 from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
-from stream.model.events import OTHER, PLATFORMS
+from stream.model.events import OTHER, PLATFORMS, Action
 from stream.model.names import Kind, Outcome
 
 cdef extern from "Python.h":
@@ -36,8 +38,12 @@ cdef object DUPLICATE = Outcome.DUPLICATE
 cdef object KNOWN_PLATFORMS = PLATFORMS
 cdef object OTHER_PLATFORM = OTHER
 
-cdef enum Action:  # as model/events.py lists them
+cdef enum:
     IMPRESSION, ENTER, HEARTBEAT, LEAVE, PRODUCT_IMPRESSION, PRODUCT_CLICK, ADD_TO_CART, LIKE, SHARE, FOLLOW
+
+NAMES = "impression enter heartbeat leave product_impression product_click add_to_cart like share follow"
+if NAMES.split() != list(get_args(Action)):
+    raise ImportError("model/events.py lists other actions than are counted here")
 
 
 # -- the panes of a row, found by the hash of their key
