@@ -15,8 +15,8 @@ from tests.bench.pipe import Pipe
 from tests.bench.verdict import Verdict
 from tests.bench.visible import Group, Visible, percentiles
 from tests.chaos.faults import Slot
-from tests.live import create_topics
-from tests.soak.plan import MINUTE, Outcome, Plan
+from tests.live import Worker, create_topics
+from tests.soak.plan import MINUTE, Outcome, Plan, Sample
 
 PARTITIONS: Final = 4
 AGO_MS: Final = 400_000
@@ -108,17 +108,18 @@ class _Soak:
     async def _sample(self) -> None:
         while True:
             sizes = [processes.rss_mb(slot.worker.pid) for slot in self._slots]
-            self._outcome.memory.append((time.monotonic() - self._began, sizes[0], sum(sizes)))
+            shards = _held(self._slots[0].worker)
+            self._outcome.memory.append(Sample(time.monotonic() - self._began, sizes[0], sum(sizes), shards))
             await asyncio.sleep(SAMPLE_EVERY)
 
     def _report(self) -> None:
         recent = (time.time() - max(MINUTE, self._plan.every)) * 1000
         p50, p99 = percentiles((each for each in self._visible.found if each[0] > recent), 0.5, 0.99)
-        _, spared, every = self._outcome.memory[-1]
+        last = self._outcome.memory[-1]
         gone = time.monotonic() - self._began
         self._say(
             f"  {gone / MINUTE:5.1f} min: {self._pipe.sent:,} sent, p50 {p50:.2f} s, p99 {p99:.2f} s lately, "
-            f"memory {spared:.0f} MB, of all workers {every:.0f} MB"
+            f"memory {last.spared:.0f} MB with {last.shards} shards, of all workers {last.every:.0f} MB"
         )
 
     # -- the end
@@ -158,3 +159,9 @@ async def _end(tasks: list[asyncio.Future[None]]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
+
+
+def _held(worker: Worker) -> int:
+    """Shards it has, as it says in its log."""
+    assigned = [line["partitions"] for line in worker.lines() if line.get("event") == "assigned"]
+    return len(assigned[-1]) if assigned else 0

@@ -1,11 +1,13 @@
 """A soak of seconds, with one kill; and what a soak says of memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.soak.plan import Outcome, Plan
+from tests.soak.plan import Outcome, Plan, Sample
 from tests.soak.run import soak
 
 
@@ -29,22 +31,49 @@ def test_a_short_soak_with_a_kill_ends_without_a_difference(kafka: EmbeddedKafka
     assert outcome.good
 
 
-def grown(seconds: int, by: float) -> Outcome:
-    """Memory that fills for ten minutes, and then grows by so many MB a minute."""
-    return Outcome(memory=[(at, 200 + by * max(0, at - 600) / 60, 600.0) for at in range(0, seconds, 5)])
+def grown(by: float, *, seconds: int = 1800, shards: Sequence[int] = (1,), each: float = 40.0) -> Outcome:
+    """Memory that fills for ten minutes, and then grows by so many MB a minute; with so many shards, minute by minute."""
+    held = [(at, shards[at // 60 % len(shards)]) for at in range(0, seconds, 5)]
+    return Outcome(memory=[Sample(at, 130 + each * n + by * max(0, at - 600) / 60, 600.0, n) for at, n in held])
+
+
+TAKEN_LATE: Final = (1,) * 24 + (2,) * 6
+DEALT_OUT: Final = (2, 1, 1, 2, 1)
 
 
 def test_memory_that_grows_is_no_good_soak() -> None:
-    outcome = grown(1800, 2.0)
-    assert outcome.growth == pytest.approx(0.17, abs=0.03)
+    outcome = grown(1.0)
+    assert outcome.growth == pytest.approx(0.11, abs=0.01)
     assert not outcome.good
 
 
 def test_flat_memory_is() -> None:
-    outcome = grown(1800, 0.0)
+    outcome = grown(0.0)
     assert outcome.growth == pytest.approx(0.0, abs=1e-6)
     assert outcome.good
 
 
+@pytest.mark.parametrize("shards", [TAKEN_LATE, DEALT_OUT])
+def test_a_worker_with_more_shards_may_hold_more(shards: tuple[int, ...]) -> None:
+    assert grown(0.0, shards=shards).growth == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("shards", [TAKEN_LATE, DEALT_OUT])
+def test_memory_that_grows_is_found_whatever_it_holds(shards: tuple[int, ...]) -> None:
+    outcome = grown(1.2, shards=shards)
+    assert outcome.growth == pytest.approx(0.12, abs=0.02)
+    assert not outcome.good
+
+
+def test_a_takeover_of_seconds_is_no_growth() -> None:
+    """For a while it holds what a neighbour held, and some more until that is given back."""
+    outcome = grown(0.0)
+    outcome.memory = [
+        row._replace(spared=row.spared + 100, shards=3) if 30 <= row.at % 60 < 50 and row.at > 1200 else row
+        for row in outcome.memory
+    ]
+    assert outcome.growth == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_short_soak_says_nothing_of_memory() -> None:
-    assert grown(300, 50.0).growth is None
+    assert grown(50.0, seconds=300).growth is None
