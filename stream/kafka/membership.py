@@ -37,6 +37,8 @@ class Owner:
     """Checkpoint and pause what there is, within the revoke deadline: the group waits for it."""
     assigned: Callable[[frozenset[int]], None]
     """These partition numbers are ours now, whole: keep, drop and start shards. Returns at once."""
+    left: Callable[[object], None] = lambda _: None
+    """Hears of each consumer that has left the group, whose memory may be given back."""
 
 
 class Membership:
@@ -90,6 +92,7 @@ class Membership:
             return
         await self._revoke()
         await client.end(self._consumer, LEAVE_SECONDS)
+        self._owner.left(self._consumer)
         self._consumer = None
 
     async def _join(self) -> None:

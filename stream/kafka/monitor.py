@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -13,6 +14,7 @@ from stream.config import Settings
 from stream.errors import FailedError
 from stream.kafka import client, garbage
 from stream.kafka.client import Reader
+from stream.kafka.garbage import Leftovers
 from stream.kafka.health import STUCK, Health
 from stream.kafka.task import ShardTask
 from stream.kafka.watch import Watch
@@ -28,17 +30,24 @@ ASK_SECONDS: Final = 10.0
 
 
 class Monitor:
-    """``running`` gives the shards that read, by partition."""
+    """``running`` gives the shards that read, by partition; of ``leftovers`` it takes care."""
 
     def __init__(
-        self, settings: Settings, watch: Watch, health: Health, running: Callable[[], Mapping[int, ShardTask]]
+        self,
+        settings: Settings,
+        watch: Watch,
+        health: Health,
+        running: Callable[[], Mapping[int, ShardTask]],
+        leftovers: Leftovers,
     ) -> None:
         self._settings = settings
         self._watch = watch
         self._health = health
         self._running = running
+        self._leftovers = leftovers
         self._patience = settings.stuck_after.total_seconds()
-        self._seen: dict[int, tuple[ShardTask, dict[Kind, int], float]] = {}
+        self._seen: WeakKeyDictionary[ShardTask, tuple[dict[Kind, int], float]] = WeakKeyDictionary()
+        """Where each stood, and since when. One that has ended is not to be held until the next look."""
 
     async def beat(self) -> None:
         """Until cancelled: says that the loop moves, and how late it wakes; keeps memory in order."""
@@ -47,7 +56,7 @@ class Monitor:
             await asyncio.sleep(BEAT)
             self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._health.beat()
-            garbage.settle()
+            self._leftovers.settle()
             if not turn % GIVE_BACK_EVERY:
                 garbage.give_back()
 
@@ -78,7 +87,8 @@ class Monitor:
             self._seen.clear()
             return
         now = time.monotonic()
-        self._seen = {number: seen for number, seen in self._seen.items() if number in shards}
+        for ended in set(self._seen) - set(shards.values()):
+            del self._seen[ended]
         for number, shard in shards.items():
             self._judge(shard, {kind: ends[tp] for kind, tp in inputs[number].items()}, now)
 
@@ -86,12 +96,12 @@ class Monitor:
         if shard.stint is None:
             return
         positions = dict(shard.stint.inputs.positions)
-        before = self._seen.get(shard.partition)
+        before, since = self._seen.get(shard, (None, now))
         behind = [kind for kind, end in ends.items() if positions[kind] < end]
-        if not behind or before is None or before[0] is not shard or before[1] != positions:
-            self._seen[shard.partition] = (shard, positions, now)
-        elif now - before[2] > self._patience:
-            still = f"has not moved for {now - before[2]:.0f} s"
+        if not behind or before != positions:
+            self._seen[shard] = (positions, now)
+        elif now - since > self._patience:
+            still = f"has not moved for {now - since:.0f} s"
             text = f"partition {shard.partition} has records of {', '.join(behind)} to read and {still}"
             log.error("a shard is stuck", partition=shard.partition, behind=behind)
             self._health.unready(STUCK, text)

@@ -45,8 +45,6 @@ CALM: Final = 30.0
 """Seconds of running after which an earlier failure of a shard is forgotten."""
 MENDABLE: Final = (CheckpointError, OutdatedError, KafkaError, TimeoutError, OSError)
 """What a new producer, another look or a broker that comes back may mend. Anything else ends the process."""
-RECLAIM_AFTER: Final = 2.0
-"""Seconds after a shard has ended until its memory is given back, once for all that end about then."""
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 FORBIDDEN: Final = (
     TopicAuthorizationFailedError,
@@ -114,8 +112,8 @@ class Worker:
         """Dropped tasks that have not ended yet."""
         self._failures: dict[int, int] = {}
         self._stopping = False
-        self._reclaiming: asyncio.TimerHandle | None = None
-        self._membership = Membership(settings, Owner(self._revoked, self._assigned))
+        self._leftovers = garbage.Leftovers()
+        self._membership = Membership(settings, Owner(self._revoked, self._assigned, self._leftovers.add))
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
         self._deadline = settings.revoke_deadline.total_seconds()
@@ -125,7 +123,7 @@ class Worker:
         self._partitions = await topics.check(self._settings)
         if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
-        monitor = Monitor(self._settings, self._watch, self._health, self._running)
+        monitor = Monitor(self._settings, self._watch, self._health, self._running, self._leftovers)
         tasks = [asyncio.ensure_future(each) for each in (self._membership.run(), monitor.beat(), monitor.watch_dog())]
         try:
             await asyncio.wait({*tasks, self._failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -221,13 +219,8 @@ class Worker:
 
     # -- a shard has ended
 
-    def _reclaim(self) -> None:
-        self._reclaiming = None
-        garbage.reclaim()
-
     def _ended(self, shard: ShardTask) -> None:
-        if self._reclaiming is None and not self._stopping:
-            self._reclaiming = asyncio.get_running_loop().call_later(RECLAIM_AFTER, self._reclaim)
+        self._leftovers.add(shard, shard.stint)
         if self._leaving.get(shard.partition) is shard:
             del self._leaving[shard.partition]
         if self._shards.get(shard.partition) is not shard:
