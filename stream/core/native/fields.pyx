@@ -60,7 +60,9 @@ cdef Place past_key(const Fields* fields, uint8_t* guess, Place at, Place end) n
 
 cdef inline Place past_colon(Place at, Place end) noexcept nogil:
     at = past_space(at, end)
-    return past_space(at + 1, end) if at < end and at[0] == c':' else NULL
+    if at == end or at[0] != c':':
+        return NULL
+    return past_space(at + 1, end)
 
 
 cdef Place past_string(Reading* reading, const Field* field, Place at, Place end) noexcept nogil:
@@ -98,28 +100,37 @@ cdef inline Place past_value(Reading* reading, const Field* field, Place at, Pla
     return past_text(at, end) if field.form == TEXT else NULL
 
 
+cdef inline Place past_field(
+    Reading* reading, const Fields* fields, uint8_t* guess, uint32_t* seen, Place at, Place end
+) noexcept nogil:
+    """A key and its value, and the space behind them. A known key must not be there twice."""
+    at = past_key(fields, guess, at, end)
+    if at is NULL:
+        return NULL
+    at = past_colon(at, end)
+    if at is NULL or seen[0] >> guess[0] & 1:
+        return NULL
+    if guess[0] == fields.number:
+        at = past_any(at, end)
+    else:
+        seen[0] |= <uint32_t>1 << guess[0]
+        at = past_value(reading, &fields.at[guess[0]], at, end)
+    return past_space(at, end) if at is not NULL else NULL
+
+
 cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place at, Place end) noexcept nogil:
     """False where it is not plain; what is in ``reading`` then, nobody may use."""
     cdef uint32_t seen = 0
-    cdef unsigned int field = fields.number + 1  # the beginning
+    cdef unsigned int last = fields.number + 1  # the beginning
     begin_anew(reading)
     at = past_space(at, end)
     if at == end or at[0] != c'{':
         return False
     while at[0] != c'}':
-        at = past_key(fields, &order.behind[field], past_space(at + 1, end), end)
-        field = order.behind[field]
-        at = NULL if at is NULL else past_colon(at, end)
-        if at is NULL or seen >> field & 1:
-            return False
-        if field < fields.number:
-            seen |= 1u << field
-            at = past_value(reading, &fields.at[field], at, end)
-        else:
-            at = past_any(at, end)
-        at = NULL if at is NULL else past_space(at, end)
+        at = past_field(reading, fields, &order.behind[last], &seen, past_space(at + 1, end), end)
         if at is NULL or at == end or (at[0] != c',' and at[0] != c'}'):
             return False
+        last = order.behind[last]
     return past_space(at + 1, end) == end and seen & fields.required == fields.required
 
 
@@ -133,7 +144,7 @@ cdef inline void begin_anew(Reading* reading) noexcept nogil:
 
 cdef int set_name(Name* name, str text) except -1:
     cdef bytes quoted = b'"%b"' % text.encode()
-    if len(quoted) > sizeof(name.words):
+    if len(quoted) > <Py_ssize_t>sizeof(name.words):
         raise ValueError(f"{text}: longer than any name so far")
     memset(name, 0, sizeof(Name))
     memcpy(name.words, <char*>quoted, len(quoted))

@@ -20,7 +20,7 @@ cdef enum:
 
 
 cdef inline Place past_space(Place at, Place end) noexcept nogil:
-    while at < end and (at[0] == c' ' or at[0] == c'\n' or at[0] == c'\r' or at[0] == c'\t'):
+    while at < end and at[0] <= c' ' and (at[0] == c' ' or at[0] == c'\n' or at[0] == c'\r' or at[0] == c'\t'):
         at += 1
     return at
 
@@ -108,10 +108,12 @@ cdef inline Place past_character(Place at, Place end) noexcept nogil:
 cdef inline Place past_whole(Place at, Place end, int64_t* number) noexcept nogil:
     """A whole number, not negative. A longer one ends in the middle of its digits, where no token may follow."""
     cdef Place begin = at
-    number[0] = 0
-    while at < end and at - begin < DIGITS and c'0' <= at[0] <= c'9':
-        number[0] = 10 * number[0] + (at[0] - c'0')
+    cdef Place stop = begin + DIGITS if end - begin > DIGITS else end
+    cdef int64_t sum = 0
+    while at < stop and c'0' <= at[0] <= c'9':
+        sum = 10 * sum + (at[0] - c'0')
         at += 1
+    number[0] = sum
     if at == begin or (begin[0] == c'0' and at - begin > 1):
         return NULL
     return at

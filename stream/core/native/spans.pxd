@@ -1,8 +1,8 @@
-"""A run of bytes inside something larger, which has to stay while it is looked at."""
+"""Bytes that lie in a buffer which somebody else keeps."""
 
 from libc.stdint cimport uint32_t
 
+
 ctypedef struct Span:
-    const unsigned char* at
+    const unsigned char* at     # NULL: there is none (or it is null)
     uint32_t size
-    # at == NULL: absent (or null)
