@@ -10,9 +10,10 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.decode import Events, Rejected, decode_all
+from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch
 from stream.model.events import Action, Comment, View
 from stream.model.names import Kind
+from tests.bench.events import Maker
 from tests.recount import LogRecord
 
 if util.find_spec("stream.core.native.plain") is None:
@@ -52,6 +53,7 @@ MORE: dict[str, Any] = {
 }
 NAMES = sorted(VIEW.keys() | MORE.keys())
 
+rarely = st.sampled_from([False] * 9 + [True])
 kinds = st.sampled_from([Kind.VIEWS, Kind.COMMENTS])
 characters = st.sampled_from('ab/\\"\x00\x1f \x7f\x85é\u2028\ud800\U0001f525')
 texts = st.text(characters, max_size=20) | st.text("ab", min_size=120, max_size=140) | st.sampled_from(get_args(Action))
@@ -105,7 +107,7 @@ def records(draw: st.DrawFn) -> tuple[Kind, LogRecord]:
         assert value is not None
         at = cut % (len(value) + 1)
         value = value[:at] + put + value[at + keep :]
-    if draw(st.integers(0, 20)) == 0:
+    if draw(rarely):
         value = draw(st.none() | st.binary(max_size=300))
     key = draw(st.sampled_from([b"s1"] * 9 + [b"s2", b"", None, b"s", b"x" * 200]))
     headers: Any = draw(
@@ -151,6 +153,10 @@ def same(found: Events, expected: Events) -> None:
     assert (found.clean, found.newest_ms) == (expected.clean, expected.newest_ms)
 
 
+def given_value(kind: Kind, value: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()) -> LogRecord:
+    return LogRecord(str(kind), 0, 0, 0, b"s1", value, headers)
+
+
 @given(records())
 def test_an_event_is_what_python_makes_of_it(record: tuple[Kind, LogRecord]) -> None:
     kind, one = record
@@ -161,3 +167,106 @@ def test_an_event_is_what_python_makes_of_it(record: tuple[Kind, LogRecord]) -> 
 def test_no_bytes_mislead_it(kind: Kind, value: bytes, key: bytes) -> None:
     found = check(kind, [LogRecord(str(kind), 0, 0, 0, key, value, ())])
     assert isinstance(found[0], Rejected)
+
+
+@given(kinds, st.lists(records(), max_size=12), st.slices(12))
+def test_a_part_of_a_batch_is_a_batch(kind: Kind, made: list[tuple[Kind, LogRecord]], where: slice) -> None:
+    batch = [record for _, record in made]
+    where = slice(where.start, where.stop)
+    found = check(kind, batch)[where]
+    expected = decode_all(kind, batch, MAX_VALUE)[where]
+    assert list(found) == expected
+    same(found, decode_all(kind, batch[where], MAX_VALUE))
+    assert [found.time_of(place) for place in range(len(found))] == [
+        None if event is None or isinstance(event, Rejected) else event.event_time for event in expected
+    ]
+
+
+def test_every_cut_of_a_value_is_seen() -> None:
+    for kind, base in BASES.items():
+        value = encoded([*base.items(), ("source", None)], {"separators": (",", ":")})
+        assert check(kind, [given_value(kind, value)]).is_plain(0)
+        assert not any(check(kind, [given_value(kind, value[:end])]).is_plain(0) for end in range(len(value)))
+
+
+def test_what_comes_in_great_numbers_is_plain() -> None:
+    batches: dict[Kind, list[LogRecord]] = {Kind.VIEWS: [], Kind.COMMENTS: []}
+    for made in Maker(2000, 50, 1_700_000_000_000, 60_000):
+        if made.kind in batches:
+            batches[Kind(made.kind)].append(LogRecord(made.kind, 0, 0, 0, made.key, made.value, ()))
+    for kind, batch in batches.items():
+        found = check(kind, batch)
+        assert all(found.is_plain(place) for place in range(len(batch)))
+        assert found.clean
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Kind.VIEWS, {name: value for name, value in MORE.items() if name != "text"}),
+        (Kind.COMMENTS, MORE),
+        (Kind.COMMENTS, {"text": "\N{LATIN SMALL LETTER E WITH ACUTE}\u2028\U0010ffff" * 5}),
+        (Kind.VIEWS, {"event_time": 2**42, "event_id": "e" * 128, "platform": "", "viewer_id": "a/b"}),
+        (Kind.VIEWS, {"a/b": 0, "": -0.5, "c": 10**17}),
+    ],
+)
+@pytest.mark.parametrize("space", [("", ""), (" ", "\n")])
+def test_this_is_plain(kind: Kind, fields: dict[str, Any], space: tuple[str, str]) -> None:
+    before, behind = space
+    how = {"separators": (f"{before},{behind}", f"{before}:{behind}"), "ensure_ascii": False}
+    value = before.encode() + encoded(list((BASES[kind] | fields).items()), how) + behind.encode()
+    assert check(kind, [given_value(kind, value)]).is_plain(0)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "c0 80",
+        "e0 9f bf",
+        "ed a0 80",
+        "f0 8f bf bf",
+        "f4 90 80 80",
+        "f5 80 80 80",
+        "80",
+        "c3",
+        "e2 80",
+    ],
+)
+def test_a_text_must_be_utf_8(bad: str) -> None:
+    value = encoded(list((COMMENT | {"text": "?"}).items()), {"separators": (",", ":")}).replace(
+        b"?", bytes.fromhex(bad)
+    )
+    assert not check(Kind.COMMENTS, [given_value(Kind.COMMENTS, value)]).clean
+
+
+def test_values_that_are_no_bytes_are_left_to_python() -> None:
+    value = encoded(list(VIEW.items()), {"separators": (",", ":")})
+    other: Any = bytearray(value)
+    assert not check(Kind.VIEWS, [given_value(Kind.VIEWS, other)]).is_plain(0)
+
+
+def test_large_values_and_those_with_headers_are_left_to_python() -> None:
+    value = encoded(list(VIEW.items()), {"separators": (",", ":")})
+    padded = [value[:-1] + b" " * (size - len(value)) + b"}" for size in (SMALL, SMALL + 1)]
+    found = check(Kind.VIEWS, [given_value(Kind.VIEWS, each) for each in padded])
+    assert [found.is_plain(place) for place in range(2)] == [True, False]
+    assert not check(Kind.VIEWS, [given_value(Kind.VIEWS, value, (("x", b""),))]).is_plain(0)
+
+
+def test_of_checkouts_nothing_is_plain() -> None:
+    with pytest.raises(ValueError, match="nothing is plain"):
+        read_plain(Kind.CHECKOUTS, [], MAX_VALUE)
+    assert not isinstance(decode_batch(Kind.CHECKOUTS, [], MAX_VALUE), PlainEvents)
+    assert isinstance(decode_batch(Kind.VIEWS, [], MAX_VALUE), PlainEvents)
+
+
+def test_places_are_those_of_a_sequence() -> None:
+    found = read_plain(Kind.VIEWS, [given_value(Kind.VIEWS, None)], MAX_VALUE)
+    assert found[-1] is None
+    for wrong in (1, -2):
+        with pytest.raises(IndexError):
+            found[wrong]
+    with pytest.raises(ValueError, match="step"):
+        found[::2]
+    assert list(found[1:]) == []
+    assert isinstance(found, Events)
