@@ -32,6 +32,8 @@ ctypedef struct Reading:
 cdef enum:
     MOST_FIELDS = 31
     MOST_ACTIONS = 31
+    BEGINNING = MOST_FIELDS + 1
+    AFTER_ACTIONS = MOST_FIELDS + 2  # and the place of the action
 
 cdef struct Name:  # quoted; words of which only the bits of the masks are its own
     uint64_t[3] words
@@ -50,10 +52,11 @@ cdef struct Field:
 cdef struct Fields:
     Field[MOST_FIELDS] at
     unsigned int number
+    unsigned int action    # its place
     uint32_t required  # a bit each
 
-ctypedef struct Order:  # what came behind each field the last time
-    uint8_t[MOST_FIELDS + 2] behind
+ctypedef struct Order:  # the field that came behind each the last time, and behind each action
+    uint8_t[AFTER_ACTIONS + MOST_ACTIONS] behind
 
 cdef const Fields* fields_of(kind)
 cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place at, Place end) noexcept nogil

@@ -121,7 +121,7 @@ cdef inline Place past_field(
 cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place at, Place end) noexcept nogil:
     """False where it is not plain; what is in ``reading`` then, nobody may use."""
     cdef uint32_t seen = 0
-    cdef unsigned int last = fields.number + 1  # the beginning
+    cdef unsigned int last = BEGINNING
     begin_anew(reading)
     at = past_space(at, end)
     if at == end or at[0] != c'{':
@@ -131,6 +131,8 @@ cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place
         if at is NULL or at == end or (at[0] != c',' and at[0] != c'}'):
             return False
         last = order.behind[last]
+        if last == fields.action:  # each has other fields behind it
+            last = AFTER_ACTIONS + reading.plain.action
     return past_space(at + 1, end) == end and seen & fields.required == fields.required
 
 
@@ -199,12 +201,15 @@ cdef int set_fields(Fields* fields, of) except -1:
     if len(known) > MOST_FIELDS:
         raise ValueError(f"{of}: more fields than any event so far")
     memset(fields, 0, sizeof(Fields))
+    fields.action = BEGINNING  # none
     fields.number = <unsigned int>len(known)
     for place, field in enumerate(known):
         set_name(&fields.at[place].name, field.encode_name)
         set_type(&fields.at[place], field.name, field.type)
         fields.at[place].slashes = field.name not in NO_SLASH
         fields.at[place].place = place_of(field.name)
+        if field.name == "action":
+            fields.action = place
         fields.required |= <uint32_t>field.required << place
     return 0
 

@@ -14,6 +14,7 @@ cdef class Parsed:
 
     cdef int read(self, kind) except -1
     cdef int _read_one(self, kind, const Fields* fields, Order* order, Reading* reading, Py_ssize_t place) except -1
+    cdef int _leave(self, kind, Py_ssize_t place, record) except -1
 
 cdef class PlainEvents:
     cdef Plain* at

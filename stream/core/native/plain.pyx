@@ -96,7 +96,12 @@ cdef class Parsed:
         if not record.headers and read_record(reading, fields, order, span_of(key), span_of(value)):
             self.held[2 * place], self.held[2 * place + 1] = key, value
             self.at[place] = reading.plain
-            return 0
+        else:
+            self._leave(kind, place, record)
+        return 0
+
+    cdef int _leave(self, kind, Py_ssize_t place, record) except -1:
+        """To Python, what is not plain."""
         event = self.others[place] = decoded(kind, record, self.max_value)
         self.at[place].time = event.event_time if isinstance(event, Common) else NEVER
         return 0

@@ -38,17 +38,14 @@ cdef inline uint64_t word_at(Place at, Place end) noexcept nogil:
 cdef inline uint64_t unusual(uint64_t word) noexcept nogil:
     """The lowest bit set is in the first byte that is a quote, a backslash, a slash, or no printable ASCII; 0: none.
 
-    Above that one, bits may be set for nothing, since a borrow or carry goes on.
+    Of bytes below 0x80, plus one sets the highest bit of DEL alone, minus 0x20 that of control characters, and minus one
+    that of the zero which a byte leaves where it is the one looked for. From 0x80 on it is set by the byte itself. Only
+    above the first found, bits may be set for nothing: a borrow or carry goes on.
     """
     cdef uint64_t ones = 0x0101010101010101ULL
-    cdef uint64_t quote = word ^ ones * c'"', backslash = word ^ ones * c'\\', slash = word ^ ones * c'/'
-    return (
-        (word | word + ones  # from DEL on
-         | (word - ones * 0x20) & ~word
-         | (quote - ones) & ~quote
-         | (backslash - ones) & ~backslash
-         | (slash - ones) & ~slash)
-        & ones * 0x80
+    return ones * 0x80 & (
+        word | (word + ones) | (word - ones * 0x20)
+        | ((word ^ ones * c'"') - ones) | ((word ^ ones * c'\\') - ones) | ((word ^ ones * c'/') - ones)
     )
 
 

@@ -189,6 +189,22 @@ def test_every_cut_of_a_value_is_seen() -> None:
         assert not any(check(kind, [given_value(kind, value[:end])]).is_plain(0) for end in range(len(value)))
 
 
+@pytest.mark.parametrize("name", ["seller_id", "source", "more", "text"])
+def test_every_byte_in_every_place_of_a_word(name: str) -> None:
+    kind = Kind.COMMENTS if name == "text" else Kind.VIEWS
+    value = encoded(list((BASES[kind] | {name: "abcdefghijkl?"}).items()), {"separators": (",", ":")})
+    at = value.index(b"abc")
+    batch = [
+        given_value(kind, value[: at + place] + bytes([byte]) + value[at + place + 1 :])
+        for place in range(12)
+        for byte in range(256)
+    ]
+    found = check(kind, batch)
+    plain = [found.is_plain(place) for place in range(256)]
+    assert all(plain[byte] for byte in range(0x20, 0x7F) if chr(byte) not in '"\\/')
+    assert plain[ord("/")] == (name != "seller_id")
+
+
 def test_what_comes_in_great_numbers_is_plain() -> None:
     batches: dict[Kind, list[LogRecord]] = {Kind.VIEWS: [], Kind.COMMENTS: []}
     for made in Maker(2000, 50, 1_700_000_000_000, 60_000):
