@@ -48,6 +48,9 @@ if NAMES.split() != list(get_args(Action)):
 
 # -- the panes of a row, found by the hash of their key
 
+cdef uint64_t SALT = <uint64_t><Py_ssize_t>hash("panes") | 1
+"""Odd, and another in each process: nobody can choose sessions that all belong to one slot."""
+
 cdef struct Slot:
     uint64_t seed
     void* pane  # NULL: empty
@@ -73,7 +76,7 @@ cdef class Index:
 
     cdef Pane find(self, uint64_t seed, Span key):
         """None where there is none. Two keys of one hash are told apart."""
-        cdef size_t place = seed & self.mask
+        cdef size_t place = seed * SALT >> 32 & self.mask
         while self.slots[place].pane != NULL:
             if self.slots[place].seed == seed and _is(<object>self.slots[place].key, key):
                 return <Pane>self.slots[place].pane
@@ -99,7 +102,7 @@ cdef class Index:
 
     cdef int _place(self, Pane pane) except -1:
         cdef bytes key = pane.session.key
-        cdef size_t place = pane.seed & self.mask
+        cdef size_t place = pane.seed * SALT >> 32 & self.mask
         while self.slots[place].pane != NULL:
             place = (place + 1) & self.mask
         self.slots[place].seed, self.slots[place].pane, self.slots[place].key = pane.seed, <void*>pane, <void*>key
