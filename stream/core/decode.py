@@ -9,7 +9,7 @@ import re
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -110,38 +110,6 @@ def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Event
 def decode_all(kind: Kind, records: Sequence[Record], max_value: int) -> Decodeds:
     """The same in Python."""
     decoded = Decodeds()
-    if kind is Kind.CHECKOUTS or not _decode_plain(kind, records, decoded):
-        decoded.clear()
-        _decode_each(kind, records, max_value, decoded)
-    return decoded
-
-
-def _decode_plain(kind: Kind, records: Sequence[Record], decoded: Decodeds) -> bool:
-    """Where nothing needs a second look, all records are checked in one go; False where something does."""
-    values = [record.value or b"" for record in records]
-    if not _is_plain(b"".join(values)):
-        return False
-    if max(map(len, values), default=0) > SMALL or any([record.headers for record in records]):  # noqa: C419  # half the time
-        return False
-    decode, append = _decoders[kind], decoded.append
-    try:
-        for value in values:
-            append(decode(value))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return False
-    events = cast("list[Event]", decoded)
-    if [event.session_id.encode() for event in events] != [record.key for record in records]:
-        return False
-    decoded.newest_ms = max([event.event_time for event in events], default=NEVER)
-    return True
-
-
-def _is_plain(data: bytes) -> bool:
-    """Pure ASCII without escapes, DEL and slashes can hold no id that breaks a rule: 4 scans instead of 6 checks."""
-    return data.isascii() and BACKSLASH not in data and DELETE not in data and SLASH not in data
-
-
-def _decode_each(kind: Kind, records: Sequence[Record], max_value: int, decoded: Decodeds) -> None:
     for record in records:
         event = decode_one(kind, record, max_value)
         decoded.append(event)
@@ -149,6 +117,12 @@ def _decode_each(kind: Kind, records: Sequence[Record], max_value: int, decoded:
             decoded.clean = False
         else:
             decoded.newest_ms = max(decoded.newest_ms, event.event_time)
+    return decoded
+
+
+def _is_plain(data: bytes) -> bool:
+    """Pure ASCII without escapes, DEL and slashes can hold no id that breaks a rule: 4 scans instead of 6 checks."""
+    return data.isascii() and BACKSLASH not in data and DELETE not in data and SLASH not in data
 
 
 def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
@@ -159,8 +133,10 @@ def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
         if record.headers or len(value) > SMALL:
             return _decode_slowly(kind, record, value, max_value)
         event = _decoders[kind](value)
-        if kind is Kind.CHECKOUTS or not _is_plain(value) or event.session_id.encode() != record.key:
+        if not _is_plain(value):
             return _fault(record.key, value, event) or event
+        if kind is Kind.CHECKOUTS or event.session_id.encode() != record.key:
+            return _bad_checkout(event) or _bad_key(record.key, event) or event
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
     return event
