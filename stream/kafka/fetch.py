@@ -12,9 +12,9 @@ damaged batch is handed out first.
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
 import structlog
@@ -23,14 +23,19 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
 from stream.kafka.batches import batches
-from stream.kafka.forgiving import ForgivingRecords
-from stream.model.results import Records
+from stream.model.results import Record
+
+if TYPE_CHECKING:
+    from stream.kafka.listed import joined, unpacked
+else:
+    try:
+        from stream.kafka.spanned import joined, unpacked
+    except ImportError:  # without a C compiler
+        from stream.kafka.listed import joined, unpacked
 
 log: Final = structlog.get_logger()
 
 TESTED: Final = "0.14.0"
-LOG_APPEND_TIME: Final = 1
-"""Type of the timestamps of a batch: the broker's, the same for all of its records."""
 
 
 class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka is not typed for us
@@ -87,28 +92,17 @@ def _hand_out_runs(result: Any, runs: "_Runs") -> None:
     result.getall = partial(_take_all, weakref.ref(result))
 
 
-def _take_all(of: "weakref.ref[Any]", max_records: int | None = None) -> list[Any]:
+def _take_all(of: "weakref.ref[Any]", max_records: int | None = None) -> Sequence[Record]:
     """What ``FetchResult.getall`` does, with one step a run instead of several a record."""
     result = of()
     if result is None or not result.check_assignment(result._topic_partition) or not result.has_more():  # noqa: SLF001 - see above
-        return []
+        return ()
     runs = result._partition_records  # noqa: SLF001 - see above
-    taken: list[Any] = runs.take(sys.maxsize if max_records is None else max_records)
+    taken: Sequence[Record] = runs.take(sys.maxsize if max_records is None else max_records)
     result._update_position()  # noqa: SLF001 - see above
     if runs.finished:
         result._partition_records = None  # noqa: SLF001 - see above
     return taken
-
-
-class _Run:
-    """The records of one batch; to aiokafka they are one record with the last offset."""
-
-    __slots__ = ("offset", "oldest_ms", "records")
-
-    def __init__(self, records: list[Any], oldest_ms: int) -> None:
-        self.records = records
-        self.oldest_ms = oldest_ms
-        self.offset = records[-1].offset
 
 
 class _Runs:
@@ -118,25 +112,27 @@ class _Runs:
         self.next_fetch_offset: int = records.next_fetch_offset
         self.finished = False
         records._records_iterator = None  # noqa: SLF001 - never begun, and holds its records as they hold it
-        self._iterator = _unpacked(records, fetched)
+        self._iterator = _readable(records, fetched)
         self._records = records
-        self._run: list[Any] = []
+        self._run: Sequence[Record] = ()
         self._at = 0
         self._oldest_ms = 0
 
-    def take(self, most: int) -> Records:
+    def take(self, most: int) -> Sequence[Record]:
         """At most so many records; none when there are no more."""
-        taken = Records((), sys.maxsize)
-        while len(taken) < most and self._more():
+        parts: list[Sequence[Record]] = []
+        number, oldest_ms = 0, sys.maxsize
+        while number < most and self._more():
             run, at = self._run, self._at
-            end = min(len(run), at + most - len(taken))
-            taken += run if end - at == len(run) else run[at:end]
-            taken.oldest_ms = min(taken.oldest_ms, self._oldest_ms)
+            end = min(len(run), at + most - number)
+            parts.append(run if end - at == len(run) else run[at:end])
+            number += end - at
+            oldest_ms = min(oldest_ms, self._oldest_ms)
             self._at = end
             self.next_fetch_offset = run[end - 1].offset + 1
         if self._at == len(self._run):  # beyond what was left out: markers, aborted and compacted records
             self.next_fetch_offset = max(self.next_fetch_offset, self._records.next_fetch_offset)
-        return taken
+        return joined(parts, oldest_ms)
 
     def _more(self) -> bool:
         while self._at == len(self._run):
@@ -144,25 +140,18 @@ class _Runs:
             if run is None:
                 self.finished = True
                 return False
-            wanted = run.records
-            if wanted[0].offset < self.next_fetch_offset:  # a batch is fetched whole, whatever was asked for
-                wanted = [record for record in wanted if record.offset >= self.next_fetch_offset]
-            self._run, self._at, self._oldest_ms = wanted, 0, run.oldest_ms
+            self._run, self._at, self._oldest_ms = run.since(self.next_fetch_offset), 0, run.oldest_ms
         return True
 
 
-def _as_is(_partition: object, run: Any) -> Any:
-    return run
-
-
-def _unpacked(records: Any, fetched: bytes) -> Iterator[_Run]:
+def _readable(records: Any, fetched: bytes) -> Iterator[Any]:
     """All batches of a fetch, a run each, up to what cannot be read: that is raised by the next fetch, which begins with it.
 
     (p: raised at once, it took those before it along, and the position stayed before them for ever.)
     """
     began = records.next_fetch_offset
     try:
-        yield from _decoded(records, fetched)
+        yield from unpacked(records, fetched)
     except Exception as error:
         first = records.next_fetch_offset
         if first == began:
@@ -170,58 +159,6 @@ def _unpacked(records: Any, fetched: bytes) -> Iterator[_Run]:
             why = type(error).__name__  # its text may quote the record
             raise UnreadableError(records._tp, first, last, why) from error  # noqa: SLF001 - see above
         log.warning("records cannot be read", topic=records._tp.topic, partition=records._tp.partition, offset=first)  # noqa: SLF001 - see above
-
-
-def _decoded(records: Any, fetched: bytes) -> Iterator[_Run]:
-    """From a batch that aiokafka cannot decode on, read in another way."""
-    records._consumer_record = _as_is  # noqa: SLF001 - see above
-    records._records = _Whole(records._records)  # noqa: SLF001 - see above
-    try:
-        yield from records._unpack_records()  # noqa: SLF001 - see above
-    except UnicodeDecodeError:
-        if not fetched:
-            raise
-        log.warning("a record's header has a name that is not UTF-8")
-        records._records = _Whole(ForgivingRecords(fetched, records.next_fetch_offset))  # noqa: SLF001 - see above
-        yield from records._unpack_records()  # noqa: SLF001 - see above
-
-
-class _Whole:
-    """``MemoryRecords`` whose batches are iterated in one step."""
-
-    __slots__ = ("_records", "has_next")
-
-    def __init__(self, records: Any) -> None:
-        self._records = records
-        self.has_next = records.has_next
-
-    def next_batch(self) -> "_Batch":
-        return _Batch(self._records.next_batch())
-
-
-class _Batch:
-    __slots__ = ("_batch",)
-
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch, name)
-
-    def __next__(self) -> Any:
-        return next(self._batch)  # the marker of a control batch
-
-    def __iter__(self) -> Iterator[_Run]:
-        records = list(self._batch)
-        if records:
-            yield _Run(records, _oldest_ms(self._batch, records))
-
-
-def _oldest_ms(batch: Any, records: list[Any]) -> int:
-    oldest: int = (
-        batch.max_timestamp if batch.timestamp_type == LOG_APPEND_TIME else min(record.timestamp for record in records)
-    )
-    return oldest
 
 
 class _Client:

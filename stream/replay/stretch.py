@@ -7,6 +7,7 @@ day earlier, so that one that a shop sends again is known.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from stream.kafka.client import Reader, ms
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
-from stream.model.results import Record, Records, part
+from stream.model.results import Record, part
 from stream.operate.shards import reading
 from stream.replay.backtest import Backtest, Report
 from stream.replay.feed import Feed
@@ -163,7 +164,4 @@ class _Reading:
 
 def _before(records: Sequence[Record], end: int) -> Sequence[Record]:
     """Those before an offset: what was appended since is no part of it."""
-    if not records or records[-1].offset < end:
-        return records
-    wanted = [record for record in records if record.offset < end]
-    return Records(wanted, records.oldest_ms) if isinstance(records, Records) else wanted
+    return part(records, 0, bisect_left(records, end, key=lambda record: record.offset))
