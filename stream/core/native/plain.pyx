@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memset
 
 from stream.core.native.fields cimport Fields, Order, Plain, Reading, fields_of, read_value
 from stream.core.native.hashing cimport HASHED_AT_MOST, xxh3
+from stream.core.native.records cimport RecordAt, Run
 from stream.core.native.spans cimport Span
 
 from stream.model.events import Common
@@ -71,7 +72,7 @@ cdef class Parsed:
         if self.at is NULL:
             raise MemoryError
         self.records = records
-        self.held = [None] * (2 * self.number)
+        self.held = [] if isinstance(records, Run) else [None] * (2 * self.number)  # a run holds its bytes itself
         self.others = {}
         self.max_value = max_value
 
@@ -82,12 +83,20 @@ cdef class Parsed:
         cdef const Fields* fields = fields_of(kind)
         cdef Order order
         cdef Reading reading
+        cdef RecordAt* at = NULL
         cdef Py_ssize_t place
         if fields is NULL:
             raise ValueError(f"of {kind} nothing is plain")
         memset(&order, 0, sizeof(Order))
+        if isinstance(self.records, Run):
+            at = (<Run>self.records).at
         for place in range(self.number):
-            self._read_one(kind, fields, &order, &reading, place)
+            if at is NULL:
+                self._read_one(kind, fields, &order, &reading, place)
+            elif at[place].headers == 0 and read_record(&reading, fields, &order, at[place].key, at[place].value):
+                self.at[place] = reading.plain
+            else:
+                self._leave(kind, place, self.records[place])
         return 0
 
     cdef int _read_one(self, kind, const Fields* fields, Order* order, Reading* reading, Py_ssize_t place) except -1:
