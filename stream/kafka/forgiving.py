@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Self
 
 from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.util import decode_varint_py
 
 _LENGTH: Final = struct.Struct(">qi")
 """What every batch begins with: its first offset, and how many bytes follow."""
@@ -41,6 +42,10 @@ def _batches(fetched: bytes) -> Iterator[Any]:
 
 class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka is not typed for us
     _buffer: bytearray
+
+    def _read_msg(self) -> Any:
+        """With the numbers read in Python as well: aiokafka's C reads them wherever a wrong length has led, and crashes."""
+        return super()._read_msg(decode_varint_py)
 
     def __iter__(self) -> Self:
         super().__iter__()  # decompresses

@@ -281,6 +281,12 @@ def test_names_of_headers_that_are_not_utf8(codec: int) -> None:
     assert read(spanned, fetched)[0] == read(listed, fetched)[0] == expected
 
 
+def test_a_length_that_leads_far_away_behind_such_a_name_is_refused() -> None:
+    headers = number(2) + number(1) + b"\xff" + number(-1) + number(2**50) + b"x"
+    fetched = batch_of(record(START, number(-1), number(-1), headers), 1)
+    assert read(spanned, fetched) == read(listed, fetched) == ([], [], 0, "CorruptRecordException")
+
+
 def test_only_names_that_are_not_utf8_are_odd() -> None:
     for name, odd in ((b"a", False), ("\ufffd".encode(), False), (b"\xff", True)):
         headers = number(1) + number(len(name)) + name + number(-1)
