@@ -28,6 +28,8 @@ STEPS: Final = (
     ("stream/kafka/recovery.py", "", "start"),
     ("stream/kafka/inputs.py", "", "fetch"),
     ("stream/kafka/fetch.py", "", "fetch"),
+    ("stream/kafka/listed.py", "", "fetch"),
+    ("stream/kafka/spanned.py", "", "fetch"),
     ("stream/observe/", "", "observe"),
     ("http/server.py", "", "observe"),
     ("aiokafka/consumer/", "", "fetch"),
