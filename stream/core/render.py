@@ -30,7 +30,7 @@ def divide(numerator: int, denominator: int) -> int:
 
 def ratio(numerator: int, denominator: int) -> float:
     """To 6 decimals."""
-    return divide(numerator * 1_000_000, denominator) / 1_000_000
+    return divide(numerator * 1_000_000, denominator) / 1_000_000 if numerator else 0.0
 
 
 def capped(number: int) -> int:
@@ -38,13 +38,18 @@ def capped(number: int) -> int:
 
 
 def money(amounts: Money) -> Money:
+    if not amounts:
+        return {}
     if len(amounts) > 1:
         return {currency: capped(amounts[currency]) for currency in sorted(amounts)}
     return {currency: capped(minor) for currency, minor in amounts.items()}
 
 
 def counts_of(counts: Counts) -> dict[str, int]:
-    return dict(zip(COUNTERS, map(capped, counter_values(counts)), strict=True))
+    values: tuple[int, ...] = counter_values(counts)
+    if max(values) > MAX_SUM:
+        values = tuple(map(capped, values))
+    return dict(zip(COUNTERS, values, strict=True))
 
 
 _RATIOS: Final = {
@@ -58,14 +63,14 @@ _RATIOS: Final = {
     "order_rate": ("orders_paid", "views"),
     "share_rate": ("shares", "views"),
 }
-"""Name of a rate: (numerator, denominator) among the counts as written."""
+"""Name of a rate: (numerator, denominator) among the counts as written. In the order of the names."""
+_RATIO_PARTS: Final = [(name, *parts) for name, parts in _RATIOS.items()]
 
 
 def rates_of(numbers: Mapping[str, int], gmv: Money, items: Money, local: Money, currency: str) -> Value:
     """All rates of domain.md that have a denominator, by name in sorted order."""
-    rates: Value = {
-        name: ratio(numbers[over], numbers[under]) for name, (over, under) in _RATIOS.items() if numbers[under]
-    }
+    rates: Value = {name: ratio(numbers[over], below) for name, over, under in _RATIO_PARTS if (below := numbers[under])}
+    plain = len(rates)
     prepaid = numbers["checkouts_initiated"] - numbers["cod_orders"]
     if prepaid > 0:
         rates["payment_rate"] = ratio(numbers["orders_paid"] - numbers["cod_orders"], prepaid)
@@ -75,7 +80,7 @@ def rates_of(numbers: Mapping[str, int], gmv: Money, items: Money, local: Money,
         rates["gpm_minor"] = {name: capped(divide(1000 * minor, numbers["views"])) for name, minor in gmv.items()}
     if items.get(currency):
         rates["local_share"] = ratio(local.get(currency, 0), items[currency])
-    return dict(sorted(rates.items()))
+    return rates if len(rates) == plain else dict(sorted(rates.items()))
 
 
 def by_source(counts: Counts) -> Value:
