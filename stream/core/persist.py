@@ -63,8 +63,8 @@ def checkpoint(
     for piece in pieces(chain(changed, marks)):
         for start, session in piece:
             row = shard.rows.get(start)
-            if row is not None and row.holds(session):
-                puts[pane_key(start, session)] = pane_value(row, session)
+            if row is not None and (value := pane_value(row, session)):
+                puts[pane_key(start, session)] = value
         yield
     for each in sessions.values():
         puts[session_key(each)] = pack_session(each)
@@ -77,7 +77,7 @@ def checkpoint(
         if now is not None and len(hashes.recent) >= FREEZE_AT:
             hashes.sweep(now)
             yield
-    return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda key: _value_of(shard, key)))
+    return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda keys: _values(shard, keys)))
 
 
 def _put_alerts(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
@@ -139,12 +139,19 @@ def _drop_buckets(shard: "Shard") -> None:
             shard.log.drop_bucket(bucket)
 
 
-def _value_of(shard: "Shard", key: bytes) -> bytes:
-    if key.startswith(SESSION):
-        return pack_session(shard.sessions.held[key[1:]])
-    if key.startswith(ALERTS):
-        return pack_watched(shard.alerting.watched[key[1:]])
-    return pane_value(shard.rows[to_number(key[1:9])], key[9:])
+def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
+    """Of keys that are alive."""
+    held, watched = shard.sessions.held, shard.alerting.watched
+    values = []
+    for key in keys:
+        sort = key[:1]
+        if sort == PANE:
+            values.append(pane_value(shard.rows[to_number(key[1:9])], key[9:]))
+        elif sort == SESSION:
+            values.append(pack_session(held[key[1:]]))
+        else:
+            values.append(pack_watched(watched[key[1:]]))
+    return values
 
 
 def restore_into(shard: "Shard", content: Restored) -> None:

@@ -69,7 +69,9 @@ _RATIO_PARTS: Final = [(name, *parts) for name, parts in _RATIOS.items()]
 
 def rates_of(numbers: Mapping[str, int], gmv: Money, items: Money, local: Money, currency: str) -> Value:
     """All rates of domain.md that have a denominator, by name in sorted order."""
-    rates: Value = {name: ratio(numbers[over], below) for name, over, under in _RATIO_PARTS if (below := numbers[under])}
+    rates: Value = {
+        name: ratio(numbers[over], below) for name, over, under in _RATIO_PARTS if (below := numbers[under])
+    }
     plain = len(rates)
     prepaid = numbers["checkouts_initiated"] - numbers["cod_orders"]
     if prepaid > 0:

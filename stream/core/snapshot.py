@@ -47,7 +47,9 @@ def ids_bucket(kind: Kind, start: int) -> bytes:
 
 
 def pane_value(row: Row, key: bytes) -> bytes:
-    return _encode((row.marks.get(key, ()), row.packed_pane(key)))
+    """Empty when nothing is held of it."""
+    pane, marks = row.packed_pane(key), row.marks.get(key, ())
+    return _encode((marks, pane)) if pane or marks else b""
 
 
 def read_pane(data: bytes) -> tuple[Marks, bytes]:

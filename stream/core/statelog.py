@@ -11,22 +11,33 @@ reads a put only together with everything after it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from stream.core.framing import Found, StateError, checkpoints, cut, framed
-from stream.core.steps import Steps, pieces
+from stream.core.steps import PIECE, Steps, pieces
 from stream.core.stored import Section
 
 SECTION: Final = 1000
 """Items encoded in one step."""
-NOWHERE: Final = -1
-"""Instead of the checkpoint that holds a key: it was dropped."""
+NOWHERE: Final = -(2**62)
+"""Instead of the number of a checkpoint: in none, or dropped. Before the first there may be others below 0."""
 CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
-_SIZE_BITS: Final = 32
+
+
+class _Item:
+    """An item that is alive, and as it was last written. One object, however often it is written."""
+
+    __slots__ = ("key", "number", "size")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.number = NOWHERE
+        """Of the checkpoint that wrote it last."""
+        self.size = 0
 
 
 @dataclass(slots=True)
@@ -34,9 +45,10 @@ class _Written:
     """What one checkpoint has written, kept until it is its turn to be written again."""
 
     number: int
-    keys: list[bytes] = field(default_factory=list)
+    items: list[_Item] = field(default_factory=list)
+    """Those that have another number by now were written later, or dropped."""
     alive: int = 0
-    """How many of the keys have been neither written later nor dropped."""
+    """How many of them have not."""
     additions: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
@@ -51,8 +63,7 @@ class StateLog:
         """Bytes of all that is alive, as last written."""
         self._ring: dict[int, _Written] = {}
         """By number of the checkpoint, oldest first."""
-        self._last: dict[bytes, int] = {}
-        """In one number, which takes a third of the memory of two: the checkpoint that wrote it last, and its size."""
+        self._items: dict[bytes, _Item] = {}
         self._born: dict[bytes, int] = {}
         self._drops: dict[bytes, None] = {}
         self._dropped_buckets: dict[bytes, None] = {}
@@ -75,19 +86,21 @@ class StateLog:
         meta: bytes,
         puts: dict[bytes, bytes],
         additions: Iterable[tuple[bytes, bytes]],
-        value_of: Callable[[bytes], bytes],
+        values_of: Callable[[list[bytes]], list[bytes]],
     ) -> Steps[list[tuple[bytes, bytes]]]:
-        """Keys and values of the records of the next checkpoint. ``value_of`` gives an unchanged item anew."""
+        """Keys and values of the records of the next checkpoint. ``values_of`` gives unchanged items anew, by their keys."""
         self.number += 1
         written = _Written(self.number)
+        content: list[tuple[bytes, bytes]] = []
         for changed in pieces(puts.items()):
-            for key, value in changed:
-                self._note(written, key, len(value))
+            self._note(written, [self._item(key) for key, _ in changed], changed)
+            content += changed
             yield
-        for again in pieces(self._due()):
-            for key in again:
-                puts[key] = value_of(key)
-                self._note(written, key, len(puts[key]))
+        for items in self._due():
+            keys = [item.key for item in items]
+            again = list(zip(keys, values_of(keys), strict=True))
+            self._note(written, items, again)
+            content += again
             yield
         for addition in additions:
             written.additions.append(addition)
@@ -96,7 +109,7 @@ class StateLog:
         written.additions += self._due_additions()
         self._append(written)
         run = bytearray()
-        for section in self._sections(meta, puts, written.additions):
+        for section in self._sections(meta, content, written.additions):
             run += framed(section)
             yield
         self._drops.clear()
@@ -104,11 +117,11 @@ class StateLog:
         return (yield from cut(run, self.number, self.span, self._offsets[0][1] if self._offsets else None))
 
     def _sections(
-        self, meta: bytes, puts: dict[bytes, bytes], additions: list[tuple[bytes, bytes]]
+        self, meta: bytes, content: list[tuple[bytes, bytes]], additions: list[tuple[bytes, bytes]]
     ) -> Iterator[Section]:
         yield Section(meta, list(self._drops), list(self._dropped_buckets))
-        for items in pieces(puts.items(), SECTION):
-            yield Section(puts=items)
+        for begin in range(0, len(content), SECTION):
+            yield Section(puts=content[begin : begin + SECTION])
         for addition in additions:
             yield Section(additions=[addition])
 
@@ -116,40 +129,52 @@ class StateLog:
         self._ring[written.number] = written
         self.size += sum(len(chunk) for _, chunk in written.additions)
 
-    def _note(self, written: _Written, key: bytes, size: int) -> None:
-        self._forget(key)
-        self._note_new(written, key, size)
+    def _item(self, key: bytes) -> _Item:
+        item = self._items.get(key)
+        if item is None:
+            item = self._items[key] = _Item(key)
+        return item
 
-    def _note_new(self, written: _Written, key: bytes, size: int) -> None:
-        self._last[key] = written.number << _SIZE_BITS | size
-        self.size += size
-        written.keys.append(key)
-        written.alive += 1
+    def _note(self, written: _Written, items: list[_Item], content: Sequence[tuple[bytes, bytes]]) -> None:
+        """Thousands of them at each checkpoint: hence everything in locals."""
+        ring, number, size = self._ring, written.number, self.size
+        for item, (_, value) in zip(items, content, strict=True):
+            older = ring.get(item.number)
+            if older is not None:
+                older.alive -= 1
+            size += len(value) - item.size
+            item.number, item.size = number, len(value)
+        self.size = size
+        written.items += items
+        written.alive += len(items)
 
     def _forget(self, key: bytes) -> bool:
-        stamp = self._last.pop(key, None)
-        if stamp is None:
+        item = self._items.pop(key, None)
+        if item is None:
             return False
-        number, size = stamp >> _SIZE_BITS, stamp & (1 << _SIZE_BITS) - 1
-        self.size -= size
-        if number in self._ring:
-            self._ring[number].alive -= 1
+        self.size -= item.size
+        older = self._ring.get(item.number)
+        if older is not None:
+            older.alive -= 1
+        item.number = NOWHERE
         return True
 
-    def _due(self) -> Iterator[bytes]:
-        """Keys written N checkpoints ago (or longer ago, after N was made smaller), and some of those due soon.
+    def _due(self) -> Iterator[list[_Item]]:
+        """Those written N checkpoints ago (or longer ago, after N was made smaller), and some of those due soon.
 
         Many at once, as after a restart or at the turn of a minute, are so spread over the checkpoints until then.
         """
         number = self._share()
         for written in self._ring.values():
             is_due = written.number <= self.number - self.span
-            while written.keys and (is_due or number > 0):
-                key = written.keys.pop()
-                stamp = self._last.get(key)
-                if stamp is not None and stamp >> _SIZE_BITS == written.number:
-                    number -= 1
-                    yield key
+            while written.items and (is_due or number > 0):
+                size = PIECE if is_due else min(PIECE, number)
+                piece = written.items[-size:]
+                del written.items[-size:]
+                alive = [item for item in piece if item.number == written.number]
+                number -= len(alive)
+                if alive:
+                    yield alive
             if not is_due and number <= 0:
                 return
 
@@ -221,9 +246,17 @@ class StateLog:
             for key in drops:  # before what the same checkpoint puts, so only of what is older
                 settled.setdefault(key, NOWHERE)
             gone.update(dropped_buckets)
-        for key, value in content.items.items():
-            self._note_new(self._ring[settled[key]], key, len(value))
+        self._note_restored(content, settled)
         return content
+
+    def _note_restored(self, content: "Restored", settled: dict[bytes, int]) -> None:
+        for key, value in content.items.items():
+            item = self._items[key] = _Item(key)
+            item.number, item.size = settled[key], len(value)
+            self.size += item.size
+            written = self._ring[item.number]
+            written.items.append(item)
+            written.alive += 1
 
     def _read_additions(self, content: "Restored", number: int, section: Section, gone: set[bytes]) -> None:
         for bucket, chunk in section.additions:
@@ -239,8 +272,10 @@ class StateLog:
         for written in self._ring.values():
             merged.additions += self._still_alive(written)
         self._ring.clear()
-        for key, stamp in list(self._last.items()):
-            self._note(merged, key, stamp & (1 << _SIZE_BITS) - 1)
+        merged.items = list(self._items.values())
+        merged.alive = len(merged.items)
+        for item in merged.items:
+            item.number = merged.number
         self._born = {bucket: merged.number for bucket, _ in merged.additions}
         self._append(merged)
         self._offsets.clear()

@@ -58,9 +58,12 @@ class World:
         elif action == "crash" and self.records:
             self.crash()
 
+    def values_of(self, keys: list[bytes]) -> list[bytes]:
+        return [self.items[key] for key in keys]
+
     def checkpoint(self) -> None:
         puts = {key: self.items[key] for key in self.changed}
-        parts = drained(self.log.checkpoint(b"meta%d" % self.log.number, puts, self.fresh, self.items.__getitem__))
+        parts = drained(self.log.checkpoint(b"meta%d" % self.log.number, puts, self.fresh, self.values_of))
         offset = self.records[-1][0] + 2 if self.records else 7
         self.records += [(offset + place, key, value) for place, (key, value) in enumerate(parts)]
         self.log.committed(self.log.number, offset)
