@@ -57,11 +57,17 @@ def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
 
 
 def _evaluate(shard: "Shard") -> Steps[None]:
-    """Alerts, of slides whose windows are all closed: both are in one transaction, or the windows in an earlier one."""
-    alerting, limit = shard.alerting, shard.windows.closed_through()
+    """Alerts, of slides whose windows are all closed: both are in one transaction, or the windows in an earlier one.
+
+    Those that are complete are judged in `Shard.work`; what comes after them waits until they are.
+    """
+    alerting, limit, complete = shard.alerting, shard.windows.closed_through(), shard.complete()
     wall_limit = LONG_AGO if shard.wall is None else shard.wall - shard.policy.delay_ms
     yield from alerting.amend(shard.judge.changed)
-    yield from alerting.evaluate(shard.rows, limit, wall_limit, shard.complete())
+    if alerting.is_behind(shard.rows, min(limit, complete)):
+        alerting.complete = complete
+    else:
+        yield from alerting.evaluate(shard.rows, limit, wall_limit, complete)
     if alerting.speak(shard.positions, shard.watermark):
         shard.moved = True
 

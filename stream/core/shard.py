@@ -227,6 +227,7 @@ class Shard:
         yield from self.windows.close(self.watermark, self.newest)
         if self.wall is not None:
             yield from self.windows.close_idle(self.wall)
+        yield from self.alerting.follow(self.rows, self.judge.changed, self.windows.closed_through(), self.complete())
         yield from tidy(self)
 
     # -- results go out

@@ -81,8 +81,9 @@ class Telling:
             self.tally.transitions[alert.alert, alert.status] += 1
 
     def put_in_order(self, since: int) -> None:
-        """What was told of one slide: the order in which sessions are held is a matter of chance."""
-        self.written[since:] = sorted(self.written[since:], key=Alert.key)
+        """What was told of one session: the order in which its rules are held is a matter of chance, too."""
+        if len(self.written) > since + 1:
+            self.written[since:] = sorted(self.written[since:], key=Alert.key)
 
     def unmute(self, all_watched: Iterable[Watched], through: int) -> None:
         """A rebuilt state has come to where the old one was: tells what differs from what was told."""

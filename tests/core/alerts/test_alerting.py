@@ -1,13 +1,16 @@
 """The laws of alerts: they are a function of the logs, whatever becomes of the worker; and each is told once."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from stream.core.alerts import alerting
 from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy, WindowSpec
 from stream.model.alerts import Rule, Severity, Status
@@ -19,6 +22,14 @@ LAW = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_by_one() -> Iterator[None]:
+    """A checkpoint, a crash or more records may come after any session that was asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alerting, "FEW", 1)
+        yield
 
 
 def rule(alert: str, when: str, **more: Any) -> Rule:
