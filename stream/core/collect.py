@@ -81,25 +81,30 @@ def _tell(shard: "Shard") -> Steps[None]:
 
 def _tell_of(shard: "Shard", pane: "Pane") -> None:
     """Tells the session and the metrics what the pane has counted since the last checkpoint."""
-    session, tally = pane.session, shard.judge.tally
-    before, now = pane.told, told_values(pane)
+    session, before, now = pane.session, pane.told, told_values(pane)
     if before != now:
         pane.told = now
-        events, views, clicks, comments, orders = map(sub, now, before)
-        session.events += events
-        shard.sessions.show(session, (views, clicks, comments, orders))
-        tally.views += views
-        tally.product_clicks += clicks
-        tally.comments += comments
-        if orders:
-            tally.orders_paid += orders
-            money = pane.untold_gmv()
-            shard.sessions.show_money(session, money)
-            tally.gmv_minor.update(money)
+        session.events += now[0] - before[0]
+        if before[1:] != now[1:]:  # most events are none of what is shown
+            _show(shard, pane, before, now)
     last_event, label_at = newest(pane) if pane.late else (pane.last_event, pane.label_at)
     shard.sessions.moved(session, last_event, label_at)
     if session.stale:
         shard.stale[session.key] = session
+
+
+def _show(shard: "Shard", pane: "Pane", before: tuple[int, ...], now: tuple[int, ...]) -> None:
+    session, tally = pane.session, shard.judge.tally
+    _, views, clicks, comments, orders = map(sub, now, before)
+    shard.sessions.show(session, (views, clicks, comments, orders))
+    tally.views += views
+    tally.product_clicks += clicks
+    tally.comments += comments
+    if orders:
+        tally.orders_paid += orders
+        money = pane.untold_gmv()
+        shard.sessions.show_money(session, money)
+        tally.gmv_minor.update(money)
 
 
 def _end_gaps(shard: "Shard") -> None:

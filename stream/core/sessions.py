@@ -231,7 +231,7 @@ class Sessions:
 
         It may stand in line twice; the second turn then finds it unchanged.
         """
-        if session.changed and not session.frozen and (at_once or not session.queued):
+        if (at_once or not session.queued) and not session.frozen and session.changed:
             session.queued = True
             first = at_once or session.written_at == NEVER
             due = NEVER if first else session.written_at + self._policy.totals_every_ms
