@@ -205,28 +205,29 @@ def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:
 
 def _restore_sessions(shard: "Shard", content: Restored) -> None:
     sessions = {key[1:]: unpack_session(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
+    rows: dict[bytes, Row] = {}
     for key, value in content.items.items():
         if key[:1] == PANE:
-            session_of_pane = sessions.get(key[9:])
-            if session_of_pane is None:
+            session, row = sessions.get(key[9:]), rows.get(key[1:9])
+            if session is None:
                 raise StateError("a pane without its session")
-            _restore_pane(shard, to_number(key[1:9]), session_of_pane, value)
+            if row is None:
+                start = to_number(key[1:9])
+                row = rows[key[1:9]] = shard.rows[start] = Row(start)
+            _restore_pane(shard, row, session, value)
     for session in sessions.values():
         shard.sessions.adopt(session)
 
 
-def _restore_pane(shard: "Shard", start: int, session: "Session", value: bytes) -> None:
+def _restore_pane(shard: "Shard", row: Row, session: "Session", value: bytes) -> None:
     """It stays packed until it is counted into again."""
-    row = shard.rows.get(start)
-    if row is None:
-        row = shard.rows[start] = Row(start)
     marks, pane = read_pane(value)
     if pane:
         row.packed[session.key] = pane
         session.recall(head_of(pane))
     if marks:
         row.marks[session.key] = marks
-        shard.windows.recall(start, marks)
+        shard.windows.recall(row.start, marks)
 
 
 def _restore_buckets(shard: "Shard", content: Restored) -> None:

@@ -7,6 +7,8 @@ still held. Only which ids a session's own breakdowns name is decided event by e
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import add
+from typing import Final
 
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
@@ -14,6 +16,8 @@ from stream.core.ids import TimedHashes, hash_id
 from stream.core.packing import head_of, pack, unpack
 from stream.core.policy import Policy
 from stream.core.stored import Head
+
+NOTHING_SHOWN: Final = (0, 0, 0, 0)
 
 
 class Session:
@@ -107,17 +111,17 @@ class Session:
         self.written_events = NEVER
 
     def recall(self, counts: Head) -> None:
-        """What it knows of a restored pane or of its base."""
+        """What it knows of a restored pane or of its base. A hundred thousand times after a restart: most add little."""
         self.events += counts.events
-        shown = self.shown
-        shown[0] += counts.views
-        shown[1] += counts.product_clicks
-        shown[2] += counts.comments
-        shown[3] += counts.orders_paid
+        more = (counts.views, counts.product_clicks, counts.comments, counts.orders_paid)
+        if more != NOTHING_SHOWN:
+            self.shown = list(map(add, self.shown, more))
         if counts.gmv:
             add_money(self.gmv, counts.gmv)
-        self.last_event = max(self.last_event, counts.last_event)
-        self.last_any = max(self.last_any, counts.label_at)
+        if counts.last_event > self.last_event:  # noqa: PLR1730  # a third of the time of max()
+            self.last_event = counts.last_event
+        if counts.label_at > self.last_any:  # noqa: PLR1730  # the same
+            self.last_any = counts.label_at
 
     def absorb(self, pane: Counts, start: int) -> None:
         """A pane is dropped: its figures live on in the base."""
@@ -203,8 +207,9 @@ class Sessions:
     def adopt(self, session: Session) -> None:
         """A session from the state, its panes recalled: back into every queue it belongs to."""
         self.held[session.key] = session
-        self.shown = [number + more for number, more in zip(self.shown, session.shown, strict=True)]
-        self.gmv.update(session.gmv)
+        self.shown = list(map(add, self.shown, session.shown))
+        if session.gmv:
+            self.gmv.update(session.gmv)
         if not session.ended:
             self.open += 1
             heapq.heappush(self._ends, (session.end_due(self._policy), session.key))

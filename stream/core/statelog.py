@@ -229,34 +229,23 @@ class StateLog:
     def _read(self, found: list[Found]) -> "Restored":
         """The newest first: of a key, most of what the older ones hold is out of date, and never looked at."""
         content = Restored(checkpoints=len(found))
-        settled: dict[bytes, int] = {}
         gone: set[bytes] = set()
-        """Buckets that were dropped later."""
+        gone_buckets: set[bytes] = set()
         for each in reversed(found):
-            drops: list[bytes] = []
+            written = self._ring[each.number]
+            dropped: list[bytes] = []
             dropped_buckets: list[bytes] = []
             for section in each.sections():
                 content.meta = content.meta or section.meta
-                fresh = [put for put in section.puts if put[0] not in settled]
+                fresh = [put for put in section.puts if put[0] not in content.items and put[0] not in gone]
                 content.items.update(fresh)
-                settled.update((key, each.number) for key, _ in fresh)
-                self._read_additions(content, each.number, section, gone)
-                drops += section.drops
+                self._note(written, [self._item(key) for key, _ in fresh], fresh)
+                self._read_additions(content, each.number, section, gone_buckets)
+                dropped += section.drops
                 dropped_buckets += section.dropped_buckets
-            for key in drops:  # before what the same checkpoint puts, so only of what is older
-                settled.setdefault(key, NOWHERE)
-            gone.update(dropped_buckets)
-        self._note_restored(content, settled)
+            gone.update(dropped)  # before what the same checkpoint puts, so only what is older
+            gone_buckets.update(dropped_buckets)
         return content
-
-    def _note_restored(self, content: "Restored", settled: dict[bytes, int]) -> None:
-        for key, value in content.items.items():
-            item = self._items[key] = _Item(key)
-            item.number, item.size = settled[key], len(value)
-            self.size += item.size
-            written = self._ring[item.number]
-            written.items.append(item)
-            written.alive += 1
 
     def _read_additions(self, content: "Restored", number: int, section: Section, gone: set[bytes]) -> None:
         for bucket, chunk in section.additions:
