@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from stream.core.packing import head_of
 from stream.core.policy import MINUTE
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
     """The ``top`` sessions with the most events lately, all others summed. Walks recent panes, open windows and rows."""
     recent = yield from _recent(shard)
     windows_open = yield from shard.windows.open_counts()
-    busiest = heapq.nlargest(top, recent.items(), key=lambda item: (item[1][0], item[0]))
+    busiest = yield from _busiest(recent, top)
     views = [_view(shard.sessions.held[key], events, comments) for key, (events, comments) in busiest]
     return ShardView(
         clocks=dict(shard.clocks),
@@ -59,6 +59,15 @@ def _recent(shard: "Shard") -> Steps[dict[bytes, tuple[int, int]]]:
             if not number % PIECE:
                 yield
     return recent
+
+
+def _busiest(recent: dict[bytes, tuple[int, int]], top: int) -> Steps[list[tuple[bytes, tuple[int, int]]]]:
+    """The most events first, ties by key."""
+    found: list[tuple[bytes, tuple[int, int]]] = []
+    for piece in pieces(recent.items(), PIECE):
+        found = heapq.nlargest(top, [*found, *piece], key=lambda item: (item[1][0], item[0]))
+        yield
+    return found
 
 
 def _view(session: "Session", events: int, comments: int) -> SessionView:

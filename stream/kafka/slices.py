@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from stream.core.steps import Steps
 
-SLICE: Final = 0.004
+SLICE: Final = 0.003
 """Seconds at a time. The loop gives each of several shards one or two before anybody else has a turn."""
 
 T = TypeVar("T")

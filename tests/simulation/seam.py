@@ -24,7 +24,7 @@ from tests.simulation.wire import Wire
 MODULES: Final = [
     importlib.import_module(f"stream.kafka.{module.name}") for module in pkgutil.iter_modules(stream.kafka.__path__)
 ]
-COLLECTOR: Final = SimpleNamespace(freeze=lambda: None, unfreeze=lambda: None, collect=lambda: 0)
+COLLECTOR: Final = SimpleNamespace(freeze=lambda: None, unfreeze=lambda: None, collect=lambda _generation=2: 0)
 
 POLL: Final = 0.4
 """Seconds that a turn waits for records: half as many turns in which nothing happens as in production."""
