@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+import msgspec
+
 from stream.core.framing import Found, StateError, checkpoints, cut, framed
 from stream.core.steps import PIECE, Steps
 from stream.core.stored import Section
@@ -28,16 +30,13 @@ CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
 
 
-class _Item:
+class _Item(msgspec.Struct, gc=False):
     """An item that is alive, and as it was last written. One object, however often it is written."""
 
-    __slots__ = ("key", "number", "size")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.number = NOWHERE
-        """Of the checkpoint that wrote it last."""
-        self.size = 0
+    key: bytes
+    number: int = NOWHERE
+    """Of the checkpoint that wrote it last."""
+    size: int = 0
 
 
 @dataclass(slots=True)
