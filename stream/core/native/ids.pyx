@@ -244,17 +244,20 @@ cdef class IdSet:
 
     def restore(self, chunks):
         """From what `take_fresh` gave, in place of what was frozen."""
-        cdef const uint64_t[::1] ordered = np.unique(np.frombuffer(b"".join(chunks), np.uint64) * np.uint64(SALT))
-        cdef size_t number = ordered.shape[0]
-        cdef uint64_t* frozen = NULL
+        mixed = np.frombuffer(b"".join(chunks), np.uint64) * np.uint64(SALT)
+        mixed.sort()
+        cdef const uint64_t[::1] ordered = mixed
+        cdef uint64_t* frozen = <uint64_t*>malloc((ordered.shape[0] or 1) * sizeof(uint64_t))
+        cdef size_t number = 0
+        cdef Py_ssize_t place
+        if frozen is NULL:
+            raise MemoryError
         while self._freeze_more(self.freezing.size):  # it would merge with what was frozen
             pass
-        self.nought = number > 0 and ordered[0] == 0
-        number -= self.nought
-        if number:
-            frozen = <uint64_t*>malloc(number * sizeof(uint64_t))
-            if frozen is NULL:
-                raise MemoryError
-            memcpy(frozen, &ordered[self.nought], number * sizeof(uint64_t))
+        self.nought = ordered.shape[0] > 0 and ordered[0] == 0
+        for place in range(ordered.shape[0]):  # a chunk may be there twice
+            if ordered[place] and (not number or ordered[place] != frozen[number - 1]):
+                frozen[number] = ordered[place]
+                number += 1
         free(self.frozen)
         self.frozen, self.frozen_number = frozen, number
