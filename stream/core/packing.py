@@ -3,12 +3,19 @@
 Money saturates, so that all of it can be packed; no count comes near 2^63.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stream.core.pure.packing import pack, unpack, unpack_into
 from stream.core.stored import Head
+
+if TYPE_CHECKING:
+    from stream.core.pure.packing import pack, unpack, unpack_into
+else:
+    try:
+        from stream.core.native.packing import pack, unpack, unpack_into
+    except ImportError:
+        from stream.core.pure.packing import pack, unpack, unpack_into
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
 

@@ -34,6 +34,15 @@ class Packed(Head, array_like=True, gc=False):
     late: Any = None
 
 
+class Tail(msgspec.Struct, array_like=True, gc=False):
+    """The last fields of `Packed`, those that are no plain figures."""
+
+    sources: dict[str, Source] | None
+    breakdowns: tuple[Clicks | None, Clicks | None, Orders | None, Orders | None]
+    incomplete: bool
+    late: Any = None
+
+
 class Meta(msgspec.Struct):
     """What a checkpoint says of the shard as a whole. New fields need a default."""
 
