@@ -4,7 +4,7 @@ Rounding is half-even from exact integers: ratios to 6 decimals, averages to 1, 
 saturate at 2^63 - 1 before anything is derived from them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -12,6 +12,12 @@ import orjson
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import COUNTERS, NEVER, Counts, counter_values, estimate
 from stream.model.money import MAX_SUM
+
+natively: "Callable[[bytes, Counts, str], bytes | None] | None"
+try:
+    from stream.core.native.rendering import value_of as natively
+except ImportError:
+    natively = None
 
 UNIQUE_ERROR: Final = 0.015316
 """Relative standard error of the unique counts: ln(2) / sqrt(2^11)."""
@@ -185,7 +191,7 @@ def figures_of(counts: Counts, currency: str) -> Value:
 
 def window_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
     """``head``: run, generation, window, start, end, revision, reason."""
-    return orjson.dumps({"session_id": session_id, **labels_of(counts), **head, **figures_of(counts, currency)})
+    return _value_of({"session_id": session_id, **labels_of(counts), **head}, counts, currency)
 
 
 def session_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
@@ -193,4 +199,14 @@ def session_value(session_id: str, counts: Counts, currency: str, head: Value) -
     value: Value = {"session_id": session_id, **labels_of(counts), **head}
     if counts.last_event != NEVER:
         value["first_event"], value["last_event"] = counts.first_event, counts.last_event
-    return orjson.dumps({**value, **figures_of(counts, currency)})
+    return _value_of(value, counts, currency)
+
+
+def _value_of(head: Value, counts: Counts, currency: str) -> bytes:
+    value = None if natively is None else natively(orjson.dumps(head), counts, currency)
+    return in_python(head, counts, currency) if value is None else value
+
+
+def in_python(head: Value, counts: Counts, currency: str) -> bytes:
+    """What native/rendering.pyx writes too, where it is built."""
+    return orjson.dumps({**head, **figures_of(counts, currency)})

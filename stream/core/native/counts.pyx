@@ -353,6 +353,7 @@ def told_values(Counts counts not None):
     return counts.events, counts.views, counts.product_clicks, counts.comments, counts.orders_paid
 
 
+@cython.final
 @cython.no_gc
 cdef class Pane(Counts):
     """What one session did in one slice, while it is counted into."""

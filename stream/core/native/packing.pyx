@@ -5,11 +5,11 @@ It knows what counts usually hold. Whatever else there is (an integer beyond 64 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from stream.core.native.buffers cimport Buffer, begin, end, more
 from stream.core.native.counts cimport Counts, Uniques
 from stream.core.native.slots cimport slot, slot_get
 
@@ -50,7 +50,6 @@ cdef enum:
     FIELDS = 17        # of packed counts
     REST = 25          # plain figures behind the head
     OLD_REST = 24      # before heartbeats were counted
-    HERE = 1024        # most counts are smaller
 
 
 class _OddError(Exception):
@@ -60,50 +59,8 @@ class _OddError(Exception):
 # -- writing
 
 
-cdef struct Buffer:
-    uint8_t* at
-    size_t size
-    size_t room
-    uint8_t[HERE] here
-
-
-cdef inline void _begin(Buffer* buffer) noexcept:
-    buffer.at = buffer.here
-    buffer.size = 0
-    buffer.room = HERE
-
-
-cdef inline void _end(Buffer* buffer) noexcept:
-    if buffer.at != buffer.here:
-        PyMem_Free(buffer.at)
-
-
-cdef int _grow(Buffer* buffer, size_t more) except -1:
-    cdef size_t room = 2 * buffer.room + more
-    cdef void* at
-    if buffer.at == buffer.here:
-        at = PyMem_Malloc(room)
-        if at != NULL:
-            memcpy(at, buffer.here, buffer.size)
-    else:
-        at = PyMem_Realloc(buffer.at, room)
-    if at == NULL:
-        raise MemoryError
-    buffer.at = <uint8_t*>at
-    buffer.room = room
-    return 0
-
-
-cdef inline uint8_t* _more(Buffer* buffer, size_t size) except NULL:
-    """Room for so many bytes more, which count as written."""
-    if buffer.room - buffer.size < size:
-        _grow(buffer, size)
-    buffer.size += size
-    return buffer.at + buffer.size - size
-
-
 cdef inline int _byte(Buffer* buffer, uint8_t byte) except -1:
-    _more(buffer, 1)[0] = byte
+    more(buffer, 1)[0] = byte
     return 0
 
 
@@ -114,7 +71,7 @@ cdef inline void _big_endian(uint8_t* at, uint64_t value, int size) noexcept:
 
 
 cdef int _tagged(Buffer* buffer, uint8_t tag, uint64_t value, int size) except -1:
-    cdef uint8_t* at = _more(buffer, 1 + size)
+    cdef uint8_t* at = more(buffer, 1 + size)
     at[0] = tag
     _big_endian(at + 1, value, size)
     return 0
@@ -183,7 +140,7 @@ cdef int _text(Buffer* buffer, object text) except -1:
         raise _OddError
     at = PyUnicode_AsUTF8AndSize(text, &size)
     _counted(buffer, size, 0xA0, 32, 0xD9, True)
-    memcpy(_more(buffer, size), at, size)
+    memcpy(more(buffer, size), at, size)
     return 0
 
 
@@ -194,7 +151,7 @@ cdef int _bytes(Buffer* buffer, bytes data) except -1:
         return _byte(buffer, 0xC0)
     size = PyBytes_GET_SIZE(data)
     _counted(buffer, size, 0, 0, 0xC4, True)
-    memcpy(_more(buffer, size), PyBytes_AS_STRING(data), size)
+    memcpy(more(buffer, size), PyBytes_AS_STRING(data), size)
     return 0
 
 
@@ -333,21 +290,21 @@ cdef int _write(Buffer* buffer, Counts counts) except -1:
     _byte(buffer, 0xC3 if counts.incomplete else 0xC2)
     if late is None:
         return _byte(buffer, 0xC0)
-    memcpy(_more(buffer, PyBytes_GET_SIZE(late)), PyBytes_AS_STRING(late), PyBytes_GET_SIZE(late))
+    memcpy(more(buffer, PyBytes_GET_SIZE(late)), PyBytes_AS_STRING(late), PyBytes_GET_SIZE(late))
     return 0
 
 
 def pack(Counts counts not None):
     """The figures of ``Head`` first."""
     cdef Buffer buffer
-    _begin(&buffer)
+    begin(&buffer)
     try:
         _write(&buffer, counts)
         return PyBytes_FromStringAndSize(<const char*>buffer.at, buffer.size)
     except (_OddError, OverflowError):
         return pack_in_python(counts)
     finally:
-        _end(&buffer)
+        end(&buffer)
 
 
 # -- reading

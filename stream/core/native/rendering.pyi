@@ -1,0 +1,3 @@
+from stream.core.counts import Counts
+
+def value_of(head: bytes, counts: Counts, currency: str) -> bytes | None: ...

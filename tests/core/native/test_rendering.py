@@ -1,0 +1,89 @@
+"""Values written in C are byte for byte those of Python."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream.core.breakdown import Clicks, Orders, Sales, Source
+from stream.core.columns import COUNTERS, MONIES
+from stream.core.render import divide, in_python
+from stream.model.money import MAX_SUM
+
+rendering = pytest.importorskip("stream.core.native.rendering", reason="built without a C compiler")
+native_counts = pytest.importorskip("stream.core.native.counts")
+
+HEAD = {"session_id": 'a "session"'}
+small = st.integers(0, 40)
+numbers = small | st.integers(0, 10**7) | st.integers(0, MAX_SUM)
+monies = st.dictionaries(st.sampled_from(("IDR", "USD", "CLP")), small | numbers | st.integers(0, 2**65))
+ids = st.text(max_size=3) | st.integers(0, 99).map(str)
+sales = st.builds(Sales, small | numbers, monies)
+clicks = st.builds(Clicks, st.dictionaries(ids, numbers, max_size=50), small, st.dictionaries(ids, small, max_size=2))
+orders = st.builds(Orders, st.dictionaries(ids, sales, max_size=50), sales)
+sources = st.dictionaries(ids, st.builds(Source, small, small | numbers, small, monies))
+sums = st.dictionaries(st.sampled_from((*COUNTERS, "samples", "sample_sum", "peak", "last")), numbers)
+
+
+def counts_of(sums: dict[str, int], viewers: int, **others: Any) -> Any:
+    counts = native_counts.Pane(type("S", (), {"seed": 0}), 0)
+    for name, value in {**sums, **others}.items():
+        if value is not None:
+            setattr(counts, name, value)
+    for viewer in range(viewers):
+        counts.note_viewer(str(viewer), None)
+    return native_counts.total([counts])
+
+
+@given(
+    sums,
+    st.sampled_from((0, 1, 40)),
+    st.fixed_dictionaries(
+        {
+            **dict.fromkeys(MONIES, monies),
+            "sources": st.none() | sources,
+            "product_clicks_by": st.none() | clicks,
+            "affiliate_clicks": st.none() | clicks,
+            "product_orders": st.none() | orders,
+            "affiliate_orders": st.none() | orders,
+            "incomplete": st.booleans(),
+        }
+    ),
+)
+def test_any_figures_are_written_alike(sums: dict[str, int], viewers: int, others: dict[str, Any]) -> None:
+    counts = counts_of(sums, viewers, **others)
+    written = rendering.value_of(json.dumps(HEAD, separators=(",", ":")).encode(), counts, "IDR")
+    if written is not None:
+        assert written == in_python(HEAD, counts, "IDR")
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(0, 9 * 10**12), st.integers(1, 10**12))
+@example(1, 10**6, 5, 10)
+@example(9, 10**6, 25, 100)
+@example(10, 10**6, 35, 100)
+def test_rates_and_averages_are_written_as_their_doubles_are(over: int, under: int, many: int, few: int) -> None:
+    counts = counts_of({"likes": over, "views": under, "sample_sum": many, "samples": few, "peak": 1, "last": 1}, 0)
+    written = rendering.value_of(b'{"a":1}', counts, "IDR")
+    if divide(10**6 * over, under) < 10**15 and divide(10 * many, few) < 10**15:
+        assert written == in_python({"a": 1}, counts, "IDR")
+    else:
+        assert written is None
+
+
+def test_what_is_beyond_is_left_to_python() -> None:
+    for sums in ({"likes": 10**13, "views": 1}, {"sample_sum": MAX_SUM, "samples": 1}, {"shares": -1, "views": 1}):
+        assert rendering.value_of(b'{"a":1}', counts_of(sums, 0), "IDR") is None
+
+
+def test_what_is_common_is_not_left_to_python() -> None:
+    figures = {"views": 3, "likes": 2, "product_clicks": 7, "orders_paid": 1}
+    money = {"gmv": {"USD": 5, "IDR": 10**12}, "item_value": {"IDR": 10**12}, "local_item_value": {"IDR": 3}}
+    named = {str(number): number for number in range(40)}
+    shown = {"product_clicks_by": Clicks(named, 3), "product_orders": Orders({"7": Sales(2, {"IDR": 9})})}
+    counts = counts_of(figures, 3, **money, **shown)
+    written = rendering.value_of(b'{"a":1}', counts, "IDR")
+    assert written is not None
+    assert written == in_python({"a": 1}, counts, "IDR")
+    assert json.loads(written)["products"][-2]["rest"] == 20
