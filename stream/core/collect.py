@@ -3,12 +3,10 @@
 Nothing else may be asked of the shard between two steps.
 """
 
-from operator import sub
 from typing import TYPE_CHECKING, Final
 
 from stream.core.counts import NEVER
 from stream.core.late import newest
-from stream.core.panes import told_values
 from stream.core.persist import checkpoint
 from stream.core.render import session_value
 from stream.core.snapshot import session_key
@@ -81,22 +79,21 @@ def _tell(shard: "Shard") -> Steps[None]:
 
 def _tell_of(shard: "Shard", pane: "Pane") -> None:
     """Tells the session and the metrics what the pane has counted since the last checkpoint."""
-    session, before, now = pane.session, pane.told, told_values(pane)
-    if before != now:
-        pane.told = now
-        session.events += now[0] - before[0]
-        if before[1:] != now[1:]:  # most events are none of what is shown
-            _show(shard, pane, before, now)
+    session, untold = pane.session, pane.tell()
+    if untold is not None:
+        session.events += untold[0]
+        if any(untold[1:]):  # most events are none of what is shown
+            _show(shard, pane, untold[1:])
     last_event, label_at = newest(pane) if pane.late else (pane.last_event, pane.label_at)
     shard.sessions.moved(session, last_event, label_at)
     if session.stale:
         shard.stale[session.key] = session
 
 
-def _show(shard: "Shard", pane: "Pane", before: tuple[int, ...], now: tuple[int, ...]) -> None:
+def _show(shard: "Shard", pane: "Pane", more: tuple[int, int, int, int]) -> None:
     session, tally = pane.session, shard.judge.tally
-    _, views, clicks, comments, orders = map(sub, now, before)
-    shard.sessions.show(session, (views, clicks, comments, orders))
+    views, clicks, comments, orders = more
+    shard.sessions.show(session, more)
     tally.views += views
     tally.product_clicks += clicks
     tally.comments += comments

@@ -10,13 +10,13 @@ import msgspec
 from stream.core.stored import Head
 
 if TYPE_CHECKING:
-    from stream.core.pure.packing import pack, unpack, unpack_into
+    from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 else:
     try:
-        from stream.core.native.packing import pack, unpack, unpack_into
+        from stream.core.native.packing import pack, pack_item, unpack, unpack_into
     except ImportError:
-        from stream.core.pure.packing import pack, unpack, unpack_into
+        from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
 
-__all__ = ["head_of", "pack", "unpack", "unpack_into"]
+__all__ = ["head_of", "pack", "pack_item", "unpack", "unpack_into"]

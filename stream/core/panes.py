@@ -75,11 +75,6 @@ class Row:
         del self.panes[pane.session.key]
         self.index = None
 
-    def packed_pane(self, key: bytes) -> bytes:
-        """Empty when there is none."""
-        pane = self.panes.get(key)
-        return self.packed.get(key, b"") if pane is None else pack(pane)
-
     def counts(self, key: bytes) -> Counts | None:
         """To be read only."""
         pane = self.panes.get(key)

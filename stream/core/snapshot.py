@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from stream.core.counts import BREAKDOWNS
+from stream.core.packing import pack_item
 from stream.core.panes import PLACE, Marks, Row
 from stream.core.sessions import Session
 from stream.model.names import Kind
@@ -48,8 +49,11 @@ def ids_bucket(kind: Kind, start: int) -> bytes:
 
 def pane_value(row: Row, key: bytes) -> bytes:
     """Empty when nothing is held of it."""
-    pane, marks = row.packed_pane(key), row.marks.get(key, ())
-    return _encode((marks, pane)) if pane or marks else b""
+    pane, marks = row.panes.get(key), row.marks.get(key, ())
+    if pane is not None:
+        return pack_item(marks, pane)
+    packed = row.packed.get(key, b"")
+    return _encode((marks, packed)) if packed or marks else b""
 
 
 def read_pane(data: bytes) -> tuple[Marks, bytes]:

@@ -45,6 +45,7 @@ cdef class Pane(Counts):
     cdef int64_t told_events, told_views, told_clicks, told_comments, told_orders
     cdef dict _told_gmv                                # as _gmv
 
+    cdef void told_all(self) noexcept
     cpdef note_viewer(self, str viewer, str source)
     cpdef object source_of(self, str name)
     cpdef note_buyer(self, str viewer)

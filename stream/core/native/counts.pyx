@@ -8,6 +8,8 @@ garbage collection.
 cimport cython
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
+from stream.core.native.slots cimport slot, slot_get, slot_set
+
 from datasketches import cpc_sketch
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
@@ -18,6 +20,19 @@ cdef frozenset _SOURCES = SOURCES
 cdef str _UNKNOWN = UNKNOWN
 cdef str _OTHER = OTHER
 cdef int64_t NEVER = -1
+
+cdef Py_ssize_t SOURCE_VIEWS = slot(Source.views)
+cdef Py_ssize_t SOURCE_CLICKS = slot(Source.clicks)
+cdef Py_ssize_t SOURCE_ORDERS = slot(Source.orders)
+cdef Py_ssize_t SOURCE_GMV = slot(Source.gmv)
+cdef Py_ssize_t CLICKS_NAMED = slot(Clicks.named)
+cdef Py_ssize_t CLICKS_BEYOND = slot(Clicks.beyond)
+cdef Py_ssize_t CLICKS_SPILLED = slot(Clicks.spilled)
+cdef Py_ssize_t ORDERS_NAMED = slot(Orders.named)
+cdef Py_ssize_t ORDERS_BEYOND = slot(Orders.beyond)
+cdef Py_ssize_t ORDERS_SPILLED = slot(Orders.spilled)
+cdef Py_ssize_t SALES_ORDERS = slot(Sales.orders)
+cdef Py_ssize_t SALES_MONEY = slot(Sales.money)
 
 
 cdef inline int64_t _sum(int64_t one, int64_t other) noexcept:
@@ -220,6 +235,10 @@ cdef dict _added_money(dict into, dict more):
 
 
 cdef _add_money(dict into, dict more):
+    """Numbers by text, whatever they are of."""
+    if not into:
+        into.update(more)
+        return
     for currency, minor in more.items():
         into[currency] = into.get(currency, 0) + minor
 
@@ -253,8 +272,19 @@ cdef _add_sources(Counts into, dict sources):
         mine = into.sources.get(name)
         if mine is None:
             into.sources[name] = Source(more.views, more.clicks, more.orders, dict(more.gmv))
+        elif type(mine) is Source and type(more) is Source:
+            _add_source(mine, more)
         else:
             mine.add(more)
+
+
+cdef _add_source(object mine, object more):
+    cdef dict gmv = slot_get(more, SOURCE_GMV)
+    slot_set(mine, SOURCE_VIEWS, slot_get(mine, SOURCE_VIEWS) + slot_get(more, SOURCE_VIEWS))
+    slot_set(mine, SOURCE_CLICKS, slot_get(mine, SOURCE_CLICKS) + slot_get(more, SOURCE_CLICKS))
+    slot_set(mine, SOURCE_ORDERS, slot_get(mine, SOURCE_ORDERS) + slot_get(more, SOURCE_ORDERS))
+    if gmv:
+        _add_money(slot_get(mine, SOURCE_GMV), gmv)
 
 
 # -- breakdowns by id
@@ -277,10 +307,74 @@ cdef _merge_breakdowns(Counts into, Counts part, object only):
 
 
 cdef _merged(object mine, object more, object only, str name):
+    cdef object named = None if only is None else only[name]
     if mine is None:
         mine = type(more)()
-    mine.merge(more, None if only is None else only[name])
+    if type(more) is Clicks and type(mine) is Clicks and _is_named(slot_get(more, CLICKS_NAMED), named):
+        _merge_clicks(mine, more, named)
+    elif type(more) is Orders and type(mine) is Orders and _is_named(slot_get(more, ORDERS_NAMED), named):
+        _merge_orders(mine, more, named)
+    else:
+        mine.merge(more, named)
     return mine
+
+
+cdef bint _is_named(dict figures, object only) except -1:
+    """None of the ids is another than ``only``, where there is such a bound."""
+    if only is not None:
+        for id_ in figures:
+            if id_ not in only:
+                return False
+    return True
+
+
+cdef _merge_clicks(object mine, object more, object only):
+    """As `Clicks.merge`, of what is named."""
+    cdef dict named = slot_get(mine, CLICKS_NAMED)
+    cdef dict spilled = slot_get(more, CLICKS_SPILLED)
+    beyond = slot_get(more, CLICKS_BEYOND)
+    _add_money(named, slot_get(more, CLICKS_NAMED))
+    if spilled:
+        if only is None:
+            beyond += sum(spilled.values())
+        else:
+            _add_money(named, spilled)
+    if beyond:
+        slot_set(mine, CLICKS_BEYOND, slot_get(mine, CLICKS_BEYOND) + beyond)
+
+
+cdef _merge_orders(object mine, object more, object only):
+    """As `Orders.merge`, of what is named."""
+    cdef dict named = slot_get(mine, ORDERS_NAMED)
+    cdef dict spilled = slot_get(more, ORDERS_SPILLED)
+    _add_sales_by_id(named, slot_get(more, ORDERS_NAMED))
+    if spilled and only is not None:
+        _add_sales_by_id(named, spilled)
+    elif spilled:
+        for sales in spilled.values():
+            _add_sales(slot_get(mine, ORDERS_BEYOND), sales)
+    _add_sales(slot_get(mine, ORDERS_BEYOND), slot_get(more, ORDERS_BEYOND))
+
+
+cdef _add_sales_by_id(dict into, dict more):
+    for id_, sales in more.items():
+        mine = into.get(id_)
+        if mine is None:
+            into[id_] = Sales(sales.orders, dict(sales.money))
+        else:
+            _add_sales(mine, sales)
+
+
+cdef _add_sales(object mine, object more):
+    if type(mine) is not Sales or type(more) is not Sales:
+        mine.add(more.orders, more.money)
+        return
+    orders = slot_get(more, SALES_ORDERS)
+    money = slot_get(more, SALES_MONEY)
+    if orders:
+        slot_set(mine, SALES_ORDERS, slot_get(mine, SALES_ORDERS) + orders)
+    if money:
+        _add_money(slot_get(mine, SALES_MONEY), money)
 
 
 # -- sums of panes
@@ -372,6 +466,22 @@ cdef class Pane(Counts):
     def told(self, tuple told not None):
         self.told_events, self.told_views, self.told_clicks, self.told_comments, self.told_orders = told
 
+    def tell(self):
+        """What of `told_values` was not told yet, and now is; None when nothing."""
+        cdef int64_t events = self.events - self.told_events
+        cdef int64_t views = self.views - self.told_views
+        cdef int64_t clicks = self.product_clicks - self.told_clicks
+        cdef int64_t comments = self.comments - self.told_comments
+        cdef int64_t orders = self.orders_paid - self.told_orders
+        if not (events or views or clicks or comments or orders):
+            return None
+        self.told_all()
+        return events, views, clicks, comments, orders
+
+    cdef void told_all(self) noexcept:
+        self.told_events, self.told_views, self.told_clicks = self.events, self.views, self.product_clicks
+        self.told_comments, self.told_orders = self.comments, self.orders_paid
+
     @property
     def told_gmv(self):
         if self._told_gmv is None:
@@ -396,7 +506,7 @@ cdef class Pane(Counts):
         if self._viewers is None:
             self._viewers = _uniques(cpc_sketch(LG_K))
         self._viewers.update(viewer)
-        self.source_of(source).views += 1
+        _add_one(self.source_of(source), SOURCE_VIEWS)
 
     cpdef note_buyer(self, str viewer):
         if self._buyers is None:
@@ -405,17 +515,15 @@ cdef class Pane(Counts):
 
     cpdef note_click(self, str source, str product, str affiliate, Py_ssize_t limit):
         """A click on a product. What is None the event does not name."""
-        self.source_of(source).clicks += 1
+        _add_one(self.source_of(source), SOURCE_CLICKS)
         if product is not None:
             if self.product_clicks_by is None:
                 self.product_clicks_by = Clicks()
-            if self.product_clicks_by.count(product, limit, self.session.named["product_clicks_by"]):
-                self.session.stale = True
+            _count_click(self, self.product_clicks_by, product, limit, "product_clicks_by")
         if affiliate is not None:
             if self.affiliate_clicks is None:
                 self.affiliate_clicks = Clicks()
-            if self.affiliate_clicks.count(affiliate, limit, self.session.named["affiliate_clicks"]):
-                self.session.stale = True
+            _count_click(self, self.affiliate_clicks, affiliate, limit, "affiliate_clicks")
 
     cpdef object source_of(self, str name):
         """The figures of a source; None where the event names none."""
@@ -423,6 +531,26 @@ cdef class Pane(Counts):
         if self.sources is None:
             self.sources = {}
         source = self.sources.get(known)
-        if source is None:
+        if type(source) is not Source:
             source = self.sources[known] = Source()
         return source
+
+
+cdef inline _add_one(object source, Py_ssize_t slot):
+    """To a figure of what `Pane.source_of` has found."""
+    slot_set(source, slot, slot_get(source, slot) + 1)
+
+
+cdef int _count_click(Pane pane, object clicks, str id_, Py_ssize_t limit, str name) except -1:
+    """An id that the pane names already costs a look into a dict; `Clicks.count` decides on any other."""
+    cdef dict named
+    if type(clicks) is Clicks:
+        named = slot_get(clicks, CLICKS_NAMED)
+        number = named.get(id_)
+        if number is not None:
+            named[id_] = number + 1
+            return 0
+    session = pane.session
+    if clicks.count(id_, limit, session.named[name]):
+        session.stale = True
+    return 0

@@ -19,6 +19,7 @@ from datasketches import cpc_sketch
 from stream.core.breakdown import Clicks, Orders, Sales, Source
 from stream.core.late import newest, pack_late, unpack_late
 from stream.core.pure.packing import pack as pack_in_python
+from stream.core.pure.packing import pack_item as pack_item_in_python
 from stream.core.pure.packing import unpack_into as unpack_into_in_python
 from stream.core.stored import Tail
 from stream.core.uniques import LG_K
@@ -305,6 +306,35 @@ def pack(Counts counts not None):
         return pack_in_python(counts)
     finally:
         end(&buffer)
+
+
+def pack_item(tuple marks not None, Counts counts not None):
+    """As the state holds it: the marks of the windows that start with a pane, and the pane packed."""
+    cdef Buffer head
+    cdef Buffer buffer
+    cdef bytes item
+    begin(&head)
+    begin(&buffer)
+    try:
+        _write(&buffer, counts)
+        _item_head(&head, marks, buffer.size)
+        item = PyBytes_FromStringAndSize(NULL, head.size + buffer.size)
+        memcpy(PyBytes_AS_STRING(item), head.at, head.size)
+        memcpy(PyBytes_AS_STRING(item) + head.size, buffer.at, buffer.size)
+        return item
+    except (_OddError, OverflowError):
+        return pack_item_in_python(marks, counts)
+    finally:
+        end(&head)
+        end(&buffer)
+
+
+cdef int _item_head(Buffer* buffer, tuple marks, size_t size) except -1:
+    _array(buffer, 2)
+    _array(buffer, len(marks))
+    for mark in marks:
+        _number(buffer, mark)
+    return _counted(buffer, size, 0, 0, 0xC4, True)
 
 
 # -- reading

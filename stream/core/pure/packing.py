@@ -46,6 +46,11 @@ def pack(counts: Counts) -> bytes:
         return _encode(_saturated(msgspec.to_builtins(values, builtin_types=(bytes,))))
 
 
+def pack_item(marks: tuple[int, ...], counts: Counts) -> bytes:
+    """As the state holds it: the marks of the windows that start with a pane, and the pane packed."""
+    return _encode((marks, pack(counts)))
+
+
 def unpack_into(counts: Counts, data: bytes) -> None:
     """Sets every figure. Raises whatever comes of bytes that are not packed counts."""
     packed = _decode(data)

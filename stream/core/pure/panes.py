@@ -1,6 +1,6 @@
 """The pane in Python: see core/panes.py. What native/counts.pyx does the same, faster."""
 
-from operator import attrgetter
+from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Final
 
 from datasketches import cpc_sketch
@@ -32,6 +32,15 @@ class Pane(Counts):
         self.told: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
         """`told_values` as already told to the session and the metrics."""
         self.told_gmv: Money = {}
+
+    def tell(self) -> tuple[int, int, int, int, int] | None:
+        """What of `told_values` was not told yet, and now is; None when nothing."""
+        before, now = self.told, told_values(self)
+        if before == now:
+            return None
+        self.told = now
+        events, views, clicks, comments, orders = map(sub, now, before)
+        return events, views, clicks, comments, orders
 
     def untold_gmv(self) -> "Money":
         """GMV counted since this was asked last."""
