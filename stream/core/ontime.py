@@ -8,10 +8,16 @@ known by subtraction; a maximum is not, so the labels and the span of late event
 from typing import TYPE_CHECKING, Final
 
 from stream.core.late import SUMS
-from stream.core.pure.ontime import column_of, count_late
+from stream.core.pure.ontime import count_late
 
 if TYPE_CHECKING:
     from stream.core.counts import Counts
+    from stream.core.pure.ontime import column_of
+else:
+    try:
+        from stream.core.native.counts import column_of
+    except ImportError:
+        from stream.core.pure.ontime import column_of
 
 _EVENTS: Final = SUMS.index("events")
 

@@ -5,19 +5,10 @@ A count never overflows: an event adds at most 10^9 to one, and where counts are
 
 from libc.stdint cimport int64_t, uint64_t
 
+from stream.core.native.uniques cimport Uniques
+
 cdef enum:
     SUMS = 22          # see columns.SUMMED
-
-
-cdef class Uniques:
-    """A sketch, and its bytes while they are known: either may be missing, never both."""
-
-    cdef object sketch
-    cdef bytes packed
-
-    cdef object unpacked(self)
-    cdef bytes serialized(self)
-    cdef int update(self, str text) except -1
 
 
 cdef class Counts:

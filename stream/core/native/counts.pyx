@@ -8,12 +8,21 @@ garbage collection.
 cimport cython
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
-from stream.core.native.slots cimport slot, slot_get, slot_set
+from stream.core.native.breakdowns cimport (
+    SOURCE_CLICKS,
+    SOURCE_VIEWS,
+    add_money,
+    add_one,
+    add_sources,
+    count_click,
+    merged,
+    settled_of,
+)
+from stream.core.native.uniques cimport Uniques, nobody, to_change, uniques_of
 
-from datasketches import cpc_sketch
-
-from stream.core.breakdown import Clicks, Orders, Sales, Source
-from stream.core.uniques import LG_K, united
+from stream.core.breakdown import Clicks, Source
+from stream.core.pure.ontime import column_of as column_in_python
+from stream.core.uniques import united
 from stream.model.events import OTHER, SOURCES, UNKNOWN
 
 cdef frozenset _SOURCES = SOURCES
@@ -21,18 +30,8 @@ cdef str _UNKNOWN = UNKNOWN
 cdef str _OTHER = OTHER
 cdef int64_t NEVER = -1
 
-cdef Py_ssize_t SOURCE_VIEWS = slot(Source.views)
-cdef Py_ssize_t SOURCE_CLICKS = slot(Source.clicks)
-cdef Py_ssize_t SOURCE_ORDERS = slot(Source.orders)
-cdef Py_ssize_t SOURCE_GMV = slot(Source.gmv)
-cdef Py_ssize_t CLICKS_NAMED = slot(Clicks.named)
-cdef Py_ssize_t CLICKS_BEYOND = slot(Clicks.beyond)
-cdef Py_ssize_t CLICKS_SPILLED = slot(Clicks.spilled)
-cdef Py_ssize_t ORDERS_NAMED = slot(Orders.named)
-cdef Py_ssize_t ORDERS_BEYOND = slot(Orders.beyond)
-cdef Py_ssize_t ORDERS_SPILLED = slot(Orders.spilled)
-cdef Py_ssize_t SALES_ORDERS = slot(Sales.orders)
-cdef Py_ssize_t SALES_MONEY = slot(Sales.money)
+cdef enum:
+    HEARTBEATS = 19    # its place in columns.SUMMED, behind the counters
 
 
 cdef inline int64_t _sum(int64_t one, int64_t other) noexcept:
@@ -42,46 +41,6 @@ cdef inline int64_t _sum(int64_t one, int64_t other) noexcept:
     if other < 0 and one < INT64_MIN - other:
         return INT64_MIN
     return one + other
-
-
-@cython.final
-@cython.no_gc
-cdef class Uniques:
-
-    cdef object unpacked(self):
-        """To be read only."""
-        if self.sketch is None:
-            self.sketch = cpc_sketch.deserialize(self.packed)
-        return self.sketch
-
-    cdef bytes serialized(self):
-        if self.packed is None:
-            self.packed = bytes(self.sketch.serialize())
-        return self.packed
-
-    cdef int update(self, str text) except -1:
-        self.unpacked().update(text)
-        self.packed = None
-        return 0
-
-
-cdef Uniques _uniques(object sketch):
-    """None for None."""
-    cdef Uniques uniques
-    if sketch is None:
-        return None
-    uniques = Uniques.__new__(Uniques)
-    uniques.sketch = sketch
-    return uniques
-
-
-cdef object _to_change(Uniques uniques):
-    """The sketch, for one who may update it."""
-    if uniques is None:
-        return None
-    sketch = uniques.unpacked()
-    uniques.packed = None
-    return sketch
 
 
 @cython.no_gc
@@ -125,19 +84,19 @@ cdef class Counts:
 
     @property
     def viewers(self):
-        return _to_change(self._viewers)
+        return to_change(self._viewers)
 
     @viewers.setter
     def viewers(self, sketch):
-        self._viewers = _uniques(sketch)
+        self._viewers = uniques_of(sketch)
 
     @property
     def buyers(self):
-        return _to_change(self._buyers)
+        return to_change(self._buyers)
 
     @buyers.setter
     def buyers(self, sketch):
-        self._buyers = _uniques(sketch)
+        self._buyers = uniques_of(sketch)
 
     # -- adding
 
@@ -221,7 +180,9 @@ cdef _add_rest(Counts into, Counts other):
     if other.late is not None:
         other.late.show(into)
     if other.sources:
-        _add_sources(into, other.sources)
+        if into.sources is None:
+            into.sources = {}
+        add_sources(into.sources, other.sources)
     into.incomplete = into.incomplete or other.incomplete
 
 
@@ -230,17 +191,8 @@ cdef dict _added_money(dict into, dict more):
         return into
     if into is None:
         return more.copy()
-    _add_money(into, more)
+    add_money(into, more)
     return into
-
-
-cdef _add_money(dict into, dict more):
-    """Numbers by text, whatever they are of."""
-    if not into:
-        into.update(more)
-        return
-    for currency, minor in more.items():
-        into[currency] = into.get(currency, 0) + minor
 
 
 cdef inline void _add_samples(Counts into, Counts other) noexcept:
@@ -265,28 +217,6 @@ cdef inline void _add_span(Counts into, Counts other) noexcept:
     into.first_event = other.first_event if into.first_event == NEVER else min(into.first_event, other.first_event)
 
 
-cdef _add_sources(Counts into, dict sources):
-    if into.sources is None:
-        into.sources = {}
-    for name, more in sources.items():
-        mine = into.sources.get(name)
-        if mine is None:
-            into.sources[name] = Source(more.views, more.clicks, more.orders, dict(more.gmv))
-        elif type(mine) is Source and type(more) is Source:
-            _add_source(mine, more)
-        else:
-            mine.add(more)
-
-
-cdef _add_source(object mine, object more):
-    cdef dict gmv = slot_get(more, SOURCE_GMV)
-    slot_set(mine, SOURCE_VIEWS, slot_get(mine, SOURCE_VIEWS) + slot_get(more, SOURCE_VIEWS))
-    slot_set(mine, SOURCE_CLICKS, slot_get(mine, SOURCE_CLICKS) + slot_get(more, SOURCE_CLICKS))
-    slot_set(mine, SOURCE_ORDERS, slot_get(mine, SOURCE_ORDERS) + slot_get(more, SOURCE_ORDERS))
-    if gmv:
-        _add_money(slot_get(mine, SOURCE_GMV), gmv)
-
-
 # -- breakdowns by id
 
 
@@ -297,84 +227,13 @@ def merge_breakdowns(Counts into not None, Counts part not None, only=None):
 
 cdef _merge_breakdowns(Counts into, Counts part, object only):
     if part.product_clicks_by is not None:
-        into.product_clicks_by = _merged(into.product_clicks_by, part.product_clicks_by, only, "product_clicks_by")
+        into.product_clicks_by = merged(into.product_clicks_by, part.product_clicks_by, only, "product_clicks_by")
     if part.affiliate_clicks is not None:
-        into.affiliate_clicks = _merged(into.affiliate_clicks, part.affiliate_clicks, only, "affiliate_clicks")
+        into.affiliate_clicks = merged(into.affiliate_clicks, part.affiliate_clicks, only, "affiliate_clicks")
     if part.product_orders is not None:
-        into.product_orders = _merged(into.product_orders, part.product_orders, only, "product_orders")
+        into.product_orders = merged(into.product_orders, part.product_orders, only, "product_orders")
     if part.affiliate_orders is not None:
-        into.affiliate_orders = _merged(into.affiliate_orders, part.affiliate_orders, only, "affiliate_orders")
-
-
-cdef _merged(object mine, object more, object only, str name):
-    cdef object named = None if only is None else only[name]
-    if mine is None:
-        mine = type(more)()
-    if type(more) is Clicks and type(mine) is Clicks and _is_named(slot_get(more, CLICKS_NAMED), named):
-        _merge_clicks(mine, more, named)
-    elif type(more) is Orders and type(mine) is Orders and _is_named(slot_get(more, ORDERS_NAMED), named):
-        _merge_orders(mine, more, named)
-    else:
-        mine.merge(more, named)
-    return mine
-
-
-cdef bint _is_named(dict figures, object only) except -1:
-    """None of the ids is another than ``only``, where there is such a bound."""
-    if only is not None:
-        for id_ in figures:
-            if id_ not in only:
-                return False
-    return True
-
-
-cdef _merge_clicks(object mine, object more, object only):
-    """As `Clicks.merge`, of what is named."""
-    cdef dict named = slot_get(mine, CLICKS_NAMED)
-    cdef dict spilled = slot_get(more, CLICKS_SPILLED)
-    beyond = slot_get(more, CLICKS_BEYOND)
-    _add_money(named, slot_get(more, CLICKS_NAMED))
-    if spilled:
-        if only is None:
-            beyond += sum(spilled.values())
-        else:
-            _add_money(named, spilled)
-    if beyond:
-        slot_set(mine, CLICKS_BEYOND, slot_get(mine, CLICKS_BEYOND) + beyond)
-
-
-cdef _merge_orders(object mine, object more, object only):
-    """As `Orders.merge`, of what is named."""
-    cdef dict named = slot_get(mine, ORDERS_NAMED)
-    cdef dict spilled = slot_get(more, ORDERS_SPILLED)
-    _add_sales_by_id(named, slot_get(more, ORDERS_NAMED))
-    if spilled and only is not None:
-        _add_sales_by_id(named, spilled)
-    elif spilled:
-        for sales in spilled.values():
-            _add_sales(slot_get(mine, ORDERS_BEYOND), sales)
-    _add_sales(slot_get(mine, ORDERS_BEYOND), slot_get(more, ORDERS_BEYOND))
-
-
-cdef _add_sales_by_id(dict into, dict more):
-    for id_, sales in more.items():
-        mine = into.get(id_)
-        if mine is None:
-            into[id_] = Sales(sales.orders, dict(sales.money))
-        else:
-            _add_sales(mine, sales)
-
-
-cdef _add_sales(object mine, object more):
-    if type(mine) is not Sales or type(more) is not Sales:
-        mine.add(more.orders, more.money)
-        return
-    orders = slot_get(more, SALES_ORDERS)
-    money = slot_get(more, SALES_MONEY)
-    if orders:
-        slot_set(mine, SALES_ORDERS, slot_get(mine, SALES_ORDERS) + orders)
-    if money:
-        _add_money(slot_get(mine, SALES_MONEY), money)
+        into.affiliate_orders = merged(into.affiliate_orders, part.affiliate_orders, only, "affiliate_orders")
 
 
 # -- sums of panes
@@ -401,9 +260,9 @@ def total(parts, only=None):
         _add_rest(whole, part)
         _merge_breakdowns(whole, part, only)
     whole.write_sums(sums)
-    whole._viewers = _uniques(united([(<Counts>each)._viewers.unpacked() for each in parts
+    whole._viewers = uniques_of(united([(<Counts>each)._viewers.unpacked() for each in parts
                                       if (<Counts>each)._viewers is not None]))
-    whole._buyers = _uniques(united([(<Counts>each)._buyers.unpacked() for each in parts
+    whole._buyers = uniques_of(united([(<Counts>each)._buyers.unpacked() for each in parts
                                      if (<Counts>each)._buyers is not None]))
     return whole
 
@@ -419,24 +278,36 @@ cdef Counts _alone(Counts part):
     whole.first_event, whole.last_event = part.first_event, part.last_event
     whole._gmv, whole._item_value, whole._local_item_value = part._gmv, part._item_value, part._local_item_value
     whole.sources, whole.incomplete = part.sources, part.incomplete
-    whole.product_clicks_by = _settled(part.product_clicks_by)
-    whole.affiliate_clicks = _settled(part.affiliate_clicks)
-    whole.product_orders = _settled(part.product_orders)
-    whole.affiliate_orders = _settled(part.affiliate_orders)
+    whole.product_clicks_by = settled_of(part.product_clicks_by)
+    whole.affiliate_clicks = settled_of(part.affiliate_clicks)
+    whole.product_orders = settled_of(part.product_orders)
+    whole.affiliate_orders = settled_of(part.affiliate_orders)
     if part._viewers is not None:
-        whole._viewers = _uniques(united((part._viewers.unpacked(),)))
+        whole._viewers = uniques_of(united((part._viewers.unpacked(),)))
     if part._buyers is not None:
-        whole._buyers = _uniques(united((part._buyers.unpacked(),)))
+        whole._buyers = uniques_of(united((part._buyers.unpacked(),)))
     return whole
 
 
-cdef _settled(object figures):
-    """Of a breakdown alone: what is spilled is unnamed in a window."""
-    if figures is None or not figures.spilled:
-        return figures
-    settled = type(figures)()
-    settled.merge(figures, None)
-    return settled
+def column_of(Counts counts not None, str currency not None):
+    """The on-time figures, in the order of `figures.FIELDS`. Money saturates."""
+    cdef int64_t[SUMS] sums
+    if counts.late is not None:
+        return column_in_python(counts, currency)
+    counts.read_sums(sums)
+    if not counts.orders_paid:
+        return (*[sums[place] for place in range(1, HEARTBEATS + 1)], 0, 0, 0, sums[0])
+    return (
+        *[sums[place] for place in range(1, HEARTBEATS + 1)],
+        _amount(counts._gmv, currency),
+        _amount(counts._item_value, currency),
+        _amount(counts._local_item_value, currency),
+        sums[0],
+    )
+
+
+cdef object _amount(dict money, str currency):
+    return 0 if money is None else min(money.get(currency, 0), INT64_MAX)
 
 
 # -- panes
@@ -504,26 +375,28 @@ cdef class Pane(Counts):
     cpdef note_viewer(self, str viewer, str source):
         """One enters. ``source`` is None where the event names none."""
         if self._viewers is None:
-            self._viewers = _uniques(cpc_sketch(LG_K))
+            self._viewers = nobody()
         self._viewers.update(viewer)
-        _add_one(self.source_of(source), SOURCE_VIEWS)
+        add_one(self.source_of(source), SOURCE_VIEWS)
 
     cpdef note_buyer(self, str viewer):
         if self._buyers is None:
-            self._buyers = _uniques(cpc_sketch(LG_K))
+            self._buyers = nobody()
         self._buyers.update(viewer)
 
     cpdef note_click(self, str source, str product, str affiliate, Py_ssize_t limit):
         """A click on a product. What is None the event does not name."""
-        _add_one(self.source_of(source), SOURCE_CLICKS)
+        add_one(self.source_of(source), SOURCE_CLICKS)
         if product is not None:
             if self.product_clicks_by is None:
                 self.product_clicks_by = Clicks()
-            _count_click(self, self.product_clicks_by, product, limit, "product_clicks_by")
+            if count_click(self.product_clicks_by, product, limit, self.session, "product_clicks_by"):
+                self.session.stale = True
         if affiliate is not None:
             if self.affiliate_clicks is None:
                 self.affiliate_clicks = Clicks()
-            _count_click(self, self.affiliate_clicks, affiliate, limit, "affiliate_clicks")
+            if count_click(self.affiliate_clicks, affiliate, limit, self.session, "affiliate_clicks"):
+                self.session.stale = True
 
     cpdef object source_of(self, str name):
         """The figures of a source; None where the event names none."""
@@ -534,23 +407,3 @@ cdef class Pane(Counts):
         if type(source) is not Source:
             source = self.sources[known] = Source()
         return source
-
-
-cdef inline _add_one(object source, Py_ssize_t slot):
-    """To a figure of what `Pane.source_of` has found."""
-    slot_set(source, slot, slot_get(source, slot) + 1)
-
-
-cdef int _count_click(Pane pane, object clicks, str id_, Py_ssize_t limit, str name) except -1:
-    """An id that the pane names already costs a look into a dict; `Clicks.count` decides on any other."""
-    cdef dict named
-    if type(clicks) is Clicks:
-        named = slot_get(clicks, CLICKS_NAMED)
-        number = named.get(id_)
-        if number is not None:
-            named[id_] = number + 1
-            return 0
-    session = pane.session
-    if clicks.count(id_, limit, session.named[name]):
-        session.stale = True
-    return 0

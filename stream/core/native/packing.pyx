@@ -9,9 +9,24 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from stream.core.native.breakdowns cimport (
+    SOURCE_VIEWS,
+    SOURCE_CLICKS,
+    SOURCE_ORDERS,
+    SOURCE_GMV,
+    CLICKS_NAMED,
+    CLICKS_BEYOND,
+    CLICKS_SPILLED,
+    ORDERS_NAMED,
+    ORDERS_BEYOND,
+    ORDERS_SPILLED,
+    SALES_ORDERS,
+    SALES_MONEY,
+)
 from stream.core.native.buffers cimport Buffer, begin, end, more
-from stream.core.native.counts cimport Counts, Uniques
-from stream.core.native.slots cimport slot, slot_get
+from stream.core.native.counts cimport Counts
+from stream.core.native.slots cimport slot_get
+from stream.core.native.uniques cimport Uniques
 
 import msgspec
 from datasketches import cpc_sketch
@@ -34,18 +49,6 @@ cdef object _encode = msgspec.msgpack.Encoder().encode
 cdef object _decode_tail = msgspec.msgpack.Decoder(Tail).decode
 cdef object _decode = msgspec.msgpack.decode
 
-cdef Py_ssize_t SOURCE_VIEWS = slot(Source.views)
-cdef Py_ssize_t SOURCE_CLICKS = slot(Source.clicks)
-cdef Py_ssize_t SOURCE_ORDERS = slot(Source.orders)
-cdef Py_ssize_t SOURCE_GMV = slot(Source.gmv)
-cdef Py_ssize_t CLICKS_NAMED = slot(Clicks.named)
-cdef Py_ssize_t CLICKS_BEYOND = slot(Clicks.beyond)
-cdef Py_ssize_t CLICKS_SPILLED = slot(Clicks.spilled)
-cdef Py_ssize_t ORDERS_NAMED = slot(Orders.named)
-cdef Py_ssize_t ORDERS_BEYOND = slot(Orders.beyond)
-cdef Py_ssize_t ORDERS_SPILLED = slot(Orders.spilled)
-cdef Py_ssize_t SALES_ORDERS = slot(Sales.orders)
-cdef Py_ssize_t SALES_MONEY = slot(Sales.money)
 
 cdef enum:
     FIELDS = 17        # of packed counts

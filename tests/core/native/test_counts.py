@@ -172,6 +172,17 @@ def test_totals_are_the_same(panes: list[Steps], bounded: bool, packed: bool) ->
     assert found[0] == found[1]
 
 
+@given(calm)
+def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
+    native, pure = pane_of(steps, native=True), pane_of(steps, native=False)
+    assert native_counts.column_of(native, "IDR") == pure_ontime.column_of(pure, "IDR")
+    for _ in range(2):
+        assert (native.told, native.tell()) == (pure.told, pure.tell())
+        assert native.untold_gmv() == pure.untold_gmv()
+    marks = (1, native.events, 2, 300)
+    assert native_packing.pack_item(marks, native) == pure_packing.pack_item(marks, pure)
+
+
 @given(calm, calm)
 def test_adding_is_the_same(first: Steps, second: Steps) -> None:
     found = []

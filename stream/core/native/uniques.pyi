@@ -1,0 +1,1 @@
+# Nothing for Python: cimported by counts, packing and rendering.
