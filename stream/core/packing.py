@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 else:
     try:
-        from stream.core.native.packing import pack, pack_item, unpack, unpack_into
+        from stream.core.native.packing import pack, pack_item
+        from stream.core.native.unpacking import unpack, unpack_into
     except ImportError:
         from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 

@@ -22,6 +22,7 @@ from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 
 native_counts = pytest.importorskip("stream.core.native.counts", reason="built without a C compiler")
 native_packing = pytest.importorskip("stream.core.native.packing")
+native_unpacking = pytest.importorskip("stream.core.native.unpacking")
 
 T0 = 1_700_000_000_000
 KINDS: Any = {"view": (count_view, View, VIEW), "checkout": (count_checkout, Checkout, CHECKOUT)}
@@ -85,13 +86,15 @@ steps = st.lists(
 Steps = list[tuple[dict[str, Any], bool]]
 
 
-def one_way(native: bool) -> tuple[Any, Any, Any]:
-    """The modules of counts, panes and packing."""
-    return (native_counts, native_counts, native_packing) if native else (pure_counts, pure_panes, pure_packing)
+def one_way(native: bool) -> tuple[Any, Any, Any, Any]:
+    """The modules of counts, panes, packing and unpacking."""
+    if native:
+        return native_counts, native_counts, native_packing, native_unpacking
+    return pure_counts, pure_panes, pure_packing, pure_packing
 
 
 def pane_of(steps: Steps, *, native: bool, limit: int = 2) -> Any:
-    _, panes, packing = one_way(native)
+    _, panes, packing, unpacking = one_way(native)
     pane = panes.Pane(Session(b"s"), T0)
     for fields, late in steps:
         match fields["kind"]:
@@ -104,7 +107,7 @@ def pane_of(steps: Steps, *, native: bool, limit: int = 2) -> Any:
                 data = packing.pack(pane)
                 session = pane.session
                 pane = panes.Pane(session, T0)
-                packing.unpack_into(pane, data)
+                unpacking.unpack_into(pane, data)
             case kind:
                 _count(pane, kind, fields, late=late, limit=limit)
     return pane
@@ -143,8 +146,8 @@ def test_counting_packing_and_unpacking_are_the_same(steps: Steps) -> None:
     assert native.session.stale == pure.session.stale
     data = native_packing.pack(native)
     assert data == pure_packing.pack(pure) == pure_packing.pack(native)
-    assert shown(native_packing.unpack(data)) == shown(pure_packing.unpack(data))
-    assert native_packing.pack(native_packing.unpack(data)) == data
+    assert shown(native_unpacking.unpack(data)) == shown(pure_packing.unpack(data))
+    assert native_packing.pack(native_unpacking.unpack(data)) == data
 
 
 @given(steps)
@@ -152,7 +155,7 @@ def test_whatever_is_in_them_is_packed_alike(steps: Steps) -> None:
     native = pane_of(steps, native=True)
     data = native_packing.pack(native)
     assert data == pure_packing.pack(native)
-    pure, again = pure_packing.unpack(data), native_packing.unpack(data)
+    pure, again = pure_packing.unpack(data), native_unpacking.unpack(data)
     assert shown(again) == shown(pure)
 
 
@@ -161,10 +164,10 @@ def test_totals_are_the_same(panes: list[Steps], bounded: bool, packed: bool) ->
     only: dict[str, Any] | None = {name: {"p1", "p2"} for name in BREAKDOWNS} if bounded else None
     found = []
     for native in (True, False):
-        counts, _, packing = one_way(native)
+        counts, _, packing, unpacking = one_way(native)
         parts = [pane_of(steps, native=native) for steps in panes]
         if packed:
-            parts = [packing.unpack(packing.pack(part)) for part in parts]
+            parts = [unpacking.unpack(packing.pack(part)) for part in parts]
         before = [shown(part) for part in parts]
         whole = counts.total(parts, only)
         assert [shown(part) for part in parts] == before
@@ -187,7 +190,7 @@ def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
 def test_adding_is_the_same(first: Steps, second: Steps) -> None:
     found = []
     for native in (True, False):
-        counts, _, _ = one_way(native)
+        counts, _, _, _ = one_way(native)
         into, part = (pane_of(steps, native=native) for steps in (first, second))
         into.add(part)
         counts.merge_breakdowns(into, part)
@@ -200,7 +203,7 @@ def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011  # whatever the Python version says
         pure_packing.unpack(data)
     with pytest.raises(Exception):  # noqa: B017, PT011
-        native_packing.unpack(data)
+        native_unpacking.unpack(data)
 
 
 @given(calm, st.data())
@@ -210,7 +213,7 @@ def test_damaged_bytes_are_an_error_or_what_the_python_version_reads(steps: Step
         packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(packed[: data.draw(st.integers(0, len(packed)))]) if data.draw(st.booleans()) else bytes(packed)
     try:
-        native = shown(native_packing.unpack(damaged))
+        native = shown(native_unpacking.unpack(damaged))
     except Exception:  # noqa: BLE001  # any, so long as it is one: figures of another type are none either
         return
     assert native == shown(pure_packing.unpack(damaged))

@@ -1,0 +1,238 @@
+"""Counts out of msgpack, by hand; pure/packing.py is the definition.
+
+It knows what packing.pyx writes. Whatever else there is is `_OddError`, and left to the Python version, which reads older
+and newer versions, or says what is wrong.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from stream.core.native.counts cimport Counts
+from stream.core.native.uniques cimport Uniques
+
+import msgspec
+from datasketches import cpc_sketch
+
+from stream.core.late import unpack_late
+from stream.core.pure.packing import unpack_into as unpack_into_in_python
+from stream.core.stored import Tail
+from stream.core.uniques import LG_K
+
+cdef object _decode_tail = msgspec.msgpack.Decoder(Tail).decode
+
+cdef enum:
+    FIELDS = 17        # of packed counts
+    REST = 25          # plain figures behind the head
+    OLD_REST = 24      # before heartbeats were counted
+
+
+class _OddError(Exception):
+    """For the Python version."""
+
+
+cdef struct Cursor:
+    const uint8_t* at
+    const uint8_t* end
+
+
+cdef inline const uint8_t* _take(Cursor* cursor, size_t size) except NULL:
+    """The next bytes, where there are so many."""
+    if <size_t>(cursor.end - cursor.at) < size:
+        raise _OddError
+    cursor.at += size
+    return cursor.at - size
+
+
+cdef inline uint64_t _read_big_endian(Cursor* cursor, int size) except? 7:
+    cdef const uint8_t* at = _take(cursor, size)
+    cdef uint64_t value = 0
+    cdef int place
+    for place in range(size):
+        value = value << 8 | at[place]
+    return value
+
+
+cdef int64_t _read_whole(Cursor* cursor) except? -7:
+    """Beyond 63 bits it is odd."""
+    cdef uint8_t tag = _take(cursor, 1)[0]
+    cdef uint64_t value
+    if tag < 0x80:
+        return tag
+    if tag >= 0xE0:
+        return <int64_t>tag - 256
+    if 0xCC <= tag <= 0xCF:
+        value = _read_big_endian(cursor, 1 << (tag - 0xCC))
+        if value > <uint64_t>INT64_MAX:
+            raise _OddError
+        return <int64_t>value
+    if tag == 0xD3:
+        return <int64_t>_read_big_endian(cursor, 8)
+    raise _OddError
+
+
+cdef size_t _read_size(Cursor* cursor, uint8_t fixed, size_t fixed_below, uint8_t tag, int widths) except? 7:
+    """``widths``: how many sizes of sizes there are behind ``tag``: 3 from 8 bits on, 2 from 16."""
+    cdef uint8_t first = _take(cursor, 1)[0]
+    if fixed <= first < fixed + fixed_below:
+        return first - fixed
+    if tag <= first < tag + widths:
+        return _read_big_endian(cursor, 1 << (first - tag + 3 - widths))
+    raise _OddError
+
+
+cdef str _read_text(Cursor* cursor):
+    cdef size_t size = _read_size(cursor, 0xA0, 32, 0xD9, 3)
+    cdef const uint8_t* at = _take(cursor, size)
+    return PyUnicode_DecodeUTF8(<const char*>at, size, NULL)
+
+
+cdef dict _read_numbers(Cursor* cursor):
+    """None where there are none."""
+    cdef size_t size = _read_size(cursor, 0x80, 16, 0xDE, 2)
+    cdef dict numbers
+    cdef str name
+    if size == 0:
+        return None
+    numbers = {}
+    for _ in range(size):
+        name = _read_text(cursor)
+        numbers[name] = _read_whole(cursor)
+    return numbers
+
+
+cdef bytes SKETCH = bytes(cpc_sketch(LG_K).serialize())
+"""An empty one: what is the same of all at its beginning, a byte of flags and those before it aside."""
+
+
+cdef Uniques _read_sketch(Cursor* cursor):
+    """It is read by its library when somebody needs it; here only that it is one of ours."""
+    cdef const uint8_t* like = <const uint8_t*>PyBytes_AS_STRING(SKETCH)
+    cdef const uint8_t* at
+    cdef size_t size
+    cdef Uniques uniques
+    if cursor.at < cursor.end and cursor.at[0] == 0xC0:
+        cursor.at += 1
+        return None
+    size = _read_size(cursor, 0, 0, 0xC4, 3)
+    at = _take(cursor, size)
+    if size < 16 or memcmp(at + 1, like + 1, 3) or memcmp(at + 6, like + 6, 2):
+        raise _OddError
+    uniques = Uniques.__new__(Uniques)
+    uniques.packed = PyBytes_FromStringAndSize(<const char*>at, size)
+    return uniques
+
+
+cdef int _read_into(Counts counts, bytes data) except -1:
+    """Sets nothing before all is read."""
+    cdef Cursor cursor
+    cdef int64_t[7] head
+    cdef int64_t[19] first
+    cdef int64_t creator_at, first_event, heartbeats = 0
+    cdef dict gmv, item_value, local_item_value
+    cdef str seller, platform, creator
+    cdef Uniques viewers, buyers
+    cdef size_t rest
+    cdef int place
+    cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
+    cursor.end = cursor.at + PyBytes_GET_SIZE(data)
+    if _read_size(&cursor, 0x90, 16, 0xDC, 2) != FIELDS:
+        raise _OddError
+    for place in range(7):
+        head[place] = _read_whole(&cursor)
+    gmv = _read_numbers(&cursor)
+    rest = _read_size(&cursor, 0x90, 16, 0xDC, 2)
+    if rest != REST and rest != OLD_REST:
+        raise _OddError
+    for place in range(19):
+        first[place] = _read_whole(&cursor)
+    seller, platform = _read_text(&cursor), _read_text(&cursor)
+    creator_at, creator = _read_whole(&cursor), _read_text(&cursor)
+    first_event = _read_whole(&cursor)
+    if rest == REST:
+        heartbeats = _read_whole(&cursor)
+    item_value, local_item_value = _read_numbers(&cursor), _read_numbers(&cursor)
+    viewers, buyers = _read_sketch(&cursor), _read_sketch(&cursor)
+    tail = _read_tail(&cursor)
+    _set_head(counts, head)
+    _set_rest(counts, first)
+    counts.seller, counts.platform, counts.creator_at, counts.creator = seller, platform, creator_at, creator
+    counts.first_event, counts.heartbeats = first_event, heartbeats
+    counts._gmv, counts._item_value, counts._local_item_value = gmv, item_value, local_item_value
+    counts._viewers, counts._buyers = viewers, buyers
+    _set_tail(counts, tail)
+    return 0
+
+
+cdef object _read_tail(Cursor* cursor):
+    """Sources, breakdowns, whether it is incomplete, and what was late: as an array of its own."""
+    cdef Py_ssize_t size = cursor.end - cursor.at
+    cdef bytes tail = PyBytes_FromStringAndSize(NULL, size + 1)
+    cdef char* at = PyBytes_AS_STRING(tail)
+    at[0] = <char>0x94
+    memcpy(at + 1, cursor.at, size)
+    return _decode_tail(tail)
+
+
+cdef void _set_head(Counts counts, const int64_t* head) noexcept:
+    counts.events = head[0]
+    counts.views = head[1]
+    counts.product_clicks = head[2]
+    counts.comments = head[3]
+    counts.orders_paid = head[4]
+    counts.last_event = head[5]
+    counts.label_at = head[6]
+
+
+cdef void _set_rest(Counts counts, const int64_t* rest) noexcept:
+    counts.impressions = rest[0]
+    counts.product_impressions = rest[1]
+    counts.adds_to_cart = rest[2]
+    counts.likes = rest[3]
+    counts.shares = rest[4]
+    counts.follows = rest[5]
+    counts.watch_ms = rest[6]
+    counts.checkouts_initiated = rest[7]
+    counts.checkouts_submitted = rest[8]
+    counts.checkouts_failed = rest[9]
+    counts.cod_orders = rest[10]
+    counts.items_sold = rest[11]
+    counts.orders_cancelled = rest[12]
+    counts.orders_refunded = rest[13]
+    counts.samples = rest[14]
+    counts.sample_sum = rest[15]
+    counts.peak = rest[16]
+    counts.last = rest[17]
+    counts.last_at = rest[18]
+
+
+cdef int _set_tail(Counts counts, object tail) except -1:
+    """In the order of pure/packing.unpack_into: the late part speaks of money that is set already."""
+    counts.incomplete = tail.incomplete
+    if tail.late is not None:
+        unpack_late(counts, tail.late)
+    counts.sources = tail.sources
+    (
+        counts.product_clicks_by,
+        counts.affiliate_clicks,
+        counts.product_orders,
+        counts.affiliate_orders,
+    ) = tail.breakdowns
+    return 0
+
+
+def unpack_into(Counts counts not None, data):
+    """Sets every figure. Raises whatever comes of bytes that are not packed counts."""
+    try:
+        if type(data) is not bytes:
+            raise _OddError
+        _read_into(counts, data)
+    except (_OddError, UnicodeDecodeError, msgspec.MsgspecError):
+        unpack_into_in_python(counts, data)
+
+
+def unpack(data):
+    cdef Counts counts = Counts.__new__(Counts)
+    unpack_into(counts, data)
+    return counts
