@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from stream.core.pure.counts import Counts, merge_breakdowns, total
 else:
     try:
-        from stream.core.native.counts import Counts, merge_breakdowns, total
+        from stream.core.native.counts import Counts
+        from stream.core.native.totals import merge_breakdowns, total
     except ImportError:
         from stream.core.pure.counts import Counts, merge_breakdowns, total
 

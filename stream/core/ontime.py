@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stream.core.pure.ontime import column_of
 else:
     try:
-        from stream.core.native.counts import column_of
+        from stream.core.native.totals import column_of
     except ImportError:
         from stream.core.pure.ontime import column_of
 

@@ -1,6 +1,3 @@
 from stream.core.pure.counts import Counts as Counts
-from stream.core.pure.counts import merge_breakdowns as merge_breakdowns
-from stream.core.pure.counts import total as total
-from stream.core.pure.ontime import column_of as column_of
 from stream.core.pure.panes import Pane as Pane
 from stream.core.pure.panes import told_values as told_values

@@ -6,41 +6,19 @@ garbage collection.
 """
 
 cimport cython
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from stream.core.native.breakdowns cimport (
-    SOURCE_CLICKS,
-    SOURCE_VIEWS,
-    add_money,
-    add_one,
-    add_sources,
-    count_click,
-    merged,
-    settled_of,
-)
+from stream.core.native.adding cimport add_rest, add_sums
+from stream.core.native.breakdowns cimport SOURCE_CLICKS, SOURCE_VIEWS, add_one, count_click
 from stream.core.native.uniques cimport Uniques, nobody, to_change, uniques_of
 
 from stream.core.breakdown import Clicks, Source
-from stream.core.pure.ontime import column_of as column_in_python
-from stream.core.uniques import united
 from stream.model.events import OTHER, SOURCES, UNKNOWN
 
 cdef frozenset _SOURCES = SOURCES
 cdef str _UNKNOWN = UNKNOWN
 cdef str _OTHER = OTHER
 cdef int64_t NEVER = -1
-
-cdef enum:
-    HEARTBEATS = 19    # its place in columns.SUMMED, behind the counters
-
-
-cdef inline int64_t _sum(int64_t one, int64_t other) noexcept:
-    """Saturates."""
-    if other > 0 and one > INT64_MAX - other:
-        return INT64_MAX
-    if other < 0 and one < INT64_MIN - other:
-        return INT64_MIN
-    return one + other
 
 
 @cython.no_gc
@@ -106,13 +84,13 @@ cdef class Counts:
         cdef int64_t[SUMS] more
         self.read_sums(sums)
         other.read_sums(more)
-        _add_sums(sums, more)
+        add_sums(sums, more)
         self.write_sums(sums)
-        _add_rest(self, other)
+        add_rest(self, other)
 
     def add_rest(self, Counts other not None):
         """The same for all that is not a plain sum."""
-        _add_rest(self, other)
+        add_rest(self, other)
 
     cdef void read_sums(self, int64_t* into) noexcept:
         """In the order of columns.SUMMED."""
@@ -162,152 +140,6 @@ cdef class Counts:
         self.heartbeats = sums[19]
         self.samples = sums[20]
         self.sample_sum = sums[21]
-
-
-cdef inline void _add_sums(int64_t* sums, const int64_t* more) noexcept:
-    cdef int place
-    for place in range(SUMS):
-        sums[place] = _sum(sums[place], more[place])
-
-
-cdef _add_rest(Counts into, Counts other):
-    into._gmv = _added_money(into._gmv, other._gmv)
-    into._item_value = _added_money(into._item_value, other._item_value)
-    into._local_item_value = _added_money(into._local_item_value, other._local_item_value)
-    _add_samples(into, other)
-    _add_labels(into, other)
-    _add_span(into, other)
-    if other.late is not None:
-        other.late.show(into)
-    if other.sources:
-        if into.sources is None:
-            into.sources = {}
-        add_sources(into.sources, other.sources)
-    into.incomplete = into.incomplete or other.incomplete
-
-
-cdef dict _added_money(dict into, dict more):
-    if not more:
-        return into
-    if into is None:
-        return more.copy()
-    add_money(into, more)
-    return into
-
-
-cdef inline void _add_samples(Counts into, Counts other) noexcept:
-    if not other.samples:
-        return
-    into.peak = max(into.peak, other.peak)
-    if other.last_at > into.last_at or (other.last_at == into.last_at and other.last > into.last):
-        into.last_at, into.last = other.last_at, other.last
-
-
-cdef inline _add_labels(Counts into, Counts other):
-    if other.label_at > into.label_at:
-        into.label_at, into.seller, into.platform = other.label_at, other.seller, other.platform
-    if other.creator_at > into.creator_at:
-        into.creator_at, into.creator = other.creator_at, other.creator
-
-
-cdef inline void _add_span(Counts into, Counts other) noexcept:
-    if other.last_event == NEVER:
-        return
-    into.last_event = max(into.last_event, other.last_event)
-    into.first_event = other.first_event if into.first_event == NEVER else min(into.first_event, other.first_event)
-
-
-# -- breakdowns by id
-
-
-def merge_breakdowns(Counts into not None, Counts part not None, only=None):
-    """Adds them; with ``only`` (by breakdown), other ids go into the unnamed sums."""
-    _merge_breakdowns(into, part, only)
-
-
-cdef _merge_breakdowns(Counts into, Counts part, object only):
-    if part.product_clicks_by is not None:
-        into.product_clicks_by = merged(into.product_clicks_by, part.product_clicks_by, only, "product_clicks_by")
-    if part.affiliate_clicks is not None:
-        into.affiliate_clicks = merged(into.affiliate_clicks, part.affiliate_clicks, only, "affiliate_clicks")
-    if part.product_orders is not None:
-        into.product_orders = merged(into.product_orders, part.product_orders, only, "product_orders")
-    if part.affiliate_orders is not None:
-        into.affiliate_orders = merged(into.affiliate_orders, part.affiliate_orders, only, "affiliate_orders")
-
-
-# -- sums of panes
-
-
-def total(parts, only=None):
-    """The sum of panes with everything in it; its sketches are results of a union, so that `estimate` may read them.
-
-    It may share what it holds with a single part: to be read.
-    """
-    cdef Counts whole
-    cdef Counts part
-    cdef int64_t[SUMS] sums
-    cdef int64_t[SUMS] more
-    if len(parts) == 1 and only is None:
-        part = parts[0]
-        if part.late is None:
-            return _alone(part)
-    whole = Counts.__new__(Counts)
-    whole.read_sums(sums)
-    for part in parts:
-        part.read_sums(more)
-        _add_sums(sums, more)
-        _add_rest(whole, part)
-        _merge_breakdowns(whole, part, only)
-    whole.write_sums(sums)
-    whole._viewers = uniques_of(united([(<Counts>each)._viewers.unpacked() for each in parts
-                                      if (<Counts>each)._viewers is not None]))
-    whole._buyers = uniques_of(united([(<Counts>each)._buyers.unpacked() for each in parts
-                                     if (<Counts>each)._buyers is not None]))
-    return whole
-
-
-cdef Counts _alone(Counts part):
-    cdef Counts whole = Counts.__new__(Counts)
-    cdef int64_t[SUMS] sums
-    part.read_sums(sums)
-    whole.write_sums(sums)
-    whole.peak, whole.last, whole.last_at = part.peak, part.last, part.last_at
-    whole.label_at, whole.seller, whole.platform = part.label_at, part.seller, part.platform
-    whole.creator_at, whole.creator = part.creator_at, part.creator
-    whole.first_event, whole.last_event = part.first_event, part.last_event
-    whole._gmv, whole._item_value, whole._local_item_value = part._gmv, part._item_value, part._local_item_value
-    whole.sources, whole.incomplete = part.sources, part.incomplete
-    whole.product_clicks_by = settled_of(part.product_clicks_by)
-    whole.affiliate_clicks = settled_of(part.affiliate_clicks)
-    whole.product_orders = settled_of(part.product_orders)
-    whole.affiliate_orders = settled_of(part.affiliate_orders)
-    if part._viewers is not None:
-        whole._viewers = uniques_of(united((part._viewers.unpacked(),)))
-    if part._buyers is not None:
-        whole._buyers = uniques_of(united((part._buyers.unpacked(),)))
-    return whole
-
-
-def column_of(Counts counts not None, str currency not None):
-    """The on-time figures, in the order of `figures.FIELDS`. Money saturates."""
-    cdef int64_t[SUMS] sums
-    if counts.late is not None:
-        return column_in_python(counts, currency)
-    counts.read_sums(sums)
-    if not counts.orders_paid:
-        return (*[sums[place] for place in range(1, HEARTBEATS + 1)], 0, 0, 0, sums[0])
-    return (
-        *[sums[place] for place in range(1, HEARTBEATS + 1)],
-        _amount(counts._gmv, currency),
-        _amount(counts._item_value, currency),
-        _amount(counts._local_item_value, currency),
-        sums[0],
-    )
-
-
-cdef object _amount(dict money, str currency):
-    return 0 if money is None else min(money.get(currency, 0), INT64_MAX)
 
 
 # -- panes

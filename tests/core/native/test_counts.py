@@ -21,6 +21,7 @@ from stream.model.money import MAX_SUM
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 
 native_counts = pytest.importorskip("stream.core.native.counts", reason="built without a C compiler")
+native_totals = pytest.importorskip("stream.core.native.totals")
 native_packing = pytest.importorskip("stream.core.native.packing")
 native_unpacking = pytest.importorskip("stream.core.native.unpacking")
 
@@ -87,9 +88,9 @@ Steps = list[tuple[dict[str, Any], bool]]
 
 
 def one_way(native: bool) -> tuple[Any, Any, Any, Any]:
-    """The modules of counts, panes, packing and unpacking."""
+    """The modules of totals, panes, packing and unpacking."""
     if native:
-        return native_counts, native_counts, native_packing, native_unpacking
+        return native_totals, native_counts, native_packing, native_unpacking
     return pure_counts, pure_panes, pure_packing, pure_packing
 
 
@@ -164,12 +165,12 @@ def test_totals_are_the_same(panes: list[Steps], bounded: bool, packed: bool) ->
     only: dict[str, Any] | None = {name: {"p1", "p2"} for name in BREAKDOWNS} if bounded else None
     found = []
     for native in (True, False):
-        counts, _, packing, unpacking = one_way(native)
+        totals, _, packing, unpacking = one_way(native)
         parts = [pane_of(steps, native=native) for steps in panes]
         if packed:
             parts = [unpacking.unpack(packing.pack(part)) for part in parts]
         before = [shown(part) for part in parts]
-        whole = counts.total(parts, only)
+        whole = totals.total(parts, only)
         assert [shown(part) for part in parts] == before
         found.append((shown(whole), packing.pack(whole)))
     assert found[0] == found[1]
@@ -178,7 +179,7 @@ def test_totals_are_the_same(panes: list[Steps], bounded: bool, packed: bool) ->
 @given(calm)
 def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
     native, pure = pane_of(steps, native=True), pane_of(steps, native=False)
-    assert native_counts.column_of(native, "IDR") == pure_ontime.column_of(pure, "IDR")
+    assert native_totals.column_of(native, "IDR") == pure_ontime.column_of(pure, "IDR")
     for _ in range(2):
         assert (native.told, native.tell()) == (pure.told, pure.tell())
         assert native.untold_gmv() == pure.untold_gmv()
@@ -190,10 +191,10 @@ def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
 def test_adding_is_the_same(first: Steps, second: Steps) -> None:
     found = []
     for native in (True, False):
-        counts, _, _, _ = one_way(native)
+        totals, _, _, _ = one_way(native)
         into, part = (pane_of(steps, native=native) for steps in (first, second))
         into.add(part)
-        counts.merge_breakdowns(into, part)
+        totals.merge_breakdowns(into, part)
         found.append(shown(into))
     assert found[0] == found[1]
 
@@ -224,7 +225,7 @@ def test_sums_saturate() -> None:
     one.likes, other.likes = MAX_SUM - 1, 5
     one.add(other)
     assert one.likes == MAX_SUM
-    assert native_counts.total([one, other, other]).likes == MAX_SUM
+    assert native_totals.total([one, other, other]).likes == MAX_SUM
 
 
 def test_what_was_never_counted_can_be_set_and_read() -> None:

@@ -13,6 +13,7 @@ from stream.core.render import divide, in_python
 from stream.model.money import MAX_SUM
 
 rendering = pytest.importorskip("stream.core.native.rendering", reason="built without a C compiler")
+native_totals = pytest.importorskip("stream.core.native.totals")
 native_counts = pytest.importorskip("stream.core.native.counts")
 
 HEAD = {"session_id": 'a "session"'}
@@ -34,7 +35,7 @@ def counts_of(sums: dict[str, int], viewers: int, **others: Any) -> Any:
             setattr(counts, name, value)
     for viewer in range(viewers):
         counts.note_viewer(str(viewer), None)
-    return native_counts.total([counts])
+    return native_totals.total([counts])
 
 
 @given(

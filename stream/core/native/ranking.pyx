@@ -1,0 +1,171 @@
+"""The ranked lists of products and affiliates as JSON; `render.ranked` is the definition.
+
+Rows point into the dicts they are of, which nobody changes meanwhile.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memcmp
+
+from stream.core.native.breakdowns cimport (
+    CLICKS_BEYOND,
+    CLICKS_NAMED,
+    ORDERS_BEYOND,
+    ORDERS_NAMED,
+    SALES_MONEY,
+    SALES_ORDERS,
+)
+from stream.core.native.buffers cimport Buffer
+from stream.core.native.json cimport (
+    PyUnicode_AsUTF8AndSize,
+    PyUnicode_CheckExact,
+    byte,
+    capped,
+    field,
+    money,
+    put,
+    text,
+)
+from stream.core.native.slots cimport slot_get
+
+from stream.core.breakdown import Clicks, Orders, Sales
+
+cdef enum:
+    LISTED = 20
+
+
+cdef struct Ranked:
+    int64_t minor, clicks
+    const char* id
+    Py_ssize_t size
+    void* key          # the id, borrowed
+    void* sales        # borrowed; NULL: none
+
+
+cdef int _compare(const void* one, const void* other) noexcept nogil:
+    """By money descending, clicks descending, id ascending (UTF-8 is in the order of its characters)."""
+    cdef const Ranked* a = <const Ranked*>one
+    cdef const Ranked* b = <const Ranked*>other
+    cdef int order
+    if a.minor != b.minor:
+        return -1 if a.minor > b.minor else 1
+    if a.clicks != b.clicks:
+        return -1 if a.clicks > b.clicks else 1
+    order = memcmp(a.id, b.id, min(a.size, b.size))
+    return order if order else (a.size > b.size) - (a.size < b.size)
+
+
+cdef int ranked(
+    Buffer* buffer, const char* name, object clicks, object orders, str currency, const char* id_name,
+    const char* money_name
+) except -1:
+    cdef dict clicked = None
+    cdef dict sold = None
+    cdef object beyond = None
+    cdef int64_t clicks_beyond = 0
+    cdef size_t begun
+    put(buffer, name)
+    begun = buffer.size
+    if clicks is not None:
+        if type(clicks) is not Clicks:
+            raise TypeError
+        clicked = slot_get(clicks, CLICKS_NAMED)
+        clicks_beyond = capped(slot_get(clicks, CLICKS_BEYOND))
+    if orders is not None:
+        if type(orders) is not Orders:
+            raise TypeError
+        sold = slot_get(orders, ORDERS_NAMED)
+        beyond = slot_get(orders, ORDERS_BEYOND)
+    _list_all(buffer, clicked or {}, sold or {}, currency, id_name, money_name)
+    if clicks_beyond or (beyond is not None and slot_get(beyond, SALES_ORDERS)):
+        _sum(buffer, b',{"unnamed":true', clicks_beyond, beyond, money_name)
+    if buffer.size == begun:
+        byte(buffer, b"["[0])
+    else:
+        buffer.at[begun] = b"["[0]
+    return byte(buffer, b"]"[0])
+
+
+cdef int _list_all(
+    Buffer* buffer, dict clicked, dict sold, str currency, const char* id_name, const char* money_name
+) except -1:
+    cdef Py_ssize_t most = len(clicked) + len(sold)
+    cdef Py_ssize_t number = 0
+    cdef Ranked* rows
+    if not most:
+        return 0
+    rows = <Ranked*>PyMem_Malloc(most * sizeof(Ranked))
+    if rows == NULL:
+        raise MemoryError
+    try:
+        for id_, clicks in clicked.items():
+            _row(&rows[number], id_, capped(clicks), sold.get(id_), currency)
+            number += 1
+        for id_, sales in sold.items():
+            if id_ not in clicked:
+                _row(&rows[number], id_, 0, sales, currency)
+                number += 1
+        qsort(rows, number, sizeof(Ranked), _compare)
+        _list(buffer, rows, number, id_name, money_name)
+    finally:
+        PyMem_Free(rows)
+    return 0
+
+
+cdef int _row(Ranked* row, object id_, int64_t clicks, object sales, str currency) except -1:
+    """``id_`` and ``sales`` are in dicts that outlive the row."""
+    cdef dict money
+    row.minor, row.clicks, row.key, row.sales = 0, clicks, <void*>id_, NULL
+    row.size = 0
+    if not PyUnicode_CheckExact(id_):
+        raise TypeError
+    row.id = PyUnicode_AsUTF8AndSize(id_, &row.size)
+    if sales is not None:
+        if type(sales) is not Sales:
+            raise TypeError
+        money = slot_get(sales, SALES_MONEY)
+        row.sales = <void*>sales
+        row.minor = capped(money.get(currency, 0))
+    return 0
+
+
+cdef int _list(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const char* id_name,
+               const char* money_name) except -1:
+    cdef Py_ssize_t place
+    for place in range(min(number, LISTED)):
+        put(buffer, id_name)
+        text(buffer, <object>rows[place].key)
+        _figures(buffer, rows[place].clicks, None if rows[place].sales == NULL else <object>rows[place].sales, money_name)
+    if number > LISTED:
+        _rest(buffer, rows + LISTED, number - LISTED, money_name)
+    return 0
+
+
+cdef int _rest(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const char* money_name) except -1:
+    cdef int64_t clicks = 0
+    cdef Py_ssize_t place
+    rest = Sales()
+    for place in range(number):
+        if rows[place].clicks > INT64_MAX - clicks:
+            raise OverflowError
+        clicks += rows[place].clicks
+        if rows[place].sales != NULL:
+            sales = <object>rows[place].sales
+            rest.add(slot_get(sales, SALES_ORDERS), slot_get(sales, SALES_MONEY))
+    field(buffer, b',{"rest":', number)
+    return _figures(buffer, clicks, rest, money_name)
+
+
+cdef int _sum(Buffer* buffer, const char* head, int64_t clicks, object sales, const char* money_name) except -1:
+    put(buffer, head)
+    return _figures(buffer, clicks, sales, money_name)
+
+
+cdef int _figures(Buffer* buffer, int64_t clicks, object sales, const char* money_name) except -1:
+    """The end of an element. ``sales`` is None where there are none."""
+    field(buffer, b',"product_clicks":', clicks)
+    field(buffer, b',"orders_paid":', 0 if sales is None else capped(slot_get(sales, SALES_ORDERS)))
+    put(buffer, money_name)
+    money(buffer, None if sales is None else slot_get(sales, SALES_MONEY))
+    return byte(buffer, b"}"[0])
