@@ -7,8 +7,8 @@ import msgspec
 from datasketches import cpc_sketch
 
 from stream.core.columns import PLAIN, breakdowns
-from stream.core.counts import Counts
 from stream.core.late import newest, pack_late, unpack_late
+from stream.core.pure.counts import Counts
 from stream.core.stored import Packed
 from stream.model.money import MAX_SUM
 
