@@ -39,6 +39,11 @@ log: Final = structlog.get_logger()
 
 TESTED: Final = "0.14.0"
 
+BESIDE_MS: Final = 20
+"""Longest wait of the broker for records of silent topics while records of another wait here to be counted: aiokafka asks a
+broker one thing at a time, and these could not be followed by the next until it has answered. (p: a backlog of views
+stood still for half a second after each fetch, beside comments that were all read.)"""
+
 
 class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka is not typed for us
     """What lies at these offsets cannot be read: damaged, or compressed as nobody can. Another read may find it whole."""
@@ -64,7 +69,7 @@ def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer) -> bool:
         return False
     fetcher = consumer._fetcher  # noqa: SLF001 - see above
     fetcher._records = records = _RawRecords()  # noqa: SLF001 - see above
-    fetcher._client = _Client(fetcher._client, records.fetched)  # noqa: SLF001 - see above
+    fetcher._client = _Client(fetcher._client, records)  # noqa: SLF001 - see above
     # Unread records of a topic that is held back must not delay the next fetch of the others (by 0.1 s each time).
     fetcher._prefetch_backoff = 0.0  # noqa: SLF001 - see above
     return True
@@ -166,17 +171,20 @@ def _readable(records: Any, fetched: bytes) -> Iterator[Any]:
 class _Client:
     """The fetcher's client, which also keeps the bytes of the answers until their records are unpacked."""
 
-    def __init__(self, client: Any, fetched: dict[TopicPartition, bytes]) -> None:
+    def __init__(self, client: Any, records: _RawRecords) -> None:
         self._client = client
-        self._fetched = fetched
+        self._records = records
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     async def send(self, node: int, request: Any, **options: Any) -> Any:
+        if not isinstance(request, FetchRequest):
+            return await self._client.send(node, request, **options)
+        if self._records:
+            request._max_wait_ms = min(request._max_wait_ms, BESIDE_MS)  # noqa: SLF001 - see above
         response = await self._client.send(node, request, **options)
-        if isinstance(request, FetchRequest):
-            for topic, partitions in response.topics:
-                for partition, *_, fetched in partitions:
-                    self._fetched[TopicPartition(topic, partition)] = fetched
+        for topic, partitions in response.topics:
+            for partition, *_, fetched in partitions:
+                self._records.fetched[TopicPartition(topic, partition)] = fetched
         return response

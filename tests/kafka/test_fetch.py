@@ -71,6 +71,33 @@ def test_it_yields_what_the_ordinary_path_yields(kafka: EmbeddedKafka, prefix: s
     asyncio.run(main())
 
 
+def test_a_silent_topic_does_not_hold_up_another(kafka: EmbeddedKafka, prefix: str) -> None:
+    """Each fetch brings one batch of the views; the broker would wait for a comment for longer than all may take."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        busy, silent = (TopicPartition(config.topic(INPUTS[kind]), 0) for kind in (Kind.VIEWS, Kind.COMMENTS))
+        await send_batches(kafka, config, [range(number, number + 1) for number in range(20)])
+        reader = client.make_reader(config, wait_ms=10_000)
+        await client.start(reader, config)
+        try:
+            assert hand_out_raw(reader)
+            reader._fetcher._max_partition_fetch_bytes = 1
+            reader.assign([busy, silent])
+            reader.seek(busy, 0)
+            reader.seek(silent, 0)
+            found: list[Any] = []
+            async with asyncio.timeout(30):
+                while len(found) < 20:
+                    found += (await reader.getmany(busy, timeout_ms=1000)).get(busy, [])
+            assert [record.offset for record in found] == list(range(20))
+        finally:
+            await client.end(reader)
+
+    asyncio.run(main())
+
+
 async def send_poison(sender: AIOKafkaProducer, topic: str, numbers: range, poison: int) -> None:
     """A batch in which one record has a header whose name is not UTF-8; aiokafka itself cannot write one."""
     batch = sender.create_batch()
