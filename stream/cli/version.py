@@ -26,7 +26,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 def core() -> str:
     """Whether the hot path was compiled when liveshop was installed; it does the same either way."""
-    return "native" if find_spec("stream.core.native.hashing") else "interpreted"
+    return "native" if find_spec("stream.core.native.judging") else "interpreted"
 
 
 def _version(name: str) -> str:

@@ -5,6 +5,8 @@ import pytest
 
 from stream import __version__, cli
 from stream.cli import version
+from stream.core.decode import Decodeds, decode_batch
+from stream.model.names import Kind
 
 
 def test_it_shows_the_version_and_what_matters_beneath(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,7 +15,8 @@ def test_it_shows_the_version_and_what_matters_beneath(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert shown.startswith(f"liveshop {__version__} (python 3.")
     assert "aiokafka 0.14.0" in shown
-    assert "core interpreted" in shown
+    native = not isinstance(decode_batch(Kind.VIEWS, [], 1), Decodeds)
+    assert f"core {'native' if native else 'interpreted'}," in shown
 
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
