@@ -75,6 +75,11 @@ class Row:
         del self.panes[pane.session.key]
         self.index = None
 
+    def clear(self) -> None:
+        """Panes that are counted into are forgotten."""
+        self.panes.clear()
+        self.index = None
+
     def counts(self, key: bytes) -> Counts | None:
         """To be read only."""
         pane = self.panes.get(key)

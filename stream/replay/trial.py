@@ -66,7 +66,7 @@ class Trial:
         judge.changed.clear()
         judge.dead.clear()
         for row in self._rows.values():
-            row.panes.clear()
+            row.clear()
         self._tidy()
 
     def exclude(self, kind: Kind) -> None:
@@ -109,7 +109,7 @@ class Trial:
         for start in sorted(self._rows):
             row = self._rows[start]
             if start + self._policy.pane_ms <= through:
-                row.panes.clear()
+                row.clear()
             self._tidy_ids(row)
             if row.is_empty():
                 del self._rows[start]

@@ -121,6 +121,15 @@ def test_a_checkout_of_long_before_makes_its_repeat_known_and_counts_for_nothing
     assert trial.outcomes == {Outcome.COUNTED: 2, Outcome.DUPLICATE: 1}
 
 
+def test_what_is_counted_after_what_was_only_remembered_is_in_a_pane_of_its_own() -> None:
+    trial = Trial(POLICY, [load_rules(QUICK, POLICY.pane_ms)])
+    for number, take in enumerate((trial.remember, trial.count)):
+        record = Filed(number, TOOLS_START, b"7", event(Kind.VIEWS, number, 0))
+        take(Kind.VIEWS, [record], decode_batch(Kind.VIEWS, [record], POLICY.max_value))
+        assert trial.panes == number
+    assert trial.outcomes == {Outcome.COUNTED: 2}
+
+
 def test_each_rule_is_counted_as_it_is_asked_and_when_it_cannot_tell() -> None:
     """Division by an absent figure is an error of the rule that divides, and of no other."""
     quick = load_rules(QUICK, POLICY.pane_ms)
