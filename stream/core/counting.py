@@ -18,7 +18,7 @@ def _carry(pane: Pane, event: Event, time: int) -> None:
     if time > pane.label_at:
         pane.label_at = time
         pane.seller = event.seller_id
-        if event.platform != pane.platform:
+        if event.platform != pane.platform or not event.platform:
             pane.platform = event.platform if event.platform in PLATFORMS else OTHER
     elif time == pane.label_at:
         pane.seller = max(pane.seller, event.seller_id)

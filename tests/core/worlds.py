@@ -121,7 +121,7 @@ def _event(kind: Kind, happening: Happening, offset: int, time: int) -> dict[str
         "session_id": f"s{happening.session}",
         "seller_id": f"seller{ref % 3}",
         "viewer_id": f"v{ref}",
-        "platform": ("tiktok_shop", "shopee", "kiosk")[ref % 3],
+        "platform": ("tiktok_shop", "shopee", "kiosk", "")[ref % 4],
     }
     if ref % 2:
         value |= {"creator_id": f"c{ref}", "affiliate_id": f"a{ref}", "source": ("for_you", "moon", "ads")[ref % 3]}

@@ -257,7 +257,7 @@ cdef inline int _carry(Pane pane, const Plain* event) except -1:
         pane.label_at = time
         if not _is_text(pane.seller, event.seller):
             pane.seller = _text(event.seller)
-        if not _is_text(pane.platform, event.platform):
+        if not _is_text(pane.platform, event.platform) or not event.platform.size:
             pane.platform = _platform(event)
     elif time == pane.label_at:
         pane.seller = max(pane.seller, _text(event.seller))

@@ -33,7 +33,7 @@ few_ids = st.sampled_from(("p1", "p2", "p3", "é" * 40, "x" * 128))
 common = {
     "event_time": st.integers(T0, T0 + 5),
     "seller_id": st.sampled_from(("s1", "s2", "ß")),
-    "platform": st.sampled_from(("tiktok_shop", "shopee", "else")),
+    "platform": st.sampled_from(("tiktok_shop", "shopee", "else", "")),
     "creator_id": st.sampled_from(("c1", "c2", None)),
     "viewer_id": st.integers(0, 300).map(str),
     "affiliate_id": st.none() | few_ids,
