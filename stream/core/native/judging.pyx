@@ -22,6 +22,7 @@ from stream.core.columns import NEVER as _NEVER
 from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
+from stream.core.windows import FAR_AHEAD as _FAR_AHEAD
 from stream.model.events import OTHER, PLATFORMS, Action
 from stream.model.names import Kind, Outcome
 
@@ -32,6 +33,7 @@ cdef extern from "Python.h":
     object PyUnicode_DecodeASCII(const char* text, Py_ssize_t size, const char* errors)
 
 cdef int64_t NEVER = _NEVER
+cdef int64_t FAR_AHEAD = _FAR_AHEAD
 cdef int64_t PLAIN_ONLY = _PLAIN_ONLY
 cdef object VIEWS = Kind.VIEWS
 cdef object DUPLICATE = Outcome.DUPLICATE
@@ -140,7 +142,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     """
     policy = judge.policy
     cdef int64_t pane_ms = policy.pane_ms, limit = policy.max_ids, on_time = on_time_ms(policy.delay_ms)
-    cdef int64_t ceiling = _oldest_ms(records) + policy.max_future_ms + 1
+    cdef int64_t ceiling = min(_oldest_ms(records), FAR_AHEAD) + policy.max_future_ms + 1
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
     cdef bint views = kind is VIEWS
