@@ -63,7 +63,7 @@ def _evaluate(shard: "Shard") -> Steps[None]:
     wall_limit = LONG_AGO if shard.wall is None else shard.wall - shard.policy.delay_ms
     yield from alerting.amend(shard.judge.changed)
     if alerting.is_behind(shard.rows, min(limit, complete)):
-        alerting.complete = complete
+        alerting.wait(shard.rows, complete)
     else:
         yield from alerting.evaluate(shard.rows, limit, wall_limit, complete)
     if alerting.speak(shard.positions, shard.watermark):

@@ -87,6 +87,22 @@ class Alerting:
         end = None if self.rules is None else self._next_end(rows)
         return end is not None and end <= due
 
+    def wait(self, rows: Iterable[int], complete: int) -> None:
+        """What is due is judged in `follow`. A state that is stored until then says where that begins."""
+        self.complete = complete
+        self._pass_over(rows)
+
+    def _pass_over(self, rows: Iterable[int]) -> int | None:
+        """The slides before the next one, on which nobody was on air; its end. None when there is none.
+
+        To be called before anybody comes on air, who was not in these slides. (p: after a crash amid the first slide after
+        a silence, each of the silence was judged for those who came after it.)
+        """
+        end = self._next_end(rows)
+        if end is not None:
+            self.through = max(self.through, end - self._slide)
+        return end
+
     def follow(self, rows: Mapping[int, Row], changed: Iterable[Pane], limit: int, complete: int) -> Steps[None]:
         """Judges every slide that ends at ``limit`` or earlier and is complete. Anything may happen between two steps.
 
@@ -120,10 +136,10 @@ class Alerting:
 
     def _judge(self, rows: Mapping[int, Row]) -> Steps[None]:
         """The next slide."""
-        end = self._next_end(rows)
+        yield from self._take_over(rows)
+        end = self._pass_over(rows)
         if end is None:
             return
-        yield from self._take_over(rows)
         yield from self._absorb_row(rows.get(end - self._slide))
         yield from self._ask_all(end, idle=end > self.complete)
         self.through = max(self.through, end)

@@ -190,6 +190,26 @@ def test_alerts_of_a_restored_snapshot_continue_as_if_nothing_had_happened(
     assert run(world, stopped).alerts == run(world, whole).alerts
 
 
+CALM = Rules([rule("calm", "w.comments < 1.0")], POLICY.pane_ms)
+LONG_SILENCE = World(
+    views=tuple(
+        Happening("enter", after=after, session=session) for after, session in ((0, 0), (200_000, 1), (90_000, 2))
+    ),
+    comments=(Happening("comment", after=400_000, session=3),),
+    checkouts=(Happening("submitted", after=400_000, session=3),),
+)
+
+
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, windows=POLICY.windows[:1])], ids=["hopping", "tumbling"])
+@pytest.mark.parametrize("steps", range(40))
+def test_a_crash_amid_the_judging_of_what_follows_a_silence_changes_no_alert(steps: int, policy: Policy) -> None:
+    """The first slide of all, and slides that were passed over since nobody was on air."""
+    schedule = (("views", 9), ("comments", 9), ("checkouts", 9), ("work", steps), ("checkpoint", 0))
+    told = run(LONG_SILENCE, (*schedule, ("crash", 0)), CALM, policy)
+    assert told.alerts == run(LONG_SILENCE, (), CALM, policy).alerts
+    assert len(told.alerts) == 8, "one firing and one resolved for each"
+
+
 @LAW
 @given(worlds, schedules)
 def test_every_firing_is_told_once_and_resolved_once_whatever_was_left_out(
