@@ -13,7 +13,8 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
 The rooms:
 
 model/    the vocabulary: events, outcomes, money, topic names
-core/     pure: decode, clocks, dedupe, panes, windows, totals, state, and alerts/; no I/O and no clock of its own
+core/     pure: decode, clocks, dedupe, panes, windows, totals, state, and alerts/; no I/O and no clock of its own;
+          native/ is the hot path in C, of what is plain; pure/ what stands in its place where it is not built
 rules/    alert rules as files: read with every mistake and its line; those that come with liveshop
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
 observe/  metrics, HTTP, logs, health
