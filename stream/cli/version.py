@@ -3,7 +3,6 @@
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from importlib.util import find_spec
 from typing import Annotated, Final
 
 import orjson
@@ -26,7 +25,11 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 def core() -> str:
     """Whether the hot path was compiled when liveshop was installed; it does the same either way."""
-    return "native" if find_spec("stream.core.native.judging") else "interpreted"
+    try:
+        import stream.core.native  # noqa: F401, PLC0415  # not built everywhere
+    except ImportError:
+        return "interpreted"
+    return "native"
 
 
 def _version(name: str) -> str:

@@ -37,3 +37,23 @@ def test_python_alone_keeps_the_laws() -> None:
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-4000:]}{done.stderr[-2000:]}"
+
+
+ONE_MISSING: Final = """
+import importlib.util, sys
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name.endswith(".totals") else find_spec(name)
+from stream.core import judge, shard
+assert not [name for name in sys.modules if name.startswith("stream.core.native.")], "some are native"
+"""
+
+
+def test_some_native_modules_are_as_none() -> None:
+    """They know each other's structs."""
+    done = subprocess.run([sys.executable, "-c", ONE_MISSING], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_of_native_modules_is_whole() -> None:
+    native = pytest.importorskip("stream.core.native", reason="built without a C compiler")
+    assert set(native.MODULES) == {path.stem for path in (ROOT / "stream" / "core" / "native").glob("*.pyx")}
