@@ -69,4 +69,5 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -f stream/core/native/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
