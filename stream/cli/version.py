@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from stream import __version__
+from stream.core.decode import NATIVE
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
 
@@ -24,12 +25,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 
 def core() -> str:
-    """Whether the hot path was compiled when liveshop was installed; it does the same either way."""
-    try:
-        import stream.core.native  # noqa: F401, PLC0415  # not built everywhere
-    except ImportError:
-        return "interpreted"
-    return "native"
+    return "native" if NATIVE else "interpreted"
 
 
 def _version(name: str) -> str:

@@ -98,6 +98,8 @@ def _native() -> ReadPlain | None:
 
 
 _read_plain: Final = _native()
+NATIVE: Final = _read_plain is not None
+"""The hot path was compiled when liveshop was installed. It does the same either way."""
 
 
 def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Events:

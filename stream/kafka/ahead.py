@@ -7,15 +7,14 @@ it some minutes. Counted at once, it would move the newest clock so far that the
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Final
 
 from stream.core.align import SLACK_MS
-from stream.core.decode import Decoded, Decodeds, Events
+from stream.core.decode import NATIVE, Decoded, Decodeds, Events
 from stream.model.names import Kind
 from stream.model.results import Record, part
 
-PIECE: Final = 1024 if find_spec("stream.core.native.plain") else 256
+PIECE: Final = 1024 if NATIVE else 256
 """Records decoded at a time: half a megabyte of objects, or of bytes and what is native. (p: with 256 native ones what is
 done for each piece took 0.1 us an event more.)"""
 NOTHING: Final = -1

@@ -33,7 +33,7 @@ log: Final = structlog.get_logger()
 PIECES: Final = 8
 """So many are fetched at a time."""
 CLOSE_AT_ONCE: Final = 4
-"""Windows closed between two looks at the clock: at 20 to 150 us each."""
+"""Windows closed between two looks at the clock: at 15 to 100 us each."""
 READ_EVERY: Final = 0.1
 """Seconds after which new records are read even while windows are due: at the turn of a minute that may be for seconds."""
 READ_OLD_EVERY: Final = 5.0
