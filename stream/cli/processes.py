@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +24,7 @@ from stream.kafka.recovery import state_ends
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
 from stream.observe.http import HttpServer
-from stream.sandbox.process import die_with, free_port
+from stream.sandbox.process import die_with, free_port, liveshop
 
 MOST: Final = 64
 """Processes of one parent."""
@@ -116,7 +115,7 @@ async def _state_ends(settings: Settings) -> Mapping[int, int]:
 
 def _command(number: int, port: int, ends: Mapping[int, int]) -> list[str]:
     rebuild = [f"--rebuild-before={','.join(f'{each}:{end}' for each, end in ends.items())}"] if ends else []
-    return [sys.executable, "-m", "stream.cli", "worker", f"--http-port={port}", f"--process={number}", *rebuild]
+    return liveshop("worker", f"--http-port={port}", f"--process={number}", *rebuild)
 
 
 class _Supervisor:

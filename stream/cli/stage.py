@@ -21,7 +21,7 @@ from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka import client, topics
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child, Scratch, free_port, is_free
+from stream.sandbox.process import Child, Scratch, free_port, is_free, liveshop
 from stream.secured import UNSECURED
 
 READY_SECONDS: Final = 60.0
@@ -117,11 +117,11 @@ class Stage:
             self._say(f"port {asked} is taken, so /metrics is on {port}")
         settings = self.settings.model_copy(update={"http_port": port})
         log = self._folder / f"worker-{number}.log"
-        self._workers.append(Child(_command("worker", *_flags(settings)), log=log, environ=environment(settings)))
+        self._workers.append(Child(liveshop("worker", *_flags(settings)), log=log, environ=environment(settings)))
         self.urls.append(f"http://{self.settings.http_host}:{port}/metrics")
 
     def _start_simulator(self) -> Child:
-        command = _command("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)
+        command = liveshop("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)
         log, result = self._folder / "simulate.log", self._folder / "simulate.json"
         child = Child(command, log=log, stdout=result, environ=environment(self.settings))
         self._stack.callback(child.stop, SIMULATOR_SECONDS)
@@ -177,10 +177,6 @@ class Stage:
 
     def _tails(self) -> str:
         return "\n".join(worker.tail() for worker in self._workers)
-
-
-def _command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "stream.cli", name, *arguments]
 
 
 def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:

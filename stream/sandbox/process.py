@@ -20,6 +20,8 @@ _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 _LOWEST_PORT: Final = 20_000
 _PREFIX: Final = "liveshop-sandbox-"
+_TAIL: Final = 64_000
+"""Bytes of a log that are looked at for its last lines."""
 
 
 def die_with(parent: int) -> Callable[[], None] | None:
@@ -34,6 +36,14 @@ def die_with(parent: int) -> Callable[[], None] | None:
             os._exit(1)
 
     return arm
+
+
+def liveshop(*arguments: str) -> list[str]:
+    """The command line of another liveshop.
+
+    With ``-P`` it imports nothing from the current folder, where anybody may have put a ``stream.py`` or a ``json.py``.
+    """
+    return [sys.executable, "-P", "-m", "stream.cli", *arguments]
 
 
 class Child:
@@ -109,7 +119,9 @@ class Child:
 def tail(file: Path, lines: int = 30) -> str:
     """The last lines of a text file; empty when there is none."""
     try:
-        content = file.read_bytes()[-64_000:]
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - _TAIL))
+            content = log.read(_TAIL)
     except FileNotFoundError:
         return ""
     return "\n".join(content.decode(errors="replace").splitlines()[-lines:])

@@ -15,9 +15,11 @@ from aiokafka import AIOKafkaProducer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.cli.processes import Backoff, BackoffPolicy, child_ports, page_url
+import stream
+from stream.cli.processes import Backoff, BackoffPolicy, _command, child_ports, page_url
 from stream.errors import UsageError
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.process import liveshop
 from tests.kafka.tools import view
 from tests.live import PROJECT, Outgoing, Worker, create_topics, fetch_page, parse_metrics, send, wait_for
 from tests.outputs import Follower
@@ -340,3 +342,10 @@ rules:
         assert stage.metrics()['liveshop_alerts_firing{alert="stalled",severity="info"}'] == 0
         assert stage.get("/readyz")[0] == 200
         stage.stop()
+
+
+def test_every_child_is_started_without_the_current_folder() -> None:
+    """tests/sandbox/test_process.py shows what `liveshop` is good for; here, that nobody starts Python in another way."""
+    assert _command(0, 9000, {})[: len(liveshop())] == liveshop()
+    for file in Path(stream.__file__).parent.rglob("*.py"):
+        assert "sys.executable" not in file.read_text() or file.name == "process.py", file

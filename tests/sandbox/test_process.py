@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stream import __version__
 from stream.sandbox import process
-from stream.sandbox.process import Child, Scratch, free_port, is_free, tail
+from stream.sandbox.process import Child, Scratch, free_port, is_free, liveshop, tail
 from tests.support import eventually
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -115,3 +116,12 @@ def test_a_free_port_can_be_listened_on_and_then_is_not_free() -> None:
         server.bind(("127.0.0.1", port))
         server.listen()
         assert not is_free(port)
+
+
+def test_a_child_liveshop_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    for module in ("stream", "json", "typer", "sitecustomize", "encodings"):
+        (tmp_path / f"{module}.py").write_text("open('hostile', 'w').close(); raise SystemExit(99)")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(liveshop("version"), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, __version__ in done.stdout) == (0, True), done.stderr
+    assert not (tmp_path / "hostile").exists()
