@@ -7,6 +7,7 @@ user of a machine can see. Files of secrets are read when they are needed, so th
 import os
 import ssl
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -14,6 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 
 from stream.errors import UsageError
+from stream.sources import TooLargeError, read_text
+
+SMALL: Final = 64 * 1024
+"""Bytes of a file with a password, a secret or a token."""
+PEM: Final = 10_000_000
+"""Bytes of a file with keys or certificates: the CAs of a whole system are a quarter of a megabyte."""
 
 
 def _or_none(change: Callable[[str], str] = str) -> BeforeValidator:
@@ -58,7 +65,9 @@ class Security(BaseModel):
         default=None, description="OAUTHBEARER: file with a token that somebody else renews, read for each connection"
     )
     sasl_token_url: Text = Field(
-        default=None, description="OAUTHBEARER: endpoint that gives tokens for client credentials"
+        default=None,
+        description="OAUTHBEARER: endpoint that gives tokens for client credentials: https, or http on this machine; "
+        "trusted by the system's CAs and by those of tls_ca_file",
     )
     sasl_client_id: Text = Field(default=None, description="OAUTHBEARER: who asks at sasl_token_url")
     sasl_secret: Secret = Field(default=None, description="OAUTHBEARER: the secret of sasl_client_id")
@@ -110,8 +119,8 @@ def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
     if value is not None or file is None:
         return None if value is None else value.get_secret_value()
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(file, SMALL).rstrip("\r\n")
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {_why(error)}") from None
 
 
@@ -120,7 +129,7 @@ def tls_context(settings: Security) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.tls_ca_file)
     except (OSError, ValueError) as error:
-        raise UsageError(f"tls_ca_file: {settings.tls_ca_file} holds no certificates in PEM ({_why(error)})") from None
+        raise _no_authorities(settings, error) from None
     context.check_hostname = settings.tls_check_hostname
     if settings.tls_cert_file is not None:
         _show_certificate(context, settings, settings.tls_cert_file)
@@ -139,10 +148,39 @@ def _show_certificate(context: ssl.SSLContext, settings: Security, certificate: 
         ) from None
 
 
+def token_context(settings: Security) -> ssl.SSLContext:
+    """How the endpoint of ``sasl_token_url`` is known: by the system's CAs, as it may be a public one, or by ours.
+
+    Its name is always checked. UsageError when ``tls_ca_file`` does not hold what it should (any more).
+    """
+    context = ssl.create_default_context()
+    if settings.tls_ca_file is not None:
+        try:
+            context.load_verify_locations(settings.tls_ca_file)
+        except (OSError, ValueError) as error:
+            raise _no_authorities(settings, error) from None
+    return context
+
+
+def _no_authorities(settings: Security, error: Exception) -> UsageError:
+    return UsageError(f"tls_ca_file: {settings.tls_ca_file} holds no certificates in PEM ({_why(error)})")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether what is sent there stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _why(error: Exception) -> str:
     """In a few words, and without anything of what a file holds."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no PEM").replace("_", " ").lower()
+    if isinstance(error, TooLargeError):
+        return str(error)
     return (error.strerror or "unreadable") if isinstance(error, OSError) else "not text in UTF-8"
 
 
@@ -162,7 +200,10 @@ def _file_errors(name: str) -> Callable[[Security], list[str]]:
             return [f"{name}: {file} is not there"]
         if not os.access(file, os.R_OK):
             return [f"{name}: {file} may not be read by this user"]
-        return [] if file.stat().st_size else [f"{name}: {file} is empty"]
+        size, most = file.stat().st_size, PEM if name in _TLS and name not in _SECRETS else SMALL
+        if size > most:
+            return [f"{name}: {file} is larger than {most:,} bytes: is it the right one?"]
+        return [] if size else [f"{name}: {file} is empty"]
 
     return check
 
@@ -185,7 +226,8 @@ def _protocol_errors(settings: Security) -> list[str]:
 
 def _stray_errors(settings: Security) -> list[str]:
     """What would be ignored was meant to do something."""
-    stray = {} if settings.uses_tls else dict.fromkeys(_given(settings, _TLS), f"{settings.protocol} knows no TLS")
+    unused = _TLS[1:] if settings.sasl_token_url else _TLS  # the CAs are the token endpoint's, too
+    stray = {} if settings.uses_tls else dict.fromkeys(_given(settings, unused), f"{settings.protocol} knows no TLS")
     if settings.sasl_mechanism is None:
         why = "nobody logs in without a sasl_mechanism"
         stray |= dict.fromkeys(_given(settings, (*_PASSWORD, *_TOKEN)), why)
@@ -217,15 +259,27 @@ def _lacking(settings: Security, what: str, *names: str) -> list[str]:
     return [] if _given(settings, names) else [f"{names[0]}: {what} needs {' or '.join(names)}"]
 
 
+_IN_THE_CLEAR: Final = (
+    "sasl_token_url: http would send the secret and the token in the clear: make it https, with tls_ca_file when "
+    "its CA is not one of the system's; http is for this machine alone (127.0.0.1, localhost)"
+)
+
+
 def _url_errors(settings: Security) -> list[str]:
     url = settings.sasl_token_url
     if url is None:
         return []
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at, it may be none
+    except ValueError as error:
+        return [f"sasl_token_url: {str(error)[:1].lower()}{str(error)[1:]}"]
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return ["sasl_token_url: must begin with https:// or http:// and a host"]
+        return ["sasl_token_url: must begin with https:// and a host"]
     if parts.username or parts.password:
         return ["sasl_token_url: must not hold a user or a password: give sasl_client_id and its secret"]
+    if parts.scheme == "http" and not is_loopback(url):
+        return [_IN_THE_CLEAR]
     return []
 
 
@@ -233,10 +287,13 @@ def _tls_errors(settings: Security) -> list[str]:
     """The files are tried out, once it is known that they are there."""
     if settings.tls_cert_file is None and (needing := _given(settings, _TLS[2:])):
         return [f"{name}: is of no use without tls_cert_file" for name in needing]
-    if not settings.uses_tls or any(_file_errors(name)(settings) for name in _TLS if name in _FILES):
+    if any(_file_errors(name)(settings) for name in _TLS if name in _FILES):
         return []
     try:
-        tls_context(settings)
+        if settings.uses_tls:
+            tls_context(settings)
+        elif settings.sasl_token_url is not None:
+            token_context(settings)
     except UsageError as error:
         return [str(error)]
     return []
@@ -249,6 +306,6 @@ CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Security], list[str]]], ...]
     (frozenset({"security_protocol", "sasl_mechanism", *_TLS, *_PASSWORD, *_TOKEN}), _stray_errors),
     (frozenset({"sasl_mechanism", *_PASSWORD, *_TOKEN}), _login_errors),
     (frozenset({"sasl_token_url"}), _url_errors),
-    (frozenset({"security_protocol", "sasl_mechanism", "tls_check_hostname", *_TLS}), _tls_errors),
+    (frozenset({"security_protocol", "sasl_mechanism", "sasl_token_url", "tls_check_hostname", *_TLS}), _tls_errors),
 )
 """Checks with the settings they look at: one is made only when each of these is right by itself."""

@@ -14,6 +14,9 @@ ENV_PREFIX: Final = "LIVESHOP_"
 NEAR: Final = 0.65
 """How alike two names must be, so that one is suggested for the other."""
 
+LARGEST: Final = 1_000_000
+"""Bytes of a file of settings."""
+
 _KUBERNETES: Final = re.compile(r".*(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
 """What Kubernetes adds to every pod for a Service named ``liveshop…``: not ours, though it looks like it."""
 _LINK: Final = re.compile(r"(tcp|udp|sctp)://")
@@ -83,12 +86,34 @@ def _from_file(names: Collection[str], file: Path | None, problems: list[str]) -
 
 def _read(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file, LARGEST))
     except OSError as error:
         problems.append(f"{file}: cannot be read: {error.strerror}")
+    except TooLargeError as error:
+        problems.append(f"{file}: {error}")
+    except UnicodeDecodeError:
+        problems.append(f"{file}: is not UTF-8")
     except ValueError as error:
         problems.append(f"{file}: is not TOML: {error}")
+    except RecursionError:
+        problems.append(f"{file}: is not TOML that anybody writes: it is nested too deep")
     return {}
+
+
+class TooLargeError(ValueError):
+    """A file is larger than any that is meant."""
+
+
+def read_text(file: Path, most: int) -> str:
+    """What a file holds, in UTF-8, and never more of it in memory than ``most`` bytes.
+
+    Raises OSError, TooLargeError and UnicodeDecodeError, whose texts hold nothing of the content but a byte.
+    """
+    with file.open("rb") as opened:
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise TooLargeError(f"is larger than {most:,} bytes")
+    return content.decode()
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:

@@ -169,9 +169,6 @@ def test_a_number_without_a_unit_is_wrong_in_the_file_too(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path: Path) -> None:
     assert len(problems({"delay": "x"}, tmp_path / "none.toml")) == 2
     assert "is not TOML" in problems(toml=write(tmp_path, "delay: 10s"))[0]
-    latin = tmp_path / "latin.toml"
-    latin.write_bytes(b'group = "caf\xe9"')
-    assert "is not TOML" in problems(toml=latin)[0]
 
 
 def test_a_table_in_the_file_is_an_unknown_key(tmp_path: Path) -> None:
@@ -313,6 +310,63 @@ def test_files_that_are_missing_empty_or_something_else_are_reported_together(tm
     ]
     (problem,) = problems({"tls_ca_file": str(ca)})
     assert problem == f"tls_ca_file: {ca} holds no certificates in PEM (no certificate or crl found)"
+
+
+CLIENT = {"sasl_mechanism": "OAUTHBEARER", "sasl_client_id": "liveshop"}
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("https://id.example/token", None),
+        ("http://127.0.0.1:8080/token", None),
+        ("http://[::1]/token", None),
+        ("http://localhost/token", None),
+        ("http://id.example/token", "http would send the secret and the token in the clear: make it https"),
+        ("http://127.0.0.1.example/token", "http would send"),
+        ("http://0.0.0.0/token", "http would send"),
+        ("HTTP://id.example/token", "http would send"),
+        ("https://ann:pw@id.example/token", "must not hold a user or a password"),
+        ("file:///etc/passwd", "must begin with https://"),
+        ("https:///token", "must begin with https://"),
+        ("https://[::1/token", "invalid IPv6 URL"),
+        ("https://id.example:99999/token", "port out of range"),
+    ],
+)
+def test_a_secret_goes_through_tls_or_stays_on_this_machine(url: str, wrong: str | None) -> None:
+    given = CLIENT | {"sasl_token_url": url}, None, {"LIVESHOP_SASL_SECRET": "hunter2"}
+    if wrong is None:
+        assert load(*given).sasl_token_url == url
+    else:
+        (problem,) = problems(*given)
+        assert problem.startswith(f"sasl_token_url: {wrong}")
+        assert "pw" not in problem
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"delay = " + b"[" * 100_000, "is not TOML that anybody writes: it is nested too deep"),
+        (b"group = 'caf\xe9'", "is not UTF-8"),
+        (b"# " + b"x" * 1_000_000, "is larger than 1,000,000 bytes"),
+    ],
+)
+def test_a_settings_file_is_bounded_and_no_traceback(tmp_path: Path, content: bytes, wrong: str) -> None:
+    file = tmp_path / "liveshop.toml"
+    file.write_bytes(content)
+    assert problems({}, file, {}) == [f"{file}: {wrong}"]
+
+
+def test_a_file_that_is_too_large_for_what_it_should_hold_is_not_read(tmp_path: Path) -> None:
+    """Sparse: reading it whole would take gigabytes."""
+    file = tmp_path / "large"
+    with file.open("wb") as opened:
+        opened.truncate(2**34)
+    for name, most in (("sasl_password_file", "65,536"), ("tls_ca_file", "10,000,000")):
+        assert f"{name}: {file} is larger than {most} bytes: is it the right one?" in problems({name: str(file)})
+    settings = load(LOGIN, None, HUNTER).model_copy(update={"sasl_password": None, "sasl_password_file": file})
+    with pytest.raises(UsageError, match=f"{file} cannot be read: is larger than 65,536 bytes"):
+        settings.password()
 
 
 def test_a_certificate_without_its_key_is_wrong_and_nobody_is_asked_for_a_password(tmp_path: Path) -> None:

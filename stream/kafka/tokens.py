@@ -5,6 +5,7 @@ aiokafka asks for one whenever it logs in on a new connection. No message here h
 
 import asyncio
 import base64
+import http.client
 import json
 import re
 import time
@@ -15,20 +16,36 @@ from threading import Lock
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import (
+    BaseHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import UsageError
+from stream.secured import SMALL, is_loopback, token_context
+from stream.sources import read_text
 
 SECONDS: Final = 10.0
-"""For one answer of the endpoint."""
+"""For each step of an answer of the endpoint, and for its whole content."""
+LARGEST: Final = SMALL
+"""Bytes of an answer; tokens have one or two thousand."""
+LONGEST: Final = 1e9
+"""Seconds that a token may live; one that says more, or nothing of the kind, is not held."""
 FRESH: Final = 0.5
 """Share of its life during which a token is handed out again: a connection is best made with one that lasts."""
 REFUSED: Final = frozenset({400, 401, 403})
 _CODE: Final = re.compile(r"[a-z_]{1,40}", re.ASCII)
+_TOKEN: Final = re.compile(r"[!-~]+")
+"""RFC 7628 lets a token be of these; another character, as a control, would end its field of the login."""
 
 
 class TokenError(KafkaError):  # type: ignore[misc]  # aiokafka is not typed for us
@@ -60,11 +77,13 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka is no
 
     def _read(self) -> str:
         try:
-            token = self._file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            token = read_text(self._file, SMALL).strip()
+        except (OSError, ValueError) as error:
             raise TokenError(f"the token file {self._file} cannot be read: {type(error).__name__}") from None
         if not token:
             raise TokenError(f"the token file {self._file} is empty")
+        if not _TOKEN.fullmatch(token):
+            raise TokenError(f"the token file {self._file} holds no token")
         return token
 
 
@@ -102,19 +121,16 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
     def _asked(self) -> _Held:
         began = time.monotonic()
         answer = self._answer()
-        try:
-            token, life = answer["access_token"], float(answer.get("expires_in", 0))
-        except (TypeError, KeyError, ValueError):
-            token, life = None, 0.0
-        if not isinstance(token, str) or not token:
+        token = answer.get("access_token") if isinstance(answer, dict) else None
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise TokenError(f"{self.settings.sasl_token_url} answered without an access_token")
-        return _Held(token, began + life * FRESH)
+        return _Held(token, began + _life(answer.get("expires_in")) * FRESH)
 
     def _answer(self) -> Any:
         url = self.settings.sasl_token_url or ""
         try:
-            with build_opener(_NoRedirect).open(self._request(url), timeout=SECONDS) as answer:
-                return json.load(answer)
+            with self._opener(url).open(self._request(url), timeout=SECONDS) as answer:
+                return json.loads(_content(answer))
         except HTTPError as error:
             with error:
                 text = f"{url} answered {error.code}{_reason(error)}"
@@ -123,9 +139,16 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
             raise TokenError(text) from None
         except UsageError as error:
             raise TokenError(str(error)) from None
-        except (OSError, ValueError) as error:
+        except _TooMuchError as error:
+            raise TokenError(f"{url} gave no token: {error}") from None
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise TokenError(f"{url} gave no token: {reason}") from None
+
+    def _opener(self, url: str) -> OpenerDirector:
+        """Redirected by nobody. What stays on this machine goes through no proxy, which would read it."""
+        handlers: list[BaseHandler] = [_NoRedirect(), HTTPSHandler(context=token_context(self.settings))]
+        return build_opener(*handlers, *([ProxyHandler({})] if is_loopback(url) else []))
 
     def _request(self, url: str) -> Request:
         """RFC 6749, 4.4, with the client's secret in the Authorization header."""
@@ -137,10 +160,36 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
         return Request(url, data=urlencode(asked).encode(), headers=headers)  # noqa: S310 - http or https: the settings were checked
 
 
+def _life(said: object) -> float:
+    """Seconds; 0 for what is none."""
+    try:
+        life = float(said)  # type: ignore[arg-type]  # whatever it is
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return life if 0 < life < LONGEST else 0.0
+
+
+class _TooMuchError(Exception):
+    """An answer that is too large or takes too long."""
+
+
+def _content(answer: http.client.HTTPResponse | HTTPError) -> bytes:
+    """All of an answer, unless it goes on and on."""
+    content = bytearray()
+    until = time.monotonic() + SECONDS
+    while piece := answer.read1(LARGEST):
+        content += piece
+        if len(content) > LARGEST:
+            raise _TooMuchError(f"its answer is larger than {LARGEST:,} bytes")
+        if time.monotonic() > until:
+            raise _TooMuchError(f"its answer takes longer than {SECONDS:g} s")
+    return bytes(content)
+
+
 def _reason(error: HTTPError) -> str:
     """The error code of RFC 6749, when it is one."""
     try:
-        code = json.loads(error.read(4096))["error"]
-    except (OSError, ValueError, TypeError, KeyError):
+        code = json.loads(_content(error))["error"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, _TooMuchError, http.client.HTTPException):
         return ""
     return f" {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""

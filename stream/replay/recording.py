@@ -18,9 +18,10 @@ import base64
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Annotated, BinaryIO, Final, cast
 
 import msgspec
 
@@ -29,12 +30,17 @@ from stream.model.messages import Message
 from stream.model.names import INPUTS, Kind
 
 _KINDS: Final = {topic: kind for kind, topic in INPUTS.items()}
-_EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d+)')
+_EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d{1,18})(?!\d)')
+
+LONGEST: Final = 8_000_000
+"""Bytes of a line: 4 MB, more than any message may have, as base64. A small file may hold larger ones, gzipped."""
+_LATEST: Final = 2**53
+"""Ms. Far beyond what anybody records, and no sum of it overflows."""
 
 
 class _Line(msgspec.Struct, frozen=True):
     topic: str
-    at: int
+    at: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
     key: str | None = None
     value: msgspec.Raw = msgspec.Raw()
     raw: bytes | None = None
@@ -65,19 +71,29 @@ def read(file: Path) -> Iterator[Message | str]:
 
 def arrived(file: Path) -> Iterator[Arrived | str]:
     """The same, with less made of it."""
-    with _open(file, "rb") as lines:
+    with _open(file, "rb") as opened:
         try:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(_lines(opened), 1):
                 try:
                     entry = _decode(line)
                 except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                    if line.strip():
+                    if len(line) > LONGEST:
+                        yield f"line {number}: longer than {LONGEST:,} bytes"
+                    elif line.strip():
                         what = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
                         yield f"line {number}: {what}"
                 else:
                     yield _arrived(entry, number)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise UsageError(f"{file}: cannot be read to its end: {error}") from None
+
+
+def _lines(opened: BinaryIO) -> Iterator[bytes]:
+    """Of one that is too long its beginning, which is no JSON, and is so long that one sees it."""
+    while line := opened.readline(LONGEST + 1):
+        yield line
+        while len(line) > LONGEST and not line.endswith(b"\n"):
+            line = opened.readline(LONGEST + 1)
 
 
 def _arrived(entry: _Line, number: int) -> Arrived | str:
@@ -119,7 +135,7 @@ def _is_json(value: bytes) -> bool:
     try:
         value.decode()
         msgspec.json.decode(value, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return b"\n" not in value
 

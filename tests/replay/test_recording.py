@@ -1,6 +1,7 @@
 """Recorded traffic: what was written is what is read, byte for byte; what is no message is named and skipped."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,9 @@ def test_tombstones_missing_keys_and_raw_bytes(
         (b'{"topic":"live.views","key":"k","at":5}', "line 2: neither value nor raw"),
         (b'{"topic":"live.views","key":"k","at":5,"raw":"*"}', "line 2: Invalid base64"),
         (b'{"topic":"live.views","key":"k","at":5,"value":{"text":"rahasia"}', "line 2: not JSON"),
+        (b'{"topic":"live.views","key":"k","at":-1,"value":{}}', "line 2: Expected `int` >= 0 - at `$.at`"),
+        (b'{"topic":"live.views","key":"k","at":9223372036854775807,"value":{}}', "line 2: Expected `int` <= "),
+        (b'{"topic":"live.views","key":"k","at":1%b,"value":{}}' % (b"0" * 400), "line 2: "),
         (b"[" * 5000, "line 2: "),
     ],
 )
@@ -89,9 +93,35 @@ def test_a_cut_gzip_gives_what_is_whole_and_then_says_so(tmp_path: Path) -> None
         list(reading)
 
 
+def test_a_damaged_gzip_says_so(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(b'{"topic":"live.views","key":"k","at":5,"value":{}}\n' * 100))
+    for place in range(10, len(whole)):
+        (tmp_path / "damaged.gz").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with pytest.raises(UsageError, match="cannot be read to its end"):
+            list(recording.read(tmp_path / "damaged.gz"))
+
+
+def test_a_line_that_is_too_long_is_named_and_never_held(tmp_path: Path) -> None:
+    """100 MB in 100 KB of gzip."""
+    good = b'{"topic":"live.views","key":"k","at":5,"value":{}}\n'
+    with gzip.open(tmp_path / "bomb.gz", "wb") as file:
+        file.write(good + b'{"topic":"live.views","key":"k","at":5,"value":"')
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b'"}\n' + good)
+    tracemalloc.start()
+    try:
+        first, second, third = recording.read(tmp_path / "bomb.gz")
+        assert tracemalloc.get_traced_memory()[1] < 6 * recording.LONGEST
+    finally:
+        tracemalloc.stop()
+    assert essence(first) == essence(third)
+    assert second == "line 2: longer than 8,000,000 bytes"
+
+
 def test_moving_changes_the_event_time_and_nothing_else() -> None:
     value = b'{"event_id":"e1","event_time": 1000,"text":"caf\xe9 1000"}'
     message = Message(5, Kind.COMMENTS, b"k", value, 1000)
     assert recording.moved(message, 500).value == value.replace(b" 1000,", b" 1500,")
-    for odd in (None, b"", b'{"event_time":"1000"}', b"[]"):
+    for odd in (None, b"", b'{"event_time":"1000"}', b"[]", b'{"event_time":%b}' % (b"9" * 5000)):
         assert recording.moved(message._replace(value=odd), 500).value == odd
