@@ -248,7 +248,7 @@ def test_a_broken_producer_turns_the_worker_unready_and_a_mended_one_ready_again
         health.committed(outputs.tally)
         health.beat()
 
-    with HttpServer("127.0.0.1", 0, _registry(), health) as http:
+    with HttpServer("127.0.0.1", 0, _registry(), health, every=0.0) as http:
         for _ in range(60):
             second(good=10, bad=20)
         assert fetch_page(f"{http.url}/readyz")[0] == 200, "it has not lasted for a minute yet"

@@ -2,17 +2,16 @@
 
 import math
 import time
-import urllib.error
-import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final, TypeAlias
 
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from stream.observe import catalog
+from stream.observe import catalog, exposition
+from stream.observe import scrape as pages
 from stream.observe.sessions import OTHER
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -144,10 +143,12 @@ _NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
 
 
 def parse(texts: Iterable[str], at: float, wall: float) -> Look:
-    """One look from the expositions of all workers. What is unknown or NaN is left out. Raises ValueError for no metrics."""
+    """One look from the expositions of all workers. What is unknown or no
+    finite number is left out. Raises ValueError for no metrics.
+    """
     look = Look(at, wall)
     for text in texts:
-        for family in text_string_to_metric_families(text):
+        for family in exposition.read(text):
             for sample in family.samples:
                 _note(look, sample)
     return look
@@ -155,11 +156,12 @@ def parse(texts: Iterable[str], at: float, wall: float) -> Look:
 
 def _note(look: Look, sample: Sample) -> None:
     note = _NOTES.get(sample.name)
-    if note is not None and not math.isnan(sample.value):
+    if note is None or not math.isfinite(sample.value):
+        return
+    try:
         note(look, sample.labels, sample.value)
-
-
-_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    except KeyError as label:
+        raise ValueError(f"{sample.name} has no label {label}") from None
 
 
 def scrape(urls: Sequence[str]) -> Look:
@@ -170,12 +172,12 @@ def scrape(urls: Sequence[str]) -> Look:
 
 def _fetch(url: str) -> str:
     try:
-        with _opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            content: bytes = answer.read()
+        status, text = pages.fetch(url, TIMEOUT_SECONDS)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise OSError(f"{url} does not answer: {reason}") from None
-    return content.decode()
+        raise OSError(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
+    if status != HTTPStatus.OK:
+        raise OSError(f"{url} does not answer with metrics: status {status}")
+    return text
 
 
 class Pace:

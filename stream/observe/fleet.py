@@ -5,28 +5,24 @@ gauges and the page's time limit, never the page.
 """
 
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from stream.observe import catalog, merge
+from stream.observe import catalog, merge, scrape
 from stream.observe.health import STALLED_AFTER
+from stream.observe.scrape import Answer
 from stream.observe.shards import gauge
 
 ANSWER_SECONDS: Final = 3.0
-"""For a process to begin and to go on with an answer. Prometheus waits ten by default."""
+"""For a process to answer. Prometheus waits ten by default."""
 NOTE: Final = "note: "
-
-_opener: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +33,6 @@ class Member:
     url: str
     life: int = 0
     away: str | None = "is not started yet"
-
-
-class Answer(NamedTuple):
-    """Status 0: there was none."""
-
-    status: int
-    text: str
 
 
 class Fleet(Collector):
@@ -162,12 +151,8 @@ class Fleet(Collector):
 
 
 def fetch(url: str) -> Answer:
-    """What is there; status 0 when nobody answers in time."""
+    """What is there; status 0 when nobody answers in time, or what answers is no page."""
     try:
-        with _opener.open(url, timeout=ANSWER_SECONDS) as answer:
-            return Answer(answer.status, answer.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.read().decode(errors="replace"))
-    except (OSError, ValueError, HTTPException) as error:
+        return scrape.fetch(url, ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
         return Answer(0, str(error))

@@ -1,60 +1,74 @@
-"""One HTTP server in threads of its own: /metrics, /healthz, /readyz. Rendering 50,000 series takes 0.4 s of CPU,
-which the event loop must not wait for.
+"""A small HTTP server in a thread of its own: /metrics, /healthz, /readyz, for GET and HEAD, without bodies or TLS.
 
-One thread and one answer a connection, with a time limit; of more than ``MOST_CLIENTS`` the oldest is cut off, so that
-clients that say or read nothing stop nobody.
+Whoever can reach the port is a stranger, and can cost little:
+
+- A request has at most 16 KB (request.py) and has to be there within ``HEAD_SECONDS``; each connection is one request.
+- Pages are made at most once a second, whoever asks (pages.py), and all answers share their bytes.
+- Connections are taken at a limited rate, so that a hundred scrapers in a loop take a sixth of a core.
+- Of more than ``MOST_CLIENTS`` connections one is closed: first the oldest that has not sent its request, or has been
+  answered; only then the oldest that is being answered. So those who only keep connections open never stop a scrape.
+
+It is written here because no server in the standard library has these limits: ``http.server`` takes 100 headers of 65 KB
+and a thread for each connection. Sockets are used without asyncio's streams, which would copy a page for each client.
 """
 
+import asyncio
+import contextlib
 import errno
 import socket
 import threading
+from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Final, Self
 
 import structlog
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from stream.errors import UsageError
+from stream.observe import request
+from stream.observe.pages import EVERY, TEXT, Answer, Pages, Vitals
+from stream.observe.request import Refusal, Request
 
-MOST_CLIENTS: Final = 32
-CLIENT_TIMEOUT: Final = 10.0
-"""Seconds a client may say or read nothing."""
-TEXT: Final = "text/plain; charset=utf-8"
-INDEX: Final = """\
-liveshop worker
-/metrics  for Prometheus
-/healthz  200 while the event loop moves
-/readyz   200 when every shard of this worker is restored, else 503 and the problems
-"""
+MOST_CLIENTS: Final = 128
+HEAD_SECONDS: Final = 5.0
+"""For a client to send its request."""
+ANSWER_SECONDS: Final = 30.0
+"""For a page to be made and read."""
+LINGER_SECONDS: Final = 1.0
+"""For a client to close after it was answered. When we close first, with something unread, it may lose the answer."""
+LINGER_BYTES: Final = 65_536
+_AT_ONCE: Final = 16
+_ROUND: Final = 0.02
+"""At most so many connections are taken every so many seconds, 800 a second: one costs 0.2 ms of CPU."""
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_BACKLOG: Final = 1024
+_SEND_BUFFER: Final = 131_072
+_RECEIVE_BUFFER: Final = 32_768
+"""Of the kernel, a connection: it would otherwise hold megabytes for clients that do not read."""
 
 log: Final = structlog.get_logger(__name__)
 
-Answer: TypeAlias = tuple[HTTPStatus, str, bytes]
-
-
-class Vitals(Protocol):
-    """Whether what is behind the pages lives and is ready: one worker (health.py), or several (fleet.py)."""
-
-    def stalled(self) -> str | None:
-        """Why it is dead, or None."""
-
-    def readiness(self) -> tuple[list[str], list[str]]:
-        """Why it is not ready, one line each, and what people should know besides."""
-
 
 class HttpServer:
-    """Listens from construction on; ``port`` is the real one. Raises UsageError when it cannot listen there."""
+    """Listens from construction on; ``port`` is the real one. Raises UsageError when it cannot listen there.
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Vitals) -> None:
-        self._pages = _Pages(registry, health)
-        self._server = _listen(host, port, self._pages)
+    ``every``: seconds that a page is handed out for after it was made.
+    """
+
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, health: Vitals, *, every: float = EVERY
+    ) -> None:
+        listener = _listen(host, port)
         self.host = host
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="http", daemon=True)
+        self.port: int = listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._clients = _Clients(listener, Pages(registry, health, every=every))
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._clients.serve())
 
     @property
     def url(self) -> str:
@@ -63,9 +77,8 @@ class HttpServer:
 
     def close(self) -> None:
         """Stops listening and cuts off whoever is still connected. Takes no longer than a second."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._server.cut_off(keep=0)
+        with contextlib.suppress(RuntimeError):  # it was closed before
+            self._loop.call_soon_threadsafe(self._clients.stop)
         self._thread.join(1.0)
 
     def __enter__(self) -> Self:
@@ -75,134 +88,170 @@ class HttpServer:
         self.close()
 
 
-class _Pages:
-    def __init__(self, registry: CollectorRegistry, health: Vitals) -> None:
-        self._registry = registry
-        self._health = health
-        self._scrape = threading.Lock()
+class _Clients:
+    """The connections. Everything here runs in the loop of ``serve``."""
 
-    def answer(self, path: str, accept: str) -> Answer:
-        match path.partition("?")[0]:
-            case "/metrics":
-                return self._metrics(accept)
-            case "/healthz":
-                return self._healthz()
-            case "/readyz":
-                return self._readyz()
-            case "/":
-                return HTTPStatus.OK, TEXT, INDEX.encode()
-            case _:
-                return HTTPStatus.NOT_FOUND, TEXT, b"not found: see /\n"
+    def __init__(self, listener: socket.socket, pages: Pages) -> None:
+        self._listener = listener
+        self._pages = pages
+        self._idle: dict[asyncio.Task[None], None] = {}
+        """Those who have not sent their request, or are answered: oldest first."""
+        self._busy: dict[asyncio.Task[None], None] = {}
+        """Those who are being answered."""
+        self._stopped = asyncio.Event()
 
-    def _metrics(self, accept: str) -> Answer:
-        encode, content_type = choose_encoder(accept)
-        with self._scrape:  # two at once would only take each other's CPU, and the event loop's
-            return HTTPStatus.OK, content_type, encode(self._registry)
+    def stop(self) -> None:
+        self._stopped.set()
 
-    def _healthz(self) -> Answer:
-        stalled = self._health.stalled()
-        if stalled:
-            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{stalled}\n".encode()
-        return HTTPStatus.OK, TEXT, b"ok\n"
+    async def serve(self) -> None:
+        """Until ``stop``. All connections are closed when it returns."""
+        with self._listener:
+            accepting = asyncio.create_task(self._accept())
+            await self._stopped.wait()
+            tasks = [accepting, *self._idle, *self._busy]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _readyz(self) -> Answer:
-        problems, notes = self._health.readiness()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        lines = [*(problems or ["ready"]), *(f"note: {note}" for note in notes)]
-        return status, TEXT, "".join(f"{line}\n" for line in lines).encode()
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(self._listener)
+                self._begin(client)
+                for _ in range(_AT_ONCE - 1):
+                    self._begin(self._listener.accept()[0])
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._make_room(keep=0)
+            await asyncio.sleep(_ROUND)
 
+    def _begin(self, client: socket.socket) -> None:
+        self._make_room(keep=MOST_CLIENTS - 1)
+        client.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._serve(client))
+        task.add_done_callback(lambda _: client.close())  # also when it was sent away before its first step
+        self._idle[task] = None
 
-class _Server(ThreadingHTTPServer):
-    """Threads are daemons and are not waited for; their sockets are closed instead."""
+    def _make_room(self, keep: int) -> None:
+        """Sends idle clients away until ``keep`` are left, and only then one that is being answered."""
+        while self._idle and len(self._idle) + len(self._busy) > keep:
+            self._send_away(self._idle)
+        while len(self._busy) > max(keep, MOST_CLIENTS - 1):
+            self._send_away(self._busy)
 
-    daemon_threads = True
-    request_queue_size = 128
+    def _send_away(self, clients: dict[asyncio.Task[None], None]) -> None:
+        oldest = next(iter(clients))
+        del clients[oldest]
+        oldest.cancel()
 
-    def __init__(self, family: socket.AddressFamily, address: Any, pages: _Pages) -> None:
-        self.address_family = family
-        self.pages = pages
-        self._clients: dict[socket.socket, None] = {}
-        self._lock = threading.Lock()
-        super().__init__(address, _Handler)
+    async def _serve(self, client: socket.socket) -> None:
+        """One connection, one request."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        with contextlib.suppress(OSError, TimeoutError):
+            try:
+                wanted = await _read(client)
+                if wanted is not None:
+                    self._idle.pop(task, None)
+                    self._busy[task] = None
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await self._answer(client, wanted)
+                    self._busy.pop(task, None)
+                    self._idle[task] = None
+                    await _linger(client)
+            finally:
+                self._idle.pop(task, None)
+                self._busy.pop(task, None)
 
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's would ask DNS for our name
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.cut_off(keep=MOST_CLIENTS - 1)
-        with self._lock:
-            self._clients[request] = None
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._clients.pop(request, None)
-        super().shutdown_request(request)
-
-    def cut_off(self, keep: int) -> None:
-        """Closes the oldest connections until ``keep`` are left."""
-        with self._lock:
-            oldest = list(self._clients)[: max(0, len(self._clients) - keep)]
-            for client in oldest:
-                del self._clients[client]
-        for client in oldest:
-            _hang_up(client)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left or was cut off is no fact worth a line."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """HTTP/1.0: one answer and the connection ends, so that no idle client holds a thread."""
-
-    server: _Server
-    timeout = CLIENT_TIMEOUT
-    server_version = "liveshop"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def _answer(self, *, with_body: bool) -> None:
-        status, content_type, body = self._page()
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-
-    def _page(self) -> Answer:
-        try:
-            return self.server.pages.answer(self.path, self.headers.get("Accept", ""))
-        except Exception:
-            log.exception("a page could not be made", path=self.path)
-            return HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"a page could not be made: see the log\n"
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
-        """Scrapes are not worth a line each."""
+    async def _answer(self, client: socket.socket, wanted: Request | Refusal) -> None:
+        if isinstance(wanted, Refusal):
+            answer = Answer(wanted.status, TEXT, f"{wanted.why}\n".encode())
+        else:
+            answer = await self._pages.answer(wanted)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, _head(answer))
+        if isinstance(wanted, Refusal) or wanted.method != "HEAD":
+            await loop.sock_sendall(client, answer.body)
 
 
-def _hang_up(client: socket.socket) -> None:
+async def _read(client: socket.socket) -> Request | Refusal | None:
+    """The request; None when the client left before it was whole, or has said nothing in time."""
+    head = bytearray()
     try:
-        client.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it is gone already
+        async with asyncio.timeout(HEAD_SECONDS):
+            return await _read_head(client, head)
+    except TimeoutError:
+        return request.TOO_SLOW if head else None
 
 
-def _listen(host: str, port: int, pages: _Pages) -> _Server:
+async def _read_head(client: socket.socket, head: bytearray) -> Request | Refusal | None:
+    """``head`` is what has come so far, also when this is cancelled."""
+    loop = asyncio.get_running_loop()
+    while len(head) <= request.MOST_HEAD:
+        searched = len(head)
+        part = await loop.sock_recv(client, request.MOST_HEAD + 1 - searched)
+        if not part:
+            return None
+        head += part
+        end = request.head_end(head, searched)
+        if end is not None:
+            return request.parse(bytes(head[:end]))
+    return request.TOO_LARGE
+
+
+async def _linger(client: socket.socket) -> None:
+    """Until the client closes too."""
+    client.shutdown(socket.SHUT_WR)
+    loop = asyncio.get_running_loop()
+    unread = LINGER_BYTES
+    async with asyncio.timeout(LINGER_SECONDS):
+        while unread > 0 and (part := await loop.sock_recv(client, 4096)):
+            unread -= len(part)
+
+
+def _head(answer: Answer) -> bytes:
+    lines = [
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+        "Server: liveshop",
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {len(answer.body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        "Connection: close",
+    ]
+    if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        lines.append(f"Allow: {', '.join(request.READABLE)}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return _Server(family, address, pages)
+        return _bound(family, address)
     except UnicodeError:
         raise UsageError(f"{host!r} is no name of a host; see --http-host") from None
     except OSError as error:
         raise UsageError(_why(host, port, error)) from None
+
+
+def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # connections have those of their listener
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _why(host: str, port: int, error: OSError) -> str:

@@ -12,9 +12,8 @@ from math import fsum
 from typing import Final, NamedTuple, TypeAlias
 
 from prometheus_client.core import Metric as Family
-from prometheus_client.parser import text_string_to_metric_families
 
-from stream.observe import catalog
+from stream.observe import catalog, exposition
 from stream.observe.sessions import OTHER
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
@@ -72,7 +71,7 @@ class Page:
 def read(text: str) -> Page:
     """The page of a text exposition. Raises ValueError when it is none."""
     page = Page()
-    for family in text_string_to_metric_families(text):
+    for family in exposition.read(text):
         values = page.families.setdefault(Shape(family.name, family.documentation, family.type), {})
         for sample in family.samples:
             values[Series(sample.name, tuple(sorted(sample.labels.items())))] = sample.value

@@ -47,7 +47,7 @@ class Stage:
         self.fleet = Fleet([each.server.url for each in self.processes], 5, clock=self.clock)
         registry = CollectorRegistry()
         registry.register(self.fleet)
-        self.server = stack.enter_context(HttpServer("127.0.0.1", 0, registry, self.fleet))
+        self.server = stack.enter_context(HttpServer("127.0.0.1", 0, registry, self.fleet, every=0.0))
         for number in range(2):
             self.fleet.began(number)
 
@@ -59,7 +59,7 @@ class Stage:
         metrics.committed(number, tally(), 0.01)
         health = Health(BadSharePolicy(), clock=self.clock)
         health.assigned(frozenset())
-        server = self.stack.enter_context(HttpServer("127.0.0.1", port, metrics.registry, health))
+        server = self.stack.enter_context(HttpServer("127.0.0.1", port, metrics.registry, health, every=0.0))
         return Process(metrics, health, server)
 
     def get(self, path: str) -> tuple[int, str]:

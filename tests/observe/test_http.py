@@ -1,7 +1,9 @@
 """The server: its pages, its port, and clients that behave badly."""
 
 import http.client
+import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,10 +18,13 @@ from structlog.testing import capture_logs
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.model.results import Tally
+from stream.observe import http as module
 from stream.observe.bad_share import BadSharePolicy
 from stream.observe.health import Health
 from stream.observe.http import MOST_CLIENTS, HttpServer
 from stream.observe.metrics import Metrics
+from stream.observe.request import MOST_HEAD
+from tests.support import eventually
 
 DEADLINE = 10.0
 
@@ -33,8 +38,15 @@ def health() -> Health:
 
 @pytest.fixture
 def server(health: Health) -> Iterator[HttpServer]:
-    with HttpServer("127.0.0.1", 0, Metrics(Settings()).registry, health) as server:
+    with HttpServer("127.0.0.1", 0, Metrics(Settings()).registry, health, every=0.0) as server:
         yield server
+
+
+def say(server: HttpServer, request: bytes) -> bytes:
+    """The whole answer to these bytes; the connection has to end in order."""
+    with socket.create_connection((server.host, server.port), timeout=DEADLINE) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65_536), b""))
 
 
 def get(server: HttpServer, path: str, method: str = "GET", **headers: str) -> tuple[int, str, str]:
@@ -54,7 +66,21 @@ def test_the_pages(server: HttpServer) -> None:
     assert "/metrics" in get(server, "/")[2]
     assert get(server, "/favicon.ico")[0] == 404
     assert get(server, "/healthz", method="HEAD")[::2] == (200, "")
-    assert get(server, "/metrics", method="POST")[0] == 501
+
+
+def test_what_is_no_get_is_refused_in_plain_text(server: HttpServer) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
+        assert get(server, "/metrics", method=method) == (405, "text/plain; charset=utf-8", "only GET and HEAD\n")
+    answer = say(server, b"POST /metrics HTTP/1.1\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD\r\n" in answer
+
+
+def test_a_head_is_a_get_without_its_body(server: HttpServer) -> None:
+    head, _, body = say(server, b"HEAD / HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
+    assert body == b""
+    length = int(re.findall(rb"Content-Length: (\d+)", head)[0])
+    assert length == len(say(server, b"GET / HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")[2]) > 100
 
 
 def test_metrics_in_the_format_that_is_asked_for(server: HttpServer) -> None:
@@ -116,28 +142,90 @@ def test_the_port_is_free_again_after_close(health: Health) -> None:
         assert get(again, "/healthz")[0] == 200
 
 
+def connect(stack: ExitStack, server: HttpServer, number: int) -> list[socket.socket]:
+    clients = [stack.enter_context(socket.create_connection((server.host, server.port))) for _ in range(number)]
+    for client in clients:
+        client.settimeout(DEADLINE)
+    return clients
+
+
 def test_clients_that_say_nothing_stop_nobody_and_do_not_hold_up_the_end(health: Health) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(HttpServer("127.0.0.1", 0, CollectorRegistry(), health))
-        silent = [stack.enter_context(socket.create_connection((server.host, server.port))) for _ in range(100)]
+        silent = connect(stack, server, MOST_CLIENTS + 10)
         silent[-1].sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         assert get(server, "/healthz")[0] == 200
-        silent[0].settimeout(DEADLINE)
         assert silent[0].recv(1) == b""  # the oldest was cut off, long before its time was up
         began = time.monotonic()
         server.close()
         assert time.monotonic() - began < 2
-        silent[-1].settimeout(DEADLINE)
         assert silent[-1].recv(1) == b""
 
 
-def test_a_client_that_does_not_read_stops_nobody(health: Health) -> None:
-    class Large(Collector):
-        def collect(self) -> list[Metric]:
-            family = Metric("large", "x" * 20_000_000, "gauge")
-            family.add_sample("large", {}, 1)
-            return [family]
+def test_a_scrape_that_waits_for_its_page_outlives_a_flood_of_idle_connections(health: Health) -> None:
+    gate = threading.Event()
 
+    class Slow(Collector):
+        def collect(self) -> list[Metric]:
+            gate.wait(DEADLINE)
+            return [Metric("slow", "made at last", "gauge")]
+
+        def describe(self) -> list[Metric]:
+            return []
+
+    registry = CollectorRegistry()
+    registry.register(Slow())
+    with HttpServer("127.0.0.1", 0, registry, health) as server, ExitStack() as stack:
+        scraper = connect(stack, server, 1)[0]
+        scraper.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        for _ in range(3):
+            connect(stack, server, MOST_CLIENTS)
+        assert get(server, "/healthz")[0] == 200
+        gate.set()
+        assert scraper.recv(20).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_has_limited_time_for_its_request(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEAD_SECONDS", 1.0)
+    with ExitStack() as stack:
+        silent, slow = connect(stack, server, 2)
+        slow.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert silent.recv(1) == b""
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_has_limited_time_to_read(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 3.0)
+    registry = CollectorRegistry()
+    registry.register(Large())
+    with HttpServer("127.0.0.1", 0, registry, health) as server, ExitStack() as stack:
+        lazy = connect(stack, server, 1)[0]
+        lazy.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert lazy.recv(20).startswith(b"HTTP/1.1 200 OK")
+        eventually(lambda: not server._clients._busy, DEADLINE, "it is not waited for any more")
+        assert get(server, "/healthz")[0] == 200
+
+
+def test_a_request_is_whole_in_any_pieces_and_at_most_16_kb(server: HttpServer) -> None:
+    with ExitStack() as stack:
+        client = connect(stack, server, 1)[0]
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            client.sendall(bytes([byte]))
+        assert client.recv(20).startswith(b"HTTP/1.1 200 OK")
+    padding = MOST_HEAD - len(b"GET / HTTP/1.1\r\nX: \r\n\r\n")
+    assert say(server, b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * padding)).startswith(b"HTTP/1.1 200 ")
+    assert say(server, b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * (padding + 1))).startswith(b"HTTP/1.1 431 ")
+
+
+class Large(Collector):
+    def collect(self) -> list[Metric]:
+        family = Metric("large", "x" * 20_000_000, "gauge")
+        family.add_sample("large", {}, 1)
+        return [family]
+
+
+def test_a_client_that_does_not_read_stops_nobody(health: Health) -> None:
     registry = CollectorRegistry()
     registry.register(Large())
     with HttpServer("127.0.0.1", 0, registry, health) as server, ExitStack() as stack:
