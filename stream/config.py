@@ -118,6 +118,10 @@ class Settings(Security):
     max_value: Count = Field(
         default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
     )
+    trust_producer_time: bool = Field(
+        default=False,
+        description="count records that producers stamped (CreateTime): one wrong clock among them can make others late",
+    )
     rules: str = Field(
         default="default",
         min_length=1,
@@ -236,16 +240,21 @@ SETTINGS: Final = _table()
 CONNECTION: Final = ("brokers", "connect_timeout", *Security.model_fields)
 """The settings that every command needs which connects to Kafka."""
 
+_PLAIN: Final = ("currency", "max_value", "trust_producer_time")
+"""Those of the policy that are no durations."""
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),
     *("session_end_after", "session_keep", "totals_every"),
 )
+DECIDING: Final = ("windows", *_IN_POLICY, *_PLAIN)
+"""The settings that decide results: who restores a state needs them all."""
 
 
 def _policy_values(settings: Settings) -> dict[str, object]:
     durations = {f"{name}_ms": getattr(settings, name) // timedelta(milliseconds=1) for name in _IN_POLICY}
     windows = parse_windows(settings.windows)
-    return {"windows": windows, "currency": settings.currency, "max_value": settings.max_value, **durations}
+    plain = {name: getattr(settings, name) for name in _PLAIN}
+    return {"windows": windows, **plain, **durations}
 
 
 class _Draft(Policy):

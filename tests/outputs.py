@@ -50,7 +50,16 @@ async def read_inputs(brokers: str, prefix: str, partitions: int) -> list[LogRec
     kinds = {f"{prefix}live.{kind}": kind for kind in KINDS}
     async with Follower(brokers, kinds, partitions) as follower:
         return [
-            LogRecord(kinds[r.topic], r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
+            LogRecord(
+                kinds[r.topic],
+                r.partition,
+                r.offset,
+                r.timestamp,
+                r.key,
+                r.value,
+                tuple(r.headers),
+                not r.timestamp_type,
+            )
             for r in await follower.more()
         ]
 

@@ -96,6 +96,7 @@ class LogRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    create_time: bool = False  # its producer stamped it: its batch is of the type CreateTime
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -113,6 +114,7 @@ class Rules:
     currency: str = "IDR"
     max_value: int = 1_048_576
     max_ids: int = 1000
+    trust_producer_time: bool = False
     run: str = "live"
 
     @cached_property
@@ -340,7 +342,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 
 # The reason named when several are true. `too_large` is "judged first", `future` only after decoding.
 PRECEDENCE = (
-    *("too_large", "not_utf8", "invalid_json", "wrong_type", "missing_field", "bad_value"),
+    *("too_large", "producer_time", "not_utf8", "invalid_json", "wrong_type", "missing_field", "bad_value"),
     *("unknown_action", "unknown_status", "key_mismatch", "future"),
 )
 
@@ -349,6 +351,8 @@ def decode(record: LogRecord, value: bytes, rules: Rules) -> tuple[dict[str, Any
     """The event and every fault of it: good for use only when there is none."""
     if len(value) > rules.max_value:
         return {}, {"too_large"}
+    if record.create_time and not rules.trust_producer_time:  # "each batch's own type bit decides"
+        return {}, {"producer_time"}
     parsed, faults = read_event(record, value)
     if not record.key:
         faults.add("key_mismatch")

@@ -7,8 +7,8 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import DECIDING, NEEDED, ask, do, moment, print_json, print_table, speak
-from stream.config import Settings
+from stream.cli.operating import NEEDED, ask, do, moment, print_json, print_table, speak
+from stream.config import DECIDING, Settings
 from stream.errors import UsageError
 from stream.model.names import INPUTS, Kind
 from stream.operate import offsets

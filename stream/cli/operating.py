@@ -24,11 +24,6 @@ UNCUT: Final = 250
 """Columns of a table that goes to a file or a pipe."""
 NEEDED: Final = (*CONNECTION, "group", "topic_prefix", "transaction_timeout")
 """Settings that every command here takes."""
-DECIDING: Final = (
-    *("windows", "delay", "lateness", "max_future", "state_retention", "session_end_after", "session_keep"),
-    *("totals_every", "currency", "max_value"),
-)
-"""Settings that a state is counted under; give those of the worker."""
 
 
 def ask(work: Coroutine[Any, Any, T]) -> T:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import DECIDING, NEEDED, ask, confirm, do, moment, print_json, print_table, speak
-from stream.config import Settings
+from stream.cli.operating import NEEDED, ask, confirm, do, moment, print_json, print_table, speak
+from stream.config import DECIDING, Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka.place import Place
 from stream.operate import rebuild as rebuilding

@@ -16,7 +16,7 @@ import msgspec
 from stream.model.events import MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
-from stream.model.results import Record
+from stream.model.results import Record, create_time
 
 SLASH: Final = ord("/")
 BACKSLASH: Final = ord("\\")
@@ -35,6 +35,9 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
+UNTRUSTED: Final = Rejected(
+    Reason.PRODUCER_TIME, "timestamp: the producer's (CreateTime), which trust_producer_time does not trust"
+)
 NEVER: Final = -1
 """Before any event time."""
 Decoded = Event | Rejected | None
@@ -102,8 +105,15 @@ NATIVE: Final = _read_plain is not None
 """The hot path was compiled when liveshop was installed. It does the same either way."""
 
 
-def decode_batch(kind: Kind, records: Sequence[Record], max_value: int) -> Events:
-    """One `Decoded` for each record. ``max_value`` in bytes is judged first."""
+def decode_batch(kind: Kind, records: Sequence[Record], max_value: int, *, trust_producer_time: bool = False) -> Events:
+    """One `Decoded` for each record. ``max_value`` in bytes is judged first.
+
+    Records that their producers stamped are rejected unless their time is trusted. It would judge what lies in the
+    future and bound the topic's clock, and nothing in the log bounds it: one record stamped in 2109 would make all that
+    follows late. Batches that the broker stamped are judged as always, whatever lies between them.
+    """
+    if not trust_producer_time and create_time(records):
+        return _untrusted(records, max_value)
     if _read_plain is not None and kind is not Kind.CHECKOUTS:
         return _read_plain(kind, records, max_value)
     return decode_all(kind, records, max_value)
@@ -120,6 +130,19 @@ def decode_all(kind: Kind, records: Sequence[Record], max_value: int) -> Decoded
         else:
             decoded.newest_ms = max(decoded.newest_ms, event.event_time)
     return decoded
+
+
+def _untrusted(records: Sequence[Record], max_value: int) -> Decodeds:
+    decoded = Decodeds()
+    decoded.clean = False
+    for record in records:
+        size = -1 if record.value is None else len(record.value)
+        decoded.append(None if size < 0 else _too_large(size, max_value) or UNTRUSTED)
+    return decoded
+
+
+def _too_large(size: int, max_value: int) -> Rejected | None:
+    return Rejected(Reason.TOO_LARGE, f"value: {size} bytes, at most {max_value}") if size > max_value else None
 
 
 def _is_plain(data: bytes) -> bool:
@@ -146,8 +169,9 @@ def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
 
 def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> Event | Rejected:
     """The same with size, depth and headers (CloudEvents) looked at."""
-    if len(value) > max_value:
-        return Rejected(Reason.TOO_LARGE, f"value: {len(value)} bytes, at most {max_value}")
+    too_large = _too_large(len(value), max_value)
+    if too_large:
+        return too_large
     inner: bytes | None = value
     try:
         if _is_structured(record):

@@ -118,7 +118,9 @@ class Shard:
 
     def read(self, kind: Kind, records: Sequence[Record]) -> None:
         """Judges and counts one batch of one topic."""
-        self.count(kind, records, decode_batch(kind, records, self.policy.max_value))
+        policy = self.policy
+        trust = policy.trust_producer_time
+        self.count(kind, records, decode_batch(kind, records, policy.max_value, trust_producer_time=trust))
 
     def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """The same with the records decoded already (`decode_batch`)."""

@@ -3,13 +3,9 @@
 On a secured cluster each needs ``--command-config FILE`` besides.
 """
 
+from stream.kafka.topics import set_config
 
-def set_config(brokers: str, topic: str, key: str, value: str) -> str:
-    written = f"[{value}]" if "," in value else value  # a list is written in brackets
-    return (
-        f"kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic} "
-        f"--add-config {key}={written}"
-    )
+__all__ = ["abort", "delete_config", "more_copies", "set_config"]
 
 
 def delete_config(brokers: str, topic: str, key: str) -> str:

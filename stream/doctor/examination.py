@@ -103,8 +103,8 @@ class Examination:
         return topics.judge_replication(every, len(self._visit.named.brokers), self._visit.bootstrap)
 
     async def settings(self) -> list[Finding]:
-        least = self._settings.state_retention
-        needs = [Needs(topic, spec, least) for topic, spec in zip(await self._topics(), SPECS, strict=True)]
+        least, trust = self._settings.state_retention, self._settings.trust_producer_time
+        needs = [Needs(topic, spec, least, trust) for topic, spec in zip(await self._topics(), SPECS, strict=True)]
         return judge_settings(needs, self._visit.bootstrap)
 
     async def transactions(self) -> list[Finding]:

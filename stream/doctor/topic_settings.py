@@ -13,11 +13,10 @@ from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.topics import Topic
 from stream.durations import duration_text
-from stream.kafka.topics import Spec
-from stream.model.names import INPUTS, STATE
+from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER
+from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, Spec
+from stream.model.names import DEAD_LETTERS, INPUTS, STATE
 
-LEAST_BYTES: Final = 1_000_000
-"""A record of the state or a result may be so large."""
 FOREVER: Final = -1
 
 
@@ -28,6 +27,7 @@ class Needs:
     topic: Topic
     spec: Spec
     least_kept: timedelta
+    trust_producer_time: bool = False
 
     @property
     def is_input(self) -> bool:
@@ -53,9 +53,9 @@ def _judge(need: Needs, bootstrap: str) -> list[Finding]:
 
 def _differing(need: Needs, bootstrap: str) -> list[Finding]:
     found = []
-    wanted = {"max.message.bytes": str(LEAST_BYTES), **need.spec.configs}
+    wanted = {MAX_BYTES: str(LEAST_BYTES), **need.spec.configs}
     if need.is_input:
-        del wanted["max.message.bytes"]  # the producers' business
+        del wanted[MAX_BYTES]  # the producers' business
     for key, value in wanted.items():
         actual = need.topic.configs.get(key)
         verdict = None if actual in (None, value) else _RULES[key](need, str(actual), value)
@@ -81,9 +81,16 @@ def _cleanup(need: Needs, actual: str, _wanted: str) -> Verdict:
     return Severity.WARNING, "it grows without end, or keeps what is outdated"
 
 
-def _timestamps(_need: Needs, _actual: str, _wanted: str) -> Verdict:
-    why = "the producers' clocks judge what lies in the future, not the broker's: one wrong clock closes windows early"
-    return Severity.WARNING, why
+def _timestamps(need: Needs, _actual: str, _wanted: str) -> Verdict:
+    if not need.is_input:
+        return (
+            Severity.WARNING,
+            "retention goes by the clocks of the workers' machines: a wrong one deletes results early",
+        )
+    why = "the producers' clocks judge what lies in the future, not the broker's: one wrong clock makes others' events late"
+    if need.trust_producer_time:
+        return Severity.WARNING, f"{why}. trust_producer_time allows it"
+    return Severity.ERROR, f"{why}. The worker refuses to start without trust_producer_time"
 
 
 def _retention(need: Needs, actual: str, wanted: str) -> Verdict:
@@ -95,8 +102,12 @@ def _retention(need: Needs, actual: str, wanted: str) -> Verdict:
     return Severity.WARNING, "an outage or a replay may reach further back" if need.is_input else "results go earlier"
 
 
-def _at_least(_need: Needs, actual: str, wanted: str) -> Verdict:
-    return (Severity.ERROR, "the worker's records may be refused") if int(actual) < int(wanted) else None
+def _at_least(need: Needs, actual: str, wanted: str) -> Verdict:
+    if int(actual) >= int(wanted):
+        return None
+    if need.spec.name == DEAD_LETTERS and int(actual) >= LEAST_LETTER:
+        return Severity.WARNING, "of a larger record only the beginning becomes a dead letter, with its size and hash"
+    return Severity.ERROR, "the worker refuses to start: its records could not be written"
 
 
 def _at_most(need: Needs, actual: str, wanted: str) -> Verdict:
@@ -108,9 +119,9 @@ def _at_most(need: Needs, actual: str, wanted: str) -> Verdict:
 
 _RULES: Final[Mapping[str, Callable[[Needs, str, str], Verdict]]] = {
     "cleanup.policy": _cleanup,
-    "message.timestamp.type": _timestamps,
+    TIMESTAMPS: _timestamps,
     "retention.ms": _retention,
-    "max.message.bytes": _at_least,
+    MAX_BYTES: _at_least,
     "segment.ms": _at_most,
     "segment.bytes": _at_most,
     "min.cleanable.dirty.ratio": _at_most,

@@ -25,7 +25,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
 from stream.kafka.batches import batches
-from stream.model.results import Record
+from stream.model.results import Record, create_time, part
 
 if TYPE_CHECKING:
     from stream.kafka.listed import joined, unpacked
@@ -126,13 +126,15 @@ class _Runs:
         self._oldest_ms = 0
 
     def take(self, most: int) -> Sequence[Record]:
-        """At most so many records; none when there are no more."""
+        """At most so many records; none when there are no more. All are stamped by the broker, or all by producers."""
         parts: list[Sequence[Record]] = []
         number, oldest_ms = 0, sys.maxsize
         while number < most and self._more():
             run, at = self._run, self._at
+            if parts and create_time(run) != create_time(parts[0]):
+                break
             end = min(len(run), at + most - number)
-            parts.append(run if end - at == len(run) else run[at:end])
+            parts.append(part(run, at, end))
             number += end - at
             oldest_ms = min(oldest_ms, self._oldest_ms)
             self._at = end

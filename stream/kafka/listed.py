@@ -11,7 +11,7 @@ import structlog
 from aiokafka.errors import CorruptRecordException
 
 from stream.kafka.forgiving import ForgivingRecords
-from stream.model.results import Record, Records
+from stream.model.results import Record, Records, create_time
 
 log: Final = structlog.get_logger()
 
@@ -22,18 +22,20 @@ LOG_APPEND_TIME: Final = 1
 class Run:
     """The records of one batch; to aiokafka they are one record with the last offset."""
 
-    __slots__ = ("_records", "offset", "oldest_ms")
+    __slots__ = ("_records", "create_time", "offset", "oldest_ms")
 
-    def __init__(self, records: list[Any], oldest_ms: int) -> None:
+    def __init__(self, records: list[Any], oldest_ms: int, *, create_time: bool) -> None:
         self._records = records
         self.oldest_ms = oldest_ms
+        self.create_time = create_time
         self.offset: int = records[-1].offset
 
-    def since(self, offset: int) -> list[Any]:
+    def since(self, offset: int) -> Records:
         """Its records from this offset on: a batch is fetched whole, whatever was asked for."""
-        if self._records[0].offset >= offset:
-            return self._records
-        return [record for record in self._records if record.offset >= offset]
+        wanted = self._records
+        if wanted[0].offset < offset:
+            wanted = [record for record in wanted if record.offset >= offset]
+        return Records(wanted, self.oldest_ms, create_time=self.create_time)
 
 
 def unpacked(records: Any, fetched: bytes) -> Iterator[Any]:
@@ -49,7 +51,7 @@ def unpacked(records: Any, fetched: bytes) -> Iterator[Any]:
 
 def joined(parts: Sequence[Sequence[Record]], oldest_ms: int) -> Sequence[Record]:
     """The records of these parts, none of which was appended before ``oldest_ms``."""
-    return Records(chain.from_iterable(parts), oldest_ms)
+    return Records(chain.from_iterable(parts), oldest_ms, create_time=any(map(create_time, parts)))
 
 
 def runs(records: Any, batches: Any) -> Iterator[Any]:
@@ -97,7 +99,10 @@ class Batch:
     def __iter__(self) -> Iterator[Run]:
         records = list(self._batch)
         if records:
-            yield Run(records, _oldest_ms(self._batch, records))
+            stamped = (
+                records[0].timestamp_type == LOG_APPEND_TIME
+            )  # all records of a batch, and of a set of magic 1, alike
+            yield Run(records, _oldest_ms(self._batch, records), create_time=not stamped)
 
 
 def _oldest_ms(batch: Any, records: list[Any]) -> int:

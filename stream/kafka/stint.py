@@ -74,6 +74,7 @@ class Stint:
         self._watch = watch
         self._every = place.settings.checkpoint_every.total_seconds()
         self._max_value = place.settings.max_value
+        self._trust = place.settings.trust_producer_time
         self._delay_ms = place.settings.policy().delay_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
         waited = max(0.0, self._every - SOON) if shard.log.number else 0.0
@@ -170,7 +171,7 @@ class Stint:
 
     def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         began = time.perf_counter()
-        events = decode_batch(kind, records, self._max_value)
+        events = decode_batch(kind, records, self._max_value, trust_producer_time=self._trust)
         records = shortened(records, events)
         seconds = time.perf_counter() - began
         self._decoded += seconds

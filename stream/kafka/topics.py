@@ -31,16 +31,17 @@ class Spec:
     configs: Mapping[str, str]
 
 
+TIMESTAMPS: Final = "message.timestamp.type"
+MAX_BYTES: Final = "max.message.bytes"
+# The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in
+# the others retention goes by it, whatever the clock of a worker's machine says.
+_STAMPED: Final = {TIMESTAMPS: "LogAppendTime"}
 # An active segment is neither compacted nor deleted, so segments are rolled well within the retention.
-_KEPT: Final = {"cleanup.policy": "compact,delete", "segment.ms": str(DAY_MS)}
+_KEPT: Final = {"cleanup.policy": "compact,delete", "segment.ms": str(DAY_MS), **_STAMPED}
 
 SPECS: Final = (
     *(
-        # LogAppendTime: the broker's clock judges the future, identically in every replay
-        Spec(
-            name,
-            {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * DAY_MS)},
-        )
+        Spec(name, {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), **_STAMPED})
         for name in INPUTS.values()
     ),
     Spec(SESSION_WINDOWS, {**_KEPT, "retention.ms": str(7 * DAY_MS)}),
@@ -52,7 +53,8 @@ SPECS: Final = (
             "cleanup.policy": "delete",
             "retention.ms": str(30 * DAY_MS),
             "segment.ms": str(DAY_MS),
-            "max.message.bytes": str(client.RECORD_BYTES + 64 * 1024),  # the largest record and its batch header
+            MAX_BYTES: str(client.RECORD_BYTES + 64 * 1024),  # the largest record and its batch header
+            **_STAMPED,
         },
     ),
     Spec(
@@ -62,6 +64,7 @@ SPECS: Final = (
             "segment.bytes": str(64 * 1024 * 1024),
             "segment.ms": "600000",
             "min.cleanable.dirty.ratio": "0.1",
+            **_STAMPED,
         },
     ),
 )
@@ -142,6 +145,22 @@ async def check(settings: Settings, only: Collection[str] = ()) -> int:
             "Delete those that differ and make them anew with: liveshop topics create"
         )
     return topics[0].partitions
+
+
+async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:
+    """The settings of every topic that is there, by its name in the code. Empty ones: this user may not see them."""
+    async with _Admin(settings) as admin:
+        found = await _look(admin, settings)
+    return {spec.name: topic.configs for spec, topic in zip(SPECS, found, strict=True) if topic.made is Made.EXISTS}
+
+
+def set_config(brokers: str | None, topic: str, key: str, value: str) -> str:
+    """Kafka's own command. On a secured cluster it needs ``--command-config FILE`` besides."""
+    written = f"[{value}]" if "," in value else value  # a list is written in brackets
+    return (
+        f"kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic} "
+        f"--add-config {key}={written}"
+    )
 
 
 class _Admin:

@@ -21,6 +21,7 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import garbage, topics
+from stream.kafka.demands import check_configs
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
@@ -121,6 +122,7 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled: then makes the last checkpoints, leaves the group, and closes everything."""
         self._partitions = await topics.check(self._settings)
+        check_configs(self._settings, await topics.configs(self._settings))
         if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
         monitor = Monitor(self._settings, self._watch, self._health, self._running, self._leftovers)

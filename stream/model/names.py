@@ -49,6 +49,8 @@ class Reason(StrEnum):
     FUTURE = "future"
     LATE = "late"
     PANE_GONE = "pane_gone"
+    PRODUCER_TIME = "producer_time"
+    """In a batch that its producer stamped (CreateTime), which is not trusted: see the setting trust_producer_time."""
     SKIPPED = "skipped"
     """Not judged at all: an operator has named it, see `liveshop offsets skip`."""
 

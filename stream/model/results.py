@@ -25,13 +25,22 @@ class Record(Protocol):
 
 
 class Records(list[Record]):
-    """Records in order. None of them was appended before ``oldest_ms``, by the broker's clock."""
+    """Records in order. None of them was appended before ``oldest_ms``, by the broker's clock.
 
-    __slots__ = ("oldest_ms",)
+    ``create_time``: their timestamps are their producers', since their batches are of the type CreateTime.
+    """
 
-    def __init__(self, records: Iterable[Record], oldest_ms: int) -> None:
+    __slots__ = ("create_time", "oldest_ms")
+
+    def __init__(self, records: Iterable[Record], oldest_ms: int, *, create_time: bool = False) -> None:
         super().__init__(records)
         self.oldest_ms = oldest_ms
+        self.create_time = create_time
+
+
+def create_time(records: Sequence[Record]) -> bool:
+    """Whether producers stamped these records. Records that say nothing of it have the broker's time."""
+    return bool(getattr(records, "create_time", False))
 
 
 def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
@@ -39,7 +48,7 @@ def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
     if end - begin == len(records):
         return records
     if isinstance(records, Records):
-        return Records(records[begin:end], records.oldest_ms)
+        return Records(records[begin:end], records.oldest_ms, create_time=records.create_time)
     return records[begin:end]
 
 

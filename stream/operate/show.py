@@ -88,9 +88,9 @@ def _by_topic(values: Any) -> dict[str, int | None]:
 
 
 def differing(theirs: dict[str, Any], policy: Policy) -> list[tuple[str, Any, Any]]:
-    """(setting, value in the state, our value)."""
+    """(setting, value in the state, our value). A state of an earlier version does not hold every setting."""
     ours = msgspec.to_builtins(policy.deciding())
-    return [(name, theirs.get(name), ours.get(name)) for name in sorted(ours) if theirs.get(name) != ours.get(name)]
+    return [(name, theirs[name], ours[name]) for name in sorted(ours) if name in theirs and theirs[name] != ours[name]]
 
 
 async def show_session(settings: Settings, numbers: Collection[int], session_id: str) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class Feed:
     def __init__(self, policy: Policy, machine: Machine, until_ms: int) -> None:
         self._machine = machine
         self._until = until_ms
-        self._max_value = policy.max_value
+        self._policy = policy
         self._ahead = Ahead(policy.max_future_ms, self._decode)
         self._over: set[Kind] = set()
 
@@ -44,7 +44,9 @@ class Feed:
         return PIECES * self._ahead.size
 
     def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
-        return records, decode_batch(kind, records, self._max_value)
+        policy = self._policy
+        trust = policy.trust_producer_time
+        return records, decode_batch(kind, records, policy.max_value, trust_producer_time=trust)
 
     def remember(self, kind: Kind, records: Sequence[Record]) -> None:
         """What was read of a topic before anything is put: it only makes repeats known."""

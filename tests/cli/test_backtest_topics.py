@@ -37,6 +37,7 @@ def settings(kafka: EmbeddedKafka, prefix: str) -> Settings:
         group=prefix + "g",
         rules=str(QUICK),
         session_end_after=timedelta(minutes=2),
+        trust_producer_time=True,
     )
     asyncio.run(_make(settings))
     return settings
@@ -67,7 +68,7 @@ async def fill(settings: Settings, messages: Sequence[Message]) -> None:
 
 
 def flags(settings: Settings) -> list[str]:
-    names = ("brokers", "topic_prefix", "rules", "session_end_after")
+    names = ("brokers", "topic_prefix", "rules", "session_end_after", "trust_producer_time")
     shown = settings.shown()
     return [f"--{name.replace('_', '-')}={shown[name]}" for name in names]
 
@@ -82,7 +83,7 @@ async def alerts_of(settings: Settings, log: Path, expected: Sequence[Incident])
             assert worker.child.code is None, worker.child.tail()
             return incidents(found, EVER) == expected
 
-        own = {"rules": settings.rules, "session_end_after": "2m", "idle_after": "1s"}
+        own = {"rules": settings.rules, "session_end_after": "2m", "idle_after": "1s", "trust_producer_time": "yes"}
         with Worker(settings.brokers or "", settings.topic_prefix, log, **own) as worker:
             with suppress(AssertionError):  # the caller compares, and says what differs
                 await eventually("the alerts of the backtest", all_there, 60.0, every=0.5)

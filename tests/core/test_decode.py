@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stream.core.decode import MAX_DEPTH, Decoded, Rejected, decode_batch
 from stream.model.events import Checkout, Comment, View
-from stream.model.names import Kind
+from stream.model.names import Kind, Reason
+from stream.model.results import Records
 from tests.recount import LogRecord
 
 VIEW: dict[str, Any] = {
@@ -233,3 +234,22 @@ def test_no_field_raises_and_no_detail_quotes_a_value(fields: dict[str, object])
         for value in fields.values():
             if isinstance(value, str) and len(value) > 12:
                 assert value not in decoded.detail
+
+
+def test_records_that_their_producers_stamped_are_rejected_unless_trusted() -> None:
+    value = json.dumps(VIEW).encode()
+    values = [value, None, b"{", b" " * (MAX_VALUE + 1)]
+    log = [LogRecord("views", 0, at, 0, b"s1", each) for at, each in enumerate(values)]
+    records = Records(log, 0, create_time=True)
+    found = decode_batch(Kind.VIEWS, records, MAX_VALUE)
+    assert [event and getattr(event, "reason", None) for event in found] == [
+        Reason.PRODUCER_TIME,
+        None,
+        Reason.PRODUCER_TIME,
+        Reason.TOO_LARGE,
+    ]
+    assert (found.clean, found.newest_ms) == (False, -1)
+    trusted = decode_batch(Kind.VIEWS, records, MAX_VALUE, trust_producer_time=True)
+    stamped = decode_batch(Kind.VIEWS, Records(log, 0), MAX_VALUE)
+    assert list(trusted) == list(stamped) == list(decode_batch(Kind.VIEWS, log, MAX_VALUE))
+    assert not isinstance(trusted[0], Rejected)

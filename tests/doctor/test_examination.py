@@ -179,7 +179,7 @@ def test_topics_that_differ_in_every_way_are_told(
         differing = {each[2] for each in found if each[:2] == (Check.TOPICS, Severity.ERROR)}
         assert differing == {"live.views", "live.comments", "live.checkouts"}
         assert {each for each in found if each[0] is not Check.TOPICS} == {
-            (Check.SETTINGS, Severity.WARNING, "live.views", "message.timestamp.type"),
+            (Check.SETTINGS, Severity.ERROR, "live.views", "message.timestamp.type"),
             (Check.SETTINGS, Severity.ERROR, "live.views", "retention.ms"),
             (Check.SETTINGS, Severity.ERROR, "live.state", "cleanup.policy"),
             (Check.REPLICATION, Severity.ERROR, "live.state", "min.insync.replicas"),
@@ -401,7 +401,7 @@ def test_settings_are_held_against_the_state(kafka: EmbeddedKafka, prefix: str) 
 
 def test_old_records_that_nobody_reads_are_an_error(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        config = settings(kafka, prefix)
+        config = settings(kafka, prefix, trust_producer_time=True)
         await create(kafka, config.topic(INPUTS[Kind.VIEWS]), message_timestamp_type="CreateTime")
         await make_topics(config)
         await send_views(kafka, config, range(2))

@@ -32,7 +32,8 @@ def test_a_topic_as_it_is_made_is_fine(spec: object) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value", "severity"),
     [
-        ("live.views", "message.timestamp.type", "CreateTime", Severity.WARNING),
+        ("live.views", "message.timestamp.type", "CreateTime", Severity.ERROR),
+        ("live.sessions", "message.timestamp.type", "CreateTime", Severity.WARNING),
         ("live.views", "retention.ms", "-1", Severity.OK),
         ("live.views", "retention.ms", "999999999999", Severity.OK),
         ("live.views", "retention.ms", "86400000", Severity.WARNING),
@@ -45,7 +46,8 @@ def test_a_topic_as_it_is_made_is_fine(spec: object) -> None:
         ("live.sessions", "max.message.bytes", "1000", Severity.ERROR),
         ("live.session-windows", "segment.ms", "604800000", Severity.WARNING),
         ("live.session-windows", "segment.ms", "60000", Severity.OK),
-        ("live.dead-letters", "max.message.bytes", "1048588", Severity.ERROR),
+        ("live.dead-letters", "max.message.bytes", "1048588", Severity.WARNING),
+        ("live.dead-letters", "max.message.bytes", "50000", Severity.ERROR),
         ("live.state", "cleanup.policy", "compact,delete", Severity.ERROR),
         ("live.state", "min.cleanable.dirty.ratio", "0.5", Severity.WARNING),
         ("live.state", "segment.bytes", "1073741824", Severity.WARNING),
@@ -58,6 +60,12 @@ def test_what_differs_is_as_bad_as_what_it_does(name: str, key: str, value: str,
         assert key in found.what
         assert f"--entity-name {name} " in found.todo
         assert key in found.todo
+
+
+def test_create_time_is_allowed_to_who_trusts_producers() -> None:
+    topic = Topic("live.views", [Partition(0, 1, 1, 1)], {**SPECS[0].configs, "message.timestamp.type": "CreateTime"})
+    [found] = judge_settings([Needs(topic, SPECS[0], timedelta(hours=1), trust_producer_time=True)], "k:9092")
+    assert found.severity is Severity.WARNING
 
 
 def test_a_list_is_written_in_brackets_and_a_duration_with_its_unit() -> None:

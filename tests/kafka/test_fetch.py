@@ -9,12 +9,14 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.util import calc_crc32c
 
 from stream.config import Settings
 from stream.kafka import client, fetch
 from stream.kafka.fetch import UnreadableError, hand_out_raw
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
+from stream.model.results import create_time
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, everything, make_topics, producer, send, send_batches, settings, views
 
@@ -54,6 +56,7 @@ def test_it_yields_what_the_ordinary_path_yields(kafka: EmbeddedKafka, prefix: s
     async def main() -> None:
         config = settings(kafka, prefix)
         await make_topics(config)
+        await stamp(config, config.topic(DEAD_LETTERS), "CreateTime")
         for topic in (config.topic(INPUTS[Kind.VIEWS]), config.topic(DEAD_LETTERS)):  # append time, create time
             for codec in ("lz4", "gzip", "zstd", "snappy", None):
                 async with producer(kafka, compression_type=codec, linger_ms=20) as sender:
@@ -67,6 +70,39 @@ def test_it_yields_what_the_ordinary_path_yields(kafka: EmbeddedKafka, prefix: s
             assert len(ordinary) == 110
             assert [plain(record) for record in raw] == [plain(record) for record in ordinary]
             assert type(raw[0]) is not type(ordinary[0])
+
+    asyncio.run(main())
+
+
+def test_what_is_handed_out_together_is_all_stamped_by_the_broker_or_all_by_producers(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
+    """The batches of a topic that was altered keep their type."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        tp, types = (
+            TopicPartition(config.topic(INPUTS[Kind.VIEWS]), 0),
+            ("LogAppendTime", "CreateTime", "LogAppendTime"),
+        )
+        for turn, stamping in enumerate(types):
+            await stamp(config, tp.topic, stamping)
+            await send_batches(kafka, config, [range(10 * turn, 10 * turn + 5), range(10 * turn + 5, 10 * turn + 10)])
+        reader = client.make_reader(config, wait_ms=20)
+        await client.start(reader, config)
+        try:
+            assert hand_out_raw(reader)
+            reader.assign([tp])
+            reader.seek(tp, 0)
+            found: list[tuple[int, bool]] = []
+            async with asyncio.timeout(30):
+                while await reader.position(tp) < 30:
+                    for records in (await reader.getmany(tp, timeout_ms=1000)).values():
+                        found += [(record.offset, create_time(records)) for record in records]
+        finally:
+            await client.end(reader)
+        assert found == [(offset, 10 <= offset < 20) for offset in range(30)]
 
     asyncio.run(main())
 
@@ -96,6 +132,16 @@ def test_a_silent_topic_does_not_hold_up_another(kafka: EmbeddedKafka, prefix: s
             await client.end(reader)
 
     asyncio.run(main())
+
+
+async def stamp(config: Settings, topic: str, stamping: str) -> None:
+    admin = client.make_admin(config)
+    await client.start(admin, config)
+    try:
+        configs = {"message.timestamp.type": stamping}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    finally:
+        await client.end(admin)
 
 
 async def send_poison(sender: AIOKafkaProducer, topic: str, numbers: range, poison: int) -> None:

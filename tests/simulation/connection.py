@@ -52,6 +52,10 @@ class Admin:
             partitions.setdefault(place.topic, []).append({"leader": 1, "replicas": [1]})
         return [{"topic": topic, "partitions": described} for topic, described in partitions.items()]
 
+    async def describe_configs(self, _resources: object) -> list[Any]:
+        """Nothing is told of settings, as to a user who may not see them."""
+        return []
+
     async def list_consumer_group_offsets(
         self, group: str, *, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata]:

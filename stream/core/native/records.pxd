@@ -27,6 +27,7 @@ cdef class Held:
 
 cdef class Run:
     cdef readonly int64_t oldest_ms
+    cdef readonly bint create_time
     cdef RecordAt* at           # valid as long as the run lives
     cdef Py_ssize_t number
     cdef Held held

@@ -230,7 +230,7 @@ cdef RunRecord record_of(const RecordAt* at):
 cdef class Run:
     """Records in order. Their bytes are held as long as the run lives, or a part of it.
 
-    None of them was appended before ``oldest_ms``, by the broker's clock.
+    None of them was appended before ``oldest_ms``, by the broker's clock. ``create_time``: their producers stamped them.
     """
 
     def __len__(self):
@@ -258,7 +258,7 @@ cdef class Run:
     cdef Run cut(self, Py_ssize_t begin, Py_ssize_t end):
         """Records from ``begin`` to ``end``, which must be within bounds."""
         cdef Run part = Run.__new__(Run)
-        part.held, part.oldest_ms = self.held, self.oldest_ms
+        part.held, part.oldest_ms, part.create_time = self.held, self.oldest_ms, self.create_time
         part.at, part.number = self.at + begin, end - begin
         return part
 
@@ -280,15 +280,15 @@ cdef class Run:
             if self.at[i].offset >= offset:
                 kept.at[number] = self.at[i]
                 number += 1
-        return made_of(kept, number, self.oldest_ms)
+        return made_of(kept, number, self.oldest_ms, self.create_time)
 
 
 Sequence.register(Run)
 
 
-cdef Run made_of(Held kept, Py_ssize_t number, int64_t oldest_ms):
+cdef Run made_of(Held kept, Py_ssize_t number, int64_t oldest_ms, bint create_time):
     cdef Run run = Run.__new__(Run)
-    run.held, run.at, run.number, run.oldest_ms = kept, kept.at, number, oldest_ms
+    run.held, run.at, run.number, run.oldest_ms, run.create_time = kept, kept.at, number, oldest_ms, create_time
     return run
 
 
@@ -297,6 +297,7 @@ def join(runs not None):
     cdef tuple parts = tuple(runs)
     cdef Py_ssize_t number = 0
     cdef int64_t oldest
+    cdef bint create_time
     cdef Run run
     cdef Held kept
     for part in parts:
@@ -305,14 +306,15 @@ def join(runs not None):
     if len(parts) == 1:
         return run
     kept = room_beside(tuple([(<Run>part).held for part in parts]), number)
-    oldest, number = run.oldest_ms, 0
+    oldest, number, create_time = run.oldest_ms, 0, False
     for part in parts:
         run = part
+        create_time = create_time or run.create_time
         if run.number:
             memcpy(kept.at + number, run.at, run.number * sizeof(RecordAt))
         number += run.number
         oldest = min(oldest, run.oldest_ms)
-    return made_of(kept, number, oldest)
+    return made_of(kept, number, oldest, create_time)
 
 
 # -- batches
@@ -413,7 +415,7 @@ cdef class Batch:
         if cursor.at != cursor.end:
             raise ValueError(f"{cursor.end - cursor.at} bytes after the last record")
         self.odd_names = cursor.high and has_odd_names(kept)
-        return made_of(kept, number, self.oldest(kept))
+        return made_of(kept, number, self.oldest(kept), not self.attributes & APPEND_TIME)
 
     cdef Fault fill(self, Held kept, Cursor* cursor) noexcept:
         cdef Py_ssize_t i

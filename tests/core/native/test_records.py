@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.kafka import listed
-from stream.model.results import Record, Records, part
+from stream.model.results import Record, Records, create_time, part
 
 native = pytest.importorskip("stream.core.native.records", reason="built without a C compiler")
 spanned = pytest.importorskip("stream.kafka.spanned", reason="built without a C compiler")
@@ -82,16 +82,19 @@ def row(record: Any) -> Row:
     return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
 
 
-def read(way: Any, fetched: bytes, offset: int = 0) -> tuple[list[Row], list[int], int, str]:
-    """What is handed out, the oldest of each batch, the offset to go on from, and the name of the error it ends with."""
+def read(way: Any, fetched: bytes, offset: int = 0) -> tuple[list[Row], list[tuple[int, bool]], int, str]:
+    """What is handed out, the oldest of each batch and whether its producer stamped it, the offset to go on from, and the
+    name of the error it ends with.
+    """
     records = partition_records(fetched, offset)
     rows: list[Row] = []
-    oldest: list[int] = []
+    oldest: list[tuple[int, bool]] = []
     error = ""
     try:
         for run in way.unpacked(records, fetched):
             rows += map(row, run.since(offset))
-            oldest.append(run.oldest_ms)
+            oldest.append((run.oldest_ms, run.create_time))
+            assert create_time(run.since(offset)) == run.create_time
     except Exception as raised:  # noqa: BLE001 - which one it is, is the question
         error = type(raised).__name__
     return rows, oldest, records.next_fetch_offset, error
@@ -307,7 +310,7 @@ def test_old_batches_go_the_ordinary_way() -> None:
     old = old_batch(1)
     found = read(spanned, old + built([(BASE, b"k", b"new", [])], base=3))
     assert [value for _, _, _, value, _ in found[0]] == [b"v0", b"v1", b"v2", b"new"]
-    assert found[1:] == ([BASE, BASE], 4, "")
+    assert found[1:] == ([(BASE, True), (BASE, True)], 4, "")
     assert read(spanned, old) == read(listed, old)
 
 

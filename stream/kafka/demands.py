@@ -1,0 +1,59 @@
+"""What a worker demands of the settings of its topics before it touches one. Pure; topics.py asks for them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, set_config
+from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+
+LEAST_BYTES: Final = 1_000_000
+"""Of max.message.bytes: the largest record of the state has 900 KB, and a batch of results half a megabyte."""
+LEAST_LETTER: Final = 100_000
+"""The same for live.dead-letters: there each record is cut to what the topic takes."""
+LEAST: Final[Mapping[str, int]] = {
+    **dict.fromkeys((SESSION_WINDOWS, SESSIONS, ALERTS, STATE), LEAST_BYTES),
+    DEAD_LETTERS: LEAST_LETTER,
+}
+
+Configs = Mapping[str, Mapping[str, str]]
+"""Settings by topic, as the code calls it. Without settings: this user may not see them."""
+
+
+def check_configs(settings: Settings, configs: Configs) -> None:
+    """Raises UsageError with one line for each topic that a worker cannot work with, and the way out.
+
+    What may not be seen is not judged: the type of each batch, and the broker when it refuses one, say it later.
+    """
+    problems = [*_stamped_by_producers(settings, configs), *_too_small(settings, configs)]
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def _stamped_by_producers(settings: Settings, configs: Configs) -> Iterator[str]:
+    if settings.trust_producer_time:
+        return
+    for name in INPUTS.values():
+        if configs.get(name, {}).get(TIMESTAMPS) == "CreateTime":
+            topic = settings.topic(name)
+            yield (
+                f"{topic} has {TIMESTAMPS}=CreateTime: a producer whose clock is ahead would make other events late. "
+                f"Let the broker stamp its records: {set_config(settings.brokers, topic, TIMESTAMPS, 'LogAppendTime')} "
+                "(those already there become dead letters). Or trust every producer's clock: --trust-producer-time yes"
+            )
+
+
+def _too_small(settings: Settings, configs: Configs) -> Iterator[str]:
+    for name, least in LEAST.items():
+        actual = int(configs.get(name, {}).get(MAX_BYTES, least))
+        if actual < least:
+            yield too_small(settings, name, actual)
+
+
+def too_small(settings: Settings, name: str, actual: int | None) -> str:
+    """What to tell of a topic that does not take what is written to it. ``actual`` is None where nobody knows."""
+    topic, least = settings.topic(name), LEAST[name]
+    said = f"{topic} does not take what the worker writes" if actual is None else f"{topic} has {MAX_BYTES}={actual}"
+    command = set_config(settings.brokers, topic, MAX_BYTES, str(least))
+    return f"{said}: {MAX_BYTES} must be {least} or more, also on its brokers. Set it: {command}"
