@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -24,6 +25,10 @@ from stream.secured import CHECKS, Security
 from stream.sources import Given
 
 LONGEST: Final = timedelta(days=400)
+
+_quoted: Final = Repr()
+_quoted.maxstring = _quoted.maxother = 100
+"""How a wrong value is quoted: a file may hold one of any length or depth."""
 
 
 class ConfigError(UsageError):
@@ -328,4 +333,4 @@ def _validated(given: Given, problems: list[str]) -> tuple[Settings, set[str]]:
 def _problem(name: str, message: str, given: Given) -> str:
     value, source = given[name]
     text = message.removeprefix("Value error, ")
-    return f"{source}: {'***' if _is_secret(name) else repr(value)}: {text[:1].lower()}{text[1:]}"
+    return f"{source}: {'***' if _is_secret(name) else _quoted.repr(value)}: {text[:1].lower()}{text[1:]}"

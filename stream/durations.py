@@ -9,23 +9,29 @@ from stream.core.policy import WindowSpec
 UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 """Units a duration is written in, in milliseconds."""
 
-_DURATION: Final = re.compile(r"(0|[1-9][0-9]*)(ms|s|m|h|d)", re.ASCII)
+LONGEST: Final = timedelta(days=36_500)
+
+_DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,19})(ms|s|m|h|d)", re.ASCII)
+_BARE: Final = re.compile(r"[0-9.]{1,20}", re.ASCII)
 
 
 def parse_duration(value: object) -> timedelta:
-    """``"10s"``, ``"5m"``, ``"1h"``, ``"90d"``, ``"500ms"``: a whole number and its unit. Raises ValueError."""
+    """``"10s"``, ``"5m"``, ``"1h"``, ``"90d"``, ``"500ms"``: a whole number and its unit, at most `LONGEST`.
+
+    Raises ValueError.
+    """
     if isinstance(value, timedelta):
         return value
-    text = str(value).strip()
+    text = str(value).strip() if isinstance(value, str | int | float) else ""
     match = _DURATION.fullmatch(text)
     if match is None:
-        if re.fullmatch(r"[0-9.]+", text):
+        if _BARE.fullmatch(text):
             raise ValueError(f"a duration needs a unit: write {text}s for seconds ({', '.join(UNITS)} are known)")
         raise ValueError(f"not a duration: write a whole number and a unit ({', '.join(UNITS)}), such as 10s or 5m")
-    try:
-        return timedelta(milliseconds=int(match[1]) * UNITS[match[2]])
-    except OverflowError:
-        raise ValueError("a duration beyond all bounds") from None
+    ms = int(match[1]) * UNITS[match[2]]
+    if ms > LONGEST // timedelta(milliseconds=1):
+        raise ValueError(f"a duration is at most {LONGEST.days}d")
+    return timedelta(milliseconds=ms)
 
 
 def duration_text(value: timedelta) -> str:

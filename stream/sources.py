@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 ENV_PREFIX: Final = "LIVESHOP_"
+LARGEST: Final = 100_000
+"""Bytes of a settings file."""
+LONGEST_LINE: Final = 2_000
+"""Characters of a line of it."""
+NAMED: Final = 100
+"""Characters of an unknown name that are quoted, and compared with those that are known."""
 NEAR: Final = 0.65
 """How alike two names must be, so that one is suggested for the other."""
-
-LARGEST: Final = 1_000_000
-"""Bytes of a file of settings."""
 
 _KUBERNETES: Final = re.compile(r".*(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
 """What Kubernetes adds to every pod for a Service named ``liveshop…``: not ours, though it looks like it."""
@@ -80,13 +83,13 @@ def _foreign(name: str, value: str) -> bool:
 def _from_file(names: Collection[str], file: Path | None, problems: list[str]) -> Given:
     values = _read(file, problems) if file is not None else {}
     known = {name: name for name in names}
-    problems += [f"{file}: unknown key {name}{_near(name, known)}" for name in values if name not in known]
+    problems += [f"{file}: unknown key {name[:NAMED]}{_near(name, known)}" for name in values if name not in known]
     return {name: (value, f"{file}: {name}") for name, value in values.items() if name in known}
 
 
 def _read(file: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(file, LARGEST))
+        return _parsed(read_text(file, LARGEST))
     except OSError as error:
         problems.append(f"{file}: cannot be read: {error.strerror}")
     except TooLargeError as error:
@@ -98,6 +101,14 @@ def _read(file: Path, problems: list[str]) -> dict[str, Any]:
     except RecursionError:
         problems.append(f"{file}: is not TOML that anybody writes: it is nested too deep")
     return {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A long line is refused first: for a key of many dots the parser takes the cube of its length."""
+    long = next((number for number, line in enumerate(text.split("\n"), 1) if len(line) > LONGEST_LINE), None)
+    if long is not None:
+        raise ValueError(f"line {long} is longer than {LONGEST_LINE:,} characters; a list may go over several lines")
+    return tomllib.loads(text)
 
 
 class TooLargeError(ValueError):
@@ -118,5 +129,5 @@ def read_text(file: Path, most: int) -> str:
 
 def _near(name: str, known: Mapping[str, str]) -> str:
     """`` (did you mean …?)`` in the spelling of the source; empty when no known name is near."""
-    match = get_close_matches(name.lower().replace("-", "_"), known, 1, cutoff=NEAR)
+    match = get_close_matches(name[:NAMED].lower().replace("-", "_"), known, 1, cutoff=NEAR)
     return f" (did you mean {known[match[0]]}?)" if match else ""

@@ -1,6 +1,7 @@
 """Settings: one frozen object from flags, environment, file and defaults; all problems in one text."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stream.config import SETTINGS, ConfigError, Settings, _text, load
 from stream.core.policy import HOUR, MINUTE, Policy, WindowSpec
 from stream.durations import duration_text, parse_duration, parse_windows
 from stream.errors import UsageError
+from stream.sources import LARGEST
 
 
 def problems(
@@ -169,6 +171,36 @@ def test_a_number_without_a_unit_is_wrong_in_the_file_too(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path: Path) -> None:
     assert len(problems({"delay": "x"}, tmp_path / "none.toml")) == 2
     assert "is not TOML" in problems(toml=write(tmp_path, "delay: 10s"))[0]
+
+
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "a key of many dots": lambda n: "a" + ".a" * (n // 2) + " = 1",
+    "keys of many dots": lambda n: ("a" + ".a" * 990 + " = 1\n") * (n // 2000 + 1),
+    "lists within lists": lambda n: "delay = " + "[" * n,
+    "tables within tables": lambda n: "delay = " + "{a=" * (n // 3),
+    "a table of many dots": lambda n: "[" + "a." * min(n, 990) + "a]\ndelay." + "b." * min(n, 990) + "b = 1",
+    "a setting that is a deep table": lambda n: "delay" + ".a" * min(n // 4, 990) + " = 1",
+    "a setting that is a long list": lambda n: "delay = [\n" + '"1s",\n' * (n // 8) + "]",
+    "a setting that is a long text": lambda n: 'delay = """\n' + ("x" * 79 + "\n") * (n // 80) + '"""',
+    "a long number": lambda n: "delay = " + "9" * min(n, 3900),
+    "unknown keys": lambda n: "".join(f"delayed{i} = 1\n" for i in range(n // 16)),
+    "tables": lambda n: "".join(f"[a.b{i}]\n" for i in range(n // 10)),
+}
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_file_of_any_shape_is_read_quickly_and_its_problems_are_short(shape: str, tmp_path: Path) -> None:
+    """A key of 50,000 dots took two minutes, and lists within lists ended with a traceback."""
+    for size in (1_000, LARGEST - 100):
+        began = time.process_time()
+        found = problems(toml=write(tmp_path, HOSTILE[shape](size)))
+        assert time.process_time() - began < 20
+        assert found
+        assert all(len(problem) < 1000 for problem in found)
+
+
+def test_a_file_without_an_end_is_not_read_to_it() -> None:
+    assert problems(toml=Path("/dev/zero")) == ["/dev/zero: is larger than 100,000 bytes"]
 
 
 def test_a_table_in_the_file_is_an_unknown_key(tmp_path: Path) -> None:
@@ -346,9 +378,13 @@ def test_a_secret_goes_through_tls_or_stays_on_this_machine(url: str, wrong: str
 @pytest.mark.parametrize(
     ("content", "wrong"),
     [
-        (b"delay = " + b"[" * 100_000, "is not TOML that anybody writes: it is nested too deep"),
+        (
+            b"delay = " + b"[" * 3_000,
+            "is not TOML: line 1 is longer than 2,000 characters; a list may go over several lines",
+        ),
+        (b"delay = " + b"[\n" * 40_000, "is not TOML that anybody writes: it is nested too deep"),
         (b"group = 'caf\xe9'", "is not UTF-8"),
-        (b"# " + b"x" * 1_000_000, "is larger than 1,000,000 bytes"),
+        (b"# " + b"x" * 100_000, "is larger than 100,000 bytes"),
     ],
 )
 def test_a_settings_file_is_bounded_and_no_traceback(tmp_path: Path, content: bytes, wrong: str) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(stream.__file__).parent
 MAY_IMPORT = {
     "model": {"model"},
     "core": {"core", "model"},
-    "rules": {"rules", "core", "model", "errors", "durations"},
+    "rules": {"rules", "core", "model", "errors", "durations", "sources"},
     "kafka": {"kafka", "rules", "core", "model", "config", "secured", "sources", "errors"},
     "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from math import nan
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -20,6 +20,7 @@ from stream.core.alerts.rules import CompiledRule, RuleError, Rules
 from stream.durations import parse_duration
 from stream.errors import UsageError
 from stream.model.alerts import Rule, Severity
+from stream.sources import TooLargeError, read_text
 
 SHIPPED: Final = "default"
 """Names the rules that come with liveshop."""
@@ -27,6 +28,22 @@ NONE: Final = "none"
 """Turns alerts off."""
 LARGEST: Final = 1_000_000
 """Bytes of a rules file."""
+MOST_RULES: Final = 500
+"""Each is asked of every session at the end of every slide."""
+MOST_NODES: Final = 40_000
+"""Keys, values and lists of a file, those that an alias repeats not counted again."""
+MOST_IDS: Final = 20_000
+"""In all lists of sellers, sessions and platforms; one that an alias repeats counts again."""
+MOST_LEAST: Final = 50
+"""Figures under min."""
+DEEPEST: Final = 20
+"""Lists and mappings within one another; rules need 4."""
+LONGEST_TEXT: Final = 1_000
+"""Characters of a summary, a runbook or any other value."""
+MOST_PROBLEMS: Final = 100
+"""Then reading stops."""
+QUOTED: Final = 100
+"""Characters of a wrong text that a mistake quotes."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
@@ -72,13 +89,11 @@ def shipped_text() -> str:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise UsageError(f"the rules file {path} is larger than {LARGEST:,} bytes")
-        return content.decode()
+        return read_text(path, LARGEST)
     except OSError as error:
         raise UsageError(f"the rules file {path} cannot be read: {error.strerror}") from None
+    except TooLargeError as error:
+        raise UsageError(f"the rules file {path} {error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"the rules file {path} is not UTF-8") from None
 
@@ -91,18 +106,57 @@ def _fitted(rule: Rule, pane_ms: int) -> Rule:
 
 def read_rules(text: str, source: str, pane_ms: int = 1000) -> list[Rule]:
     """Raises RulesError with every mistake, ``source`` being what the file is called."""
+    reading = _Reading(pane_ms)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        rules = reading.rules_of(yaml.compose(text, Loader=_Loader))
+    except _EnoughError:
+        rules = []
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise RulesError(source, [Problem(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem}")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
+        what = str(error.problem)[: 2 * QUOTED]
+        raise RulesError(source, [Problem(mark.line + 1 if mark else 1, "", f"not YAML: {what}")]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        code = error.character
+        what = f"the character {chr(code)!a} is not allowed" if isinstance(code, int) else str(error.reason)
+        raise RulesError(source, [Problem(line, "", f"not YAML: {what}")]) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # such as %YAML 1.11111…, a number without end
         raise RulesError(source, [Problem(1, "", f"not YAML: {type(error).__name__}")]) from None
-    reading = _Reading(pane_ms)
-    rules = reading.rules_of(root)
     if reading.problems:
         raise RulesError(source, reading.problems)
     return rules
+
+
+class _Loader(yaml.SafeLoader):
+    """Ends where nodes become too many or too deep: reading them calls itself, and looks at each open list."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            self._refuse(f"more than {MOST_NODES:,} keys and values")
+        self._depth += 1
+        if self._depth > DEEPEST:
+            self._refuse(TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """The scanner runs ahead of the nodes."""
+        if self.flow_level > DEEPEST:
+            self._refuse(TOO_DEEP)
+        super().fetch_flow_collection_start(token)
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise yaml.MarkedYAMLError(problem=why, problem_mark=self.get_mark())
+
+
+TOO_DEEP: Final = f"more than {DEEPEST} lists and mappings within one another"
 
 
 # -- the values under the keys of a rule; each raises ValueError with what is wrong
@@ -111,30 +165,36 @@ def read_rules(text: str, source: str, pane_ms: int = 1000) -> list[Rule]:
 def _text(node: Node) -> str:
     if not isinstance(node, ScalarNode) or not node.value.strip():
         raise ValueError("a text is needed")
-    return str(node.value).strip()
+    text = str(node.value).strip()
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"longer than {LONGEST_TEXT:,} characters")
+    return text
 
 
 def _name(node: Node) -> str:
     name = _text(node)
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name[:100]!r} is no name: small letters, digits and _, beginning with a letter")
+        raise ValueError(f"{_quoted(name)} is no name: small letters, digits and _, beginning with a letter")
     return name
 
 
 def _span(node: Node) -> int:
+    """In ms."""
     return parse_duration(_text(node)) // timedelta(milliseconds=1)
 
 
 def _severity(node: Node) -> Severity:
     text = _text(node)
     if text not in set(Severity):
-        raise ValueError(f"{text[:100]!r} is none of {', '.join(Severity)}{_near(text, list(Severity))}")
+        raise ValueError(f"{_quoted(text)} is none of {', '.join(Severity)}{_near(text, list(Severity))}")
     return Severity(text)
 
 
 def _least(node: Node) -> dict[str, float]:
     if not isinstance(node, MappingNode):
         raise ValueError("figures with their least values are needed, as in {attempts: 20}")  # noqa: TRY004 - as all here
+    if len(node.value) > MOST_LEAST:
+        raise ValueError(f"more than {MOST_LEAST} figures")
     return {_text(name): _number(value) for name, value in node.value}
 
 
@@ -180,6 +240,10 @@ def _keys(pane_ms: int) -> dict[str, _Key]:
     }
 
 
+class _EnoughError(Exception):
+    """There are so many mistakes that further ones help nobody."""
+
+
 class _Reading:
     """One going through a file. A rule with a mistake is read to its end, for the others in it."""
 
@@ -187,22 +251,34 @@ class _Reading:
         self._pane_ms = pane_ms
         self._keys = _keys(pane_ms)
         self._names: set[str] = set()
+        self._ids = 0
         self.problems: list[Problem] = []
 
     def _note(self, node: Node, rule: str, text: str) -> None:
         self.problems.append(Problem(node.start_mark.line + 1, rule, text))
+        if len(self.problems) == MOST_PROBLEMS:
+            self.problems.append(
+                Problem(node.start_mark.line + 1, "", f"the first {MOST_PROBLEMS} mistakes: there may be more")
+            )
+            raise _EnoughError
 
     def rules_of(self, root: Node | None) -> list[Rule]:
         if root is None:
             self.problems.append(Problem(1, "", "empty: a list of rules is needed, under the key rules"))
             return []
-        return [self._rule(node, number) for number, node in enumerate(self._items(root), 1)]
+        rules: list[Rule] = []
+        for node in self._items(root):
+            if len(rules) == MOST_RULES:
+                self._note(node, "", f"more than {MOST_RULES} rules")
+                break
+            rules.append(self._rule(node, len(rules) + 1))
+        return rules
 
     def _items(self, root: Node) -> Iterator[Node]:
         listed = False
         for key, value in root.value if isinstance(root, MappingNode) else ():
             if key.value != "rules":
-                self._note(key, "", f"unknown key {key.value!r}{_near(str(key.value), ['rules'])}")
+                self._note(key, "", f"unknown key {_key_text(key)}{_near(_plain(key), ['rules'])}")
             elif isinstance(value, SequenceNode) and value.value and not listed:
                 listed = True
                 yield from value.value
@@ -241,9 +317,9 @@ class _Reading:
     def _given(self, node: MappingNode, name: str) -> dict[str, Node]:
         given: dict[str, Node] = {}
         for key, value in node.value:
-            text = str(key.value)
+            text = _plain(key)
             if text not in self._keys:
-                self._note(key, name, f"unknown key {text[:100]!r}{_near(text, list(self._keys))}")
+                self._note(key, name, f"unknown key {_key_text(key)}{_near(text, list(self._keys))}")
             elif text in given:
                 self._note(key, name, f"{text} is given twice")
             else:
@@ -252,6 +328,10 @@ class _Reading:
 
     def _value(self, about: _Key, key: str, node: Node, name: str) -> Any:
         try:
+            if isinstance(node, SequenceNode):
+                self._ids += len(node.value)
+                if self._ids > MOST_IDS:
+                    raise ValueError(f"more than {MOST_IDS:,} ids in the file")  # noqa: TRY301 - told as any mistake
             return about.read(node)
         except ValueError as error:
             self._note(node, name, f"{key}: {error}")
@@ -265,6 +345,19 @@ class _Reading:
                 self._note(given.get(mistake.key, node), name, f"{mistake.key}: {mistake.text}")
 
 
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
+
+
+def _plain(key: Node) -> str:
+    """Empty for what is no text: nothing else is looked into, since aliases can make it as large as they like."""
+    return str(key.value) if isinstance(key, ScalarNode) else ""
+
+
+def _key_text(key: Node) -> str:
+    return _quoted(key.value) if isinstance(key, ScalarNode) else "that is no text"
+
+
 def _near(name: str, known: list[str]) -> str:
-    close = get_close_matches(name.lower(), known, 1, cutoff=0.5)
+    close = get_close_matches(name[:QUOTED].lower(), known, 1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

@@ -1,5 +1,7 @@
 """A rules file: every mistake with its line, and what a right one gives."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from stream.core.policy import MINUTE
 from stream.errors import UsageError
 from stream.model.alerts import Rule, Severity
-from stream.rules.reading import LARGEST, RulesError, load_rules, read_rules
+from stream.rules.reading import (
+    LARGEST,
+    MOST_IDS,
+    MOST_NODES,
+    MOST_PROBLEMS,
+    MOST_RULES,
+    RulesError,
+    load_rules,
+    read_rules,
+)
 
 RIGHT = """
 rules:
@@ -132,8 +143,11 @@ rules:
             "f:1: rules must be one list of rules; to have no alerts, set rules to none",
         ),
         ("a: 1\n---\nb: 1\n", "f:2: not YAML: but found another document"),
-        ("rules: \x00", "f:1: not YAML: ReaderError"),
-        ("[" * 1200, "f:1: not YAML: RecursionError"),
+        ("rules:\n \x00", "f:2: not YAML: the character '\\x00' is not allowed"),
+        ("[" * 1200, "f:1: not YAML: more than 20 lists and mappings within one another"),
+        ("\n" + "- " * 1200, "f:2: not YAML: more than 20 lists and mappings within one another"),
+        ("%YAML 1." + "1" * 5000 + "\n---\nrules: []", "f:1: not YAML: ValueError"),
+        ("? [a]\n: 1", "f:1: unknown key that is no text"),
         ("rules: [*nobody]", "f:1: not YAML: found undefined alias 'nobody'"),
     ],
 )
@@ -190,6 +204,87 @@ def test_a_file_that_cannot_be_had(tmp_path: Path, content: bytes | None, compla
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load_rules(str(tmp_path), MINUTE)
+
+
+# -- files of any size and shape
+
+RULE = "{{alert: a{0}, window: 1m, when: w.events > 0, severity: info, summary: s, runbook: r}}"
+ALIASED = RULE.format(1).replace("{", "&r {", 1)
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "many rules": lambda n: "rules:\n" + "".join(f"  - {RULE.format(i)}\n" for i in range(n // 80)),
+    "one rule many times": lambda n: f"rules:\n  - {ALIASED}\n" + "  - *r\n" * (n // 7),
+    "unknown keys": lambda n: "".join(f"k{i}: 1\n" for i in range(n // 8)),
+    "unknown keys in a rule": lambda n: "rules:\n  - alert: a\n" + "".join(f"    w{i}: 1\n" for i in range(n // 12)),
+    "lists within lists": lambda n: "[" * n,
+    "mappings within mappings": lambda n: "{a: " * (n // 4),
+    "lists in block style": lambda n: "- " * (n // 2),
+    "keys that are lists": lambda n: "? " * (n // 2),
+    "a billion laughs": lambda n: laughs(n // 30) + "rules: *a9\n",
+    "a key of a billion laughs": lambda n: laughs(n // 30) + "? *a9\n: 1\n",
+    "a rule with a key of a billion laughs": lambda n: laughs(n // 30) + "rules:\n  - ? *a9\n    : 1\n",
+    "a long list of ids many times": lambda n: (
+        "rules:\n  - {alert: a, sellers: &s ["
+        + ",".join(f"s{i}" for i in range(n // 10))
+        + "]}\n"
+        + "".join(f"  - {{alert: a{i}, sellers: *s}}\n" for i in range(n // 80))
+    ),
+    "a long text": lambda n: "a" * n,
+    "an open quote": lambda n: '"' + "a" * n,
+    "commas": lambda n: "[" + "a," * (n // 2) + "]",
+    "a long name of an alias": lambda n: "[*" + "a" * n + "]",
+    "anchors": lambda n: "[" + ",".join(f"&a{i} b" for i in range(n // 12)) + "]",
+    "least values": lambda n: "rules:\n  - {min: {" + ",".join(f"v{i}: 1" for i in range(n // 12)) + "}}",
+    "holes in a summary": lambda n: "rules:\n  - {summary: '" + "".join(f"{{v{i}}}" for i in range(n // 10)) + "'}",
+    "braces in a summary": lambda n: "rules:\n  - {summary: '" + "{a" * (n // 2) + "'}",
+    "a long number": lambda n: "rules:\n  - {min: {views: " + "9" * n + "}}",
+    "a long duration": lambda n: "rules:\n  - {for: " + "9" * n + "s}",
+    "a long condition": lambda n: "rules:\n  - {when: '" + "(" * n + "'}",
+    "conditions of many divisors": lambda n: (
+        "rules:\n"
+        + "".join(f"  - {{alert: a{i}, when: '{'1.0/(' * 30}w.views{')' * 30} > 0.5'}}\n" for i in range(n // 280))
+    ),
+    "documents": lambda n: "---\n" * (n // 4),
+}
+
+
+def laughs(number: int) -> str:
+    """Each list holds the one before ten times."""
+    lists = (f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, max(10, min(number, 30))))
+    return "a0: &a0 [x]\n" + "".join(lists)
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_file_of_any_shape_is_refused_quickly_in_few_words(shape: str) -> None:
+    for size in (2_000, 100_000):
+        text = HOSTILE[shape](size)
+        began = time.process_time()
+        try:
+            read_rules(text, "f", MINUTE)
+            found = []
+        except RulesError as error:
+            found = error.problems
+        assert time.process_time() - began < 30
+        assert found or shape == "many rules"
+        assert len(found) <= MOST_PROBLEMS + 1
+        assert all(len(problem.text) < 1000 and problem.line <= text.count("\n") + 1 for problem in found)
+
+
+def test_the_bounds_of_a_file_are_named() -> None:
+    def first(text: str) -> str:
+        return problems(text)[0]
+
+    rules = "rules:\n" + "".join(f"  - {RULE.format(i)}\n" for i in range(MOST_RULES + 1))
+    assert first(rules) == f"f:{MOST_RULES + 2}: more than 500 rules"
+    assert "more than 40,000 keys and values" in first("[" + "a," * MOST_NODES + "]")
+    ids = ", ".join(f"s{i}" for i in range(MOST_IDS // 2 + 1))
+    text = RIGHT.replace("[s9, 7301, 0x10]", f"&ids [{ids}]").replace('sessions: ["1"]', "sessions: *ids")
+    assert first(text) == "f:15: rule few_orders: sessions: more than 20,000 ids in the file"
+    assert first(RIGHT.replace("runbook: r", f"runbook: {'r' * 1001}")).endswith(
+        "runbook: longer than 1,000 characters"
+    )
+    least = ", ".join(f"w.views: {number}" for number in range(51))
+    assert "min: more than 50 figures" in first(RIGHT.replace("product_clicks: 200, base.orders_paid: 1.5e1", least))
+    assert "for: a duration is at most 36500d" in first(RIGHT.replace("for: 90s", "for: 36501d"))
 
 
 @given(st.integers(0, len(RIGHT)), st.integers(0, 12), st.text("\n -:[]{}&*!|>'\"%@`#,.0a?<\t", max_size=6))

@@ -2,20 +2,31 @@
 
 What passes here cannot fail later but by a division by zero or a figure that is absent. The expression is handed to CEL with
 its figures as plain variables (``w.ctor`` as ``w__ctor``), which CEL reads three times as fast as fields of a map, and with
-every divisor asked first: CEL itself makes infinity of 1.0 / 0.0, and that would exceed any threshold.
+every divisor guarded: CEL itself makes infinity of 1.0 / 0.0, and that would exceed any threshold.
+
+The text for CEL grows with the source and no faster: each part stands in it once, and parentheses only where the source has
+them. What CEL would refuse for its size (it reads 96 levels) is refused here before anything is built, with the limit.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import isinf
 from typing import Final
 
 import cel
 
+from stream.model.money import MAX_SUM as MAX_WHOLE
+
 LONGEST: Final = 1000
 """Characters of an expression."""
 DEEPEST: Final = 30
-"""Parentheses within one another."""
+"""Parentheses, signs before a term and choices (``? :``) within one another."""
+MOST_TERMS: Final = 200
+"""Figures and numbers in an expression."""
+QUOTED: Final = 60
+"""Characters of a part of it that a mistake quotes."""
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<double>\d+\.\d+(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])|(?P<int>\d+)(?![\w.])"
@@ -23,6 +34,9 @@ _TOKEN: Final = re.compile(
     re.ASCII,
 )
 _NUMBERS: Final = ("int", "double")
+
+CHOICE, ANY, ALL, COMPARED, ADDED, MULTIPLIED, SIGNED, SINGLE = range(8)
+"""How strongly a term binds, from the weakest on: what binds weaker than its place asks for needs parentheses there."""
 
 
 class ExpressionError(ValueError):
@@ -59,6 +73,20 @@ class _Term:
     text: str
     written: str
     type: str
+    binds: int = SINGLE
+
+    def within(self, least: int) -> str:
+        """As it stands where something is needed that binds at least so strongly."""
+        return self.text if self.binds >= least else f"({self.text})"
+
+    def __str__(self) -> str:
+        """As a mistake quotes it."""
+        return quoted(self.written)
+
+
+def quoted(text: str) -> str:
+    """The beginning of what may be long."""
+    return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
 
 
 def read_expression(source: str, unknown: Callable[[str], str | None]) -> Expression:
@@ -71,8 +99,8 @@ def read_expression(source: str, unknown: Callable[[str], str | None]) -> Expres
         raise ExpressionError(reader.mistakes)
     try:
         return Expression(cel.compile(term.text), tuple(reader.paths), tuple(reader.asked))
-    except ValueError as error:  # such as a whole number of more than 64 bits
-        raise ExpressionError([f"CEL: {str(error).rpartition('ERROR: ')[2].partition(chr(10))[0]}"]) from None
+    except ValueError as error:  # nothing is known that comes here
+        raise ExpressionError([f"CEL: {quoted(str(error).rpartition('ERROR: ')[2].partition(chr(10))[0])}"]) from None
 
 
 class _SyntaxError(Exception):
@@ -101,7 +129,7 @@ class _Reader:
             self.mistakes.append(str(error))
             return _Term("", "", "")
         if term.type not in {"bool", ""}:
-            self.mistakes.append(f"gives a number, and must be true or false: compare it, as in {term.written} > 0.5")
+            self.mistakes.append(f"gives a number, and must be true or false: compare it, as in {term} > 0.5")
         return term
 
     def _split(self) -> None:
@@ -114,9 +142,11 @@ class _Reader:
             kind = match.lastgroup or ""
             self.tokens.append((kind, re.sub(r"\s", "", match[kind])))
             end = match.end()
+        if sum(kind != "sign" for kind, _ in self.tokens) > MOST_TERMS:
+            raise _SyntaxError(f"more than {MOST_TERMS} figures and numbers")
 
     def _next(self) -> str:
-        return self.tokens[self.place][1] if self.place < len(self.tokens) else "its end"
+        return quoted(self.tokens[self.place][1]) if self.place < len(self.tokens) else "its end"
 
     def _take(self, *signs: str) -> str | None:
         """The next token when it is one of these signs."""
@@ -133,6 +163,15 @@ class _Reader:
         if self.place < len(self.tokens):
             raise _SyntaxError(f"{self._next()!r} is not expected there")
 
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        """Reading calls itself in here, and so does CEL."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _SyntaxError(f"more than {DEEPEST} parentheses, signs and choices within one another")
+        yield
+        self.depth -= 1
+
     # -- from the weakest binding to the strongest
 
     def _choice(self) -> _Term:
@@ -141,78 +180,88 @@ class _Reader:
             return test
         yes = self._any()
         self._expect(":")
-        no = self._choice()
+        with self._deeper():
+            no = self._choice()
         self._need(test, ("bool",), "stands before ? and must be true or false")
-        text = f"({test.text} ? {yes.text} : {no.text})"
+        text = f"{test.within(ANY)} ? {yes.within(ANY)} : {no.text}"
         written = f"{test.written} ? {yes.written} : {no.written}"
-        return _Term(text, written, self._same(yes, no, written))
+        return _Term(text, written, self._same(yes, no, written), CHOICE)
 
     def _any(self) -> _Term:
-        return self._joined("||", self._all)
+        return self._joined("||", self._all, ANY)
 
     def _all(self) -> _Term:
-        return self._joined("&&", self._compared)
+        return self._joined("&&", self._compared, ALL)
 
-    def _joined(self, sign: str, part: Callable[[], _Term]) -> _Term:
+    def _joined(self, sign: str, part: Callable[[], _Term], binds: int) -> _Term:
         left = part()
         while self._take(sign):
             right = part()
             for term in (left, right):
                 self._need(term, ("bool",), f"stands beside {sign} and must be true or false")
-            left = _Term(f"({left.text} {sign} {right.text})", f"{left.written} {sign} {right.written}", "bool")
+            left = _beside(left, sign, right, "bool", binds)
         return left
 
     def _compared(self) -> _Term:
         left = self._added()
         while (sign := self._take("==", "!=", "<=", ">=", "<", ">")) is not None:
             right = self._added()
-            written = f"{left.written} {sign} {right.written}"
             if sign not in {"==", "!="} or "bool" not in {left.type, right.type}:
                 for term in (left, right):
                     self._need(term, _NUMBERS, f"is compared with {sign} and must be a number")
             elif left.type != right.type:
-                self.mistakes.append(f"{written} compares a truth value with a number")
-            left = _Term(f"({left.text} {sign} {right.text})", written, "bool")
+                self.mistakes.append(
+                    f"{quoted(f'{left.written} {sign} {right.written}')} compares a truth value with a number"
+                )
+            left = _beside(left, sign, right, "bool", COMPARED)
         return left
 
     def _added(self) -> _Term:
         left = self._multiplied()
         while (sign := self._take("+", "-")) is not None:
-            left = self._computed(left, sign, self._multiplied())
+            left = self._computed(left, sign, self._multiplied(), ADDED)
         return left
 
     def _multiplied(self) -> _Term:
         left = self._signed()
         while (sign := self._take("*", "/", "%")) is not None:
-            left = self._computed(left, sign, self._signed())
+            left = self._computed(left, sign, self._signed(), MULTIPLIED)
         return left
 
-    def _computed(self, left: _Term, sign: str, right: _Term) -> _Term:
+    def _computed(self, left: _Term, sign: str, right: _Term, binds: int) -> _Term:
         written = f"{left.written} {sign} {right.written}"
         for term in (left, right):
             self._need(term, _NUMBERS, f"stands beside {sign} and must be a number")
         type_ = self._same(left, right, written) if "bool" not in {left.type, right.type} else ""
         if sign == "%" and type_ == "double":
-            self.mistakes.append(f"{written}: CEL has % for whole numbers only, and figures are decimal ones")
-        text = f"({left.text} {sign} {right.text})"
+            self.mistakes.append(f"{quoted(written)}: CEL has % for whole numbers only, and figures are decimal ones")
         if sign in {"/", "%"}:
-            text = self._divided(text, right, written)
-        return _Term(text, written, type_)
+            right = self._guarded(right, written)
+        return replace(_beside(left, sign, right, type_, binds), written=written)
 
-    def _divided(self, text: str, divisor: _Term, written: str) -> str:
-        """Zero below becomes CEL's own error, as it is for whole numbers."""
-        literal = re.fullmatch(r"[\d.eE+-]+", divisor.text)
+    def _guarded(self, divisor: _Term, written: str) -> _Term:
+        """As a divisor: a zero becomes CEL's own error, as it is for whole numbers.
+
+        One that is reckoned out stands in the text once, or it would double with each divisor within a divisor.
+        """
+        literal = re.fullmatch(r"[\d.][\d.eE+-]*", divisor.text)
         if literal and float(literal[0]) == 0:
-            self.mistakes.append(f"{written} divides by zero")
-        return text if literal or divisor.type != "double" else f"({divisor.text} == 0.0 ? double(1 / 0) : {text})"
+            self.mistakes.append(f"{quoted(written)} divides by zero")
+        if literal or divisor.type != "double":
+            return divisor
+        if divisor.text.isidentifier():
+            return replace(divisor, text=f"({divisor.text} == 0.0 ? double(1 / 0) : {divisor.text})", binds=SINGLE)
+        text = f"[{divisor.text}].map(d, d == 0.0 ? double(1 / 0) : d)[0]"
+        return replace(divisor, text=text, binds=SINGLE)
 
     def _signed(self) -> _Term:
         sign = self._take("-", "!")
         if sign is None:
             return self._single()
-        term = self._signed()
+        with self._deeper():
+            term = self._signed()
         self._need(term, _NUMBERS if sign == "-" else ("bool",), f"cannot stand after {sign}")
-        return _Term(f"({sign}{term.text})", f"{sign}{term.written}", term.type)
+        return _Term(f"({sign}{term.within(SINGLE)})", f"{sign}{term.written}", term.type)
 
     def _single(self) -> _Term:
         if self._take("(") is not None:
@@ -224,25 +273,23 @@ class _Reader:
             raise _SyntaxError(f"{text!r} is not expected there")
         self.place += 1
         if kind != "path":
+            self._check_number(kind, text)
             return _Term(text, text, kind)
         return _Term(text, text, "bool") if text in {"true", "false"} else self._named(text)
 
     def _enclosed(self) -> _Term:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise _SyntaxError(f"more than {DEEPEST} parentheses within one another")
-        term = self._choice()
-        self._expect(")")
-        self.depth -= 1
-        return _Term(term.text, f"({term.written})", term.type)
+        with self._deeper():
+            term = self._choice()
+            self._expect(")")
+        return replace(term, written=f"({term.written})")
 
     def _named(self, path: str) -> _Term:
         if self._take("(") is None:
             self._note(path, self.paths)
             return _Term(variable(path), path, "double")
         if path != "has":
-            raise _SyntaxError(f"{path}() is not known: rules know only has(), as in has(base.ctor)")
-        asked = self._next()
+            raise _SyntaxError(f"{quoted(path)}() is not known: rules know only has(), as in has(base.ctor)")
+        asked = self.tokens[self.place][1] if self.place < len(self.tokens) else ""
         self.place += 1
         self._expect(")")
         self._note(asked, self.asked)
@@ -257,20 +304,34 @@ class _Reader:
         elif mistake not in self.mistakes:
             self.mistakes.append(mistake)
 
+    def _check_number(self, kind: str, text: str) -> None:
+        if kind == "int" and int(text) > MAX_WHOLE:
+            self.mistakes.append(f"{quoted(text)} is above 2^63 - 1, the largest whole number: write it with decimals")
+        elif kind == "double" and isinf(float(text)):
+            self.mistakes.append(f"{quoted(text)} is larger than any number")
+
     def _need(self, term: _Term, types: tuple[str, ...], complaint: str) -> None:
         if term.type and term.type not in types:
-            self.mistakes.append(f"{term.written} {complaint}")
+            self.mistakes.append(f"{term} {complaint}")
 
     def _same(self, left: _Term, right: _Term, written: str) -> str:
         types = {left.type, right.type}
         if types == {"int", "double"}:
             whole = left if left.type == "int" else right
-            better = f"write {whole.written}.0" if whole.written.isdigit() else f"write {whole.written} with decimals"
-            self.mistakes.append(f"{written} mixes a whole number with a decimal one, which CEL refuses: {better}")
+            better = f"write {whole}.0" if whole.written.isdigit() else f"write {whole} with decimals"
+            self.mistakes.append(
+                f"{quoted(written)} mixes a whole number with a decimal one, which CEL refuses: {better}"
+            )
             return "double"
         if len(types) > 1 and "" not in types and "bool" in types:
-            self.mistakes.append(f"{written}: a truth value and a number")
+            self.mistakes.append(f"{quoted(written)}: a truth value and a number")
         return left.type if len(types) == 1 else ""
+
+
+def _beside(left: _Term, sign: str, right: _Term, type_: str, binds: int) -> _Term:
+    """Both of them, from left to right: a chain needs no parentheses."""
+    text = f"{left.within(binds)} {sign} {right.within(binds + 1)}"
+    return _Term(text, f"{left.written} {sign} {right.written}", type_, binds)
 
 
 def _strange(rest: str) -> str:

@@ -156,6 +156,8 @@ Reading = Callable[[History], float | None]
 OWN: Final = {"w": "seconds_since_last_event", "base": "minutes"}
 """Figures that only one of the columns has: how long nothing came, and how much baseline there is."""
 SILENCE: Final = "w.seconds_since_last_event"
+LONGEST_NAME: Final = 60
+"""Characters of an unknown name that are quoted; no known one is longer."""
 
 
 def full_path(path: str) -> str:
@@ -178,12 +180,18 @@ def unknown_figure(path: str, *, baseline: bool) -> str | None:
     column, _, name = path.partition(".")
     if column not in {"w", "base", "median"}:
         known = f"w.{path}" if path in names_of("w") else ""
-        return f"{path} is not known: write {known}" if known else f"{path} is not known{_nearest(path)}"
+        return f"{path} is not known: write {known}" if known else _unknown(path)
     if name not in names_of(column):
-        return f"{path} is not known{_nearest(path)}"
+        return _unknown(path)
     if column != "w" and not baseline:
         return f"{path}: the rule has no baseline"
     return None
+
+
+def _unknown(path: str) -> str:
+    if len(path) > LONGEST_NAME:
+        return f"{path[:LONGEST_NAME]}… is not known"
+    return f"{path} is not known{_nearest(path)}"
 
 
 def _nearest(path: str) -> str:

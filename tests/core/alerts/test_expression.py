@@ -1,10 +1,13 @@
 """The CEL of rules: what is refused, with which words, and what a right expression gives."""
 
+from collections.abc import Callable
+
+import cel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alerts.expression import ExpressionError, read_expression
+from stream.core.alerts.expression import DEEPEST, LONGEST, ExpressionError, read_expression
 from stream.core.alerts.figures import unknown_figure
 
 
@@ -62,9 +65,15 @@ def value(source: str, **figures: float | bool) -> object:
         ("base.seconds_since_last_event > 1.0", "base.seconds_since_last_event is not known"),
         ("has(w.vievs) && true", "w.vievs is not known; did you mean w.views?"),
         ("has() || true", "')' is missing before '||'"),
-        ("w.views > " + "9" * 30, "CEL: <input>"),
-        ("(" * 31 + "true" + ")" * 31, "more than 30 parentheses within one another"),
+        ("w.views > " + "9" * 30, "9" * 30 + " is above 2^63 - 1, the largest whole number: write it with decimals"),
+        ("w.views > 1e999", "1e999 is larger than any number"),
+        ("(" * 31 + "true" + ")" * 31, "more than 30 parentheses, signs and choices within one another"),
+        ("!" * 31 + "true", "more than 30 parentheses, signs and choices within one another"),
+        ("-" * 900 + "1 > 0", "more than 30 parentheses, signs and choices within one another"),
+        ("true ? true : " * 31 + "true", "more than 30 parentheses, signs and choices within one another"),
+        ("1+" * 200 + "1 > 0", "more than 200 figures and numbers"),
         ("w.views > 1.0 || " * 100 + "true", "longer than 1000 characters"),
+        ("w.views + " * 90 + "1 > 0.5", "w.views + w.views + w.views + w.views + w.views + w.views +… mixes"),
     ],
 )
 def test_a_mistake_is_named(source: str, mistake: str) -> None:
@@ -101,6 +110,14 @@ def test_an_unknown_name_is_reported_once() -> None:
         ("w . views > 3.0\n && w.likes < 1.0", True),
         ("7 % 4 == 3", True),
         ("true || w.views > 1.0 && false", True),
+        ("w.views - (w.views - 1.0) == 1.0", True),
+        ("8.0 / (w.views / 2.0) == 4.0", True),
+        ("8.0 / w.views / 2.0 == 1.0", True),
+        ("2.0 * (w.views / 2.0) == 4.0", True),
+        ("(w.views > 3.0 ? w.likes : w.views) == 0.0", True),
+        ("(false ? true : true) && false", False),
+        ("!(true && false) && !(w.likes > 1.0) == true", True),
+        ("--w.views == 4.0", True),
     ],
 )
 def test_a_right_expression_means_what_cel_says(source: str, expected: object) -> None:
@@ -126,12 +143,95 @@ def test_a_division_that_is_not_needed_does_no_harm() -> None:
     assert value("w.views > 0.0 && w.likes / w.views > 1.0", w__views=0.0, w__likes=1.0) is False
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "w.likes / (w.views - w.views) > 1.0 || w.views == 0.0",
+        "w.views == 0.0 || w.likes / (w.views - w.views) > 1.0",
+        "w.likes / base.ctor > 1.0 || w.views == 0.0",
+        "w.likes / (base.ctor + 1.0) > 1.0 || w.views == 0.0",
+    ],
+)
+def test_what_cannot_be_reckoned_out_does_no_harm_where_the_rest_decides(source: str) -> None:
+    assert value(source, w__views=0.0, w__likes=1.0) is True
+
+
+ONE = "w.views"
+SHAPES: dict[str, Callable[[int], str]] = {
+    "divisors within divisors": lambda n: "1.0/(" * n + ONE + ")" * n + " > 0.5",
+    "signs within divisors": lambda n: "1.0/-(" * (n // 2) + ONE + ")" * (n // 2) + " > 0.5",
+    "divisors of sums": lambda n: "1.0/(1.0+" * n + ONE + ")" * n + " > 0.5",
+    "choices within divisors": lambda n: "1.0/(true?2.0:" * (n // 2) + ONE + ")" * (n // 2) + " > 0.5",
+    "parentheses": lambda n: "(" * n + ONE + ")" * n + " > 0.5",
+    "sums within sums": lambda n: "(1.0-" * n + ONE + ")" * n + " > 0.5",
+    "negations": lambda n: "!" * n + "true",
+    "negated parentheses": lambda n: "!(" * (n // 2) + "true" + ")" * (n // 2),
+    "choices": lambda n: "false?true:" * n + "true",
+    "choices in tests": lambda n: "(" * (n // 2) + "true" + "?true:true)" * (n // 2),
+    "a chain of sums": lambda n: "1.0+" * (6 * n) + "1.0 > 0.5",
+    "a chain of divisions": lambda n: "1.0" + "/w.views" * (3 * n) + " > 0.5",
+    "a chain of alternatives": lambda n: "||".join(["1>2"] * (3 * n)),
+    "a chain of conditions": lambda n: "&&".join(["2>1"] * (3 * n)),
+    "conditions and alternatives": lambda n: "||".join(["1>2&&2>1"] * (n + 20)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_text_for_cel_grows_no_faster_than_the_source(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """133 characters became 46 MB, when a divisor stood in the text twice. What is within the limits CEL reads, too."""
+    built: list[str] = []
+    monkeypatch.setattr(cel, "compile", built.append)
+    for size in (4, 8, 16, DEEPEST):
+        source = SHAPES[shape](size)
+        if len(source) <= LONGEST:
+            read_expression(source, unknown)
+            assert len(built.pop()) <= 10 * len(source) + 100
+    monkeypatch.undo()
+    sizes = [size for size in range(4, DEEPEST + 1) if len(SHAPES[shape](size)) <= LONGEST]
+    assert read_expression(SHAPES[shape](max(sizes)), unknown).program.execute({"w__views": 1.0}) in {True, False}
+
+
+def mistakes_if_any(source: str) -> list[str]:
+    try:
+        read_expression(source, unknown)
+    except ExpressionError as error:
+        return error.mistakes
+    return []
+
+
+@given(st.text(alphabet="w.views()!-+*/%<>=&|?:0123456789eE \n'\"[]{}\0é", max_size=LONGEST + 1))
+def test_any_text_is_read_or_its_mistakes_are_told(text: str) -> None:
+    assert all(len(mistake) < 400 for mistake in mistakes_if_any(text))
+
+
+TOKENS = (
+    "w.views",
+    "base.ctor",
+    "has(w.ctor)",
+    "1.5",
+    "2",
+    "true",
+    *"()!-+*/%<>?:",
+    "&&",
+    "||",
+    "==",
+    "!=",
+    "<=",
+    ">=",
+)
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=300).map(" ".join))
+def test_cel_has_nothing_to_say_of_what_is_read(source: str) -> None:
+    assert not [mistake for mistake in mistakes_if_any(source) if mistake.startswith("CEL")]
+
+
 def numbers(depth: int) -> st.SearchStrategy[str]:
     leaf = st.sampled_from(["w.views", "w.likes", "base.ctor", "2.5", "0.5", "-1.0"])
     if depth == 0:
         return leaf
     pair = st.tuples(numbers(depth - 1), st.sampled_from("+-*/"), numbers(depth - 1))
-    return leaf | pair.map(lambda parts: f"({' '.join(parts)})")
+    return leaf | pair.map(" ".join) | pair.map(lambda parts: f"({' '.join(parts)})")
 
 
 def truths(depth: int) -> st.SearchStrategy[str]:
@@ -139,7 +239,8 @@ def truths(depth: int) -> st.SearchStrategy[str]:
     if depth == 0:
         return leaf
     pair = st.tuples(truths(depth - 1), st.sampled_from(["&&", "||"]), truths(depth - 1))
-    return leaf | pair.map(lambda parts: f"({' '.join(parts)})") | truths(depth - 1).map(lambda part: f"!({part})")
+    joined = pair.map(" ".join) | pair.map(lambda parts: f"({' '.join(parts)})")
+    return leaf | joined | truths(depth - 1).map(lambda part: f"!({part})")
 
 
 @given(truths(2), *([st.integers(0, 3).map(float)] * 3))
