@@ -125,8 +125,7 @@ def on_time(records: Iterable[LogRecord], rules: Rules) -> dict[str, list[Arrive
         judge = Judge(rules)
         for record in log:
             event, outcome = judge.judge(record, Recounted())
-            in_time = event is not None and event["event_time"] + max(1, rules.delay_ms) > judge.clock
-            if event is not None and outcome == "counted" and in_time:
+            if event is not None and outcome == "counted" and judge.is_on_time(event):
                 sessions[event["session_id"]].append((record.kind, event))
     return sessions
 

@@ -135,6 +135,7 @@ class Recounted:
     sessions: dict[str, Value] = field(default_factory=dict)  # session id -> totals
     dead: dict[tuple[str, int, int], str] = field(default_factory=dict)  # (kind, partition, offset) -> reason
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, outcome) -> records
+    not_on_time: Counter[str] = field(default_factory=Counter)  # kind -> counted events that alerts do not see
     faults: dict[tuple[str, int, int], set[str]] = field(default_factory=dict)  # every true reason of a rejected one
 
 
@@ -150,6 +151,7 @@ def recount(records: Iterable[LogRecord], rules: Rules = Rules()) -> Recounted:
             result.outcomes[record.kind, outcome] += 1
             if event is not None and outcome == "counted":
                 tallies.count(record, event)
+                result.not_on_time[record.kind] += not judge.is_on_time(event)
     result.windows = tallies.windows()
     result.sessions = tallies.sessions()
     return result
@@ -406,7 +408,7 @@ class Judge:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.clock = -1  # "the largest event time of one topic partition so far"
+        self.clock = -1  # "the largest min(event time, broker timestamp) of one topic partition so far"
         self.ids: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)  # by the start of the pane
         self.first_counted: dict[tuple[str, ...], int] = {}  # checkout key -> event time
 
@@ -419,7 +421,7 @@ class Judge:
             result.faults[record.place] = faults
             result.dead[record.place] = min(faults, key=PRECEDENCE.index)
             return None, "rejected"
-        self.clock = max(self.clock, event["event_time"])
+        self.clock = max(self.clock, min(event["event_time"], record.timestamp))
         outcome = self.judge_valid(record.kind, event)
         if outcome == "late":
             result.dead[record.place] = "late"
@@ -439,6 +441,11 @@ class Judge:
         if kind == "checkouts" and event["status"] == "paid" and event.get("is_cod"):
             return "not_an_order"
         return "counted"
+
+    def is_on_time(self, event: Event) -> bool:
+        """The event judged last: "event time + delay > own topic's clock on arrival"; at the clock it always is."""
+        on_time: bool = event["event_time"] + max(1, self.rules.delay_ms) > self.clock
+        return on_time
 
     def pane(self, event: Event) -> int:
         time: int = event["event_time"]

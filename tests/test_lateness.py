@@ -86,7 +86,7 @@ def late_by_hand(file: str, policy: Policy) -> set[int]:
     """Nothing but what is older than its topic's clock by delay + lateness."""
     clock, late = 0, set()
     for number, arrival in enumerate(arrivals(file)):
-        clock = max(clock, arrival.written)
+        clock = max(clock, min(arrival.written, arrival.arrived))
         if arrival.written + policy.delay_ms + policy.lateness_ms <= clock:
             late.add(number)
     return late
@@ -175,7 +175,7 @@ def test_a_window_is_closed_by_the_first_message_beyond_its_end_and_delay_and_th
         changed: set[str] = set()
         for record in batch:
             written = arrivals(file)[record.offset].written
-            clock = max(clock, written)
+            clock = max(clock, min(written, record.timestamp))
             for spec in policy.windows if record.offset not in late else ():
                 last = written // spec.slide_ms * spec.slide_ms
                 for start in range(last, written - spec.size_ms, -spec.slide_ms):

@@ -66,7 +66,7 @@ class Events(Sequence[Decoded]):
     clean: bool
     """All of them are events."""
     newest_ms: int
-    """The largest event time among them."""
+    """How far they move their topic's clock at most: the largest event time, each as far as its broker's timestamp."""
 
     @abstractmethod
     def time_of(self, place: int) -> int | None:
@@ -128,7 +128,7 @@ def decode_all(kind: Kind, records: Sequence[Record], max_value: int) -> Decoded
         if event is None or isinstance(event, Rejected):
             decoded.clean = False
         else:
-            decoded.newest_ms = max(decoded.newest_ms, event.event_time)
+            decoded.newest_ms = max(decoded.newest_ms, min(event.event_time, record.timestamp))
     return decoded
 
 

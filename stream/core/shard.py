@@ -148,7 +148,8 @@ class Shard:
             pane.incomplete = True
         clock = self.clocks[kind]
         if self.gaps.get(kind, 0) is None and clock is not None:  # the first batch after the gap that moves the clock
-            self.gaps[kind] = clock + self.policy.longest_ms + self.policy.bound_ms
+            # what was lost may have been stamped ahead of the clock, as the first event after it may be
+            self.gaps[kind] = clock + self.policy.max_future_ms + self.policy.longest_ms + self.policy.bound_ms
 
     def _session(self, key: bytes) -> Session:
         session, is_new = self.sessions.meet(key, self.watermark)

@@ -72,9 +72,9 @@ class Ahead:
         if batch is None:
             return clock
         for at in range(batch.at, len(batch.events)):
-            time = batch.events.time_of(at)
-            if time is not None and not self._is_future(batch, at, time):
-                return time if clock is None else max(clock, time)
+            moment = self._moment(batch, at)
+            if moment is not None:
+                return moment if clock is None else max(clock, moment)
         return clock  # nothing in the piece moves a clock
 
     def wait(self, kind: Kind, records: Sequence[Record]) -> None:
@@ -93,7 +93,10 @@ class Ahead:
         batch.decoded, batch.at = end, 0
 
     def take(self, kind: Kind, limit: int | None) -> tuple[Sequence[Record], Sequence[Decoded]]:
-        """What may be counted now: of one piece, all before the first event beyond the limit. None is no limit."""
+        """What may be counted now: of one piece, all before the first event that moves the clock beyond the limit.
+
+        None is no limit.
+        """
         batch = self._waiting[kind]
         piece, events, begin = batch.piece, batch.events, batch.at
         end = len(events) if limit is None or events.newest_ms <= limit else self._cut(batch, limit)
@@ -106,13 +109,17 @@ class Ahead:
     def _cut(self, batch: _Batch, limit: int) -> int:
         for at in range(batch.at, len(batch.events)):
             time = batch.events.time_of(at)
-            if time is not None and time > limit and not self._is_future(batch, at, time):
+            if time is not None and time > limit and (moment := self._moment(batch, at)) is not None and moment > limit:
                 return at
         return len(batch.events)
 
-    def _is_future(self, batch: _Batch, at: int, time: int) -> bool:
-        """It will be refused, and then moves no clock either."""
-        return time > batch.piece[at].timestamp + self.max_future_ms
+    def _moment(self, batch: _Batch, at: int) -> int | None:
+        """Up to where it moves its topic's clock: never beyond the broker's. None: not at all, as it will be refused."""
+        time = batch.events.time_of(at)
+        if time is None:
+            return None
+        stamp = batch.piece[at].timestamp
+        return None if time > stamp + self.max_future_ms else min(time, stamp)
 
     def forget(self, kind: Kind) -> None:
         """What waits of a topic is not wanted any more."""

@@ -69,6 +69,8 @@ class Tally:
     outcomes: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
     rejected: Counter[Reason] = field(default_factory=Counter)
     """Dead letters by reason, ``late`` included."""
+    not_on_time: Counter[Kind] = field(default_factory=Counter)
+    """Counted events that came too late for alerts: their topic's clock was beyond them by the delay or more."""
     windows: Counter[tuple[str, Closed]] = field(default_factory=Counter)
     """Window records written, by window name and reason."""
     session_records: int = 0

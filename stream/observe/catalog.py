@@ -43,6 +43,12 @@ def _histogram(name: str, text: str, buckets: str, *labels: str) -> Metric:
 EVENTS: Final = _counter(
     "events", "Committed records by input and by what became of them; the outcomes add up.", "type", "outcome"
 )
+EVENTS_NOT_ON_TIME: Final = _counter(
+    "events_not_on_time",
+    "Counted events that came too late for alerts (event time + delay <= their topic's clock), by input. "
+    'Their share is this by liveshop_events_total{outcome="counted"}.',
+    "type",
+)
 DEAD_LETTERS: Final = _counter("dead_letters", "Records written to live.dead-letters.", "reason")
 LOST_OFFSETS: Final = _counter(
     "lost_offsets", "Offsets that retention deleted before they were read (an upper bound of records)."

@@ -60,6 +60,7 @@ class Metrics:
 
     def _begin(self, windows: Iterable[str], currency: str) -> None:
         self._store.begin(catalog.EVENTS, product(KINDS, Outcome))
+        self._store.begin(catalog.EVENTS_NOT_ON_TIME, product(KINDS))
         self._store.begin(catalog.DEAD_LETTERS, product(Reason))
         self._store.begin(catalog.EVENT_LATENCY, product(KINDS))
         self._store.begin(catalog.WINDOWS, product(windows, Closed))
@@ -81,6 +82,8 @@ class Metrics:
     def _count_records(self, tally: Tally) -> None:
         for labels, count in tally.outcomes.items():
             self._store.add(catalog.EVENTS, count, labels)
+        for kind, count in tally.not_on_time.items():
+            self._store.add(catalog.EVENTS_NOT_ON_TIME, count, (kind,))
         for reason, count in tally.rejected.items():
             self._store.add(catalog.DEAD_LETTERS, count, (reason,))
         for window, count in tally.windows.items():

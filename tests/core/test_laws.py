@@ -75,12 +75,13 @@ def recounted(world: World, policy: Policy = POLICY) -> dict[str, Any]:
         "sessions": result.sessions,
         "dead": dict(result.dead),
         "outcomes": {place: number for place, number in result.outcomes.items() if number},
+        "not_on_time": {kind: number for kind, number in result.not_on_time.items() if number},
     }
 
 
 def assert_same(told: Told, expected: dict[str, Any]) -> None:
     got = told.comparable()
-    for part in ("outcomes", "dead", "windows", "sessions"):
+    for part in ("outcomes", "not_on_time", "dead", "windows", "sessions"):
         assert got[part].keys() == expected[part].keys(), part
         for key, value in expected[part].items():
             assert got[part][key] == value, f"{part} {key}"

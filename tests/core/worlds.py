@@ -206,6 +206,7 @@ class Told:
     sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     dead: dict[tuple[str, int, int], Reason] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    not_on_time: Counter[str] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
     watermarks: list[int | None] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
@@ -221,6 +222,7 @@ class Told:
         for (kind, outcome), number in outputs.tally.outcomes.items():
             self.outcomes[str(kind), str(outcome)] += number
         tally = outputs.tally
+        self.not_on_time.update({str(kind): number for kind, number in tally.not_on_time.items()})
         self.totals.update(
             views=tally.views,
             product_clicks=tally.product_clicks,
@@ -246,6 +248,7 @@ class Told:
             "sessions": without(self.sessions, "run", "revision", "generation", "status"),
             "dead": {place: str(reason) for place, reason in self.dead.items()},
             "outcomes": {place: number for place, number in self.outcomes.items() if number},
+            "not_on_time": {kind: number for kind, number in self.not_on_time.items() if number},
         }
 
 

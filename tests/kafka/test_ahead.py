@@ -65,6 +65,17 @@ def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
     assert taken(ahead, K, limit(K, times, {V, K})) == [0]
 
 
+def test_an_event_stamped_ahead_of_the_broker_stands_where_the_broker_was() -> None:
+    """So far does it move its clock: what waits for it waits no longer, and it waits for nobody further behind."""
+    ahead, now = Ahead(FUTURE, decoded), T0 + 100 * HOUR
+    put(ahead, V, now + 59_000, now - 1000)
+    assert ahead.times(NOBODY)[V] == now
+    put(ahead, K, now + 30_000)
+    assert taken(ahead, K, now - 1) == []
+    assert taken(ahead, K, now) == [0]
+    assert taken(ahead, V, now) == [0, 1]
+
+
 def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
     ahead = Ahead(FUTURE, decoded)
     put(ahead, K, T0, T0 + 5_000, T0 + HOUR, T0 + 2 * HOUR)

@@ -45,6 +45,7 @@ def tally() -> Tally:
     return Tally(
         outcomes=Counter({(Kind.VIEWS, Outcome.COUNTED): 90, (Kind.VIEWS, Outcome.REJECTED): 10}),
         rejected=Counter({Reason.MISSING_FIELD: 10}),
+        not_on_time=Counter({Kind.VIEWS: 4}),
         windows=Counter({("1m", Closed.CLOSED): 2, ("5m", Closed.CORRECTION): 1}),
         session_records=3,
         views=40,

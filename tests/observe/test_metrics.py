@@ -98,6 +98,8 @@ def test_every_label_set_that_can_be_known_is_there_from_the_start(metrics: Metr
             assert value(metrics, "liveshop_events_total", type=kind, outcome=outcome) == 0
     for reason in Reason:
         assert value(metrics, "liveshop_dead_letters_total", reason=reason) == 0
+    for kind in KINDS:
+        assert value(metrics, "liveshop_events_not_on_time_total", type=kind) == 0
     for window in ("1m", "5m"):
         assert value(metrics, "liveshop_windows_open", window=window) == 0
         for closed in Closed:
@@ -137,6 +139,7 @@ def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> Non
     assert value(metrics, "liveshop_gmv_minor_total", currency="USD") == 2 * 1999
     assert value(metrics, "liveshop_events_total", type="views", outcome="rejected") == 20
     assert value(metrics, "liveshop_dead_letters_total", reason="missing_field") == 20
+    assert value(metrics, "liveshop_events_not_on_time_total", type="views") == 8
     assert value(metrics, "liveshop_windows_total", window="5m", reason="correction") == 2
     assert value(metrics, "liveshop_checkpoint_timestamp_seconds", partition="0") == 1_700_000_060.25
 

@@ -7,6 +7,7 @@ from stream.core.native.spans cimport Span
 
 ctypedef struct Plain:
     int64_t time  # of the event; what is not plain has its time as well, and -1 when it is no event
+    int64_t moment  # how far it moves its topic's clock: the time, or the broker's timestamp of its record if that is less
     int64_t count  # -1: absent, as of the next two
     int64_t watch_ms
     int64_t viewers

@@ -137,8 +137,8 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     """A batch of views or comments, in order.
 
     [low, high) is where an event can be neither future nor refused nor behind by the delay, and falls into the current
-    row: all before it since the last look at the clock are below high as well, so that the clock cannot have come far
-    enough.
+    row: all before it since the last look at the clock are below high as well, and so is the clock, which no event moves
+    beyond its own time.
     """
     policy = judge.policy
     cdef int64_t pane_ms = policy.pane_ms, limit = policy.max_ids, on_time = on_time_ms(policy.delay_ms)
@@ -167,7 +167,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
             clock = judge.clock(kind)
             high = low  # it may have moved the clock anywhere
             continue
-        clock = max(clock, time)
+        clock = max(clock, event.moment)
         if not ids.note(event.id):
             duplicates += 1
             continue

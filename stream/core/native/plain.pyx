@@ -95,6 +95,7 @@ cdef class Parsed:
                 self._read_one(kind, fields, &order, &reading, place)
             elif at[place].headers == 0 and read_record(&reading, fields, &order, at[place].key, at[place].value):
                 self.at[place] = reading.plain
+                self.at[place].moment = min(reading.plain.time, at[place].timestamp)
             else:
                 self._leave(kind, place, self.records[place])
         return 0
@@ -105,6 +106,7 @@ cdef class Parsed:
         if not record.headers and read_record(reading, fields, order, span_of(key), span_of(value)):
             self.held[2 * place], self.held[2 * place + 1] = key, value
             self.at[place] = reading.plain
+            self.at[place].moment = min(reading.plain.time, <int64_t>record.timestamp)
         else:
             self._leave(kind, place, record)
         return 0
@@ -112,7 +114,10 @@ cdef class Parsed:
     cdef int _leave(self, kind, Py_ssize_t place, record) except -1:
         """To Python, what is not plain."""
         event = self.others[place] = decoded(kind, record, self.max_value)
-        self.at[place].time = event.event_time if isinstance(event, Common) else NEVER
+        if isinstance(event, Common):
+            self.at[place].time, self.at[place].moment = event.event_time, min(event.event_time, record.timestamp)
+        else:
+            self.at[place].time = self.at[place].moment = NEVER
         return 0
 
 
@@ -170,7 +175,7 @@ cdef class PlainEvents:
     def as_dict(self, place):
         """What a plain one says, for tests."""
         cdef Plain* plain = self.at + self._checked(place)
-        numbers = {"event_time": plain.time, "count": plain.count, "watch_ms": plain.watch_ms}
+        numbers = {"event_time": plain.time, "moment": plain.moment, "count": plain.count, "watch_ms": plain.watch_ms}
         return numbers | {
             "concurrent_viewers": plain.viewers,
             "session_id": text_of(&plain.key),
@@ -197,7 +202,7 @@ cdef PlainEvents part_of(Parsed parsed, kind, Plain* at, Py_ssize_t number):
     part.parsed, part.kind, part.at, part.number = parsed, kind, at, number
     part.clean, part.newest_ms = True, NEVER
     for place in range(number):
-        part.newest_ms = max(part.newest_ms, at[place].time)
+        part.newest_ms = max(part.newest_ms, at[place].moment)
         if at[place].time == NEVER:
             part.clean = False
     return part

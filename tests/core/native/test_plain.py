@@ -113,10 +113,12 @@ def records(draw: st.DrawFn) -> tuple[Kind, LogRecord]:
     headers: Any = draw(
         st.sampled_from([()] * 9 + [(("content-type", b"application/cloudevents+json"),), (("x", None),)])
     )
-    return kind, LogRecord(str(kind), 0, 0, 0, key, value, headers)
+    time = VIEW["event_time"]
+    stamp = draw(st.sampled_from([0, time - 1, time, time + 1, 2**42 + 2]))
+    return kind, LogRecord(str(kind), 0, 0, stamp, key, value, headers)
 
 
-def told(event: View | Comment) -> dict[str, Any]:
+def told(event: View | Comment, stamp: int) -> dict[str, Any]:
     """What the struct of a plain event has to say."""
     seed = xxhash.xxh3_64_intdigest(event.session_id.encode())
     names = ("event_time", "session_id", "seller_id", "viewer_id", "platform", "creator_id", "affiliate_id", "source")
@@ -129,6 +131,7 @@ def told(event: View | Comment) -> dict[str, Any]:
             "action": get_args(Action).index(event.action) if isinstance(event, View) else 0,
             "seed": seed,
             "id": xxhash.xxh3_64_intdigest(event.event_id.encode(), seed),
+            "moment": min(event.event_time, stamp),
         }
     )
 
@@ -144,7 +147,7 @@ def check(kind: Kind, batch: Sequence[LogRecord]) -> PlainEvents:
         assert found.time_of(place) == expected.time_of(place)
         if found.is_plain(place):
             assert isinstance(event, View | Comment)
-            assert found.as_dict(place) == told(event)
+            assert found.as_dict(place) == told(event, batch[place].timestamp)
     return found
 
 

@@ -20,7 +20,7 @@ plain = pytest.importorskip("stream.core.native.plain", reason="built without a 
 def run_of(made: list[Any]) -> Any:
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, 0, 0, 2**30)
     for number, each in enumerate(made):
-        builder.append(number, 1, each.key, each.value, list(each.headers))
+        builder.append(number, each.timestamp, each.key, each.value, list(each.headers))
     data = bytes(builder.build())
     batch = native.Batch(data, 0, len(data))
     return batch.read(bytes(batch.packed()))
