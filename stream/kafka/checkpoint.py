@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
 
-from stream.kafka import slices
-from stream.kafka.client import Producer
-from stream.kafka.deadletters import Row, rows
-from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.errors import UsageError
+from stream.kafka import slices, topics
+from stream.kafka.client import BATCH_BYTES, Producer
+from stream.kafka.deadletters import Row, rows, size_of
+from stream.kafka.demands import too_small
+from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 
@@ -22,6 +24,17 @@ log: Final = structlog.get_logger()
 
 ABORT_SECONDS: Final = 1.0
 NOTHING: Final = -1
+
+
+class _TooLargeError(Exception):
+    """A topic refuses a batch for its size."""
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(name, size)
+        self.name = name
+        """Of the topic, in the code."""
+        self.size = size
+        """Of the batch in bytes, before compression."""
 
 
 class Checkpoints:
@@ -32,12 +45,16 @@ class Checkpoints:
         self._producer = producer
         self._settings = place.settings
         self._seconds = place.settings.transaction_timeout.total_seconds()
+        self._letter_bytes = place.letters.most
+        """What dead letters are cut to in the checkpoint that is being written."""
 
     async def write(self, outputs: Outputs) -> int:
         """Commits all of it, or nothing. Returns the offset of the first record of the state.
 
         Raises FencedError when another producer has taken over or the transaction timed out, CheckpointError for anything
         else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout.
+        A dead letter that is too large for its topic is LetterRefusedError, any other record UsageError: it names the
+        topic and its limit.
         """
         written = await self._in_transaction(lambda: self._send_all(outputs))
         first: int = written[STATE]
@@ -56,9 +73,25 @@ class Checkpoints:
                 return sent
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError from error
+        except _TooLargeError as error:
+            await self._abort()
+            raise await self._refused(error) from error.__cause__
         except Exception as error:
             await self._abort()
             raise CheckpointError(type(error).__name__) from error
+
+    async def _refused(self, error: _TooLargeError) -> Exception:
+        actual = await topics.max_bytes(self._settings, error.name)
+        letters = self._place.letters
+        if error.name == DEAD_LETTERS and letters.refused(self._letter_bytes, actual):
+            log.warning(
+                "a dead letter was too large for its topic: larger ones are cut now",
+                topic=self._settings.topic(DEAD_LETTERS),
+                max_message_bytes=actual,
+                at_most=letters.most,
+            )
+            return LetterRefusedError(error.name)
+        return UsageError(too_small(self._settings, error.name, actual, error.size))
 
     async def _abort(self) -> None:
         """Only a courtesy: the next producer's start ends what is left open."""
@@ -70,8 +103,9 @@ class Checkpoints:
 
     async def _send_all(self, outputs: Outputs) -> dict[str, int]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
-        place = self._place
-        letters = rows(outputs.dead_letters, self._settings.topic_prefix, place.partition, outputs.generation)
+        place, prefix = self._place, self._settings.topic_prefix
+        self._letter_bytes = most = place.letters.most
+        letters = rows(outputs.dead_letters, prefix, place.partition, outputs.generation, most)
         contents: dict[str, Iterable[Row]] = {
             SESSION_WINDOWS: ((key, value, []) for key, value in outputs.windows),
             SESSIONS: ((key, value, []) for key, value in outputs.sessions),
@@ -79,32 +113,35 @@ class Checkpoints:
             DEAD_LETTERS: letters,
             STATE: ((key, value, []) for key, value in outputs.state),
         }
-        sends = [self._send(self._settings.topic(name), content) for name, content in contents.items()]
+        sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
         _raise_worst(results)
         return dict(zip(contents, results, strict=False))  # type: ignore[arg-type]  # those that are exceptions were raised
 
-    async def _send(self, topic: str, content: Iterable[Row]) -> int:
+    async def _send(self, name: str, content: Iterable[Row]) -> int:
         """The offset of the first record, or NOTHING."""
-        batches: list[asyncio.Future[Any]] = []
+        topic, sent = self._settings.topic(name), list[_Sent]()
+        most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
         batch = self._producer.create_batch()
-        async for key, value, headers in slices.each(content):
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                batches.append(await self._hand_over(batch, topic))
+        async for row in slices.each(content):
+            is_full = name == DEAD_LETTERS and batch.record_count() and batch.size() + size_of(row) > most
+            if is_full or not _append(batch, row):
+                sent.append(await self._hand_over(batch, topic))
                 batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
+                _append(batch, row)
         if batch.record_count():
-            batches.append(await self._hand_over(batch, topic))
-        metadata = [await arrived for arrived in batches]
-        if any(each.offset < 0 for each in metadata):
+            sent.append(await self._hand_over(batch, topic))
+        offsets = [await _arrived(each, name) for each in sent]
+        if any(offset < 0 for offset in offsets):
             raise CheckpointError(f"the broker did not say at which offset of {topic} the records are")
-        return metadata[0].offset if metadata else NOTHING
+        return offsets[0] if offsets else NOTHING
 
-    async def _hand_over(self, batch: Any, topic: str) -> asyncio.Future[Any]:
+    async def _hand_over(self, batch: Any, topic: str) -> "_Sent":
         batch.close()
+        size = batch.size()
         arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self._place.partition)
         arrived.add_done_callback(_retrieve)
-        return arrived
+        return size, arrived
 
     async def _send_offsets(self, positions: dict[Kind, int]) -> None:
         """For lag tools and autoscalers; recovery never reads them."""
@@ -121,6 +158,26 @@ class Checkpoints:
             raise
 
 
+_Sent = tuple[int, asyncio.Future[Any]]
+"""Size in bytes and fate of a batch."""
+
+
+def _append(batch: Any, row: Row) -> bool:
+    """False: the batch is full."""
+    key, value, headers = row
+    return batch.append(key=key, value=value, timestamp=None, headers=headers) is not None
+
+
+async def _arrived(sent: _Sent, name: str) -> int:
+    """The offset of a batch's first record."""
+    size, arrived = sent
+    try:
+        offset: int = (await arrived).offset
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        raise _TooLargeError(name, size) from error
+    return offset
+
+
 def _retrieve(arrived: asyncio.Future[Any]) -> None:
     """So that asyncio does not complain of the exception of a batch whose neighbour's was raised."""
     if not arrived.cancelled():
@@ -128,10 +185,11 @@ def _retrieve(arrived: asyncio.Future[Any]) -> None:
 
 
 def _raise_worst(results: list[Any]) -> None:
-    """A fence before anything else: what it makes of the other requests is not what happened."""
+    """A fence before anything else, then a size: what they make of the other requests is not what happened."""
     errors = [result for result in results if isinstance(result, BaseException)]
-    for error in errors:
-        if isinstance(error, ProducerFenced | InvalidProducerEpoch):
-            raise error
+    for worst in (ProducerFenced | InvalidProducerEpoch, _TooLargeError):
+        for error in errors:
+            if isinstance(error, worst):
+                raise error
     if errors:
         raise errors[0]

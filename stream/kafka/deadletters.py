@@ -7,13 +7,16 @@ from typing import Final
 import xxhash
 
 from stream.core.decode import Decoded, Events, Rejected
+from stream.kafka.demands import LEAST_LETTER
+from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import INPUTS, LIVE_RUN, Reason
 from stream.model.results import DeadLetter, Record
 
 MOST_HEADERS: Final = 1000
 """Original headers kept, so that a great many empty ones are bounded too."""
 KEPT: Final = 64 * 1024
-"""Bytes kept of a key, of all original headers, and of a value that was too large."""
+"""Bytes kept of a key, of all original headers, and of a value that is cut: at most, and each."""
+DETAIL_BYTES: Final = 2000
 
 REASON: Final = "liveshop-reason"
 DETAIL: Final = "liveshop-detail"
@@ -29,6 +32,36 @@ OURS: Final = frozenset({REASON, DETAIL, ORIGIN, RUN, GENERATION, REDRIVES, DROP
 Header = tuple[str, bytes | None]
 Row = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to write."""
+
+
+def fitting(max_message_bytes: int) -> int:
+    """Bytes of records of which a batch is taken, even if they cannot be compressed: that makes them 1/256 larger."""
+    return (max_message_bytes - 1024) * 255 // 256
+
+
+@dataclass(slots=True)
+class LetterSize:
+    """The largest dead letter that is written, before compression; all shards of a process share it."""
+
+    most: int = fitting(LETTER_BYTES)
+
+    @staticmethod
+    def of(max_message_bytes: int) -> "LetterSize":
+        return LetterSize(fitting(max(LEAST_LETTER, min(max_message_bytes, LETTER_BYTES))))
+
+    def refused(self, written: int, max_message_bytes: int | None) -> bool:
+        """The topic has refused letters of at most ``written``: they are smaller from now on. False: they cannot be.
+
+        It may refuse what should fit, since brokers have limits of their own: then they are half as large.
+        """
+        least = fitting(LEAST_LETTER)
+        if self.most < written:
+            return True  # another shard was told already
+        asked = written if max_message_bytes is None else fitting(max_message_bytes)
+        if written <= least or asked < least:
+            return False
+        self.most = asked if asked < written else max(least, written // 2)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +110,44 @@ def oversize(record: Record) -> Oversize:
     )
 
 
-def rows(letters: Iterable[DeadLetter], topic_prefix: str, partition: int, generation: int) -> Iterable[Row]:
-    """The records to write, in order."""
+def rows(
+    letters: Iterable[DeadLetter], topic_prefix: str, partition: int, generation: int, most: int = LetterSize().most
+) -> Iterable[Row]:
+    """The records to write, in order, each of at most ``most`` bytes.
+
+    What does not fit is cut as a value that is too large: its beginning, its size and its hash.
+    """
+    keep = min(KEPT, most // 4)
     for letter in letters:
         record = letter.record
-        key = record.key
-        origin = f"{topic_prefix}{INPUTS[letter.kind]}/{partition}/{record.offset}/{record.timestamp}"
-        headers: list[Header] = [
-            (REASON, letter.reason.encode()),
-            (DETAIL, letter.detail.encode(errors="replace")),
-            (ORIGIN, origin.encode()),
-            (RUN, LIVE_RUN.encode()),
-            (GENERATION, b"%d" % generation),
-            (REDRIVES, b"%d" % redrives(record.headers)),
-        ]
-        if isinstance(record, Oversize):
-            headers += [(SIZE, b"%d" % record.size), (XXH3, record.xxh3.encode())]
-        yield None if key is None else key[:KEPT], record.value, headers + originals(record.headers)
+        key = None if record.key is None else record.key[:keep]
+        headers = _headers(letter, topic_prefix, partition, generation) + originals(record.headers, keep)
+        if isinstance(record, Oversize) or size_of((key, record.value, headers)) > most:
+            short = record if isinstance(record, Oversize) else oversize(record)
+            headers += [(SIZE, b"%d" % short.size), (XXH3, short.xxh3.encode())]
+            yield key, short.value[: most - size_of((key, None, headers))], headers
+        else:
+            yield key, record.value, headers
+
+
+def _headers(letter: DeadLetter, topic_prefix: str, partition: int, generation: int) -> list[Header]:
+    record = letter.record
+    origin = f"{topic_prefix}{INPUTS[letter.kind]}/{partition}/{record.offset}/{record.timestamp}"
+    return [
+        (REASON, letter.reason.encode()),
+        (DETAIL, letter.detail.encode(errors="replace")[:DETAIL_BYTES]),
+        (ORIGIN, origin.encode()),
+        (RUN, LIVE_RUN.encode()),
+        (GENERATION, b"%d" % generation),
+        (REDRIVES, b"%d" % redrives(record.headers)),
+    ]
+
+
+def size_of(row: Row) -> int:
+    """Bytes of a record in its batch, at most."""
+    key, value, headers = row
+    texts = sum(len(name.encode(errors="replace")) + len(content or b"") + 10 for name, content in headers)
+    return 64 + len(key or b"") + len(value or b"") + texts
 
 
 def redrives(headers: Iterable[Header]) -> int:
@@ -104,10 +158,9 @@ def redrives(headers: Iterable[Header]) -> int:
     return 0
 
 
-def originals(headers: Iterable[Header]) -> list[Header]:
+def originals(headers: Iterable[Header], room: int = KEPT) -> list[Header]:
     """The original headers as far as they fit, and how many did not. Those we have set anew are not original."""
     kept: list[Header] = []
-    room = KEPT
     dropped = 0
     for name, value in headers:
         if name in OURS:

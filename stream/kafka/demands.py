@@ -48,12 +48,12 @@ def _too_small(settings: Settings, configs: Configs) -> Iterator[str]:
     for name, least in LEAST.items():
         actual = int(configs.get(name, {}).get(MAX_BYTES, least))
         if actual < least:
-            yield too_small(settings, name, actual)
+            yield too_small(settings, name, actual, least)
 
 
-def too_small(settings: Settings, name: str, actual: int | None) -> str:
-    """What to tell of a topic that does not take what is written to it. ``actual`` is None where nobody knows."""
-    topic, least = settings.topic(name), LEAST[name]
-    said = f"{topic} does not take what the worker writes" if actual is None else f"{topic} has {MAX_BYTES}={actual}"
-    command = set_config(settings.brokers, topic, MAX_BYTES, str(least))
-    return f"{said}: {MAX_BYTES} must be {least} or more, also on its brokers. Set it: {command}"
+def too_small(settings: Settings, name: str, actual: int | None, needed: int) -> str:
+    """What to tell of a topic that does not take a batch of ``needed`` bytes. ``actual`` is None where nobody knows."""
+    topic = settings.topic(name)
+    said = "does not take what the worker writes" if actual is None else f"has {MAX_BYTES}={actual}"
+    command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, LEAST[name])))
+    return f"{topic} {said}: it must take batches of {needed} bytes, as must its brokers. Let it: {command}"

@@ -1,13 +1,14 @@
 """Where a shard is: its partition number, and the names that follow from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
+from stream.kafka.deadletters import LetterSize
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class CheckpointError(Exception):
     """A checkpoint was not committed, or nobody can say whether it was: what is in memory is not to be used again."""
 
 
+class LetterRefusedError(CheckpointError):
+    """The topic of dead letters took none of this size: the next ones are smaller."""
+
+
 class OutdatedError(Exception):
     """The assignment under which this was begun does not stand any more."""
 
@@ -32,13 +37,14 @@ class OutdatedError(Exception):
 class Place:
     """One partition number of one group's topics. ``partitions`` is how many there are.
 
-    Without ``rules`` nobody works there: it is only looked at.
+    Without ``rulebook`` nobody works there: it is only looked at.
     """
 
     settings: Settings
     partition: int
     partitions: int
     rulebook: "RuleBook | None" = None
+    letters: LetterSize = field(default_factory=LetterSize, compare=False)
 
     @property
     def transactional_id(self) -> str:

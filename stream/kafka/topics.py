@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
@@ -33,6 +33,8 @@ class Spec:
 
 TIMESTAMPS: Final = "message.timestamp.type"
 MAX_BYTES: Final = "max.message.bytes"
+LETTER_BYTES: Final = client.RECORD_BYTES + 64 * 1024
+"""The largest dead letter and its batch header."""
 # The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in
 # the others retention goes by it, whatever the clock of a worker's machine says.
 _STAMPED: Final = {TIMESTAMPS: "LogAppendTime"}
@@ -53,7 +55,7 @@ SPECS: Final = (
             "cleanup.policy": "delete",
             "retention.ms": str(30 * DAY_MS),
             "segment.ms": str(DAY_MS),
-            MAX_BYTES: str(client.RECORD_BYTES + 64 * 1024),  # the largest record and its batch header
+            MAX_BYTES: str(LETTER_BYTES),
             **_STAMPED,
         },
     ),
@@ -152,6 +154,15 @@ async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:
     async with _Admin(settings) as admin:
         found = await _look(admin, settings)
     return {spec.name: topic.configs for spec, topic in zip(SPECS, found, strict=True) if topic.made is Made.EXISTS}
+
+
+async def max_bytes(settings: Settings, name: str) -> int | None:
+    """A topic's max.message.bytes now, by the topic's name in the code. None: it cannot be told."""
+    try:
+        found = (await configs(settings)).get(name, {}).get(MAX_BYTES)
+    except (KafkaError, FailedError, OSError, TimeoutError):
+        return None
+    return None if found is None else int(found)
 
 
 def set_config(brokers: str | None, topic: str, key: str, value: str) -> str:

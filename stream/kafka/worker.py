@@ -11,9 +11,6 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InvalidTransactionTimeout,
     KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
@@ -21,7 +18,8 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import garbage, topics
-from stream.kafka.demands import check_configs
+from stream.kafka.deadletters import LetterSize
+from stream.kafka.demands import Configs, check_configs
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
@@ -32,7 +30,7 @@ from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.watch import Watch
-from stream.model.names import INPUTS
+from stream.model.names import DEAD_LETTERS, INPUTS
 
 log: Final = structlog.get_logger()
 
@@ -46,7 +44,6 @@ CALM: Final = 30.0
 """Seconds of running after which an earlier failure of a shard is forgotten."""
 MENDABLE: Final = (CheckpointError, OutdatedError, KafkaError, TimeoutError, OSError)
 """What a new producer, another look or a broker that comes back may mend. Anything else ends the process."""
-TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 FORBIDDEN: Final = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -108,6 +105,7 @@ class Worker:
         self._rebuild = rebuild
         self._rebuild_before: Mapping[int, int] = {} if isinstance(rebuild, bool) else rebuild
         self._partitions = 0
+        self._letters = LetterSize()
         self._shards: dict[int, ShardTask] = {}
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
@@ -122,7 +120,9 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled: then makes the last checkpoints, leaves the group, and closes everything."""
         self._partitions = await topics.check(self._settings)
-        check_configs(self._settings, await topics.configs(self._settings))
+        configs = await topics.configs(self._settings)
+        check_configs(self._settings, configs)
+        self._letters = _letters(self._settings, configs)
         if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
         monitor = Monitor(self._settings, self._watch, self._health, self._running, self._leftovers)
@@ -192,7 +192,7 @@ class Worker:
         if number >= self._partitions:
             raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
         shard = ShardTask(
-            Place(self._settings, number, self._partitions, self._rulebook),
+            Place(self._settings, number, self._partitions, self._rulebook, self._letters),
             self._watch,
             rebuild_before=self._rebuild_before.get(number),
             current=self._is_current(),
@@ -244,11 +244,6 @@ class Worker:
         cause = (error and error.__cause__) or error
         if isinstance(cause, FORBIDDEN):
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
-        if isinstance(cause, TOO_LARGE):
-            raise UsageError(
-                f"the broker refuses what partition {number} has to write ({type(cause).__name__}): max.message.bytes of "
-                "live.dead-letters must be 4 MB, of the other outputs 1 MB; `liveshop topics show` says what they are"
-            ) from error
         if isinstance(error, UnreadableError):
             log.error("a shard waits at records that cannot be read", detail=str(error), way_out=_way_out(error))
         if isinstance(error, FencedError):
@@ -269,6 +264,14 @@ class Worker:
         calm = time.monotonic() - shard.began > CALM
         failures = self._failures[shard.partition] = 0 if calm else self._failures.get(shard.partition, -1) + 1
         return min(most, float(first * 2**failures))
+
+
+def _letters(settings: Settings, configs: Configs) -> LetterSize:
+    limit = int(configs.get(DEAD_LETTERS, {}).get(topics.MAX_BYTES, topics.LETTER_BYTES))
+    letters = LetterSize.of(limit)
+    if letters.most < settings.max_value:
+        log.warning("dead letters are cut", topic=settings.topic(DEAD_LETTERS), max_message_bytes=limit)
+    return letters
 
 
 def _way_out(error: UnreadableError) -> str:

@@ -17,15 +17,16 @@ from aiokafka import TopicPartition
 from stream.core.framing import StateError
 from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
-from stream.kafka import batches, client, recovery, statereader
+from stream.kafka import batches, client, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.deadletters import oversize
+from stream.kafka.deadletters import LetterSize, oversize
 from stream.kafka.fetch import UnreadableError
-from stream.kafka.place import FencedError, Place
+from stream.kafka.place import FencedError, LetterRefusedError, Place
 from stream.kafka.statereader import HangingTransactionError
-from stream.model.names import Kind
+from stream.kafka.topics import LETTER_BYTES
+from stream.model.names import DEAD_LETTERS, Kind
 from stream.model.results import Record
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
@@ -137,13 +138,14 @@ async def _check_settings(place: Place) -> None:
 async def execute(place: Place, skip: Skip) -> Plan:
     """Skips them: fences the shard, writes the checkpoint, lets go. A worker that had the shard goes on behind them."""
     await plan(place, skip)  # nobody is fenced for a skip that is refused
+    place = replace(place, letters=LetterSize.of(await topics.max_bytes(place.settings, DEAD_LETTERS) or LETTER_BYTES))
     for _ in range(TRIES):
         recovered = await recovery.recover(place, rebuild_before=None, current=lambda: True)
         try:
             done, records = await _named(place, skip, recovered.shard, recovered.records)
             recovered.shard.skip(skip.kind, records, skip.detail)
             number = await _commit(place, recovered)
-        except FencedError:
+        except (FencedError, LetterRefusedError):
             continue
         finally:
             await client.end(recovered.producer)

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
+from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.ending import EndUnknownError
@@ -217,10 +218,12 @@ def test_one_record_that_cannot_be_written_keeps_all_of_them_back(kafka: Embedde
         place = await a_place(kafka, prefix)
         async with checkpoints(place) as written:
             impossible = outputs()
-            impossible.sessions.append((b"k", random.Random(1).randbytes(2_000_000)))  # does not compress
-            with pytest.raises(CheckpointError) as raised:
+            impossible.sessions = [(b"k", random.Random(1).randbytes(2_000_000))]  # does not compress
+            with pytest.raises(UsageError) as raised:
                 await written.write(impossible)
             assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
+            told = f"{prefix}live.sessions has max.message.bytes=1048588: it must take batches of 2000"
+            assert str(raised.value).startswith(told)
         found = await committed(kafka, place)
         assert set(map(len, found.values())) == {0}
         async with checkpoints(place) as anew:

@@ -3,10 +3,25 @@
 from dataclasses import dataclass, field
 
 import xxhash
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.decode import decode_batch
 from stream.kafka import deadletters
-from stream.kafka.deadletters import Oversize, originals, redrives, rows, shortened
+from stream.kafka.deadletters import (
+    LetterSize,
+    Oversize,
+    fitting,
+    originals,
+    oversize,
+    redrives,
+    rows,
+    shortened,
+    size_of,
+)
+from stream.kafka.demands import LEAST_LETTER
+from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import Kind, Reason
 from stream.model.results import DeadLetter
 from tests.kafka.tools import view
@@ -97,3 +112,61 @@ def test_a_value_too_large_is_cut_with_size_and_hash_and_not_held() -> None:
 def test_good_records_are_handed_on_untouched() -> None:
     records = [Given(view(0)), Given(None)]
     assert shortened(records, decode_batch(Kind.VIEWS, records, 1_048_576)) is records
+
+
+headers_given = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=9000)), max_size=12)
+limits = st.integers(fitting(LEAST_LETTER), 400_000)
+
+
+@given(
+    st.integers(0, 300_000),
+    st.integers(0, 90_000),
+    headers_given,
+    limits,
+    st.booleans(),
+)
+def test_every_letter_fits_its_topic_and_one_that_is_cut_says_what_it_was(
+    size: int, key: int, given_headers: list[tuple[str, bytes]], most: int, shorten: bool
+) -> None:
+    whole = Given(b"v" * size, key=b"k" * key, headers=given_headers)
+    letter = DeadLetter(Kind.VIEWS, oversize(whole) if shorten else whole, Reason.LATE, "d" * 5000)
+    [row] = rows([letter], "p.", 3, 2, most)
+    assert size_of(row) <= most
+    value, headers = row[1] or b"", dict(row[2])
+    assert len(headers[deadletters.DETAIL] or b"") == 2000
+    assert whole.value is not None
+    if deadletters.SIZE in headers:
+        assert whole.value.startswith(value)
+        assert headers[deadletters.SIZE] == str(size).encode()
+        assert headers[deadletters.XXH3] == xxhash.xxh3_64_hexdigest(whole.value).encode()
+        assert len(value) > 30_000 or value == whole.value
+    else:
+        assert value == whole.value
+        assert not shorten
+
+
+def test_the_bytes_that_a_record_takes_are_never_more_than_we_think() -> None:
+    for row in rows(
+        [DeadLetter(Kind.VIEWS, Given(b"v" * 300, headers=[("ü" * 9, b"")] * 40), Reason.LATE, "")], "p.", 0, 0
+    ):
+        builder = DefaultRecordBatchBuilder(2, 0, 1, 0, 0, 0, 2**20)
+        assert builder.append(0, None, *row) is not None
+        assert builder.size() - 61 <= size_of(row)
+
+
+def test_what_a_topic_refuses_is_smaller_the_next_time_down_to_the_least() -> None:
+    size = LetterSize.of(2**60)
+    assert size.most == LetterSize().most == fitting(LETTER_BYTES)
+    assert size.refused(size.most, 1_048_588), "the topic was altered"
+    assert size.most == fitting(1_048_588)
+    assert size.refused(fitting(LETTER_BYTES), 1_048_588), "another shard that wrote before has nothing to add"
+    assert size.most == fitting(1_048_588)
+    assert size.refused(size.most, 1_048_588), "it should fit, but a broker has a limit of its own"
+    assert size.most == fitting(1_048_588) // 2
+    tries = 0
+    while size.refused(size.most, None):
+        tries += 1
+    assert size.most == fitting(LEAST_LETTER)
+    assert tries < 5
+    assert not LetterSize().refused(LetterSize().most, 10_000), "smaller than anything that is worth keeping"
+    assert LetterSize.of(10).most == fitting(LEAST_LETTER)

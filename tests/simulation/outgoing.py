@@ -32,6 +32,10 @@ class Batch:
     def record_count(self) -> int:
         return len(self.rows)
 
+    def size(self) -> int:
+        """Nothing here has a limit in bytes."""
+        return 0
+
     def close(self) -> None:
         self._closed = True
 

@@ -1,0 +1,46 @@
+"""What a worker demands of its topics' settings is told in one message, with the way out."""
+
+import pytest
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER, check_configs
+from stream.kafka.topics import SPECS
+
+SETTINGS = Settings(brokers="k:9092", topic_prefix="p.")
+BROKERS = {"max.message.bytes": "1048588"}
+AS_MADE = {spec.name: {**BROKERS, **spec.configs} for spec in SPECS}
+
+
+def test_topics_as_they_are_made_and_topics_that_nobody_may_see_are_fine() -> None:
+    check_configs(SETTINGS, AS_MADE)
+    check_configs(SETTINGS, {})
+    check_configs(SETTINGS, {name: {} for name in AS_MADE})
+
+
+def test_every_topic_that_is_too_small_or_stamped_by_producers_is_named() -> None:
+    wrong = {
+        "live.comments": {"message.timestamp.type": "CreateTime"},
+        "live.dead-letters": {"max.message.bytes": str(LEAST_LETTER - 1)},
+        "live.state": {"max.message.bytes": str(LEAST_BYTES - 1)},
+    }
+    with pytest.raises(UsageError) as raised:
+        check_configs(SETTINGS, {**AS_MADE, **wrong})
+    by_producers, *small = str(raised.value).splitlines()
+    assert by_producers.startswith("p.live.comments has message.timestamp.type=CreateTime")
+    assert "--entity-name p.live.comments --add-config message.timestamp.type=LogAppendTime" in by_producers
+    assert [line.split(":")[0] for line in sorted(small)] == [
+        f"p.live.dead-letters has max.message.bytes={LEAST_LETTER - 1}",
+        f"p.live.state has max.message.bytes={LEAST_BYTES - 1}",
+    ]
+    assert all("kafka-configs.sh --bootstrap-server k:9092 --alter" in line for line in small)
+
+
+def test_smaller_letters_and_larger_results_are_fine() -> None:
+    changed = {"live.dead-letters": BROKERS, "live.sessions": {"max.message.bytes": str(2**30)}}
+    check_configs(SETTINGS, {**AS_MADE, **changed})
+
+
+def test_who_trusts_producers_may_let_them_stamp() -> None:
+    trusting = SETTINGS.model_copy(update={"trust_producer_time": True})
+    check_configs(trusting, {**AS_MADE, "live.views": {"message.timestamp.type": "CreateTime"}})
