@@ -20,7 +20,9 @@ NAMED: Final = 100
 NEAR: Final = 0.65
 """How alike two names must be, so that one is suggested for the other."""
 
-_KUBERNETES: Final = re.compile(r".*(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
+_KUBERNETES: Final = re.compile(
+    r".{0,100}(_SERVICE_(HOST|PORT(_\w{1,63})?)|_PORT_\d{1,5}_(TCP|UDP|SCTP)(_\w{1,63})?)", re.ASCII
+)
 """What Kubernetes adds to every pod for a Service named ``liveshop…``: not ours, though it looks like it."""
 _LINK: Final = re.compile(r"(tcp|udp|sctp)://")
 

@@ -26,7 +26,8 @@ WAIT_MS: Final = 20
 """Short: what is no record, the end of a transaction for one, moves the position but wakes nobody."""
 STILL_SECONDS: Final = 30.0
 """A read that brings nothing and does not move for so long has lost its broker."""
-GENERATION: Final = re.compile(rb'"generation":\s*(\d+)')
+GENERATION: Final = re.compile(rb'"generation":\s{0,20}(\d{1,18})\b')
+"""Of results, which others may have written: of more digits none is ours, and Python would refuse to read it."""
 
 
 class HangingTransactionError(Exception):

@@ -6,8 +6,8 @@ from typing import Final
 
 from stream.durations import parse_duration
 
-_RANGE: Final = re.compile(r"(?P<begin>\S+?)\s*(?:-|to)\s*(?P<end>\S+)")
-_AT: Final = re.compile(r"(?:at\s+)?(?P<begin>\S+)\s+for\s+(?P<length>\S+)")
+_RANGE: Final = re.compile(r"(?P<begin>\S{1,30}?)\s{0,30}(?:-|to)\s{0,30}(?P<end>\S{1,30})")
+_AT: Final = re.compile(r"(?:at\s{1,30})?(?P<begin>\S{1,30})\s{1,30}for\s{1,30}(?P<length>\S{1,30})")
 
 
 def parse_outages(text: str) -> tuple[tuple[int, int], ...]:

@@ -217,7 +217,8 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
     async def main() -> None:
         config = await make(kafka, prefix)
         result = orjson.dumps({"generation": 6, "session_id": "s1"})
-        await send(kafka, config.topic(SESSIONS), [(b"s1", result), (b"s2", b'{"generation":2}')])
+        strange = b'{"generation":%b}' % (b"9" * 5000)
+        await send(kafka, config.topic(SESSIONS), [(b"s1", result), (b"s2", b'{"generation":2}'), (b"s3", strange)])
         with pytest.raises(UsageError, match=f"{prefix}live.sessions holds results.*--rebuild"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))

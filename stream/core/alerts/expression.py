@@ -30,7 +30,7 @@ QUOTED: Final = 60
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<double>\d+\.\d+(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])|(?P<int>\d+)(?![\w.])"
-    r"|(?P<path>[A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:()]))",
+    r"|(?P<path>[A-Za-z_]\w*+(?:\s*+\.\s*+[A-Za-z_]\w*+)*+)|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:()]))",
     re.ASCII,
 )
 _NUMBERS: Final = ("int", "double")
