@@ -30,6 +30,7 @@ Event = Mapping[str, Any]  # a decoded event, as JSON has it
 Value = dict[str, Any]  # a result, as JSON has it
 
 DAY_MS = 86_400_000
+LEAST_MS, SET_MS = 10**11, 10**12
 MAX_SUM = 2**63 - 1
 UNIQUE_ERROR = 0.015316
 RANKED = 20
@@ -364,6 +365,8 @@ def decode(record: LogRecord, value: bytes, rules: Rules) -> tuple[dict[str, Any
     session, time = parsed.get("session_id"), parsed.get("event_time")
     if isinstance(session, str) and session.encode() != record.key:
         faults.add("key_mismatch")  # "an empty key or a key that is not the `session_id`"
+    if isinstance(time, int) and time < LEAST_MS and record.timestamp > SET_MS:
+        faults.add("bad_value")  # "an event time in seconds (below 10^11 while the broker timestamp is above 10^12)"
     if isinstance(time, int) and time > record.timestamp + rules.max_future_ms:
         faults.add("future")  # "stamped more than `max_future` after its record's broker timestamp"
     return parsed, faults

@@ -228,6 +228,13 @@ def test_future_is_more_than_a_minute_after_the_brokers_timestamp() -> None:
     assert faults(raw(value, timestamp=T - 1)) == {"future"}
 
 
+def test_a_time_in_seconds_is_a_bad_value_where_the_broker_s_clock_is_set() -> None:
+    value = json.dumps(view("enter", 10**11 - 1)).encode()
+    assert faults(raw(value, timestamp=10**12 + 1)) == {"bad_value"}
+    assert faults(raw(value, timestamp=10**12)) == set()
+    assert faults(raw(json.dumps(view("enter", 10**11)).encode(), timestamp=10**12 + 1)) == set()
+
+
 def test_a_future_event_moves_no_clock() -> None:
     bad = raw(json.dumps(view("enter", T + HOUR)).encode(), offset=0)
     good = raw(json.dumps(view("enter", T)).encode(), offset=1)
@@ -378,7 +385,7 @@ def test_optional_fields_may_be_null_but_not_of_another_type(event: Fields, opti
 @pytest.mark.parametrize(
     ("event", "name", "fine", "bad"),
     [
-        (VIEW, "event_time", (0, T), (-1, 10**400)),
+        (VIEW, "event_time", (10**11, T), (-1, 0, 10**11 - 1, 10**400)),
         (VIEW, "count", (1, 10**6), (0, 10**6 + 1)),
         (VIEW, "watch_ms", (0, DAY), (-1, DAY + 1)),
         (VIEW, "concurrent_viewers", (0, 10**9), (-1, 10**9 + 1, 2**64)),

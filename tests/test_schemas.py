@@ -145,6 +145,8 @@ def test_counts_reasons_and_headers_are_those_of_the_code() -> None:
     headers = schema("dead-letters")["properties"]
     assert set(headers) == deadletters.OURS
     assert all(re.search(rf"\b{reason}\b", headers["liveshop-reason"]["description"]) for reason in Reason)
+    page = (ROOT.parent / "docs" / "dead-letters.md").read_text()
+    assert [reason for reason in Reason if f"`{reason}`" not in page] == []
 
 
 @pytest.mark.parametrize("file", INPUT_EXAMPLES, ids=relative)

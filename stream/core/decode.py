@@ -4,8 +4,6 @@ Everything that makes a record unreadable is decided here, from the record alone
 quotes a value: it ends up in headers and logs, and values hold personal data.
 """
 
-import json
-import re
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,7 +11,12 @@ from typing import Final
 
 import msgspec
 
-from stream.model.events import MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
+from stream.core.explain import explain
+from stream.core.nesting import refuse_deep
+from stream.core.repeated import last_keys
+from stream.core.shapes import of_key
+from stream.core.units import bad_unit
+from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, create_time
@@ -24,8 +27,6 @@ DELETE: Final = 0x7F
 STRUCTURED: Final = b"application/cloudevents+json"
 SMALL: Final = 512
 """Bytes. The shortest event has 115; so one of this size is nested at most 198 deep (and nearly all are smaller)."""
-MAX_DEPTH: Final = 200
-"""Deeper JSON is refused. A limit of our own, since the decoder's depends on the depth of the caller's stack."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -156,15 +157,23 @@ def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
         return None
     try:
         if record.headers or len(value) > SMALL:
-            return _decode_slowly(kind, record, value, max_value)
-        event = _decoders[kind](value)
-        if not _is_plain(value):
-            return _fault(record.key, value, event) or event
-        if kind is Kind.CHECKOUTS or event.session_id.encode() != record.key:
-            return _bad_checkout(event) or _bad_key(record.key, event) or event
+            event = _decode_slowly(kind, record, value, max_value)
+        else:
+            event = _decoders[kind](value)
+            if not _is_plain(value):
+                event = _fault(record.key, value, event) or event
+            elif kind is Kind.CHECKOUTS or event.session_id.encode() != record.key:
+                event = _bad_checkout(event) or _bad_key(record.key, event) or event
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
+        event = _with_last_keys(kind, record.key, value, error) or Rejected(*explain(kind, value, error))
+    if isinstance(event, Common) and event.event_time < LEAST_MS:
+        return _bad_unit(record, event) or event
     return event
+
+
+def _bad_unit(record: Record, event: Event) -> Rejected | None:
+    why = bad_unit(event.event_time, record.timestamp)
+    return None if why is None else Rejected(Reason.BAD_VALUE, why)
 
 
 def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> Event | Rejected:
@@ -172,19 +181,31 @@ def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> 
     too_large = _too_large(len(value), max_value)
     if too_large:
         return too_large
-    inner: bytes | None = value
     try:
+        refuse_deep(value)
         if _is_structured(record):
             inner = _unwrap(value)
-        if inner is None:
-            return Rejected(Reason.MISSING_FIELD, "data: a structured CloudEvent needs data or data_base64")
-        if _is_deep(value) or _is_deep(inner):
-            return Rejected(Reason.INVALID_JSON, "value: nested too deeply")
-        event = _decoders[kind](inner)
-        return _fault(record.key, inner, event) or event
+            if inner is None:
+                return Rejected(Reason.MISSING_FIELD, "data: a structured CloudEvent needs data or data_base64")
+            value = inner
+            refuse_deep(value)
+        event = _decoders[kind](value)
+        return _fault(record.key, value, event) or event
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        value = inner or value
-        return _with_last_keys(kind, record.key, value, error) or explain(kind, value, error)
+        return _with_last_keys(kind, record.key, value, error) or Rejected(*explain(kind, value, error))
+
+
+def _is_structured(record: Record) -> bool:
+    return any(
+        (content or b"")[: len(STRUCTURED)].lower() == STRUCTURED and name.lower() == "content-type"
+        for name, content in record.headers
+    )
+
+
+def _unwrap(value: bytes) -> bytes | None:
+    value.decode()
+    envelope = _envelope.decode(value)
+    return bytes(envelope.data) or envelope.data_base64
 
 
 def _with_last_keys(kind: Kind, key: bytes | None, value: bytes, error: Exception) -> Event | None:
@@ -192,40 +213,10 @@ def _with_last_keys(kind: Kind, key: bytes | None, value: bytes, error: Exceptio
     if not isinstance(error, msgspec.ValidationError):
         return None
     try:
-        event = _decoders[kind](json.dumps(json.loads(value.decode())).encode())
-    except (ValueError, RecursionError):
+        event = _decoders[kind](last_keys(kind, value))
+        return None if _fault(key, value, event) else event
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return None if _fault(key, value, event) else event
-
-
-def _is_structured(record: Record) -> bool:
-    return any(
-        name.lower() == "content-type" and (content or b"").lower().startswith(STRUCTURED)
-        for name, content in record.headers
-    )
-
-
-def _unwrap(value: bytes) -> bytes | None:
-    if _is_deep(value):
-        return value  # refused by the caller
-    value.decode()
-    envelope = _envelope.decode(value)
-    return bytes(envelope.data) or envelope.data_base64
-
-
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _is_deep(value: bytes) -> bool:
-    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for bracket in _STRING.sub(b"", value).translate(None, _NO_BRACKET):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
 
 
 def _fault(key: bytes | None, value: bytes, event: Event) -> Rejected | None:
@@ -239,7 +230,8 @@ def _bad_key(key: bytes | None, event: Event) -> Rejected | None:
     if not key:
         return Rejected(Reason.KEY_MISMATCH, "key: empty, must be the session_id")
     if event.session_id.encode() != key:
-        return Rejected(Reason.KEY_MISMATCH, "key: is not the session_id")
+        guess = of_key(key, event)
+        return Rejected(Reason.KEY_MISMATCH, f"key: is not the session_id{'; looks like ' if guess else ''}{guess}")
     return None
 
 
@@ -277,40 +269,3 @@ def _bad_checkout(event: Event) -> Rejected | None:
         if _has_control(item.product_id):
             return Rejected(Reason.BAD_VALUE, f"items[{number}].product_id: must not contain control characters")
     return None
-
-
-# msgspec says what is wrong in words; these are the words of 0.22 (a test holds every one of them).
-_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_MISSING: Final = re.compile(r"missing required field `([^`]*)`")
-
-
-def explain(kind: Kind, value: bytes, error: Exception) -> Rejected:
-    """The reason behind an exception of the decoder."""
-    if isinstance(error, UnicodeError) or not _is_utf8(value):
-        return Rejected(Reason.NOT_UTF8, "value: not UTF-8")
-    if isinstance(error, RecursionError):
-        return Rejected(Reason.INVALID_JSON, "value: nested too deeply")
-    if not isinstance(error, msgspec.ValidationError):
-        return Rejected(Reason.INVALID_JSON, "value: not JSON")
-    text = str(error)
-    path = _PATH.search(text)
-    field = path[1] if path and path[1] else "value"
-    missing = _MISSING.search(text)
-    if missing:
-        where = f"{field}.{missing[1]}" if field != "value" else missing[1]
-        return Rejected(Reason.MISSING_FIELD, f"{where}: missing")
-    if "Invalid enum value" in text:
-        unknown = Reason.UNKNOWN_STATUS if kind is Kind.CHECKOUTS else Reason.UNKNOWN_ACTION
-        return Rejected(unknown, f"{field}: not one of the known values")
-    what = text.removesuffix(path[0]) if path else text
-    if ", got " in text:
-        return Rejected(Reason.WRONG_TYPE, f"{field}: {what}")
-    return Rejected(Reason.BAD_VALUE, f"{field}: {what}")
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -15,6 +15,7 @@ from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row
 from stream.core.policy import Policy
 from stream.core.sessions import Session
+from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
 from stream.model.events import Checkout, Event
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -92,7 +93,7 @@ class Judge:
             # 2: the future, by the broker's clock
             time, stamp = event.event_time, record.timestamp
             if time > stamp + max_future:
-                self._reject(kind, record, Reason.FUTURE, f"event_time: {time - stamp} ms ahead of the broker")
+                self._reject(kind, record, Reason.FUTURE, ahead(time - stamp))
                 continue
             # 3: the clock moves, whatever becomes of the event, but never beyond the broker's timestamp
             moment = time if time < stamp else stamp  # noqa: FURB136  # a third of the time of min()

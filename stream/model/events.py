@@ -10,7 +10,11 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
-EventTime = Annotated[int, Meta(ge=0, le=2**42)]
+MOST_MS: Final = 2**42
+"""In the year 2109."""
+LEAST_MS: Final = 10**11
+"""In the year 1973. An event time below it is in another unit, unless the broker's clock is as small (core/units.py)."""
+EventTime = Annotated[int, Meta(ge=0, le=MOST_MS)]
 """Milliseconds since 1970, UTC."""
 Money = Annotated[int, Meta(ge=0, le=10**13)]
 """Minor units of a currency."""
@@ -52,6 +56,8 @@ PLATFORMS: Final = frozenset(("tiktok_shop", "tokopedia", "shopee", "lazada", "b
 
 NO_SLASH: Final = ("session_id", "seller_id", "creator_id", "affiliate_id")
 """Ids that become parts of keys."""
+MAX_ITEMS: Final = 200
+"""Items of one checkout."""
 MAX_ITEM_VALUE: Final = 10**13
 """Bound of quantity x unit_price_minor of one item, in minor units."""
 
@@ -97,7 +103,7 @@ class Checkout(Common, frozen=True, gc=False, kw_only=True):
     status: Status
     amount_minor: Money
     currency: str
-    items: Annotated[tuple[Item, ...], Meta(max_length=200)]
+    items: Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)]
     creator_id: Id | None = None
     affiliate_id: Id | None = None
     source: str | None = None

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.decode import MAX_DEPTH, Decoded, Rejected, decode_batch
+from stream.core.decode import Decoded, Rejected, decode_batch
+from stream.core.nesting import MAX_DEPTH
 from stream.model.events import Checkout, Comment, View
 from stream.model.names import Kind, Reason
 from stream.model.results import Records

@@ -17,7 +17,7 @@ from typing import get_args
 
 from msgspec import inspect
 
-from stream.model.events import NO_SLASH, Action, Comment, View
+from stream.model.events import LEAST_MS, NO_SLASH, Action, Comment, View
 from stream.model.names import Kind
 
 cdef enum:
@@ -193,6 +193,8 @@ cdef int set_type(Field* field, str name, type_) except -1:
     elif isinstance(type_, inspect.IntType):
         field.form = NUMBER
         field.least, field.most = type_.ge, type_.le
+    if name == "event_time":  # a smaller one may be in another unit: core/decode.py asks the broker's clock
+        field.least = LEAST_MS
     return 0
 
 

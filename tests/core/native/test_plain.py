@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch
-from stream.model.events import Action, Comment, View
+from stream.model.events import LEAST_MS, Action, Comment, View
 from stream.model.names import Kind
 from tests.bench.events import Maker
 from tests.recount import LogRecord
@@ -60,7 +60,21 @@ texts = st.text(characters, max_size=20) | st.text("ab", min_size=120, max_size=
 numbers = (
     st.integers(-2, 3)
     | st.sampled_from(
-        [2**42, 2**42 + 1, 10**6, 10**6 + 1, 86_400_001, 10**9 + 1, 10**17, 10**18, 2**63, 2**64, 10**400]
+        [
+            2**42,
+            2**42 + 1,
+            10**11 - 1,
+            10**11,
+            10**6,
+            10**6 + 1,
+            86_400_001,
+            10**9 + 1,
+            10**17,
+            10**18,
+            2**63,
+            2**64,
+            10**400,
+        ]
     )
     | st.integers()
     | st.floats()
@@ -114,7 +128,7 @@ def records(draw: st.DrawFn) -> tuple[Kind, LogRecord]:
         st.sampled_from([()] * 9 + [(("content-type", b"application/cloudevents+json"),), (("x", None),)])
     )
     time = VIEW["event_time"]
-    stamp = draw(st.sampled_from([0, time - 1, time, time + 1, 2**42 + 2]))
+    stamp = draw(st.sampled_from([0, 10**12, 10**12 + 1, time - 1, time, time + 1, 2**42 + 2]))
     return kind, LogRecord(str(kind), 0, 0, stamp, key, value, headers)
 
 
@@ -270,6 +284,17 @@ def test_large_values_and_those_with_headers_are_left_to_python() -> None:
     found = check(Kind.VIEWS, [given_value(Kind.VIEWS, each) for each in padded])
     assert [found.is_plain(place) for place in range(2)] == [True, False]
     assert not check(Kind.VIEWS, [given_value(Kind.VIEWS, value, (("x", b""),))]).is_plain(0)
+
+
+@pytest.mark.parametrize("timestamp", [10**12, 10**12 + 1])
+def test_times_that_may_be_seconds_are_left_to_python(timestamp: int) -> None:
+    values = [
+        encoded(list((VIEW | {"event_time": time}).items()), {"separators": (",", ":")})
+        for time in (LEAST_MS - 1, LEAST_MS)
+    ]
+    found = check(Kind.VIEWS, [LogRecord("views", 0, 0, timestamp, b"s1", value, ()) for value in values])
+    assert [found.is_plain(place) for place in range(2)] == [False, True]
+    assert isinstance(found[0], Rejected) is (timestamp > 10**12)
 
 
 def test_of_checkouts_nothing_is_plain() -> None:
