@@ -127,6 +127,18 @@ class Settings(Security):
         default=False,
         description="count records that producers stamped (CreateTime): one wrong clock among them can make others late",
     )
+    max_new_sessions: Count = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="sessions that a partition of an input may begin in a pane; events of more are refused",
+    )
+    max_sessions: Count = Field(
+        default=200_000,
+        ge=1,
+        le=10_000_000,
+        description="sessions that a partition of an input may have at a time; events of more are refused",
+    )
     rules: str = Field(
         default="default",
         min_length=1,
@@ -245,7 +257,7 @@ SETTINGS: Final = _table()
 CONNECTION: Final = ("brokers", "connect_timeout", *Security.model_fields)
 """The settings that every command needs which connects to Kafka."""
 
-_PLAIN: Final = ("currency", "max_value", "trust_producer_time")
+_PLAIN: Final = ("currency", "max_value", "max_new_sessions", "max_sessions", "trust_producer_time")
 """Those of the policy that are no durations."""
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
 from stream.config import Settings
+from stream.core.steps import pieces
 from stream.kafka import topics
 from stream.sandbox.process import Child
 
@@ -108,15 +109,15 @@ async def send(producer: Any, prefix: str, partitions: int, records: Iterable[Ou
     return number
 
 
-async def send_all(brokers: str, prefix: str, partitions: int, records: Iterable[Outgoing]) -> None:
-    """One record a batch, since the broker limits batches, and of any size that it takes."""
+async def send_all(brokers: str, prefix: str, partitions: int, records: Iterable[Outgoing], together: int = 1) -> None:
+    """One record a batch, since the broker limits batches, and of any size that it takes; or so many ``together``."""
     producer = AIOKafkaProducer(
         bootstrap_servers=brokers, compression_type="lz4", enable_idempotence=True, max_request_size=64 * 2**20
     )
     await producer.start()
     try:
-        for record in records:
-            await send(producer, prefix, partitions, [record])
+        for piece in pieces(records, together):
+            await send(producer, prefix, partitions, piece)
     finally:
         await producer.stop()
 

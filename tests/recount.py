@@ -116,6 +116,9 @@ class Rules:
     max_value: int = 1_048_576
     max_ids: int = 1000
     trust_producer_time: bool = False
+    session_keep_ms: int = DAY_MS
+    max_new_sessions: int = 20_000
+    max_sessions: int = 200_000
     run: str = "live"
 
     @cached_property
@@ -414,6 +417,8 @@ class Judge:
         self.clock = -1  # "the largest min(event time, broker timestamp) of one topic partition so far"
         self.ids: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)  # by the start of the pane
         self.first_counted: dict[tuple[str, ...], int] = {}  # checkout key -> event time
+        self.latest_pane: dict[str, int] = {}  # session -> start of the latest pane with an event that was counted
+        self.admitted: Counter[int] = Counter()  # start of a pane -> sessions that were not known before
 
     def judge(self, record: LogRecord, result: Recounted) -> tuple[dict[str, Any] | None, str]:
         """Steps 0 to 9 of "How an event is judged, in this order", without step 6 (pane_gone)."""
@@ -426,9 +431,9 @@ class Judge:
             return None, "rejected"
         self.clock = max(self.clock, min(event["event_time"], record.timestamp))
         outcome = self.judge_valid(record.kind, event)
-        if outcome == "late":
-            result.dead[record.place] = "late"
-        return event, outcome
+        if outcome in ("late", "too_many_sessions"):
+            result.dead[record.place] = outcome
+        return event, "rejected" if outcome == "too_many_sessions" else outcome
 
     def judge_valid(self, kind: str, event: Event) -> str:
         """Steps 4 to 9. "Only 8 and 9 note ids and checkout keys"."""
@@ -436,6 +441,8 @@ class Judge:
             return "duplicate"
         if event["event_time"] + self.rules.patience_ms <= self.clock:
             return "late"
+        if not self.is_admitted(event):
+            return "too_many_sessions"
         if kind == "checkouts":
             if self.is_resent(event):
                 return "duplicate"
@@ -443,6 +450,7 @@ class Judge:
         self.ids[self.pane(event)].add((event["session_id"], event["event_id"]))
         if kind == "checkouts" and event["status"] == "paid" and event.get("is_cod"):
             return "not_an_order"
+        self.know(event)
         return "counted"
 
     def is_on_time(self, event: Event) -> bool:
@@ -459,6 +467,24 @@ class Judge:
         pane = self.pane(event)
         held = self.clock < pane + self.rules.pane_ms + self.rules.patience_ms
         return held and (event["session_id"], event["event_id"]) in self.ids[pane]
+
+    def knows(self, session: str) -> bool:
+        """ "Until its own clock passes the end of the latest pane it counted of it + `session_keep`"; lateness at least."""
+        keep = max(self.rules.session_keep_ms, self.rules.patience_ms)
+        return session in self.latest_pane and self.clock < self.latest_pane[session] + self.rules.pane_ms + keep
+
+    def is_admitted(self, event: Event) -> bool:
+        """ "If its topic has admitted `max_new_sessions` in that pane or knows `max_sessions`": of an unknown one."""
+        if self.knows(event["session_id"]):
+            return True
+        number = sum(map(self.knows, self.latest_pane))
+        return number < self.rules.max_sessions and self.admitted[self.pane(event)] < self.rules.max_new_sessions
+
+    def know(self, event: Event) -> None:
+        session, pane = event["session_id"], self.pane(event)
+        known = self.knows(session)
+        self.admitted[pane] += not known
+        self.latest_pane[session] = max(pane, self.latest_pane[session]) if known else pane
 
     def is_resent(self, event: Event) -> bool:
         """Checkout keys are "held while the first counted one's event time + 24 h > the checkouts clock"."""

@@ -283,6 +283,31 @@ def test_late_events_note_no_id() -> None:
     assert outcomes(view("enter", T + PATIENCE), late, within_the_pane, kind="views") == ["counted", "late", "counted"]
 
 
+def test_a_topic_admits_so_many_sessions_a_pane_and_knows_so_many() -> None:
+    rules = Rules(max_new_sessions=1, max_sessions=2)
+    names = ["a", "b", "a", "b", "c", "b"]
+    times = [T, T, T, T + MINUTE, T + 2 * MINUTE, T + 2 * MINUTE]
+    events = [
+        raw(
+            json.dumps(view("enter", time, session_id=name, event_id=f"e{at}")).encode(),
+            offset=at,
+            key=name.encode(),
+            timestamp=time,
+        )
+        for at, (name, time) in enumerate(zip(names, times, strict=True))
+    ]
+    result = recount(events, rules)
+    assert result.dead == {("views", 0, 1): "too_many_sessions", ("views", 0, 4): "too_many_sessions"}
+    assert result.outcomes == {("views", "counted"): 4, ("views", "rejected"): 2}
+
+
+@pytest.mark.parametrize(("later", "room"), [(DAY + MINUTE - 1, False), (DAY + MINUTE, True)])
+def test_a_session_is_known_until_session_keep_after_its_latest_pane(later: int, room: bool) -> None:
+    first = raw(json.dumps(view("enter", T)).encode(), offset=0)
+    second = raw(json.dumps(view("enter", T + later, session_id="8")).encode(), offset=1, key=b"8", timestamp=T + later)
+    assert recount([first, second], Rules(max_sessions=1)).outcomes["views", "counted"] == 1 + room
+
+
 def test_a_checkout_counts_once_per_status_and_a_failure_once_per_attempt() -> None:
     events = [
         *(checkout("initiated"), checkout("initiated", T + HOUR), checkout("submitted"), checkout("paid")),

@@ -11,6 +11,7 @@ from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER
 from stream.core.decode import Decoded, Rejected
 from stream.core.ids import IdSet, TimedHashes, hash_id
+from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row
 from stream.core.policy import Policy
@@ -48,6 +49,8 @@ class Judge:
         self.clocks: dict[Kind, int | None] = dict.fromkeys(KINDS)
         """The largest min(event time, broker's timestamp) of each topic so far: an event stamped ahead moves none beyond
         the broker's."""
+        self.known = {kind: Known(policy) for kind in KINDS}
+        """The sessions that each topic knows."""
         self.checkout_keys = TimedHashes(policy.checkout_key_ms)
         self.changed: list[Pane] = []
         """Panes counted into since the last checkpoint."""
@@ -76,6 +79,7 @@ class Judge:
         policy = self.policy
         pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
         count, place, changed, hashed = _COUNT[kind], PLACE[kind], self.changed, hash_id
+        known, topic = self.known[kind], 1 << place
         checkouts, on_time = kind is Kind.CHECKOUTS, on_time_ms(policy.delay_ms)
         clock = self.clock(kind)
         floor = self.floor(clock)
@@ -116,6 +120,11 @@ class Judge:
             if id_ in ids:
                 self.uncount(kind, Outcome.DUPLICATE)
                 continue
+            # too many sessions; one that this topic has counted in the open pane is known
+            is_first = pane is None or not pane.topics & topic
+            if is_first and (why := known.refusal(seed, low, clock)) is not None:
+                self.refuse_session(kind, record, why)
+                continue
             # 7, 8: duplicate by checkout key, not an order
             if checkouts and isinstance(event, Checkout):
                 outcome = self._judge_checkout(event, seed, clock)
@@ -130,6 +139,9 @@ class Judge:
             ids.note(id_)
             if pane is None:
                 pane = row.open(self.meet(key))
+            if is_first:
+                known.note(seed, low, clock)
+                pane.topics |= topic
             if not pane.changed:
                 pane.changed = True
                 changed.append(pane)
@@ -194,6 +206,10 @@ class Judge:
         outcomes = self.tally.outcomes
         outcomes[kind, outcome] += number
         outcomes[kind, Outcome.COUNTED] -= number
+
+    def refuse_session(self, kind: Kind, record: Record, why: str) -> None:
+        """It is not known, and there is no room for it."""
+        self._reject(kind, record, Reason.TOO_MANY_SESSIONS, why)
 
     def _reject(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
         self.uncount(kind, Outcome.REJECTED)

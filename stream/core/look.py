@@ -37,6 +37,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         windows_closed_held=shard.windows.marks,
         dedupe_ids=sum(len(ids) for row in shard.rows.values() for ids in row.ids),
         checkout_keys=len(shard.checkout_keys),
+        known={kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         state_bytes=shard.log.size,
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,

@@ -17,10 +17,12 @@ from stream.core.snapshot import (
     CHECKOUT_KEYS,
     GONE,
     IDS,
+    KNOWN,
     PANE,
     SESSION,
     alerts_key,
     ids_bucket,
+    known_bucket,
     number,
     pack_session,
     pane_key,
@@ -107,6 +109,7 @@ def _meta(shard: "Shard") -> bytes:
             {str(kind): until for kind, until in shard.gaps.items()},
             shard.alerting.through,
             silent,
+            {str(kind): known.admitted for kind, known in shard.judge.known.items()},
         )
     )
 
@@ -121,10 +124,15 @@ def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
         yield CHECKOUT_KEYS + number(hour), chunk
     for day, chunk in shard.sessions.gone.take_fresh(DAY):
         yield GONE + number(day), chunk
+    for kind, known in shard.judge.known.items():
+        for hour, chunk, is_whole in known.take_fresh():
+            if is_whole:
+                shard.log.drop_bucket(known_bucket(kind, hour))
+            yield known_bucket(kind, hour), chunk
 
 
 def _drop_buckets(shard: "Shard") -> None:
-    """Hours of checkout keys and days of let-go sessions in which nothing is held any more."""
+    """Hours of checkout keys and of known sessions, and days of let-go sessions, in which nothing is held any more."""
     clock, watermark = shard.clocks[Kind.CHECKOUTS], shard.watermark
     for bucket in shard.log.buckets():
         last = to_number(bucket[1:9])
@@ -137,6 +145,9 @@ def _drop_buckets(shard: "Shard") -> None:
             and (last + 1) * DAY + shard.sessions.gone.hold_ms <= watermark
         ):
             shard.log.drop_bucket(bucket)
+    for kind, known in shard.judge.known.items():
+        for hour in known.forget_hours(shard.judge.clock(kind)):
+            shard.log.drop_bucket(known_bucket(kind, hour))
 
 
 def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
@@ -177,6 +188,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     shard.gaps = {Kind(name): until for name, until in meta.gaps.items()}
     _restore_sessions(shard, content)
     _restore_buckets(shard, content)
+    _restore_known(shard, meta)
     _restore_alerts(shard, meta, content)
 
 
@@ -237,5 +249,19 @@ def _restore_buckets(shard: "Shard", content: Restored) -> None:
             shard.rows.setdefault(start, Row(start)).ids[bucket[1]].restore(chunks)
         elif bucket.startswith(CHECKOUT_KEYS):
             shard.checkout_keys.restore(chunks)
+        elif bucket.startswith(KNOWN):
+            shard.judge.known[KINDS[bucket[1]]].restore(to_number(bucket[2:10]), chunks)
         else:
             shard.sessions.gone.restore(chunks)
+
+
+def _restore_known(shard: "Shard", meta: Meta) -> None:
+    """A state of a version that did not say who is known: every topic knows every session that is held."""
+    policy = shard.policy
+    for kind, known in shard.judge.known.items():
+        if meta.admitted is not None:
+            known.admitted.update(meta.admitted.get(kind, {}))
+        elif shard.clocks[kind] is not None:
+            clock = shard.judge.clock(kind)
+            for session in shard.sessions.held.values():
+                known.adopt(session.seed, session.last_any // policy.pane_ms * policy.pane_ms, clock)

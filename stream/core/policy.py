@@ -54,9 +54,15 @@ class Policy:
     gone_session_ms: int = 90 * DAY
     totals_per_checkpoint: int = 200
     checkpoint_span: int = 60
+    max_new_sessions: int = 20_000
+    """That one topic partition admits in a pane."""
+    max_sessions: int = 200_000
+    """That one topic partition knows."""
     pane_ms: int = field(init=False, default=0)
     longest_ms: int = field(init=False, default=0)
     bound_ms: int = field(init=False, default=0)
+    known_ms: int = field(init=False, default=0)
+    """How long a topic knows a session after its latest pane: at least as long as it may count events in that pane."""
 
     def __post_init__(self) -> None:
         errors = self.errors()
@@ -67,6 +73,7 @@ class Policy:
         object.__setattr__(self, "longest_ms", max(spec.size_ms for spec in self.windows))
         # without delay and lateness an event at its topic's clock is still in time: else none ever were
         object.__setattr__(self, "bound_ms", max(1, self.delay_ms + self.lateness_ms))
+        object.__setattr__(self, "known_ms", max(self.session_keep_ms, self.bound_ms))
 
     def errors(self) -> list[str]:
         """Everything wrong with the combination, each naming its setting."""
@@ -81,6 +88,9 @@ class Policy:
         for name in ("delay_ms", "lateness_ms", "max_future_ms", "session_end_after_ms", "session_keep_ms"):
             if getattr(self, name) < 0:
                 found.append(f"{name.removesuffix('_ms')}: must not be negative")
+        for name in ("max_new_sessions", "max_sessions"):
+            if getattr(self, name) < 1:
+                found.append(f"{name}: must be at least 1")
         pane_ms = math.gcd(*(length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)))
         if pane_ms % SECOND:
             found.append(f"windows: sizes and slides must be whole seconds, else panes of {pane_ms} ms have to be kept")
@@ -92,7 +102,7 @@ class Policy:
     def deciding(self) -> dict[str, object]:
         """The settings that decide results, as the checkpoint stores them."""
         every = asdict(self)
-        for derived in ("pane_ms", "longest_ms", "bound_ms", "totals_per_checkpoint"):
+        for derived in ("pane_ms", "longest_ms", "bound_ms", "known_ms", "totals_per_checkpoint"):
             del every[derived]
         every["windows"] = [[spec.name, spec.size_ms, spec.slide_ms] for spec in self.windows]
         return every
@@ -107,10 +117,12 @@ def refused_changes(old: dict[str, object], new: dict[str, object]) -> list[tupl
     """Changed settings that a running state cannot follow: (setting, old value, new value).
 
     A change that keeps the windows and bounds and does not raise delay + lateness applies at once; any other needs a
-    rebuild, since panes and ids that the new setting wants were already dropped under the old one.
+    rebuild, since panes and ids that the new setting wants were already dropped under the old one. The bounds on sessions
+    apply at once too: nothing that another bound wants was dropped, and under a flood nobody can wait for a rebuild. A
+    setting that the old state does not know is taken up.
     """
     fixed = ("windows", "currency", "max_ids", "max_value", "max_future_ms", "checkout_key_ms", "state_retention_ms")
-    refused = [(name, old.get(name), new.get(name)) for name in fixed if old.get(name) != new.get(name)]
+    refused = [(name, old.get(name), new.get(name)) for name in fixed if name in old and old[name] != new.get(name)]
 
     def bound(values: dict[str, object]) -> int:
         delay, lateness = values.get("delay_ms", 0), values.get("lateness_ms", 0)

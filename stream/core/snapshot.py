@@ -20,6 +20,7 @@ IDS: Final = b"i"
 CHECKOUT_KEYS: Final = b"k"
 GONE: Final = b"g"
 ALERTS: Final = b"a"
+KNOWN: Final = b"n"
 
 
 def number(value: int) -> bytes:
@@ -45,6 +46,10 @@ def alerts_key(session_key: bytes) -> bytes:
 
 def ids_bucket(kind: Kind, start: int) -> bytes:
     return IDS + bytes([PLACE[kind]]) + number(start)
+
+
+def known_bucket(kind: Kind, hour: int) -> bytes:
+    return KNOWN + bytes([PLACE[kind]]) + number(hour)
 
 
 def pane_value(row: Row, key: bytes) -> bytes:

@@ -59,6 +59,8 @@ class Meta(msgspec.Struct):
     """Slides that end here or earlier are judged."""
     silent: tuple[dict[str, int], list[bytes]] | None = None
     """While a rebuild tells no alerts: until the inputs have passed these ends, and what was told before."""
+    admitted: dict[str, dict[int, int]] | None = None
+    """New sessions by topic and start of the pane; None of a version that knew no bound on them."""
 
 
 class Section(msgspec.Struct, array_like=True):

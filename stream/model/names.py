@@ -51,6 +51,8 @@ class Reason(StrEnum):
     PANE_GONE = "pane_gone"
     PRODUCER_TIME = "producer_time"
     """In a batch that its producer stamped (CreateTime), which is not trusted: see the setting trust_producer_time."""
+    TOO_MANY_SESSIONS = "too_many_sessions"
+    """Its topic knows too many sessions already, or has admitted too many in that pane, and does not know this one."""
     SKIPPED = "skipped"
     """Not judged at all: an operator has named it, see `liveshop offsets skip`."""
 

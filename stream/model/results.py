@@ -145,6 +145,8 @@ class ShardView:
     windows_closed_held: int
     dedupe_ids: int
     checkout_keys: int
+    known: dict[Kind, int]
+    """Sessions that each topic knows."""
     state_bytes: int
     """Size of the state's live records in live.state, before compression."""
     busiest: list[SessionView]

@@ -90,6 +90,16 @@ EMIT_DELAY: Final = _histogram(
 SESSION_RECORDS: Final = _counter("session_records", "Records of running totals written to live.sessions.")
 SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions that have not ended.")
 SESSIONS_HELD: Final = _gauge("sessions_held", "Sessions whose totals are held in memory, ended ones included.")
+KNOWN_SESSIONS: Final = _gauge(
+    "known_sessions",
+    "Sessions that an input's partition knows; from max_sessions on it refuses events of others.",
+    "type",
+    "partition",
+    merge="max",
+)
+MAX_SESSIONS: Final = _gauge(
+    "max_sessions", "The setting: how many sessions an input's partition may know.", merge="max"
+)
 TOTALS_FROZEN: Final = _counter(
     "totals_frozen", "Sessions that came back after their totals were let go; live.sessions keeps the old totals."
 )

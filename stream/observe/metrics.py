@@ -50,7 +50,7 @@ class Metrics:
         self._clock = clock
         self._store = Store()
         windows = [spec.name for spec in settings.policy().windows]
-        self._shards = Shards(lambda kind: settings.topic(INPUTS[kind]), windows)
+        self._shards = Shards(lambda kind: settings.topic(INPUTS[kind]), windows, settings.max_sessions)
         self._begin(windows, settings.currency)
         self.registry = CollectorRegistry()
         sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)

@@ -39,8 +39,9 @@ def gauge(metric: Metric, rows: Rows) -> Family:
 class Shards(Collector):
     """Written by the event loop, read by the scrape. What is said of a shard that is not assigned is ignored."""
 
-    def __init__(self, topic: Callable[[Kind], str], windows: Sequence[str]) -> None:
+    def __init__(self, topic: Callable[[Kind], str], windows: Sequence[str], max_sessions: int) -> None:
         """``topic``: the name on the broker; ``windows``: the names of the configured ones, shown from the start."""
+        self._max_sessions = max_sessions
         self._topic = topic
         self._windows = windows
         self._rules: list[tuple[str, str]] = []
@@ -89,6 +90,9 @@ class Shards(Collector):
         yield gauge(catalog.STATE_BYTES, [(labels, view.state_bytes) for labels, view in views.items()])
         yield gauge(catalog.DEDUPE_IDS, [(labels, view.dedupe_ids) for labels, view in views.items()])
         yield gauge(catalog.CHECKOUT_KEYS, [(labels, view.checkout_keys) for labels, view in views.items()])
+        known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
+        yield gauge(catalog.KNOWN_SESSIONS, known.items())
+        yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
         times = {labels: look.checkpoint for labels, look in looks.items()}
         yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
 

@@ -16,6 +16,8 @@ from tests.core.worlds import (
     Step,
     Told,
     World,
+    bounds,
+    crowded_worlds,
     records_read,
     rules_of,
     schedules,
@@ -105,6 +107,31 @@ def test_1_without_delay_and_lateness_an_event_at_its_clock_is_in_time(
 ) -> None:
     strict = replace(POLICY, delay_ms=0, lateness_ms=0)
     assert_same(tell(world, schedule, strict), recounted(world, strict))
+
+
+@settings(LAW, max_examples=LAW.max_examples // 2)
+@given(crowded_worlds, schedules, bounds)
+def test_1_what_is_refused_for_want_of_room_is_a_function_of_each_log(
+    world: World, schedule: tuple[Step, ...], few: dict[str, int]
+) -> None:
+    """A session may be let go and come back here, which freezes its totals: they are left out."""
+    policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
+    expected = recounted(world, policy) | {"sessions": {}}
+    told = tell(world, schedule, policy)
+    told.sessions.clear()
+    assert_same(told, expected)
+
+
+@settings(LAW, max_examples=LAW.max_examples // 4)
+@given(crowded_worlds, schedules, bounds, st.integers(0, 40))
+def test_4_a_restored_snapshot_knows_the_sessions_that_it_knew(
+    world: World, schedule: tuple[Step, ...], few: dict[str, int], where: int
+) -> None:
+    policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
+    calm = tuple(step for step in schedule if step[0] != "crash")
+    stopped = (*calm[:where], ("checkpoint", 0), ("crash", 0), *calm[where:])
+    whole = (*calm[:where], ("checkpoint", 0), *calm[where:])
+    assert tell(world, stopped, policy).comparable() == tell(world, whole, policy).comparable()
 
 
 @LAW

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream.core.framing import StateError, first_needed
 from stream.core.persist import StateRefusedError, restore_into
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import Shard
-from stream.core.snapshot import IDS, PANE, SESSION
+from stream.core.snapshot import IDS, KNOWN, PANE, SESSION
 from stream.core.statelog import StateLog
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -347,6 +348,7 @@ def test_a_new_sessions_key_is_checked_against_its_partition() -> None:
         ({"lateness_ms": 6 * MINUTE}, "delay \\+ lateness"),
         ({"windows": (WindowSpec("2m", 2 * MINUTE, 2 * MINUTE),)}, "windows"),
         ({"currency": "USD"}, "currency"),
+        ({"max_sessions": 1, "max_new_sessions": 10**6}, None),
     ],
 )
 def test_a_state_is_refused_under_settings_it_cannot_follow(changes: dict[str, Any], refused: str | None) -> None:
@@ -360,7 +362,44 @@ def test_a_state_is_refused_under_settings_it_cannot_follow(changes: dict[str, A
         room.crash(Policy(**changes))
 
 
-@pytest.mark.parametrize("spoil", [PANE, SESSION, IDS, b""])
+def test_a_state_of_a_version_without_bounds_on_sessions_is_continued() -> None:
+    room = Room(Policy(max_sessions=2))
+    room.only(Kind.VIEWS)
+    for session in ("s1", "s2"):
+        room.see(Kind.VIEWS, T0, session_id=session)
+    room.settle()
+    log, content = StateLog.restore(room.state, room.policy.checkpoint_span)
+    old = msgspec.msgpack.decode(content.meta)
+    del old["admitted"], old["policy"]["max_sessions"], old["policy"]["max_new_sessions"]
+    content.meta = msgspec.msgpack.encode(old)
+    for bucket in [bucket for bucket in content.buckets if bucket.startswith(KNOWN)]:
+        del content.buckets[bucket]
+    shard = room.shard = Shard(room.policy)
+    shard.log = log
+    restore_into(shard, content)
+    room.see(Kind.VIEWS, T0, session_id="s1")
+    room.see(Kind.VIEWS, T0, session_id="s3")
+    room.settle()
+    assert [letter.reason for letter in room.outputs[-1].dead_letters] == [Reason.TOO_MANY_SESSIONS]
+    assert room.shard.view(1).known[Kind.VIEWS] == 2
+    room.crash()
+    assert room.shard.view(1).known[Kind.VIEWS] == 2
+
+
+def test_other_bounds_on_sessions_apply_from_the_restart_on() -> None:
+    room = Room(Policy(max_sessions=1))
+    room.see(Kind.VIEWS, T0, session_id="s1")
+    room.see(Kind.VIEWS, T0, session_id="s2")
+    room.settle()
+    room.crash(Policy(max_sessions=2))
+    for session in ("s2", "s3"):
+        room.see(Kind.VIEWS, T0, session_id=session)
+    room.settle()
+    refused = [letter.record.key for outputs in room.outputs for letter in outputs.dead_letters]
+    assert refused == [b"s2", b"s3"]
+
+
+@pytest.mark.parametrize("spoil", [PANE, SESSION, IDS, KNOWN, b""])
 def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
     room = Room()
     room.see(Kind.VIEWS, T0)

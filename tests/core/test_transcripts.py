@@ -46,7 +46,8 @@ class Player:
         minutes = int(size.removesuffix("m"))
         spec = WindowSpec(size, minutes * MINUTE, int((slide or size).removesuffix("m")) * MINUTE)
         retention = int(str(transcript.get("retention", "60m")).removesuffix("m"))
-        self.shard = Shard(Policy(windows=(spec,), state_retention_ms=retention * MINUTE))
+        bounds = {name: transcript[name] for name in ("max_new_sessions", "max_sessions") if name in transcript}
+        self.shard = Shard(Policy(windows=(spec,), state_retention_ms=retention * MINUTE, **bounds))
         self.offsets = dict.fromkeys(KINDS, 0)
         self.written: list[str] = []
         self.dead: list[str] = []

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -47,6 +47,9 @@ def rules_of(policy: Policy) -> Rules:
         currency=policy.currency,
         max_value=policy.max_value,
         max_ids=policy.max_ids,
+        session_keep_ms=policy.session_keep_ms,
+        max_new_sessions=policy.max_new_sessions,
+        max_sessions=policy.max_sessions,
     )
 
 
@@ -155,13 +158,13 @@ def _checkout(happening: Happening) -> dict[str, Any]:
     }
 
 
-def _log(actions: tuple[str, ...], size: int) -> st.SearchStrategy[Log]:
+def _log(actions: tuple[str, ...], size: int, sessions: tuple[int, ...] = (0, 0, 0, 1)) -> st.SearchStrategy[Log]:
     happening = st.builds(
         Happening,
         what=st.sampled_from((*actions * 4, *FAULTS)),
         after=st.sampled_from((0, 1, 500, 3000, 7000, 11_000, 29_000)),
         ago=st.sampled_from((0, 0, 1, 700, 2500, 9000, 15_000, 19_000, 21_999, 22_000, 26_000, 45_000, -1000, -6000)),
-        session=st.sampled_from((0, 0, 0, 1)),
+        session=st.sampled_from(sessions),
         id=st.one_of(st.none(), st.integers(0, 2)),
         ref=st.integers(0, 5),
         amount=st.integers(0, 7),
@@ -175,6 +178,21 @@ worlds = st.builds(
     comments=_log(("comment",), 8),
     checkouts=_log(STATUSES, 12),
 )
+
+MANY: Final = (0, 1, 2, 3, 4)
+crowded_worlds = st.builds(
+    World, views=_log(VIEW_ACTIONS, 20, MANY), comments=_log(("comment",), 8, MANY), checkouts=_log(STATUSES, 12, MANY)
+)
+"""With more sessions than `bounds` let in."""
+
+bounds = st.fixed_dictionaries(
+    {
+        "max_new_sessions": st.integers(1, 3),
+        "max_sessions": st.integers(1, 4),
+        "session_keep_ms": st.sampled_from((0, 25 * SECOND, 60 * SECOND, 1000 * SECOND)),
+    }
+)
+"""Of sessions, small ones, as changes of a policy."""
 
 
 # -- a schedule: how a worker might have read a world
@@ -349,6 +367,8 @@ __all__ = [
     "Happening",
     "Outcome",
     "World",
+    "bounds",
+    "crowded_worlds",
     "replace",
     "rules_of",
     "schedules",

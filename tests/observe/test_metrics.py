@@ -163,6 +163,8 @@ def test_gauges_of_the_shards(metrics: Metrics) -> None:
     assert value(metrics, "liveshop_state_bytes", partition="1") == 4096
     assert value(metrics, "liveshop_dedupe_ids", partition="1") == 100
     assert value(metrics, "liveshop_checkout_keys", partition="1") == 8
+    assert value(metrics, "liveshop_known_sessions", type="comments", partition="1") == 3
+    assert value(metrics, "liveshop_max_sessions") == 200_000
 
 
 def test_no_watermark_before_the_first_record(metrics: Metrics) -> None:

@@ -39,8 +39,11 @@ Place = tuple[Kind, int]
 
 @dataclass(frozen=True)
 class Content:
-    """``logs``: the records of each input partition, in order; their offsets are only their numbers."""
+    """``policy``: its bounds on sessions are small in most worlds. ``logs``: the records of each input partition, in order;
+    their offsets are only their numbers.
+    """
 
+    policy: Policy
     logs: dict[Place, list[LogRecord]]
     expected: Recounted
 
@@ -50,11 +53,13 @@ def content(number: int) -> Content:
     rng = Random(f"content {number}")
     logs = {(kind, partition): _log(rng, kind, partition) for kind in KINDS for partition in range(PARTITIONS)}
     records = [record for log in logs.values() for record in log]
-    return Content(logs, recount(records, rules_of(POLICY)))
+    policy = replace(POLICY, max_new_sessions=rng.choice((1, 2, 20_000)), max_sessions=rng.choice((2, 3, 200_000)))
+    return Content(policy, logs, recount(records, rules_of(policy)))
 
 
 def _log(rng: Random, kind: Kind, partition: int) -> list[LogRecord]:
-    sessions = [number for number in range(12) if murmur2(b"s%d" % number) % PARTITIONS == partition][:2]
+    sessions = [number for number in range(24) if murmur2(b"s%d" % number) % PARTITIONS == partition][:4]
+    sessions += sessions[:2] * 3  # most is of two, which are there first
     happenings = tuple(_happening(rng, kind, sessions) for _ in range(_SIZES[kind]))
     world = World(**{kind: happenings})
     return [

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from stream.config import Settings
 from stream.core.framing import StateError, first_needed
+from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka.place import Place
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
@@ -15,7 +16,7 @@ from tests.chaos.judge import differences
 from tests.outputs import Letter, Written
 from tests.recount import Recounted
 from tests.simulation.cluster import Cluster
-from tests.simulation.content import PARTITIONS, POLICY, Content
+from tests.simulation.content import PARTITIONS, Content
 
 
 def judge(
@@ -36,7 +37,7 @@ def judge(
     records = [replace(record, offset=offsets[record.place]) for log in content.logs.values() for record in log]
     found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
     for number in range(PARTITIONS):
-        found += _state(cluster, Place(settings, number, PARTITIONS))
+        found += _state(cluster, Place(settings, number, PARTITIONS), content.policy)
     return found
 
 
@@ -57,7 +58,7 @@ def _written(cluster: Cluster, settings: Settings) -> Written:
     return written
 
 
-def _state(cluster: Cluster, place: Place) -> Iterator[str]:
+def _state(cluster: Cluster, place: Place, policy: Policy) -> Iterator[str]:
     """It can be restored, and no record is left behind its positions or the group's."""
     log = cluster.log(place.state)
     if log.open:
@@ -69,7 +70,7 @@ def _state(cluster: Cluster, place: Place) -> Iterator[str]:
     start = first_needed(entries[-1].value or b"", entries[-1].offset)
     records = [(entry.offset, entry.value or b"") for entry in entries if entry.offset >= start]
     try:
-        shard = Shard.restore(POLICY, records, placed=place.placed())
+        shard = Shard.restore(policy, records, placed=place.placed())
     except StateError as error:
         yield f"partition {place.partition}: the state cannot be restored: {error}"
         return

@@ -10,13 +10,15 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
+from pydantic import PrivateAttr
+
 from stream.config import Settings
 from stream.core.policy import Policy
 from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, OUTPUTS, STATE
 from tests.core.worlds import T0
 from tests.simulation.cluster import Cluster, Habits
-from tests.simulation.content import PARTITIONS, POLICY, content
+from tests.simulation.content import PARTITIONS, content
 from tests.simulation.faults import Faults
 from tests.simulation.feed import Feed
 from tests.simulation.judge import judge
@@ -35,8 +37,17 @@ STILL: Final = 3.0
 
 
 class _Settings(Settings):
+    """Its policy is not that of its own settings: no duration that a person may write is so short."""
+
+    _policy: Policy = PrivateAttr(default_factory=Policy)
+
     def policy(self) -> Policy:
-        return POLICY
+        return self._policy
+
+    def under(self, policy: Policy) -> Settings:
+        made = self.model_copy()
+        made._policy = policy
+        return made
 
 
 SETTINGS: Final = _Settings(
@@ -82,6 +93,7 @@ class World:
         self.cluster.create([SETTINGS.topic(spec.name) for spec in SPECS], PARTITIONS)
         self.wire = Wire(self.cluster, self.weather, tell=tell)
         self.content = content(seed // SEEDS_A_CONTENT)
+        self._settings = SETTINGS.under(self.content.policy)
         self.connections = Connections(
             self.wire,
             EPOCH,
@@ -104,7 +116,7 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return SETTINGS
+        return self._settings
 
     def run(self) -> Outcome:
         asyncio.set_event_loop(self.loop)

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Final
 
 MODULES: Final = (
-    *("breakdowns", "counts", "fields", "hashing", "ids", "judging", "packing", "plain", "ranking", "records"),
-    *("rendering", "totals", "uniques", "unpacking"),
+    *("breakdowns", "counts", "fields", "hashing", "hashtable", "ids", "judging", "packing", "plain", "ranking"),
+    *("records", "rendering", "totals", "uniques", "unpacking"),
 )
 
 missing = [name for name in MODULES if find_spec(f"{__name__}.{name}") is None]

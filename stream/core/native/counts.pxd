@@ -3,7 +3,7 @@
 A count never overflows: an event adds at most 10^9 to one, and where counts are added up the sum saturates.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from stream.core.native.uniques cimport Uniques
 
@@ -33,6 +33,7 @@ cdef class Pane(Counts):
     cdef public uint64_t seed
     cdef public int64_t start
     cdef public bint changed
+    cdef public uint8_t topics
     cdef int64_t told_events, told_views, told_clicks, told_comments, told_orders
     cdef dict _told_gmv                                # as _gmv
 

@@ -13,16 +13,9 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
-import numpy as np
+from stream.core.native.scaling cimport scaled
 
-cdef extern from *:
-    """
-    /* value / 2^64 * size */
-    static inline size_t liveshop_scaled(uint64_t value, size_t size) {
-        return (size_t)(((unsigned __int128)value * size) >> 64);
-    }
-    """
-    size_t scaled "liveshop_scaled"(uint64_t value, size_t size) noexcept nogil
+import numpy as np
 
 cdef uint64_t SALT = <uint64_t><Py_ssize_t>hash("ids") | 1  # odd: no two products are the same; Python's is random
 cdef size_t LEAST = 8  # slots of the smallest table, and as many behind them

@@ -115,19 +115,23 @@ cdef inline bint _is(object key, Span span) noexcept:
     return PyBytes_GET_SIZE(key) == span.size and memcmp(PyBytes_AS_STRING(key), span.at, span.size) == 0
 
 
-cdef Pane _pane(object judge, object row, const Plain* event):
-    """The session's pane of this row, opened where it is not open."""
+cdef inline Pane _find(object row, const Plain* event):
+    """The session's pane of this row; None where it is not open, or not among those that were looked for before."""
     cdef Index index = row.index
-    cdef Pane pane
     if index is None:
         index = row.index = Index()
-    pane = index.find(event.seed, event.key)
+    return index.find(event.seed, event.key)
+
+
+cdef Pane _open(object judge, object row, const Plain* event):
+    """One that `_find` does not know."""
+    cdef Index index = row.index
+    cdef Pane pane
+    key = PyBytes_FromStringAndSize(<const char*>event.key.at, event.key.size)
+    pane = row.panes.get(key)
     if pane is None:
-        key = PyBytes_FromStringAndSize(<const char*>event.key.at, event.key.size)
-        pane = row.panes.get(key)
-        if pane is None:
-            pane = row.open(judge.meet(key))
-        index.add(pane)
+        pane = row.open(judge.meet(key))
+    index.add(pane)
     return pane
 
 
@@ -146,6 +150,8 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
     cdef bint views = kind is VIEWS
+    cdef uint8_t topic = 1 << <int>PLACE[kind]
+    cdef object known = judge.known[kind]
     cdef object row = None
     cdef list changed = judge.changed
     cdef IdSet ids = None
@@ -168,10 +174,22 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
             high = low  # it may have moved the clock anywhere
             continue
         clock = max(clock, event.moment)
+        pane = _find(row, event)
+        if pane is None or not pane.topics & topic:  # of a session that this topic may not know
+            if ids.has(event.id):
+                duplicates += 1
+                continue
+            why = known.refusal(event.seed, row.start, clock)
+            if why is not None:
+                judge.refuse_session(kind, records[number], why)
+                continue
+            if pane is None:
+                pane = _open(judge, row, event)
+            known.note(event.seed, row.start, clock)
+            pane.topics |= topic
         if not ids.note(event.id):
             duplicates += 1
             continue
-        pane = _pane(judge, row, event)
         if not pane.changed:
             pane.changed = True
             changed.append(pane)

@@ -1,16 +1,18 @@
 """Plain events judged and counted in C: a shard becomes the same, byte by byte, as from events decoded by Python."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from stream.core import shard as shards
 from stream.core.decode import Events, decode_all, decode_batch
+from stream.core.policy import Policy
 from stream.model.names import Kind
 from stream.model.results import Outputs, Record
 from tests.core.test_laws import LAW
-from tests.core.worlds import POLICY, Driver, Step, Told, World, schedules, worlds
+from tests.core.worlds import POLICY, Driver, Step, Told, World, bounds, crowded_worlds, schedules, worlds
 
 pytest.importorskip("stream.core.native.judging", reason="built without a C compiler")
 
@@ -28,10 +30,10 @@ class Keeping(Told):
         self.outputs.append(outputs)
 
 
-def checkpoints(world: World, schedule: tuple[Step, ...], decode: Decode) -> list[Outputs]:
+def checkpoints(world: World, schedule: tuple[Step, ...], decode: Decode, policy: Policy = POLICY) -> list[Outputs]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "decode_batch", lambda *given, **_: decode(*given))
-        driver = Driver(world, POLICY)
+        driver = Driver(world, policy)
         driver.told = told = Keeping()
         driver.run(schedule)
     return told.outputs
@@ -41,3 +43,12 @@ def checkpoints(world: World, schedule: tuple[Step, ...], decode: Decode) -> lis
 @given(worlds, schedules)
 def test_a_shard_is_the_same(world: World, schedule: tuple[Step, ...]) -> None:
     assert checkpoints(world, schedule, decode_batch) == checkpoints(world, schedule, decode_all)
+
+
+@settings(LAW, max_examples=LAW.max_examples // 2)
+@given(crowded_worlds, schedules, bounds)
+def test_it_is_the_same_where_more_sessions_come_than_there_is_room_for(
+    world: World, schedule: tuple[Step, ...], few: dict[str, int]
+) -> None:
+    policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
+    assert checkpoints(world, schedule, decode_batch, policy) == checkpoints(world, schedule, decode_all, policy)

@@ -1,0 +1,1 @@
+from stream.core.pure.hashtable import HashTable as HashTable
