@@ -21,7 +21,8 @@ from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka import client, topics
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child, Scratch, free_port, is_free, liveshop
+from stream.sandbox.process import Child, free_port, is_free, liveshop
+from stream.sandbox.scratch import Scratch
 from stream.secured import UNSECURED
 
 READY_SECONDS: Final = 60.0

@@ -15,11 +15,15 @@ Other fields are ignored, empty lines too.
 """
 
 import base64
+import errno
 import gzip
 import json
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, cast
 
@@ -49,9 +53,9 @@ class _Line(msgspec.Struct, frozen=True):
 _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
-def _open(file: Path, mode: str) -> BinaryIO:
+def _open(file: Path) -> BinaryIO:
     try:
-        return cast("BinaryIO", gzip.open(file, mode) if file.suffix == ".gz" else file.open(mode))
+        return cast("BinaryIO", gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb"))
     except OSError as error:
         raise UsageError(f"{file}: cannot be opened: {error.strerror}") from None
 
@@ -71,7 +75,7 @@ def read(file: Path) -> Iterator[Message | str]:
 
 def arrived(file: Path) -> Iterator[Arrived | str]:
     """The same, with less made of it."""
-    with _open(file, "rb") as opened:
+    with _open(file) as opened:
         try:
             for number, line in enumerate(_lines(opened), 1):
                 try:
@@ -116,9 +120,37 @@ def write(messages: Iterable[Message], file: BinaryIO) -> None:
     file.writelines(_line(message) for message in messages)
 
 
-def create(file: Path) -> BinaryIO:
-    """A new file to ``write`` to, gzipped by its name. Raises UsageError when it cannot be made."""
-    return _open(file, "wb")
+@contextmanager
+def create(file: Path) -> Iterator[BinaryIO]:
+    """A file to ``write`` to, gzipped by its name; what it held is replaced.
+
+    Raises UsageError when it cannot be made, or when it is a symbolic link to a file: where many users may write, anybody
+    could have made that.
+    """
+    try:
+        opened = open(file, "wb", opener=_unlinked)  # noqa: SIM115 - Path.open has no opener; see below
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be opened: {error.strerror}") from None
+    with opened as plain:
+        if file.suffix != ".gz":
+            yield plain
+        else:
+            with gzip.GzipFile(filename="", fileobj=plain, mode="wb") as packed:
+                yield cast("BinaryIO", packed)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """Opens no file through a link, but what ``/dev/stdout`` leads to."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    opened = os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC))
+    if stat.S_ISREG(os.fstat(opened).st_mode) and not path.startswith("/dev/"):
+        os.close(opened)
+        raise OSError(errno.ELOOP, "it is a symbolic link; name the file itself")
+    return opened
 
 
 def _line(message: Message) -> bytes:

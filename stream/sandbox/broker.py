@@ -12,7 +12,8 @@ from typing import Final, Self
 from stream.errors import FailedError
 from stream.sandbox import jars
 from stream.sandbox.listeners import Listener
-from stream.sandbox.process import Child, Scratch, free_port, tail
+from stream.sandbox.process import Child, free_port, tail
+from stream.sandbox.scratch import Scratch
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0

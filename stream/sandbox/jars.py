@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from stream.errors import FailedError, UsageError
+from stream.sandbox.scratch import open_lock
 
 POM: Final = Path(__file__).with_name("pom.xml")
 OLDEST_JAVA: Final = 17
@@ -61,7 +63,7 @@ def fetch(say: Say) -> Path:
     """
     folder = cache_folder() / versions()
     if folder.is_dir():
-        return folder
+        return _trusted(folder)
     mvn = shutil.which("mvn")
     if mvn is None:
         raise _missing("Maven (mvn), which fetches the jars of Kafka, is missing")
@@ -70,6 +72,14 @@ def fetch(say: Say) -> Path:
         if not folder.is_dir():
             say(f"fetching the jars of Kafka by Maven, once, into {folder} (43 MB)")
             _fetch_into(folder, mvn)
+    return _trusted(folder)
+
+
+def _trusted(folder: Path) -> Path:
+    """What is in it is run. Raises UsageError when anybody could have put it there."""
+    for each in (folder, folder.parent):
+        if each.stat().st_mode & stat.S_IWOTH:
+            raise UsageError(f"every user may write to {each}, from where code is run: remove it, or chmod o-w")
     return folder
 
 
@@ -101,9 +111,12 @@ def _fetch_into(folder: Path, mvn: str) -> None:
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Maven's own repository is not safe for two at once either, so they queue here."""
-    with lock.open("w") as file:
+    file = open_lock(lock)
+    try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(file)
 
 
 def _java_version(path: str) -> int:

@@ -2,24 +2,19 @@
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 _LOWEST_PORT: Final = 20_000
-_PREFIX: Final = "liveshop-sandbox-"
 _TAIL: Final = 64_000
 """Bytes of a log that are looked at for its last lines."""
 
@@ -125,55 +120,6 @@ def tail(file: Path, lines: int = 30) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(content.decode(errors="replace").splitlines()[-lines:])
-
-
-class Scratch:
-    """A temporary folder that is removed at the end, or by the next run when this one was killed.
-
-    Who holds the lock in it is alive: that also holds across containers that share the folder but not the process ids.
-    """
-
-    def __init__(self) -> None:
-        _sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = _locked(self.path)
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock:
-            self._lock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
-def _locked(folder: Path) -> IO[str] | None:
-    """An open, locked file in the folder, or None when somebody else has it."""
-    try:
-        file = (folder / "lock").open("w")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
-
-
-def _sweep() -> None:
-    """Remove what killed runs left. A folder younger than a minute may not have its lock yet."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime < 60 or not (folder / "lock").exists():  # noqa: PLR2004
-                continue
-            lock = _locked(folder)
-            if lock:
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.close()
 
 
 def free_port(host: str = "127.0.0.1") -> int:

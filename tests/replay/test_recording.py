@@ -1,6 +1,8 @@
 """Recorded traffic: what was written is what is read, byte for byte; what is no message is named and skipped."""
 
 import gzip
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -125,3 +127,30 @@ def test_moving_changes_the_event_time_and_nothing_else() -> None:
     assert recording.moved(message, 500).value == value.replace(b" 1000,", b" 1500,")
     for odd in (None, b"", b'{"event_time":"1000"}', b"[]", b'{"event_time":%b}' % (b"9" * 5000)):
         assert recording.moved(message._replace(value=odd), 500).value == odd
+
+
+def test_a_recording_is_not_written_through_a_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    for name in ("day.ndjson", "day.ndjson.gz"):
+        (tmp_path / name).symlink_to(precious)
+        with (
+            pytest.raises(UsageError, match=f"{name}: cannot be opened: it is a symbolic link"),
+            recording.create(tmp_path / name),
+        ):
+            pass
+    assert precious.read_text() == "kept"
+
+
+def test_a_recording_replaces_an_earlier_one_and_can_go_to_the_output(tmp_path: Path) -> None:
+    earlier = tmp_path / "day.ndjson"
+    earlier.write_text("x" * 100_000)
+    with recording.create(earlier) as file:
+        recording.write([Message(5, Kind.VIEWS, b"k", b"{}", 5)], file)
+    assert len(list(recording.read(earlier))) == 1
+    code = "from pathlib import Path\nfrom stream.replay import recording\n"
+    code += "with recording.create(Path('/dev/stdout')) as file: file.write(b'hi')"
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"hi"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"hi"

@@ -105,3 +105,23 @@ def test_what_is_installed_takes_the_users_cache(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(jars, "__file__", str(tmp_path / "site-packages" / "stream" / "sandbox" / "jars.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert jars.cache_folder() == tmp_path / "cache" / "liveshop" / "kafka"
+
+
+def test_jars_that_anybody_may_have_put_there_are_not_run(no_cache: Path) -> None:
+    folder = no_cache / "cache" / jars.versions()
+    folder.mkdir(parents=True)
+    assert jars.fetch(print) == folder
+    folder.parent.chmod(0o777)
+    with pytest.raises(UsageError, match="every user may write to"):
+        jars.fetch(print)
+
+
+def test_fetching_leaves_alone_what_a_planted_lock_leads_to(no_cache: Path) -> None:
+    program(no_cache, "mvn", FAKE_MVN)
+    (no_cache / "cache").mkdir()
+    precious = no_cache / "precious"
+    precious.write_text("kept")
+    (no_cache / "cache" / ".lock").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic link"):
+        jars.fetch(print)
+    assert precious.read_text() == "kept"

@@ -5,14 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from stream import __version__
 from stream.sandbox import process
-from stream.sandbox.process import Child, Scratch, free_port, is_free, liveshop, tail
+from stream.sandbox.process import Child, free_port, is_free, liveshop, tail
 from tests.support import eventually
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -86,27 +85,6 @@ time.sleep(60)
         eventually(lambda: tail(tmp_path / "log") == "up", what="the grandchild runs")
         parent.kill()
     eventually(lambda: gone(pid), what="the grandchild is gone")
-
-
-def test_a_scratch_folder_is_removed_at_the_end() -> None:
-    with Scratch() as scratch:
-        assert scratch.path.is_dir()
-    assert not scratch.path.exists()
-
-
-def test_a_new_run_removes_what_a_killed_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, young, alive = tmp_path / f"{process._PREFIX}left", tmp_path / f"{process._PREFIX}young", Scratch()
-    for folder in (left, young):
-        folder.mkdir()
-        (folder / "lock").touch()
-    for folder in (left, alive.path):
-        os.utime(folder, (0, 0))
-    with Scratch():
-        assert not left.exists()
-        assert young.exists(), "it may not have its lock yet"
-        assert alive.path.exists(), "somebody holds its lock"
-    alive.remove()
 
 
 def test_a_free_port_can_be_listened_on_and_then_is_not_free() -> None:
