@@ -62,10 +62,12 @@ bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/alerts/test_alerting.py
 
-constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on
+constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on (requirements.txt: those to run it)
 	@$(BIN)/pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra dev pyproject.toml --output-file constraints.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--constraint constraints.txt pyproject.toml --output-file requirements.txt
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

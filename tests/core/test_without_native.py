@@ -39,6 +39,25 @@ def test_python_alone_keeps_the_laws() -> None:
     assert done.returncode == 0, f"{done.stdout[-4000:]}{done.stderr[-2000:]}"
 
 
+COLLECT: Final = """
+import sys
+sys.modules["stream.core.native"] = None
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--collect-only", "tests"]))
+"""
+
+
+@pytest.mark.parametrize(("wish", "code"), [("", 0), ("must", 2)])
+def test_what_was_not_built_is_skipped_with_a_reason_unless_it_must_be_there(wish: str, code: int) -> None:
+    env = os.environ | {"LIVESHOP_NATIVE": wish}
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT], cwd=ROOT, env=env, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == code, f"{done.stdout[-4000:]}{done.stderr[-2000:]}"
+    if not wish:
+        assert "test_plain.py:20: built without a C compiler" in done.stdout
+
+
 ONE_MISSING: Final = """
 import importlib, importlib.util, pkgutil, sys
 find_spec = importlib.util.find_spec

@@ -1,6 +1,6 @@
 """The native set of ids and the one in Python are the same to everybody outside; each test runs with both."""
 
-from importlib import import_module, util
+from importlib import import_module
 from itertools import islice
 
 import pytest
@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from stream.core.hashes import packed, unpacked
 from stream.core.steps import drained
+from tests.core.native import BUILT
 
 PURE, NATIVE = "stream.core.pure.ids", "stream.core.native.ids"
-built = pytest.mark.skipif(util.find_spec(NATIVE) is None, reason="built without a C compiler")
+built = pytest.mark.skipif(not BUILT, reason="built without a C compiler")
 BOTH = pytest.mark.parametrize("name", [PURE, pytest.param(NATIVE, marks=built)])
 
 hashes = st.integers(0, 2**64 - 1) | st.integers(0, 300) | st.integers(2**64 - 300, 2**64 - 1)

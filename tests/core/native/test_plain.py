@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from importlib import util
 from typing import Any, get_args
 
 import pytest
@@ -14,9 +13,10 @@ from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch
 from stream.model.events import LEAST_MS, Action, Comment, View
 from stream.model.names import Kind
 from tests.bench.events import Maker
+from tests.core.native import BUILT
 from tests.recount import LogRecord
 
-if util.find_spec("stream.core.native.plain") is None:
+if not BUILT:
     pytest.skip("built without a C compiler", allow_module_level=True)
 
 from stream.core.native.plain import PlainEvents, read_plain
