@@ -180,9 +180,15 @@ class Settings(Security):
     # what is shown
     top_sessions: Count = Field(default=20, ge=0, le=10_000, description="busiest sessions with series of their own")
     bad_share: Share = Field(
-        default=0.5, gt=0, le=1, description="share of rejected records over a minute that turns the worker unready"
+        default=0.5, gt=0, le=1, description="share of a topic's records rejected over a minute: above, unready"
     )
-    bad_minimum: Count = Field(default=100, ge=1, description="records a minute below which the share is not judged")
+    warn_share: Share = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="share of a topic's records late, repeated or refused over a minute: above, logged and shown",
+    )
+    bad_minimum: Count = Field(default=100, ge=1, description="records a minute below which no share is judged")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )

@@ -13,9 +13,9 @@ from stream.core.decode import Rejected, decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.model.names import Kind
-from stream.observe.bad_share import BadSharePolicy
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
+from stream.observe.shares import SharePolicy
 from stream.sandbox.broker import EmbeddedKafka
 from tests.bad_records import (
     CASES,
@@ -228,7 +228,7 @@ def test_what_is_older_than_the_state_is_refused(kafka: EmbeddedKafka, prefix: s
 def test_a_broken_producer_turns_the_worker_unready_and_a_mended_one_ready_again() -> None:
     """More bad than good for a whole minute, by a clock that is moved; asked over HTTP."""
     now = 1000.0
-    health = Health(BadSharePolicy(share=0.5, minimum=100), clock=lambda: now)
+    health = Health(SharePolicy(bad=0.5, minimum=100), clock=lambda: now)
     health.assigned(frozenset({0}))
     health.recovered(0)
     shard = Shard(Policy())

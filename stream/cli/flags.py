@@ -27,6 +27,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "rules": "FILE",
     "max_value": "BYTES",
     "bad_share": "SHARE",
+    "warn_share": "SHARE",
 }
 """What stands for the value in the help text, where its type does not say it."""
 _TYPES: Final[Mapping[Any, str]] = {

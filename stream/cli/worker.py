@@ -15,10 +15,10 @@ from stream.cli.processes import MOST, supervise
 from stream.config import Settings
 from stream.kafka.worker import run_worker
 from stream.observe import logs
-from stream.observe.bad_share import BadSharePolicy
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
+from stream.observe.shares import SharePolicy
 
 BEAT: Final = 1.0
 """Seconds."""
@@ -76,7 +76,7 @@ def work(settings: Settings, *, rebuild: bool | Mapping[int, int]) -> int:
 
     ``rebuild``: see run_worker. Raises UsageError and FailedError, each with one clear message.
     """
-    health = Health(BadSharePolicy(settings.bad_share, settings.bad_minimum))
+    health = Health(SharePolicy(settings.bad_share, settings.warn_share, settings.bad_minimum), topic=settings.topic)
     metrics = Metrics(settings, also=health.committed)
     with HttpServer(settings.http_host, settings.http_port, metrics.registry, health) as http:
         log.info("listening", metrics=f"{http.url}/metrics", health=f"{http.url}/healthz", ready=f"{http.url}/readyz")

@@ -52,6 +52,8 @@ class Judge:
         self.known = {kind: Known(policy) for kind in KINDS}
         """The sessions that each topic knows."""
         self.checkout_keys = TimedHashes(policy.checkout_key_ms)
+        self.kind = Kind.VIEWS
+        """The topic of the batch that is judged."""
         self.changed: list[Pane] = []
         """Panes counted into since the last checkpoint."""
         self.begin_anew()
@@ -70,6 +72,7 @@ class Judge:
 
     def judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """A batch of one topic, in order."""
+        self.kind = kind
         if isinstance(events, PlainEvents):
             judge_plain(self, kind, records, events)
         else:
@@ -216,7 +219,7 @@ class Judge:
         self._refuse(kind, record, reason, detail)
 
     def _refuse(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
-        self.tally.rejected[reason] += 1
+        self.tally.refused[kind, reason] += 1
         self.dead_bytes += len(record.key or b"") + len(record.value or b"")
         self.dead.append(DeadLetter(kind, record, reason, detail))
 

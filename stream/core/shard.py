@@ -154,7 +154,7 @@ class Shard:
     def _session(self, key: bytes) -> Session:
         session, is_new = self.sessions.meet(key, self.watermark)
         if is_new:
-            self.judge.tally.misplaced += not self._placed(key)
+            self.judge.tally.misplaced[self.judge.kind] += not self._placed(key)
             self.judge.tally.totals_frozen += session.frozen
         return session
 

@@ -67,8 +67,8 @@ class Tally:
     """Numbers since the last checkpoint. They go to the metrics once the checkpoint has committed."""
 
     outcomes: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
-    rejected: Counter[Reason] = field(default_factory=Counter)
-    """Dead letters by reason, ``late`` included."""
+    refused: Counter[tuple[Kind, Reason]] = field(default_factory=Counter)
+    """Dead letters by topic and reason, ``late`` included."""
     not_on_time: Counter[Kind] = field(default_factory=Counter)
     """Counted events that came too late for alerts: their topic's clock was beyond them by the delay or more."""
     windows: Counter[tuple[str, Closed]] = field(default_factory=Counter)
@@ -82,8 +82,8 @@ class Tally:
     """By currency, minor units."""
     conversions: list[float] = field(default_factory=list)
     """order_rate of each window of the first configured kind that was closed (not of corrections)."""
-    misplaced: int = 0
-    """New sessions whose key belongs to another partition."""
+    misplaced: Counter[Kind] = field(default_factory=Counter)
+    """New sessions whose key belongs to another partition, by the topic of their first event."""
     totals_frozen: int = 0
     """Sessions that came back after their totals were let go; live.sessions keeps the old totals."""
     lost_offsets: int = 0
@@ -94,6 +94,13 @@ class Tally:
     evaluation_seconds: float = 0.0
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Alerts written, by name and status."""
+
+    def reasons(self) -> Counter[Reason]:
+        """Dead letters by reason alone."""
+        found: Counter[Reason] = Counter()
+        for (_, reason), count in self.refused.items():
+            found[reason] += count
+        return found
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from stream.model.results import Tally
-from stream.observe.bad_share import BadSharePolicy, BadShareState
+from stream.observe.shares import SharePolicy, ShareState, Told
 
 STALLED_AFTER: Final = 30.0
 """Seconds without a beat after which the worker is dead."""
@@ -28,24 +28,38 @@ class Health:
     Reasons have a name, by which they are cleared, and a text for people.
     """
 
-    def __init__(self, policy: BadSharePolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, policy: SharePolicy, *, topic: Callable[[str], str] = str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``topic``: the name on the broker of the topic that the code calls so."""
         self._clock = clock
-        self._bad = BadShareState(policy)
+        self._shares = ShareState(policy, topic)
+        self._told: dict[str, Told] = {}
+        """Shares of records above their limits, by key; bad ones are reasons instead."""
         self._beat = clock()
         self._reasons = {STARTING: "the group has not assigned partitions to this worker yet"}
         self._recovering: frozenset[int] = frozenset()
-        self._misplaced = 0
 
     # written by the event loop
 
     def beat(self) -> None:
-        """The event loop moves. Call it about once a second; it also judges the share of bad events."""
+        """The event loop moves. Call it about once a second; it also judges the shares of records."""
         self._beat = self._clock()
-        bad = self._bad.judge(self._beat)
-        if bad is not None:
-            self.unready(BAD_EVENTS, bad)
+        told = self._shares.judge(self._beat)
+        bad = [each.text for each in told if each.is_bad]
+        if bad:
+            self.unready(BAD_EVENTS, "; ".join(bad))
         else:
             self.clear(BAD_EVENTS)
+        self._tell({each.key: each for each in told if not each.is_bad})
+
+    def _tell(self, told: dict[str, Told]) -> None:
+        """Logged when it is new, and when it is over."""
+        for key in told.keys() - self._told.keys():
+            log.warning("too many of its records", topic=told[key].topic, reason=told[key].name, detail=told[key].text)
+        for key in self._told.keys() - told.keys():
+            log.info("no longer too many of its records", topic=self._told[key].topic, reason=self._told[key].name)
+        self._told = told
 
     def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:
         """The shards of this worker now; those that are not ``kept`` have to recover. None at all is ready too."""
@@ -57,11 +71,8 @@ class Health:
         self._recovering -= {partition}
 
     def committed(self, tally: Tally) -> None:
-        """A checkpoint's numbers: the share of bad events, and keys on the wrong partition."""
-        self._bad.add(self._clock(), tally)
-        if tally.misplaced and not self._misplaced:
-            log.warning("misplaced keys", detail=_MISPLACED)
-        self._misplaced += tally.misplaced
+        """A checkpoint's numbers, of which shares are made."""
+        self._shares.add(self._clock(), tally)
 
     def unready(self, name: str, text: str) -> None:
         """A reason not to be ready, until it is cleared. Logged when it is new."""
@@ -94,10 +105,4 @@ class Health:
 
     def notes(self) -> list[str]:
         """What people should know though the worker is ready."""
-        return [f"{self._misplaced} misplaced sessions: {_MISPLACED}"] if self._misplaced else []
-
-
-_MISPLACED: Final = (
-    "keys lie on another partition than murmur2 puts them; a producer partitions differently (librdkafka: "
-    "partitioner=murmur2_random), and the topics of one session no longer meet in one shard"
-)
+        return [told.text for told in self._told.values()]

@@ -84,12 +84,12 @@ class Metrics:
             self._store.add(catalog.EVENTS, count, labels)
         for kind, count in tally.not_on_time.items():
             self._store.add(catalog.EVENTS_NOT_ON_TIME, count, (kind,))
-        for reason, count in tally.rejected.items():
+        for reason, count in tally.reasons().items():
             self._store.add(catalog.DEAD_LETTERS, count, (reason,))
         for window, count in tally.windows.items():
             self._store.add(catalog.WINDOWS, count, window)
         self._store.add(catalog.SESSION_RECORDS, tally.session_records)
-        self._store.add(catalog.MISPLACED_KEYS, tally.misplaced)
+        self._store.add(catalog.MISPLACED_KEYS, tally.misplaced.total())
         self._store.add(catalog.TOTALS_FROZEN, tally.totals_frozen)
         self._store.add(catalog.LOST_OFFSETS, tally.lost_offsets)
 

@@ -336,7 +336,8 @@ def test_a_new_sessions_key_is_checked_against_its_partition() -> None:
     for session in ("s1", "s2", "s2"):
         room.see(Kind.VIEWS, T0, session_id=session)
     room.settle()
-    assert sum(outputs.tally.misplaced for outputs in room.outputs) == 1
+    assert sum(outputs.tally.misplaced[Kind.VIEWS] for outputs in room.outputs) == 1
+    assert sum(outputs.tally.misplaced.total() for outputs in room.outputs) == 1
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def view(*busiest: SessionView, rest: SessionView | None = None, **more: Any) ->
 def tally() -> Tally:
     return Tally(
         outcomes=Counter({(Kind.VIEWS, Outcome.COUNTED): 90, (Kind.VIEWS, Outcome.REJECTED): 10}),
-        rejected=Counter({Reason.MISSING_FIELD: 10}),
+        refused=Counter({(Kind.VIEWS, Reason.MISSING_FIELD): 10}),
         not_on_time=Counter({Kind.VIEWS: 4}),
         windows=Counter({("1m", Closed.CLOSED): 2, ("5m", Closed.CORRECTION): 1}),
         session_records=3,
@@ -55,19 +55,19 @@ def tally() -> Tally:
         orders_paid=2,
         gmv_minor=Counter({"IDR": 9_100_000, "USD": 1999}),
         conversions=[0.0225, 0.2],
-        misplaced=1,
+        misplaced=Counter({Kind.VIEWS: 1}),
         totals_frozen=1,
         lost_offsets=7,
     )
 
 
-def judged(records: int, rejected: int, late: int = 0) -> Tally:
-    """A checkpoint of ``records`` records, of which so many were rejected or late."""
+def judged(records: int, rejected: int = 0, late: int = 0, kind: Kind = Kind.VIEWS) -> Tally:
+    """A checkpoint of ``records`` records of a topic, of which so many were rejected or late."""
     counted = records - rejected - late
     outcomes = {Outcome.COUNTED: counted, Outcome.REJECTED: rejected, Outcome.LATE: late}
     return Tally(
-        outcomes=Counter({(Kind.VIEWS, outcome): count for outcome, count in outcomes.items()}),
-        rejected=Counter({Reason.MISSING_FIELD: rejected, Reason.LATE: late}),
+        outcomes=Counter({(kind, outcome): count for outcome, count in outcomes.items()}),
+        refused=Counter({(kind, Reason.MISSING_FIELD): rejected, (kind, Reason.LATE): late}),
     )
 
 

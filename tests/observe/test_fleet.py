@@ -12,13 +12,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.config import Settings
-from stream.model.results import Tally
 from stream.observe import catalog, fleet
-from stream.observe.bad_share import BadSharePolicy
 from stream.observe.fleet import Fleet
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
+from stream.observe.shares import SharePolicy
 from tests.live import fetch_page
 from tests.observe.looks import session, tally, view
 
@@ -57,7 +56,7 @@ class Stage:
         metrics.assigned(frozenset({number}))
         metrics.shard(number, view(session(f"s{number}", 5), rest=None))
         metrics.committed(number, tally(), 0.01)
-        health = Health(BadSharePolicy(), clock=self.clock)
+        health = Health(SharePolicy(), clock=self.clock)
         health.assigned(frozenset())
         server = self.stack.enter_context(HttpServer("127.0.0.1", port, metrics.registry, health, every=0.0))
         return Process(metrics, health, server)
@@ -144,12 +143,13 @@ def test_no_page_at_all_is_no_error(stage: Stage) -> None:
 def test_ready_when_all_are_and_else_it_says_who_is_not(stage: Stage) -> None:
     assert stage.get("/readyz") == (200, "ready\n")
     stage.processes[1].health.assigned(frozenset({3}))
-    stage.processes[0].health.committed(Tally(misplaced=1))
+    stage.processes[0].health.committed(tally())
+    stage.processes[0].health.beat()
     status, text = stage.get("/readyz")
     assert status == 503
-    first, second = text.splitlines()
+    first, second, *_ = text.splitlines()
     assert first == "process 1: partition 3: its state is being restored"
-    assert second.startswith("note: process 0: 1 misplaced sessions")
+    assert second.startswith("note: process 0: live.views: of the last minute 10 of 100 records lack a field: ")
     stage.fleet.ended(1, "has ended (exit code 1) and is started again")
     assert stage.get("/readyz")[1].splitlines()[0] == "process 1 has ended (exit code 1) and is started again"
 

@@ -7,10 +7,9 @@ from structlog.testing import capture_logs
 
 from stream.kafka.health import STUCK
 from stream.kafka.health import Health as EdgeHealth
-from stream.model.names import Reason
 from stream.model.results import Tally
-from stream.observe.bad_share import BadSharePolicy, BadShareState
 from stream.observe.health import Health
+from stream.observe.shares import SharePolicy
 from tests.observe.looks import judged
 
 
@@ -29,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock: Clock) -> Health:
-    return Health(BadSharePolicy(share=0.5, minimum=100), clock=clock)
+    return Health(SharePolicy(bad=0.5, minimum=100), clock=clock)
 
 
 def ready(health: Health) -> None:
@@ -105,19 +104,11 @@ def test_a_stuck_shard_is_a_reason(health: Health) -> None:
     assert health.problems() == ["partition 1 has not moved for 60 s"]
 
 
-def test_misplaced_keys_are_noted_and_do_not_make_it_unready(health: Health) -> None:
-    ready(health)
-    assert health.notes() == []
-    health.committed(Tally(misplaced=2))
-    health.committed(Tally(misplaced=1))
-    assert health.problems() == []
-    assert health.notes()[0].startswith("3 misplaced sessions: ")
-
-
-def run(health: Health, clock: Clock, seconds: int, tally: Tally) -> None:
+def run(health: Health, clock: Clock, seconds: int, *tallies: Tally) -> None:
     for _ in range(seconds):
         clock.now += 1
-        health.committed(tally)
+        for tally in tallies:
+            health.committed(tally)
         health.beat()
 
 
@@ -128,70 +119,34 @@ def test_a_broken_producer_makes_it_unready_after_a_minute_and_says_so_once(heal
         assert health.problems() == []
         run(health, clock, 30, judged(10, rejected=6))
         (problem,) = health.problems()
-        assert problem.startswith("360 of the last minute's 600 records were rejected (missing_field 360): ")
-        assert "broken producer" in problem
-        run(health, clock, 60, judged(10, rejected=0))
+        assert problem.startswith(
+            "live.views: 360 of the last minute's 600 records were rejected (missing_field 360): "
+        )
+        run(health, clock, 60, judged(10))
         assert health.problems() == []
-    assert [line["event"] for line in lines] == ["not ready", "no longer a reason not to be ready"]
+    problems = [line for line in lines if "not ready" in line["event"] or "not to be ready" in line["event"]]
+    assert [line["log_level"] for line in problems] == ["warning", "info"]
 
 
-def test_it_is_ready_again_as_soon_as_the_share_of_the_minute_has_fallen(health: Health, clock: Clock) -> None:
+def test_a_share_that_is_told_is_logged_once_and_leaves_it_ready(health: Health, clock: Clock) -> None:
     ready(health)
-    run(health, clock, 120, judged(10, rejected=6))
-    run(health, clock, 9, judged(10, rejected=0))  # 306 of 600 rejected
-    assert len(health.problems()) == 1
-    run(health, clock, 1, judged(10, rejected=0))  # 300 of 600: not above the half
-    assert health.problems() == []
+    with capture_logs() as lines:
+        run(health, clock, 40, judged(10, late=4))
+        (note,) = health.notes()
+        assert note.startswith("live.views: of the last minute 160 of 400 records came too late for their windows: ")
+        assert health.readiness() == ([], [note])
+        run(health, clock, 200, judged(10))
+        assert health.notes() == []
+    told = {name: lines[0][name] for name in ("log_level", "event", "topic", "reason")}
+    assert told == {"log_level": "warning", "event": "too many of its records", "topic": "live.views", "reason": "late"}
+    assert "a producer was offline" in lines[0]["detail"]
+    assert [line["log_level"] for line in lines] == ["warning", "info"]
 
 
 def test_silence_makes_it_ready_again(health: Health, clock: Clock) -> None:
     ready(health)
     run(health, clock, 120, judged(10, rejected=10))
+    assert len(health.problems()) == 1
     clock.now += 61
     health.beat()
     assert health.problems() == []
-
-
-@pytest.mark.parametrize(
-    ("tally", "bad"),
-    [
-        (judged(10, rejected=5), False),  # at the limit, not above it
-        (judged(10, rejected=6), True),
-        (judged(1, rejected=1), False),  # 60 a minute are too few to judge by
-        (judged(2, rejected=2), True),
-        (judged(10, rejected=0, late=10), False),  # late is not broken
-        (Tally(), False),
-    ],
-)
-def test_what_is_a_bad_share(tally: Tally, bad: bool) -> None:
-    state = BadShareState(BadSharePolicy(share=0.5, minimum=100))
-    found = None
-    for second in range(180):
-        state.add(second, tally)
-        found = state.judge(second)
-    assert (found is not None) is bad
-
-
-def test_one_burst_is_gone_before_the_minute_is_over() -> None:
-    state = BadShareState(BadSharePolicy(share=0.5, minimum=100))
-    state.add(0.0, judged(1000, rejected=1000))
-    assert [state.judge(second / 10) for second in range(2000)] == [None] * 2000
-
-
-def test_a_share_of_one_is_never_exceeded() -> None:
-    state = BadShareState(BadSharePolicy(share=1.0, minimum=1))
-    for second in range(180):
-        state.add(second, judged(100, rejected=100))
-        assert state.judge(second) is None
-
-
-def test_the_top_reasons_are_named_the_most_frequent_first() -> None:
-    state = BadShareState(BadSharePolicy(share=0.1, minimum=1))
-    tally = judged(100, rejected=60)
-    tally.rejected.update({Reason.BAD_VALUE: 90, Reason.FUTURE: 2, Reason.NOT_UTF8: 1, Reason.LATE: 1000})
-    state.add(0.0, tally)
-    state.judge(0.0)
-    state.add(59.0, tally)
-    text = state.judge(60.0)
-    assert text is not None
-    assert "(bad_value 90, missing_field 60, future 2)" in text

@@ -17,13 +17,13 @@ from structlog.testing import capture_logs
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.model.results import Tally
 from stream.observe import http as module
-from stream.observe.bad_share import BadSharePolicy
 from stream.observe.health import Health
 from stream.observe.http import MOST_CLIENTS, HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.request import MOST_HEAD
+from stream.observe.shares import SharePolicy
+from tests.observe.looks import tally
 from tests.support import eventually
 
 DEADLINE = 10.0
@@ -31,7 +31,7 @@ DEADLINE = 10.0
 
 @pytest.fixture
 def health() -> Health:
-    health = Health(BadSharePolicy())
+    health = Health(SharePolicy())
     health.assigned(frozenset())
     return health
 
@@ -96,18 +96,19 @@ def test_metrics_in_the_format_that_is_asked_for(server: HttpServer) -> None:
 def test_unready_says_why_one_reason_a_line(server: HttpServer, health: Health) -> None:
     health.assigned(frozenset({3, 4}))
     health.unready("stuck", "stuck for 60 s")
-    health.committed(Tally(misplaced=1))
+    health.committed(tally())
+    health.beat()
     status, _, text = get(server, "/readyz")
     lines = text.splitlines()
     assert status == 503
     assert lines[:3] == ["stuck for 60 s", *(f"partition {p}: its state is being restored" for p in (3, 4))]
-    assert lines[3].startswith("note: 1 misplaced")
+    assert lines[3].startswith("note: live.views: of the last minute 10 of 100 records lack a field: ")
     assert get(server, "/healthz")[0] == 200
 
 
 def test_dead_when_the_loop_stands_still() -> None:
     now = [0.0]
-    health = Health(BadSharePolicy(), clock=lambda: now[0])
+    health = Health(SharePolicy(), clock=lambda: now[0])
     with HttpServer("127.0.0.1", 0, CollectorRegistry(), health) as server:
         now[0] = 31.0
         assert get(server, "/healthz")[::2] == (503, "the event loop has not moved for 31 s\n")

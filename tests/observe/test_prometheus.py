@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from stream.config import Settings
-from stream.observe.bad_share import BadSharePolicy
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
+from stream.observe.shares import SharePolicy
 from tests.observe.looks import session, tally, view
 
 DEADLINE = 60.0
@@ -44,7 +44,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def server(metrics: Metrics) -> Iterator[HttpServer]:
-    with HttpServer("127.0.0.1", 0, metrics.registry, Health(BadSharePolicy())) as server:
+    with HttpServer("127.0.0.1", 0, metrics.registry, Health(SharePolicy())) as server:
         yield server
 
 
