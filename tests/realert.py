@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from tests.recount import COUNTING, COUNTS, KINDS, PLATFORMS, Event, Judge, LogRecord, Recounted, Rules, Tally
+from tests.recount import COUNTING, COUNTS, KINDS, PLATFORMS, Event, Judge, LogRecord, Recounted, Rules, Tally, capped
 
 Arrived = tuple[str, Event]  # kind and event
 CLOSING = ("cancelled", "refunded")  # they neither extend nor reopen a session
@@ -64,11 +64,11 @@ class Look:
                 COUNTING[kind](tally, event, self.rules.max_ids)
                 events += 1
                 heartbeats += event.get("action") == "heartbeat"
-        money = tally.gmv.get(self.rules.currency, 0)
         return {
-            **{name: tally.counts[name] for name in COUNTS},
+            **{name: capped(tally.counts[name]) for name in COUNTS},
             "heartbeats": heartbeats,
-            "gmv_minor": money,
+            "gmv_minor": capped(tally.gmv.get(self.rules.currency, 0)),
+            "item_value_minor": capped(tally.item_value.get(self.rules.currency, 0)),
             "events": events,
         }
 

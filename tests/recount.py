@@ -880,7 +880,11 @@ def ranked(breakdown: Breakdown, id_name: str, money_name: str, currency: str) -
 
     def place(element: tuple[str, Sums]) -> tuple[int, int, str]:
         name, sums = element
-        return -sums.money.get(currency, 0), -sums.clicks, name
+        return (
+            -capped(sums.money.get(currency, 0)),
+            -capped(sums.clicks),
+            name,
+        )  # what is beyond may be lost by a restart
 
     def element(label: Value, sums: Sums) -> Value:
         return label | {

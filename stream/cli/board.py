@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from prometheus_client.samples import Sample
 
+from stream.model.money import capped
 from stream.observe import catalog, exposition
 from stream.observe import scrape as pages
 from stream.observe.sessions import OTHER
@@ -89,6 +90,11 @@ class Look:
         return sum(number for (_, each), number in self.outcomes.items() if each == outcome)
 
 
+def _whole(value: float) -> int:
+    """Of a finite number: what a page shows may be a double of any size."""
+    return capped(int(value))
+
+
 def _row(look: Look, labels: Labels) -> SessionRow:
     return look.rows.setdefault(labels["session_id"], SessionRow(labels["session_id"]))
 
@@ -96,17 +102,17 @@ def _row(look: Look, labels: Labels) -> SessionRow:
 def _session(name: str) -> Callable[[Look, Labels, float], None]:
     def note(look: Look, labels: Labels, value: float) -> None:
         row = _row(look, labels)
-        setattr(row, name, getattr(row, name) + (value if name == "comments_per_minute" else int(value)))
+        setattr(row, name, getattr(row, name) + (value if name == "comments_per_minute" else _whole(value)))
 
     return note
 
 
 def _sum(name: str) -> Callable[[Look, Labels, float], None]:
-    return lambda look, _, value: setattr(look, name, getattr(look, name) + int(value))
+    return lambda look, _, value: setattr(look, name, getattr(look, name) + _whole(value))
 
 
 def _gmv(look: Look, labels: Labels, value: float) -> None:
-    _row(look, labels).gmv_minor[labels["currency"]] += int(value)
+    _row(look, labels).gmv_minor[labels["currency"]] += _whole(value)
 
 
 def _watermark(look: Look, labels: Labels, value: float) -> None:
@@ -117,7 +123,7 @@ def _watermark(look: Look, labels: Labels, value: float) -> None:
 def _count(name: str, *keys: str) -> Callable[[Look, Labels, float], None]:
     def note(look: Look, labels: Labels, value: float) -> None:
         key = tuple(labels[each] for each in keys)
-        getattr(look, name)[key if len(key) > 1 else key[0]] += int(value)
+        getattr(look, name)[key if len(key) > 1 else key[0]] += _whole(value)
 
     return note
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stream.cli.board import Look, SessionRow
 from stream.model.alerts import Status
-from stream.model.money import readable
+from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome
 from stream.observe.sessions import OTHER
 
@@ -162,7 +162,7 @@ def _session_dict(row: SessionRow) -> dict[str, Any]:
         "views": row.views,
         "product_clicks": row.clicks,
         "orders_paid": row.orders,
-        "gmv_minor": dict(sorted(row.gmv_minor.items())),
+        "gmv_minor": {currency: capped(minor) for currency, minor in sorted(row.gmv_minor.items())},
         "conversion": None if row.conversion is None else round(row.conversion, 6),
         "comments": row.comments,
         "comments_per_minute": row.comments_per_minute,

@@ -2,6 +2,9 @@
 
 ``limit`` is the number of ids that a breakdown names; `PLAIN_ONLY` stands for neither breakdowns nor uniques: what is left
 is all that alerts are decided on, in two thirds of the time.
+
+What an event adds one to cannot reach the end of 64 bits: that takes 10^19 events of one session. What it adds more to is
+capped, since the pane may be one in C; money is of Python's integers, and grows on.
 """
 
 from typing import Final
@@ -9,6 +12,7 @@ from typing import Final
 from stream.core.breakdown import Money, Orders, add_money
 from stream.core.panes import Pane
 from stream.model.events import OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
+from stream.model.money import capped
 
 PLAIN_ONLY: Final = -1
 
@@ -52,7 +56,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     elif action == "product_impression":
         pane.product_impressions += 1
     elif action == "like":
-        pane.likes += 1 if event.count is None else event.count
+        pane.likes = capped(pane.likes + (1 if event.count is None else event.count))
     elif action == "product_click":
         pane.product_clicks += 1
         if limit != PLAIN_ONLY:
@@ -67,11 +71,11 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         pane.follows += 1
     watch_ms = event.watch_ms
     if watch_ms is not None:
-        pane.watch_ms += watch_ms
+        pane.watch_ms = capped(pane.watch_ms + watch_ms)
     viewers, time = event.concurrent_viewers, event.event_time
     if viewers is not None:
         pane.samples += 1
-        pane.sample_sum += viewers
+        pane.sample_sum = capped(pane.sample_sum + viewers)
         pane.peak = max(pane.peak, viewers)
         if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
             pane.last_at = time
@@ -117,7 +121,7 @@ def _count_order(pane: Pane, event: Checkout, limit: int) -> None:
     add_money(pane.gmv, gmv)
     for item in event.items:
         value = item.quantity * item.unit_price_minor
-        pane.items_sold += item.quantity
+        pane.items_sold = capped(pane.items_sold + item.quantity)
         pane.item_value[currency] = pane.item_value.get(currency, 0) + value
         if item.local:
             pane.local_item_value[currency] = pane.local_item_value.get(currency, 0) + value

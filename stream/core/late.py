@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stream.core.breakdown import Money
 from stream.core.columns import COUNTERS, INTERNAL, MONIES, NEVER
-from stream.model.money import MAX_SUM
+from stream.model.money import capped
 
 if TYPE_CHECKING:
     from stream.core.counts import Counts
@@ -72,7 +72,7 @@ def on_time_monies(counts: "Counts") -> tuple[Money, ...]:
 def pack_late(counts: "Counts") -> tuple[Any, ...]:
     """The late part of a pane that has one, and the two moments of its own that its head does not hold (`newest`)."""
     late = counts.late or Late()
-    monies = [{code: min(minor, MAX_SUM) for code, minor in money.items()} for money in on_time_monies(counts)]
+    monies = [{code: capped(minor) for code, minor in money.items()} for money in on_time_monies(counts)]
     return late.sums, late.moments, monies, counts.last_event, counts.label_at
 
 

@@ -3,12 +3,16 @@
 An event is on time when event time + delay > its own topic's clock on arrival: then it is in before its slide can be
 judged. A pane counts everything; beside it stands what came late (`Late`), where anything did. What is a sum is then
 known by subtraction; a maximum is not, so the labels and the span of late events are kept apart and only shown in sums.
+
+A sum that was cut at 2^63 - 1 says nothing about a part of it. Money is exact: it grows on in memory, and of it the on-time
+part is packed instead of the late one (core/late.py). Of a counter that is cut (it takes 10^11 events of one session in one
+slice, or a state that says so) the on-time part counts as cut, too. Neither depends on the order in which events came.
 """
 
 from typing import TYPE_CHECKING, Final
 
 from stream.core.late import SUMS
-from stream.core.pure.ontime import count_late
+from stream.core.pure.ontime import count_late, on_time
 
 if TYPE_CHECKING:
     from stream.core.counts import Counts
@@ -31,4 +35,4 @@ def on_time_ms(delay_ms: int) -> int:
 
 def events_of(counts: "Counts") -> int:
     """Number of on-time events."""
-    return counts.events if counts.late is None else counts.events - counts.late.sums[_EVENTS]
+    return counts.events if counts.late is None else on_time(counts.events, counts.late.sums[_EVENTS])

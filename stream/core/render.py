@@ -11,7 +11,7 @@ import orjson
 
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import COUNTERS, NEVER, Counts, counter_values, estimate
-from stream.model.money import MAX_SUM
+from stream.model.money import MAX_SUM, capped
 
 natively: "Callable[[bytes, Counts, str], bytes | None] | None"
 try:
@@ -37,10 +37,6 @@ def divide(numerator: int, denominator: int) -> int:
 def ratio(numerator: int, denominator: int) -> float:
     """To 6 decimals."""
     return divide(numerator * 1_000_000, denominator) / 1_000_000 if numerator else 0.0
-
-
-def capped(number: int) -> int:
-    return number if number <= MAX_SUM else MAX_SUM  # noqa: FURB136  # half the time of min()
 
 
 def money(amounts: Money) -> Money:
@@ -172,7 +168,7 @@ def figures_of(counts: Counts, currency: str) -> Value:
     if counts.samples:
         value["concurrent_last"] = counts.last
         value["concurrent_peak"] = counts.peak
-        value["concurrent_avg"] = divide(10 * counts.sample_sum, counts.samples) / 10
+        value["concurrent_avg"] = divide(10 * capped(counts.sample_sum), capped(counts.samples)) / 10
     value["unique_viewers"] = estimate(counts.viewers)
     value["unique_buyers"] = estimate(counts.buyers)
     value["unique_error"] = UNIQUE_ERROR

@@ -11,7 +11,7 @@ import orjson
 from stream.core.counts import total
 from stream.core.ids import TimedHashes
 from stream.core.panes import Row, windows_marked
-from stream.core.render import Value, window_value
+from stream.core.render import Value, money, window_value
 from stream.core.sessions import Session
 from stream.core.shard import Shard
 from stream.model.names import Kind
@@ -129,7 +129,7 @@ def _print(shard: Shard) -> dict[str, Any]:
         "gaps": shard.gaps,
         "sessions": {key: _session(shard, session) for key, session in shard.sessions.held.items()},
         "panes": {
-            (start, key): (pane.events, orjson.dumps([pane.label_at, pane.gmv]))
+            (start, key): (pane.events, pane.label_at, money(pane.gmv))
             for start, row in shard.rows.items()
             for key in row.panes.keys() | row.packed.keys()
             if (pane := row.counts(key)) is not None

@@ -13,7 +13,12 @@ SECONDS: Final = 280
 """Until it is given up, on a machine that does much else."""
 KEPT: Final = (
     *("tests/core/test_laws.py", "tests/core/test_transcripts.py", "tests/core/test_ontime.py"),
-    *("tests/core/test_shard.py", "tests/core/test_render.py", "tests/core/alerts/test_alerting.py"),
+    *(
+        "tests/core/test_extremes.py",
+        "tests/core/test_shard.py",
+        "tests/core/test_render.py",
+        "tests/core/alerts/test_alerting.py",
+    ),
 )
 PROGRAM: Final = """
 import sys

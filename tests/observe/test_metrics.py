@@ -1,17 +1,22 @@
 """What Prometheus reads: names, labels from the start, and which numbers move when."""
 
+import io
+import json
 import os
 import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from stream.cli import board, table
 from stream.config import Settings
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Closed, Kind, Outcome, Reason
@@ -255,6 +260,21 @@ def test_top_zero_shows_no_session_of_its_own() -> None:
     metrics = busy(Metrics(Settings(top_sessions=0)))
     assert 'session_id="7301"' not in generate_latest(metrics.registry).decode()
     assert value(metrics, "liveshop_session_events_recent", session_id="_other") == 111
+
+
+@pytest.mark.parametrize("minor", [2**53 + 1, 2**63 - 1, 2**64, 10**30])
+def test_money_beyond_64_bits_is_a_double_and_can_be_shown(minor: int) -> None:
+    metrics = Metrics(Settings())
+    metrics.assigned(frozenset({0}))
+    largest = session("s", 2, gmv_minor={"IDR": minor}, views=minor)
+    metrics.shard(0, view(largest, rest=session("_other", 1, gmv_minor={"IDR": minor})))
+    for _ in range(2):
+        metrics.committed(0, replace(tally(), gmv_minor=Counter({"IDR": minor})), 0.1)
+    assert value(metrics, "liveshop_gmv_minor_total", currency="IDR") == 2 * minor
+    look = board.parse([generate_latest(metrics.registry).decode()] * 2, 0.0, 0.0)
+    shown = json.loads(orjson.dumps(table.as_dict(look, 1.0)))
+    assert shown["sessions"][0]["gmv_minor"] == {"IDR": min(2 * int(float(minor)), 2**63 - 1)}
+    Console(file=io.StringIO()).print(table.render(look, 1.0, 1))
 
 
 @given(st.text(min_size=1, max_size=20).filter(lambda text: text != "_other"))

@@ -1,10 +1,10 @@
 """The figures a rule may speak of: counts of a span of slides, what follows from them, and how each is computed.
 
 A column is one tuple of whole numbers, the `FIELDS` summed over some slides. Everything here is exact until the last
-division: a rule must decide the same wherever its figures were computed.
+division: a rule must decide the same wherever its figures were computed. Sums and amounts of money saturate at 2^63 - 1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from math import sqrt
 from operator import itemgetter
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from stream.core.counts import COUNTERS
 from stream.model.alerts import Rule
+from stream.model.money import MAX_SUM, capped
 
 FIELDS: Final = (
     *COUNTERS,
@@ -27,6 +28,13 @@ PLACE: Final = {name: place for place, name in enumerate(FIELDS)}
 
 Column = tuple[int, ...]
 EMPTY: Final[Column] = (0,) * len(FIELDS)
+
+
+def added(columns: Sequence[Column]) -> Column:
+    """The sum of some columns, at least one."""
+    sums = tuple(map(sum, zip(*columns, strict=True)))
+    return tuple(map(capped, sums)) if max(sums) > MAX_SUM else sums
+
 
 Z: Final = 1.96
 """Normal quantile of an interval that holds the true share 95 times of 100."""
@@ -66,7 +74,7 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
 
 def _sum(name: str, other: str) -> Callable[[Column], int]:
     left, right = PLACE[name], PLACE[other]
-    return lambda column: column[left] + column[right]
+    return lambda column: capped(column[left] + column[right])
 
 
 def _difference(name: str, other: str) -> Callable[[Column], int]:
@@ -75,7 +83,7 @@ def _difference(name: str, other: str) -> Callable[[Column], int]:
 
 
 def _attempts(column: Column) -> int:
-    return column[PLACE["checkouts_failed"]] + column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]]
+    return capped(column[PLACE["checkouts_failed"]] + column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]])
 
 
 COUNTS: Final[Mapping[str, Callable[[Column], int]]] = {
@@ -111,20 +119,18 @@ QUOTIENTS: Final = {
 """Of money, which has no bounds: what is divided, by what, times what."""
 
 Figure = Callable[[Column], float | None]
-"""None: absent, since a denominator is 0."""
-
-
-def _count(name: str) -> Figure:
-    counted = COUNTS[name]
-    return lambda column: float(counted(column))
+"""A count is a whole number, exactly. None: absent, since a denominator is 0."""
+LARGEST: Final = float(MAX_SUM)
+"""2^63: the nearest there is."""
 
 
 def _ratio(over: str, under: str, times: int = 1) -> Figure:
     hits, trials = COUNTS[over], COUNTS[under]
 
     def figure(column: Column) -> float | None:
+        """An amount of money saturates as sums do (p: 1,000 times the GMV by one view ended the worker)."""
         divisor = trials(column)
-        return times * hits(column) / divisor if divisor > 0 else None
+        return min(times * hits(column) / divisor, LARGEST) if divisor > 0 else None
 
     return figure
 
@@ -141,7 +147,7 @@ def _bound(over: str, under: str, side: int) -> Figure:
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
-    **{name: _count(name) for name in COUNTS},
+    **COUNTS,
     **{name: _ratio(*parts) for name, parts in RATIOS.items()},
     **{f"{name}_low": _bound(*parts, 0) for name, parts in RATIOS.items()},
     **{f"{name}_high": _bound(*parts, 1) for name, parts in RATIOS.items()},

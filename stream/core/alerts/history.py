@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.alerts.figures import EMPTY, Column
+from stream.core.alerts.figures import EMPTY, Column, added
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode
@@ -115,4 +115,4 @@ class Lookback:
         columns = [column for column in self._columns[first - self._from : last - self._from] if column]
         if len(columns) == 1:
             return columns[0]
-        return tuple(map(sum, zip(*columns, strict=True))) if columns else EMPTY
+        return added(columns) if columns else EMPTY

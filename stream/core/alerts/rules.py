@@ -9,6 +9,7 @@ from stream.core.alerts.expression import ExpressionError, asked_variable, read_
 from stream.core.alerts.figures import COUNTS, SILENCE, History, full_path, read, shown_name, unknown_figure
 from stream.core.alerts.summary import fill, mistakes_in, names_in
 from stream.model.alerts import Rule
+from stream.model.money import capped
 
 DAY: Final = 86_400_000
 LONGEST: Final = DAY
@@ -100,7 +101,7 @@ class CompiledRule:
 
     def _ask(self, history: History) -> Verdict:
         figures: dict[str, float | bool] = {
-            name: value for name, reading in self._readings if (value := reading(history)) is not None
+            name: float(value) for name, reading in self._readings if (value := reading(history)) is not None
         }
         absent = len(figures) < len(self._readings)
         for name, reading in self._asked:
@@ -175,7 +176,10 @@ def _misnamed(rule: Rule) -> Iterator[Mistake]:
 
 
 def _plain(value: float) -> int | float:
-    return int(value) if value.is_integer() else round(value, 6)
+    """A count exactly, though CEL compares its double."""
+    if isinstance(value, int):
+        return value
+    return capped(int(value)) if value.is_integer() else round(value, 6)
 
 
 def _trouble(error: Exception) -> str:

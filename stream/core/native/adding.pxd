@@ -6,19 +6,25 @@ from stream.core.native.breakdowns cimport add_money, add_sources
 from stream.core.native.counts cimport SUMS, Counts
 
 
-cdef inline int64_t _sum(int64_t one, int64_t other) noexcept:
-    """Saturates."""
-    if other > 0 and one > INT64_MAX - other:
-        return INT64_MAX
-    if other < 0 and one < INT64_MIN - other:
-        return INT64_MIN
-    return one + other
+cdef extern from *:
+    """
+    #define liveshop_add_overflows(one, other, sum) __builtin_add_overflow(one, other, sum)
+    """
+    bint add_overflows "liveshop_add_overflows"(int64_t one, int64_t other, int64_t* sum) noexcept nogil
+
+
+cdef inline int64_t sum_of(int64_t one, int64_t other) noexcept nogil:
+    """Saturates: an overflow of C's own is undefined."""
+    cdef int64_t sum
+    if add_overflows(one, other, &sum):
+        return INT64_MAX if other > 0 else INT64_MIN
+    return sum
 
 
 cdef inline void add_sums(int64_t* sums, const int64_t* more) noexcept:
     cdef int place
     for place in range(SUMS):
-        sums[place] = _sum(sums[place], more[place])
+        sums[place] = sum_of(sums[place], more[place])
 
 
 cdef inline add_rest(Counts into, Counts other):

@@ -1,6 +1,6 @@
 """What one pane, window or session has counted, as plain integers: others read and change it in C.
 
-A count never overflows: an event adds at most 10^9 to one, and where counts are added up the sum saturates.
+A count never overflows: wherever something is added to one, the sum saturates.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t

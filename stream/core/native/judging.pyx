@@ -10,6 +10,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
+from stream.core.native.adding cimport sum_of
 from stream.core.native.counts cimport Pane
 from stream.core.native.ids cimport IdSet
 from stream.core.native.fields cimport Plain
@@ -211,51 +212,51 @@ cdef int64_t _oldest_ms(records) except? -1:
 
 cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
     cdef uint8_t action = event.action
-    pane.events += 1
+    pane.events = sum_of(pane.events, 1)
     _carry(pane, event)
     _span(pane, event.time)
     if action == HEARTBEAT:
-        pane.heartbeats += 1
+        pane.heartbeats = sum_of(pane.heartbeats, 1)
     elif action == ENTER:
-        pane.views += 1
+        pane.views = sum_of(pane.views, 1)
         if limit != PLAIN_ONLY:
             pane.note_viewer(_text(event.viewer), _text_or_none(event.source))
     elif action == PRODUCT_IMPRESSION:
-        pane.product_impressions += 1
+        pane.product_impressions = sum_of(pane.product_impressions, 1)
     elif action == LIKE:
-        pane.likes += 1 if event.count < 0 else event.count
+        pane.likes = sum_of(pane.likes, 1 if event.count < 0 else event.count)
     elif action == PRODUCT_CLICK:
-        pane.product_clicks += 1
+        pane.product_clicks = sum_of(pane.product_clicks, 1)
         if limit != PLAIN_ONLY:
             pane.note_click(
                 _text_or_none(event.source), _text_or_none(event.product), _text_or_none(event.affiliate), limit
             )
     elif action == IMPRESSION:
-        pane.impressions += 1
+        pane.impressions = sum_of(pane.impressions, 1)
     elif action == ADD_TO_CART:
-        pane.adds_to_cart += 1
+        pane.adds_to_cart = sum_of(pane.adds_to_cart, 1)
     elif action == SHARE:
-        pane.shares += 1
+        pane.shares = sum_of(pane.shares, 1)
     elif action == FOLLOW:
-        pane.follows += 1
+        pane.follows = sum_of(pane.follows, 1)
     if event.watch_ms > 0:
-        pane.watch_ms += event.watch_ms
+        pane.watch_ms = sum_of(pane.watch_ms, event.watch_ms)
     if event.viewers >= 0:
         _sample(pane, event.time, event.viewers)
     return 0
 
 
 cdef int _count_comment(Pane pane, const Plain* event) except -1:
-    pane.events += 1
-    pane.comments += 1
+    pane.events = sum_of(pane.events, 1)
+    pane.comments = sum_of(pane.comments, 1)
     _carry(pane, event)
     _span(pane, event.time)
     return 0
 
 
 cdef inline void _sample(Pane pane, int64_t time, int64_t viewers) noexcept:
-    pane.samples += 1
-    pane.sample_sum += viewers
+    pane.samples = sum_of(pane.samples, 1)
+    pane.sample_sum = sum_of(pane.sample_sum, viewers)
     pane.peak = max(pane.peak, viewers)
     if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
         pane.last_at, pane.last = time, viewers

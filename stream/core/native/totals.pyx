@@ -81,7 +81,7 @@ cdef Counts _alone(Counts part):
 
 
 def column_of(Counts counts not None, str currency not None):
-    """The on-time figures, in the order of `figures.FIELDS`. Money saturates."""
+    """The on-time figures, in the order of `figures.FIELDS`. All saturate."""
     cdef int64_t[SUMS] sums
     if counts.late is not None:
         return column_in_python(counts, currency)

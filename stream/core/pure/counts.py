@@ -1,4 +1,7 @@
-"""Counts in Python: see core/counts.py. What native/counts.pyx does the same, faster."""
+"""Counts in Python: see core/counts.py. What native/counts.pyx does the same, faster.
+
+Sums are not cut here, as they are in C: model/money.py says where, and why that is the same.
+"""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from datasketches import cpc_sketch
 
-from stream.core.columns import PLAIN, breakdowns
+from stream.core.columns import MONIES, PLAIN, SUMMED, breakdowns
 from stream.core.late import newest, pack_late, unpack_late
 from stream.core.pure.counts import Counts
 from stream.core.stored import Packed
@@ -20,6 +20,8 @@ OLD_REST: Final = len(REST) - 1
 
 _head_values: Final = attrgetter(*HEAD)
 _rest_values: Final = attrgetter(*REST)
+_sums: Final = attrgetter(*SUMMED)
+_monies: Final = attrgetter(*MONIES)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Packed).decode
 
@@ -40,10 +42,19 @@ def pack(counts: Counts) -> bytes:
         counts.incomplete,
         late and pack_late(counts),
     )
-    try:
-        return _encode(values)
-    except OverflowError:
-        return _encode(_saturated(msgspec.to_builtins(values, builtin_types=(bytes,))))
+    if not _is_beyond(counts):
+        try:
+            return _encode(values)
+        except OverflowError:  # only a part of a sum can be so large: nothing that was counted
+            pass
+    return _encode(_saturated(msgspec.to_builtins(values, builtin_types=(bytes,))))
+
+
+def _is_beyond(counts: Counts) -> bool:
+    """A sum has grown beyond 2^63 - 1. Up to 2^64 msgpack would take it; parts of sums are no larger than these."""
+    if max(_sums(counts)) > MAX_SUM:
+        return True
+    return any(minor > MAX_SUM for money in _monies(counts) for minor in money.values())
 
 
 def pack_item(marks: tuple[int, ...], counts: Counts) -> bytes:
@@ -57,7 +68,10 @@ def unpack_into(counts: Counts, data: bytes) -> None:
     rest = packed.rest
     if len(rest) == OLD_REST:
         rest.append(0)
-    _set_plain(counts, _head_values(packed), rest)
+    try:
+        _set_plain(counts, _head_values(packed), rest)
+    except OverflowError:  # counts in C; an earlier version wrote sums up to 2^64
+        _set_plain(counts, _saturated(_head_values(packed)), _saturated(rest))
     counts.gmv, counts.item_value, counts.local_item_value = packed.gmv, packed.item_value, packed.local_item_value
     counts.incomplete = packed.incomplete
     if packed.late is not None:

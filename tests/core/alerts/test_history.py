@@ -21,7 +21,7 @@ slides = st.dictionaries(st.integers(1, 12).map(lambda n: n * SLIDE), columns, m
 
 def plain(slides_: dict[int, Column], start: int, end: int) -> Column:
     inside = [each for at, each in slides_.items() if start < at <= end]
-    return tuple(map(sum, zip(*inside, strict=True))) if inside else EMPTY
+    return tuple(min(sum(values), MAX_SUM) for values in zip(*inside, strict=True)) if inside else EMPTY
 
 
 def kept(history: History) -> History:
@@ -85,7 +85,7 @@ def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() ->
     for end in range(10, 60, SLIDE):
         history.note(end, column(MAX_SUM, MAX_SUM))
     lookback = Lookback(kept(history), 50, 0)
-    assert lookback.sum(30, 50) == column(2 * MAX_SUM, 2 * MAX_SUM)
+    assert lookback.sum(30, 50) == column(MAX_SUM, MAX_SUM)
 
 
 def test_the_largest_column_there_can_be_has_a_size_of_one_byte() -> None:

@@ -4,15 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
+from stream.core import judge
 from stream.core import shard as shards
 from stream.core.decode import Events, decode_all, decode_batch
+from stream.core.panes import Pane, Row
 from stream.core.policy import Policy
+from stream.core.sessions import Session
+from stream.model.money import MAX_SUM
 from stream.model.names import Kind
 from stream.model.results import Outputs, Record
 from tests.core.test_laws import LAW
-from tests.core.worlds import POLICY, Driver, Step, Told, World, bounds, crowded_worlds, schedules, worlds
+from tests.core.worlds import POLICY, Driver, Happening, Step, Told, World, bounds, crowded_worlds, schedules, worlds
 
 pytest.importorskip("stream.core.native.judging", reason="built without a C compiler")
 
@@ -52,3 +56,20 @@ def test_it_is_the_same_where_more_sessions_come_than_there_is_room_for(
 ) -> None:
     policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
     assert checkpoints(world, schedule, decode_batch, policy) == checkpoints(world, schedule, decode_all, policy)
+
+
+def nearly_full(row: Row, session: Session) -> Pane:
+    """A new pane's sums are at the end of 64 bits but for little."""
+    pane = Row.open(row, session)
+    if not pane.events:
+        pane.likes, pane.watch_ms, pane.sample_sum, pane.items_sold = MAX_SUM - 3, MAX_SUM - 8, MAX_SUM, MAX_SUM - 1
+    return pane
+
+
+@LAW
+@given(worlds, schedules)
+@example(World(views=(Happening("like", amount=7), Happening("like", amount=7))), ())
+def test_sums_in_c_saturate_as_those_in_python(world: World, schedule: tuple[Step, ...]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "Row", type("Row", (Row,), {"__slots__": (), "open": nearly_full}))
+        assert checkpoints(world, schedule, decode_batch) == checkpoints(world, schedule, decode_all)
