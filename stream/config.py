@@ -123,6 +123,12 @@ class Settings(Security):
     max_value: Count = Field(
         default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
     )
+    max_batch: Count = Field(
+        default=64 * 2**20,
+        ge=2**20,
+        le=2**30,
+        description="bytes that a producer's batch may unpack to; a larger one is refused whole",
+    )
     trust_producer_time: bool = Field(
         default=False,
         description="count records that producers stamped (CreateTime): one wrong clock among them can make others late",
@@ -263,7 +269,7 @@ SETTINGS: Final = _table()
 CONNECTION: Final = ("brokers", "connect_timeout", *Security.model_fields)
 """The settings that every command needs which connects to Kafka."""
 
-_PLAIN: Final = ("currency", "max_value", "max_new_sessions", "max_sessions", "trust_producer_time")
+_PLAIN: Final = ("currency", "max_value", "max_batch", "max_new_sessions", "max_sessions", "trust_producer_time")
 """Those of the policy that are no durations."""
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),

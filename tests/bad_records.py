@@ -170,8 +170,9 @@ def _records() -> Iterator[Case]:
                headers=STRUCTURED)  # fmt: skip
     yield Case("binary mode", text(view(4, action="dance")), "unknown_action", "action",
                headers=(("ce_specversion", b"1.0"), ("ce_type", b"view")))  # fmt: skip
-    yield Case("80 KB of headers", b"{", "invalid_json", "value",
+    yield Case("80 KB of headers", text(view(4)), "too_many_headers", "headers",
                headers=(("trace", b"t" * 60_000), ("more", b"m" * 20_000), ("small", b"1")))  # fmt: skip
+    yield Case("1,001 headers", text(view(4)), "too_many_headers", "headers", headers=(("", b""),) * 1001)
 
 
 CASES: Final = (*_broken(), *_fields(), *_records())

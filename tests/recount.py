@@ -105,6 +105,21 @@ class LogRecord:
 
 
 @dataclass(frozen=True)
+class RefusedBatch:
+    """A batch that no consumer can read, as whoever sent it knows it: one dead letter, and all its records rejected."""
+
+    kind: str
+    partition: int
+    first: int  # offset
+    records: int
+    reason: str  # too_large or unreadable
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        return self.kind, self.partition, self.first
+
+
+@dataclass(frozen=True)
 class Rules:
     """The settings that decide results, with their defaults."""
 
@@ -143,9 +158,12 @@ class Recounted:
     faults: dict[tuple[str, int, int], set[str]] = field(default_factory=dict)  # every true reason of a rejected one
 
 
-def recount(records: Iterable[LogRecord], rules: Rules = Rules()) -> Recounted:
+def recount(records: Iterable[LogRecord], rules: Rules = Rules(), refused: Iterable[RefusedBatch] = ()) -> Recounted:
     """Judge and count every record, per topic and partition in offset order; the order given does not matter."""
     result = Recounted()
+    for batch in refused:  # it moves no clock, so that it matters to no record
+        result.dead[batch.place] = batch.reason
+        result.outcomes[batch.kind, "rejected"] += batch.records
     tallies = Tallies(rules)
     ordered = sorted(records, key=lambda record: (KINDS.index(record.kind), record.partition, record.offset))
     for _, log in groupby(ordered, key=lambda record: (record.kind, record.partition)):
@@ -348,7 +366,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 
 # The reason named when several are true. `too_large` is "judged first", `future` only after decoding.
 PRECEDENCE = (
-    *("too_large", "producer_time", "not_utf8", "invalid_json", "wrong_type", "missing_field", "bad_value"),
+    *("too_large", "producer_time", "too_many_headers", "not_utf8", "invalid_json", "wrong_type", "missing_field"),
+    "bad_value",
     *("unknown_action", "unknown_status", "key_mismatch", "future"),
 )
 
@@ -359,6 +378,8 @@ def decode(record: LogRecord, value: bytes, rules: Rules) -> tuple[dict[str, Any
         return {}, {"too_large"}
     if record.create_time and not rules.trust_producer_time:  # "each batch's own type bit decides"
         return {}, {"producer_time"}
+    if len(record.headers) > 1000 or sum(len(n.encode()) + len(v or b"") for n, v in record.headers) > 64 * 1024:
+        return {}, {"too_many_headers"}
     parsed, faults = read_event(record, value)
     if not record.key:
         faults.add("key_mismatch")

@@ -22,6 +22,7 @@ from stream.kafka import deadletters
 from stream.kafka.topics import SPECS
 from stream.model.events import Action, Checkout, Comment, Status, View
 from stream.model.names import KINDS, Closed, Kind, Reason
+from stream.model.results import RefusedBatch
 
 ROOT = Path(__file__).parent.parent / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {
@@ -221,13 +222,16 @@ def test_a_dead_letters_headers_are_as_the_schema_says() -> None:
     records = deadletters.shortened([large], decode_batch(Kind.VIEWS, [large], 2**20))
     shard.read(Kind.VIEWS, [Rec(b"{", b"7301", 3)])
     shard.count(Kind.VIEWS, records, decode_batch(Kind.VIEWS, [large], 2**20))
+    batch = RefusedBatch(5, 9, 5, 0, Reason.UNREADABLE, "batch: goes beyond the end", b"\xff", 1, "0123456789abcdef")
+    shard.read(Kind.VIEWS, [batch])
     outputs = shard.collect()
     assert outputs is not None
     rows = list(deadletters.rows(outputs.dead_letters, "x.", 3, 0))
-    assert len(rows) == 2
+    assert len(rows) == 3
     for _, _, headers in rows:
         check("dead-letters", {name: (value or b"").decode() for name, value in headers if name in deadletters.OURS})
-    assert {name for name, _ in rows[1][2]} == deadletters.OURS
+    assert {name for name, _ in rows[1][2]} == deadletters.OURS - {deadletters.RECORDS}
+    assert {name for name, _ in rows[2][2]} == deadletters.OURS - {deadletters.DROPPED}
 
 
 def test_the_example_of_the_contract_is_kept_word_for_word() -> None:

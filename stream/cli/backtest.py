@@ -24,7 +24,7 @@ COMPLAINTS: Final = 10
 """Bad lines that are named; the rest are only counted."""
 _NEEDED: Final = (
     *(*CONNECTION, "topic_prefix", "rules", "windows", "delay", "lateness", "max_future", "state_retention"),
-    *("session_end_after", "currency", "max_value", "trust_producer_time"),
+    *("session_end_after", "currency", "max_value", "max_batch", "trust_producer_time"),
 )
 """What alerts are decided under, and where from."""
 

@@ -26,6 +26,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "currency": "CODE",
     "rules": "FILE",
     "max_value": "BYTES",
+    "max_batch": "BYTES",
     "bad_share": "SHARE",
     "warn_share": "SHARE",
 }

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from stream.core.explain import explain
+from stream.core.headers import excess
 from stream.core.nesting import refuse_deep
 from stream.core.repeated import last_keys
 from stream.core.shapes import of_key
@@ -19,7 +20,7 @@ from stream.core.units import bad_unit
 from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
-from stream.model.results import Record, create_time
+from stream.model.results import Record, RefusedBatch, create_time
 
 SLASH: Final = ord("/")
 BACKSLASH: Final = ord("\\")
@@ -154,7 +155,7 @@ def _is_plain(data: bytes) -> bool:
 def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
     value = record.value
     if value is None:
-        return None
+        return Rejected(record.reason, record.detail) if isinstance(record, RefusedBatch) else None
     try:
         if record.headers or len(value) > SMALL:
             event = _decode_slowly(kind, record, value, max_value)
@@ -181,6 +182,9 @@ def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> 
     too_large = _too_large(len(value), max_value)
     if too_large:
         return too_large
+    too_many = excess(record.headers)
+    if too_many:
+        return Rejected(Reason.TOO_MANY_HEADERS, too_many)
     try:
         refuse_deep(value)
         if _is_structured(record):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER
 from stream.core.decode import Decoded, Rejected
+from stream.core.headers import MOST_BYTES, size_of
 from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
@@ -20,7 +21,7 @@ from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
 from stream.model.events import Checkout, Event
 from stream.model.names import KINDS, Kind, Outcome, Reason
-from stream.model.results import DeadLetter, Record, Tally
+from stream.model.results import DeadLetter, Record, RefusedBatch, Tally
 
 if TYPE_CHECKING:
     from stream.core.native.judging import judge_plain
@@ -31,6 +32,9 @@ else:
         from stream.core.native.plain import PlainEvents
     except ImportError:
         judge_plain, PlainEvents = None, ()  # nothing is an instance of ()
+
+LETTER: Final = 300
+"""Bytes that a dead letter takes until the checkpoint, besides what it holds: an empty record takes as much."""
 
 _COUNT: Final[dict[Kind, Callable[..., None]]] = {
     Kind.VIEWS: count_view,
@@ -216,12 +220,16 @@ class Judge:
 
     def _reject(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
         self.uncount(kind, Outcome.REJECTED)
+        if isinstance(record, RefusedBatch):  # it was counted as one
+            self.tally.outcomes[kind, Outcome.REJECTED] += record.records - 1
+            self.tally.batched[kind, reason] += record.records - 1
         self._refuse(kind, record, reason, detail)
 
     def _refuse(self, kind: Kind, record: Record, reason: Reason, detail: str) -> None:
         self.tally.refused[kind, reason] += 1
-        self.dead_bytes += len(record.key or b"") + len(record.value or b"")
-        self.dead.append(DeadLetter(kind, record, reason, detail))
+        letter = DeadLetter(kind, record, reason, detail)
+        self.dead_bytes += _weight(letter)
+        self.dead.append(letter)
 
     def row(self, start: int) -> Row:
         """The row of the slice that begins at ``start``, a new one where there is none."""
@@ -229,3 +237,12 @@ class Judge:
         if row is None:
             row = self._rows[start] = Row(start)
         return row
+
+
+def _weight(letter: DeadLetter) -> int:
+    """Bytes of memory that it holds."""
+    record = letter.record
+    if isinstance(record, RefusedBatch):
+        return LETTER + len(record.data)
+    headers = min(size_of(record.headers), 2 * MOST_BYTES)  # no more of them is kept
+    return LETTER + len(record.key or b"") + len(record.value or b"") + headers

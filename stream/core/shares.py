@@ -55,7 +55,11 @@ _REASONS: Final[dict[str, tuple[str, str, str]]] = {
         "a producer sets another key or serializes it",
         DETAILS,
     ),
-    "too_large": ("are larger than max_value", "a producer sends several events in one value", DETAILS),
+    "too_large": (
+        "are larger than max_value, or lie in batches larger than max_batch",
+        "a producer sends several events in one value",
+        DETAILS,
+    ),
     "too_many_headers": ("have too many headers", "a tracing library or a proxy adds headers without end", DETAILS),
     "unreadable": ("lie in batches that cannot be unpacked", "a producer's compression library is broken", DETAILS),
     "future": (
@@ -89,7 +93,11 @@ _REASONS: Final[dict[str, tuple[str, str, str]]] = {
 
 def _of_reason(reason: Reason) -> Share:
     what, cause, todo = _REASONS[reason]
-    return Share(reason, what, cause, todo, lambda tally, kind: tally.refused[kind, reason], refused=True)
+
+    def count(tally: Tally, kind: Kind) -> int:
+        return tally.refused[kind, reason] + tally.batched[kind, reason]
+
+    return Share(reason, what, cause, todo, count, refused=True)
 
 
 REJECTED: Final = Share(

@@ -6,14 +6,15 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import LeaderNotAvailableError, NoError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.util import calc_crc32c
 
-from stream.kafka.client import Reader
+if TYPE_CHECKING:
+    from stream.kafka.client import Reader
 
 HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """First offset, length, leader epoch, magic, checksum, attributes, last offset - first, first and newest time, producer's
@@ -61,7 +62,7 @@ class Look:
     batches: tuple[Batch, ...]
 
 
-async def look(reader: Reader, partition: TopicPartition, offset: int) -> Look:
+async def look(reader: "Reader", partition: TopicPartition, offset: int) -> Look:
     """What lies at an offset. Raises what the broker answers, a KafkaError, also for an offset that is not there."""
     connection = reader._client  # noqa: SLF001 - the consumer shows no batches
     leader = connection.cluster.leader_for_partition(partition)
@@ -76,6 +77,15 @@ async def look(reader: Reader, partition: TopicPartition, offset: int) -> Look:
         raise error(f"{partition.topic}, partition {partition.partition}, offset {offset}")
     found = tuple(batch for batch in batches(fetched or b"") if batch.last >= offset)
     return Look(begin, stable, end, found)
+
+
+def last_of(fetched: bytes, offset: int) -> int:
+    """Last offset of the batch that holds this one. Its header may be damaged: it ends where the next one begins."""
+    found = [batch for batch in batches(fetched) if batch.last >= offset]
+    if not found:
+        return offset
+    last = found[0].last
+    return max(offset, min(last, found[1].first - 1) if len(found) > 1 else last)
 
 
 def batches(fetched: bytes) -> Iterator[Batch]:

@@ -17,6 +17,7 @@ from stream.errors import FailedError
 from stream.kafka import security
 from stream.kafka.connection import secure
 from stream.kafka.ending import end_once
+from stream.kafka.fetch import hand_out_raw
 
 log: Final = structlog.get_logger()
 
@@ -115,6 +116,8 @@ async def start(connection: Any, settings: Settings) -> None:
     try:
         async with asyncio.timeout(seconds):
             await _start_patiently(connection, settings)
+        if isinstance(connection, AIOKafkaConsumer):  # none reads as aiokafka would: without bounds
+            hand_out_raw(connection, settings.max_batch)
     except TimeoutError:
         nodes = [(broker.host, broker.port) for broker in _client_of(connection).cluster.brokers()]
         await end(connection)

@@ -7,15 +7,14 @@ from typing import Final
 import xxhash
 
 from stream.core.decode import Decoded, Events, Rejected
+from stream.core.headers import MOST, MOST_BYTES, Header
 from stream.kafka.demands import LEAST_LETTER
 from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import INPUTS, LIVE_RUN, Reason
-from stream.model.results import DeadLetter, Record
+from stream.model.results import DeadLetter, Record, RefusedBatch
 
-MOST_HEADERS: Final = 1000
-"""Original headers kept, so that a great many empty ones are bounded too."""
 KEPT: Final = 64 * 1024
-"""Bytes kept of a key, of all original headers, and of a value that is cut: at most, and each."""
+"""Bytes kept of a key, and of a value or a batch that is cut: at most, and each."""
 DETAIL_BYTES: Final = 2000
 
 REASON: Final = "liveshop-reason"
@@ -27,9 +26,9 @@ REDRIVES: Final = "liveshop-redrives"
 DROPPED: Final = "liveshop-headers-dropped"
 SIZE: Final = "liveshop-size"
 XXH3: Final = "liveshop-xxh3"
-OURS: Final = frozenset({REASON, DETAIL, ORIGIN, RUN, GENERATION, REDRIVES, DROPPED, SIZE, XXH3})
+RECORDS: Final = "liveshop-records"
+OURS: Final = frozenset({REASON, DETAIL, ORIGIN, RUN, GENERATION, REDRIVES, DROPPED, SIZE, XXH3, RECORDS})
 
-Header = tuple[str, bytes | None]
 Row = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to write."""
 
@@ -122,7 +121,10 @@ def rows(
         record = letter.record
         key = None if record.key is None else record.key[:keep]
         headers = _headers(letter, topic_prefix, partition, generation) + originals(record.headers, keep)
-        if isinstance(record, Oversize) or size_of((key, record.value, headers)) > most:
+        if isinstance(record, RefusedBatch):
+            headers += [(SIZE, b"%d" % record.size), (XXH3, record.xxh3.encode()), (RECORDS, b"%d" % record.records)]
+            yield None, record.data[: most - size_of((None, None, headers))], headers
+        elif isinstance(record, Oversize) or size_of((key, record.value, headers)) > most:
             short = record if isinstance(record, Oversize) else oversize(record)
             headers += [(SIZE, b"%d" % short.size), (XXH3, short.xxh3.encode())]
             yield key, short.value[: most - size_of((key, None, headers))], headers
@@ -132,7 +134,7 @@ def rows(
 
 def _headers(letter: DeadLetter, topic_prefix: str, partition: int, generation: int) -> list[Header]:
     record = letter.record
-    origin = f"{topic_prefix}{INPUTS[letter.kind]}/{partition}/{record.offset}/{record.timestamp}"
+    origin = f"{topic_prefix}{INPUTS[letter.kind]}/{partition}/{_offsets(record)}/{record.timestamp}"
     return [
         (REASON, letter.reason.encode()),
         (DETAIL, letter.detail.encode(errors="replace")[:DETAIL_BYTES]),
@@ -141,6 +143,10 @@ def _headers(letter: DeadLetter, topic_prefix: str, partition: int, generation: 
         (GENERATION, b"%d" % generation),
         (REDRIVES, b"%d" % redrives(record.headers)),
     ]
+
+
+def _offsets(record: Record) -> str:
+    return f"{record.first}-{record.offset}" if isinstance(record, RefusedBatch) else str(record.offset)
 
 
 def size_of(row: Row) -> int:
@@ -158,15 +164,15 @@ def redrives(headers: Iterable[Header]) -> int:
     return 0
 
 
-def originals(headers: Iterable[Header], room: int = KEPT) -> list[Header]:
+def originals(headers: Sequence[Header], room: int = MOST_BYTES) -> list[Header]:
     """The original headers as far as they fit, and how many did not. Those we have set anew are not original."""
     kept: list[Header] = []
-    dropped = 0
+    dropped: int = getattr(headers, "dropped", 0)
     for name, value in headers:
         if name in OURS:
             continue
         size = len(name.encode(errors="replace")) + len(value or b"")
-        if size <= room and len(kept) < MOST_HEADERS:
+        if size <= room and len(kept) < MOST:
             room -= size
             kept.append((name, value))
         else:

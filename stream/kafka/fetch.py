@@ -1,14 +1,14 @@
-"""The fast path of reading: the fetcher hands out the records of a batch in one step, without a dataclass for each.
+"""Records come out of aiokafka's fetcher as we read them ourselves: bounded, a batch in one step.
 
-This module touches private parts of aiokafka, and is the only one (with those it stands on) that makes reading depend on
-them: building the frozen ``ConsumerRecord`` costs 1.3 of the 1.8 us a record. Where the native hot path is built the records
-stay in the bytes of their batch (stream/kafka/spanned.py), else they are aiokafka's Cython records (stream/kafka/listed.py);
-both have ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``, which is all of ``Record``. Only the given consumer
-is changed. For any other version than the one tested the ordinary records are handed out, which are slower and say the same
-(tests/kafka/test_fetch.py).
+aiokafka unpacks whatever a producer has packed, stops for ever at what it cannot read, and takes 1.3 of its 1.8 us a
+record to build a dataclass. So the fetcher of every consumer (stream/kafka/client.py) is changed to hand out what
+stream/kafka/fetched.py makes of the bytes. Records have ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``,
+which is all of ``Record``; a batch that is refused is one record, a `RefusedBatch`, handed out alone.
 
-It also reads on where aiokafka cannot (stream/kafka/forgiving.py), and says exactly where nobody can: what lies before a
-damaged batch is handed out first.
+This module touches private parts of aiokafka, and is the only one (with the one it stands on) that makes reading depend
+on them. A version that was not tested is refused, since its own reading has none of these bounds.
+
+What lies before a damaged batch is handed out first; then the place is named.
 """
 
 import sys
@@ -16,7 +16,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import aiokafka
 import structlog
@@ -24,16 +24,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
-from stream.kafka.batches import batches
-from stream.model.results import Record, create_time, part
-
-if TYPE_CHECKING:
-    from stream.kafka.listed import joined, unpacked
-else:
-    try:
-        from stream.kafka.spanned import joined, unpacked
-    except ImportError:  # without a C compiler
-        from stream.kafka.listed import joined, unpacked
+from stream.errors import FailedError
+from stream.kafka.batches import last_of
+from stream.kafka.fetched import DamagedError, joined, runs, since
+from stream.model.results import Record, RefusedBatch, create_time, part
 
 log: Final = structlog.get_logger()
 
@@ -46,7 +40,7 @@ stood still for half a second after each fetch, beside comments that were all re
 
 
 class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka is not typed for us
-    """What lies at these offsets cannot be read: damaged, or compressed as nobody can. Another read may find it whole."""
+    """What lies at these offsets cannot be read: it is damaged. Another read may find it whole."""
 
     def __init__(self, partition: TopicPartition, first: int, last: int, why: str) -> None:
         super().__init__(partition, first, last, why)
@@ -54,7 +48,7 @@ class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka
         self.first = first
         """The offset to read next."""
         self.last = last
-        """Last offset of its batch, as the header says."""
+        """Last offset of its batch, as far as can be told."""
         self.why = why
 
     def __str__(self) -> str:
@@ -62,31 +56,33 @@ class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka
         return f"{topic}, partition {number}: offsets {self.first} to {self.last} cannot be read ({self.why})"
 
 
-def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer) -> bool:
-    """To be called once, after ``consumer.start()`` and before partitions are assigned. False: the ordinary path."""
+def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer, max_batch: int) -> None:
+    """To be called once, after ``consumer.start()``. ``max_batch``: bytes that a batch may unpack to.
+
+    Raises FailedError for an aiokafka that was not tested.
+    """
     if aiokafka.__version__ != TESTED:
-        log.warning("slow reading: this aiokafka was not tested", version=aiokafka.__version__, tested=TESTED)
-        return False
+        raise FailedError(f"this aiokafka ({aiokafka.__version__}) was not tested: install {TESTED}")
     fetcher = consumer._fetcher  # noqa: SLF001 - see above
-    fetcher._records = records = _RawRecords()  # noqa: SLF001 - see above
+    fetcher._records = records = _RawRecords(max_batch)  # noqa: SLF001 - see above
     fetcher._client = _Client(fetcher._client, records)  # noqa: SLF001 - see above
     # Unread records of a topic that is held back must not delay the next fetch of the others (by 0.1 s each time).
     fetcher._prefetch_backoff = 0.0  # noqa: SLF001 - see above
-    return True
 
 
 class _RawRecords(OrderedDict[Any, Any]):
     """The fetcher's buffer, by partition. Every result that is put in here hands out its records in runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_batch: int) -> None:
         super().__init__()
+        self._max_batch = max_batch
         self.fetched: dict[TopicPartition, bytes] = {}
         """What the last answer held of each partition."""
 
     def __setitem__(self, partition: Any, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # a FetchError has none
         if records is not None:
-            _hand_out_runs(result, _Runs(records, self.fetched.pop(partition, b"")))
+            _hand_out_runs(result, _Runs(records, self.fetched.pop(partition, b""), self._max_batch))
         super().__setitem__(partition, result)
 
 
@@ -115,21 +111,25 @@ def _take_all(of: "weakref.ref[Any]", max_records: int | None = None) -> Sequenc
 class _Runs:
     """What was fetched of a partition. Stands in for ``PartitionRecords``, whose handling of transactions it uses."""
 
-    def __init__(self, records: Any, fetched: bytes) -> None:
+    def __init__(self, records: Any, fetched: bytes, max_batch: int) -> None:
         self.next_fetch_offset: int = records.next_fetch_offset
         self.finished = False
         records._records_iterator = None  # noqa: SLF001 - never begun, and holds its records as they hold it
-        self._iterator = _readable(records, fetched)
+        self._iterator = _readable(records, fetched, max_batch)
         self._records = records
         self._run: Sequence[Record] = ()
         self._at = 0
         self._oldest_ms = 0
+        self._alone = False
 
     def take(self, most: int) -> Sequence[Record]:
-        """At most so many records; none when there are no more. All are stamped by the broker, or all by producers."""
+        """At most so many records, all stamped by the broker or all by producers; or a refused batch alone.
+
+        None when there are no more.
+        """
         parts: list[Sequence[Record]] = []
         number, oldest_ms = 0, sys.maxsize
-        while number < most and self._more():
+        while number < most and self._more() and not (parts and self._alone):
             run, at = self._run, self._at
             if parts and create_time(run) != create_time(parts[0]):
                 break
@@ -139,6 +139,8 @@ class _Runs:
             oldest_ms = min(oldest_ms, self._oldest_ms)
             self._at = end
             self.next_fetch_offset = run[end - 1].offset + 1
+            if self._alone:
+                break
         if self._at == len(self._run):  # beyond what was left out: markers, aborted and compacted records
             self.next_fetch_offset = max(self.next_fetch_offset, self._records.next_fetch_offset)
         return joined(parts, oldest_ms)
@@ -149,24 +151,24 @@ class _Runs:
             if run is None:
                 self.finished = True
                 return False
-            self._run, self._at, self._oldest_ms = run.since(self.next_fetch_offset), 0, run.oldest_ms
+            self._run, self._at, self._alone = since(run, self.next_fetch_offset), 0, isinstance(run, RefusedBatch)
+            self._oldest_ms = getattr(run, "oldest_ms", sys.maxsize)
         return True
 
 
-def _readable(records: Any, fetched: bytes) -> Iterator[Any]:
-    """All batches of a fetch, a run each, up to what cannot be read: that is raised by the next fetch, which begins with it.
+def _readable(records: Any, fetched: bytes, max_batch: int) -> Iterator[Any]:
+    """All batches of a fetch, up to one that is damaged: that is raised by the next fetch, which begins with it.
 
-    (p: raised at once, it took those before it along, and the position stayed before them for ever.)
+    (p: raised at once, it took those before it along, and the position stayed before them for ever.) Anything else that is
+    raised says nothing about the batch: it is left to end the process.
     """
     began = records.next_fetch_offset
     try:
-        yield from unpacked(records, fetched)
-    except Exception as error:
+        yield from runs(records, fetched, max_batch)
+    except DamagedError as error:
         first = records.next_fetch_offset
         if first == began:
-            last = next((batch.last for batch in batches(fetched) if batch.last >= first), first)
-            why = type(error).__name__  # its text may quote the record
-            raise UnreadableError(records._tp, first, last, why) from error  # noqa: SLF001 - see above
+            raise UnreadableError(records._tp, first, last_of(fetched, first), str(error)) from error  # noqa: SLF001 - see above
         log.warning("records cannot be read", topic=records._tp.topic, partition=records._tp.partition, offset=first)  # noqa: SLF001 - see above
 
 

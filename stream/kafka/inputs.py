@@ -11,7 +11,6 @@ from typing import Final
 
 from stream.kafka import client
 from stream.kafka.client import Reader
-from stream.kafka.fetch import hand_out_raw
 from stream.kafka.place import Place
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -38,7 +37,6 @@ class Inputs:
     async def start(self, positions: Mapping[Kind, int]) -> None:
         """Connects and stands at these positions."""
         await client.start(self._reader, self._place.settings)
-        hand_out_raw(self._reader)
         self._reader.assign(list(self._partitions.values()))
         self.seek(positions)
         ends = await self._reader.end_offsets(list(self._partitions.values()))

@@ -31,7 +31,6 @@ from stream.core.shard import Shard
 from stream.errors import UsageError
 from stream.kafka import client, refusals, statereader
 from stream.kafka.client import Producer, Reader
-from stream.kafka.fetch import hand_out_raw
 from stream.kafka.place import FencedError, OutdatedError, Place
 from stream.kafka.statereader import HangingTransactionError, StateRecords
 from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, STATE, Kind
@@ -139,7 +138,6 @@ async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Shard, int]:
 async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
     reader = client.make_reader(place.settings, wait_ms=50)
     await client.start(reader, place.settings)
-    hand_out_raw(reader)
     reader.assign([place.state, *place.inputs.values(), *place.outputs])
     try:
         patience = place.settings.transaction_timeout.total_seconds()

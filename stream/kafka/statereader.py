@@ -17,6 +17,7 @@ from stream.core.framing import StateError, first_needed
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
 from stream.model.alerts import Alert, Status, read_alert
+from stream.model.results import RefusedBatch
 
 log: Final = structlog.get_logger()
 
@@ -103,21 +104,29 @@ def _is_stable(reader: Reader, partition: TopicPartition) -> bool:
     return high is not None and reader.last_stable_offset(partition) == high
 
 
-async def newest_record(reader: Reader, partition: TopicPartition, begin: int, end: int) -> Any:
+async def newest_record(
+    reader: Reader, partition: TopicPartition, begin: int, end: int, *, refused: bool = False
+) -> Any:
     """The last committed record between two offsets, or None. Looks from the end, further back each time."""
     look = FIRST_LOOK
     while True:
         start = max(begin, end - look)
         newest = None
-        async for record in read(reader, partition, start, end):
+        async for record in read(reader, partition, start, end, refused=refused):
             newest = record
         if newest is not None or start == begin:
             return newest
         look *= 8
 
 
-async def read(reader: Reader, partition: TopicPartition, start: int, end: int) -> AsyncIterator[Any]:
-    """Every committed record with ``start`` <= offset < ``end``. Raises TimeoutError when the broker stays silent."""
+async def read(
+    reader: Reader, partition: TopicPartition, start: int, end: int, *, refused: bool = False
+) -> AsyncIterator[Any]:
+    """Every committed record with ``start`` <= offset < ``end``. Raises TimeoutError when the broker stays silent.
+
+    A batch that is too large or makes no sense raises UnreadableError as a damaged one does; with ``refused`` it comes as
+    a `RefusedBatch`, if it ends before ``end``: strangers may write such.
+    """
     loop = asyncio.get_running_loop()
     reader.seek(partition, start)
     position, moved = start, loop.time()
@@ -125,6 +134,8 @@ async def read(reader: Reader, partition: TopicPartition, start: int, end: int) 
         batches = await reader.getmany(partition, timeout_ms=WAIT_MS, max_records=2000)
         for record in batches.get(partition, ()):
             if record.offset < end:
+                if not refused:
+                    _insist_on_records(record, partition)
                 yield record
         now = await reader.position(partition)
         if now != position:
@@ -134,11 +145,16 @@ async def read(reader: Reader, partition: TopicPartition, start: int, end: int) 
         await asyncio.sleep(0)
 
 
+def _insist_on_records(record: Any, partition: TopicPartition) -> None:
+    if isinstance(record, RefusedBatch):
+        raise UnreadableError(partition, record.first, record.offset, record.detail)
+
+
 async def highest_generation(reader: Reader, partitions: Iterable[TopicPartition], highest: int) -> int:
     """The highest generation among the committed values of these partitions, or ``highest`` if that is more."""
     for partition in partitions:
         begin, end = await bounds(reader, partition)
-        async for record in read(reader, partition, begin, end):
+        async for record in read(reader, partition, begin, end, refused=True):
             found = GENERATION.search(record.value or b"")
             if found:
                 highest = max(highest, int(found[1]))
@@ -149,7 +165,7 @@ async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
     """The alerts of which the newest committed record says that they are firing. What is no alert is passed over."""
     found: dict[bytes, Alert] = {}
     begin, end = await bounds(reader, partition)
-    async for record in read(reader, partition, begin, end):
+    async for record in read(reader, partition, begin, end, refused=True):
         found.pop(record.key or b"", None)
         with contextlib.suppress(ValueError):
             alert = read_alert(record.value or b"")
@@ -162,6 +178,6 @@ async def any_record(reader: Reader, partitions: Iterable[TopicPartition]) -> To
     """A partition with a committed record, or None."""
     for partition in partitions:
         begin, end = await bounds(reader, partition)
-        if await newest_record(reader, partition, begin, end) is not None:
+        if await newest_record(reader, partition, begin, end, refused=True) is not None:
             return partition
     return None

@@ -55,6 +55,9 @@ class Reason(StrEnum):
     """Its topic knows too many sessions already, or has admitted too many in that pane, and does not know this one."""
     SKIPPED = "skipped"
     """Not judged at all: an operator has named it, see `liveshop offsets skip`."""
+    TOO_MANY_HEADERS = "too_many_headers"
+    UNREADABLE = "unreadable"
+    """Of a whole batch that cannot be unpacked or parsed though its checksum is right, and never will be."""
 
 
 class Closed(StrEnum):

@@ -43,6 +43,33 @@ def create_time(records: Sequence[Record]) -> bool:
     return bool(getattr(records, "create_time", False))
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedBatch:
+    """A record that stands for all records of a batch which cannot be handed out one by one.
+
+    It has no key, value and headers. Its offset is the last one of the batch, so that reading goes on behind it.
+    """
+
+    first: int
+    """Offset of the first record it stands for: that of the batch, or where reading began within it."""
+    offset: int
+    records: int
+    """How many it stands for, as the header of the batch says; never more than there are offsets."""
+    timestamp: int
+    """Of the newest, in ms, as the header says."""
+    reason: Reason
+    detail: str
+    data: bytes
+    """The beginning of the batch as it lies in the log."""
+    size: int
+    """Bytes of the whole batch as it lies in the log."""
+    xxh3: str
+    """Hex, of the whole batch as it lies in the log."""
+    key: None = field(default=None, init=False)
+    value: None = field(default=None, init=False)
+    headers: tuple[()] = field(default=(), init=False)
+
+
 def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
     """Those from ``begin`` to ``end``, with what is known of them all."""
     if end - begin == len(records):
@@ -69,6 +96,8 @@ class Tally:
     outcomes: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
     refused: Counter[tuple[Kind, Reason]] = field(default_factory=Counter)
     """Dead letters by topic and reason, ``late`` included."""
+    batched: Counter[tuple[Kind, Reason]] = field(default_factory=Counter)
+    """Records that have no dead letter of their own, by topic and reason: a refused batch has one for all its records."""
     not_on_time: Counter[Kind] = field(default_factory=Counter)
     """Counted events that came too late for alerts: their topic's clock was beyond them by the delay or more."""
     windows: Counter[tuple[str, Closed]] = field(default_factory=Counter)

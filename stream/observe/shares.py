@@ -56,6 +56,7 @@ class _Second:
     def add(self, tally: Tally) -> None:
         self.records.update(records(tally))
         self.reasons.update(tally.refused)
+        self.reasons.update(tally.batched)
         for kind in self.records:
             for share in EVERY:
                 number = share.count(tally, kind)

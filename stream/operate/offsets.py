@@ -14,6 +14,7 @@ from stream.kafka.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import Kind
+from stream.model.results import RefusedBatch
 from stream.operate.shards import places, reading, stored
 from stream.operate.show import HANGING
 
@@ -100,7 +101,7 @@ async def _standing(reader: Reader, tp: TopicPartition, position: int | None, pr
 async def _waiting(reader: Reader, tp: TopicPartition, position: int, end: int) -> tuple[float, str | None]:
     """Seconds that the next record has waited, 0 when there is none; and what is wrong with it."""
     try:
-        async for record in statereader.read(reader, tp, position, end):
+        async for record in statereader.read(reader, tp, position, end, refused=True):
             return round(max(0.0, time.time() - record.timestamp / 1000), 1), None
     except UnreadableError as error:
         found = await batches.look(reader, tp, error.first)
@@ -110,13 +111,13 @@ async def _waiting(reader: Reader, tp: TopicPartition, position: int, end: int) 
 
 
 async def next_to_read(reader: Reader, tp: TopicPartition, position: int, end: int) -> int:
-    """Offset of the first committed or unreadable record from ``position`` on, ``end`` when there is none.
+    """Offset of the first committed or damaged record from ``position`` on, ``end`` when there is none.
 
     A state may stand before the end of a transaction, which is no record.
     """
     try:
-        async for record in statereader.read(reader, tp, position, end):
-            return int(record.offset)
+        async for record in statereader.read(reader, tp, position, end, refused=True):
+            return int(record.first if isinstance(record, RefusedBatch) else record.offset)
     except UnreadableError as error:
         return error.first
     return end

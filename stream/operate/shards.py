@@ -17,7 +17,6 @@ from stream.core.stored import Meta
 from stream.errors import UsageError
 from stream.kafka import client, statereader, topics
 from stream.kafka.client import Reader
-from stream.kafka.fetch import hand_out_raw
 from stream.kafka.place import Place
 from stream.kafka.statereader import StateRecords
 
@@ -54,7 +53,6 @@ async def reading(settings: Settings, partitions: Iterable[TopicPartition]) -> A
     """A reader of these partitions, of all that is read with it."""
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
-    hand_out_raw(reader)
     reader.assign(list(partitions))
     try:
         yield reader

@@ -177,7 +177,7 @@ async def _newest(reader: Reader, tp: TopicPartition, wanted: set[bytes]) -> tup
     while missing and upper > begin and end - upper < MOST:
         lower = max(begin, upper - CHUNK)
         newest: dict[bytes, bytes | None] = {}
-        async for record in statereader.read(reader, tp, lower, upper):
+        async for record in statereader.read(reader, tp, lower, upper, refused=True):
             if record.key in missing:
                 newest[record.key] = record.value
         found |= {key: orjson.loads(value) for key, value in newest.items() if value}

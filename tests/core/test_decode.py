@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.decode import Decoded, Rejected, decode_batch
+from stream.core.headers import MOST, MOST_BYTES
 from stream.core.nesting import MAX_DEPTH
 from stream.model.events import Checkout, Comment, View
 from stream.model.names import Kind, Reason
@@ -161,6 +162,24 @@ def test_of_a_repeated_key_the_last_counts_whatever_the_others_are() -> None:
     value = changed(Kind.VIEWS, count=3).replace(b'"count": 3', b'"count": "x", "count": 3')
     assert isinstance(decode(Kind.VIEWS, value), View)
     assert isinstance(decode(Kind.VIEWS, value, key=b"s2"), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("headers", "good"),
+    [
+        ((("", b""),) * MOST, True),
+        ((("", b""),) * (MOST + 1), False),
+        ((("é", b"x" * (MOST_BYTES - 2)),), True),
+        ((("é", b"x" * (MOST_BYTES - 1)),), False),
+    ],
+)
+def test_headers_have_bounds(headers: tuple[tuple[str, bytes], ...], good: bool) -> None:
+    event = decode(Kind.VIEWS, changed(Kind.VIEWS), headers=headers)
+    assert isinstance(event, View if good else Rejected)
+    if isinstance(event, Rejected):
+        assert event.reason == "too_many_headers"
+        assert event.detail.startswith(f"headers: {len(headers)} of ")
+    assert decode(Kind.VIEWS, None, headers=headers) is None
 
 
 @pytest.mark.parametrize("headers", [(("content-type", None),), (("x", None), ("x", b"")), (("", b"\xff"),)])

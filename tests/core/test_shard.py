@@ -14,7 +14,7 @@ from stream.core.snapshot import IDS, KNOWN, PANE, SESSION
 from stream.core.statelog import StateLog
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind, Outcome, Reason
-from stream.model.results import Outputs
+from stream.model.results import Outputs, RefusedBatch
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 from tests.recount import LogRecord
 
@@ -329,6 +329,51 @@ def test_a_skipped_record_is_a_dead_letter_that_moves_no_clock_and_the_shard_goe
     assert room.shard.positions[Kind.VIEWS] == 3
     room.see(Kind.VIEWS, T0 + 1)
     assert room.shard.view(1).busiest[0].events == 2
+
+
+@pytest.mark.parametrize("number", [1, 5, 2**31 - 1])
+def test_a_refused_batch_is_one_dead_letter_and_as_many_records_as_it_has(number: int) -> None:
+    """It moves no clock, and the shard goes on behind it."""
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    clocks, watermark = dict(room.shard.clocks), room.shard.watermark
+    detail = "batch: goes beyond the end"
+    batch = RefusedBatch(1, number, number, T0 + DAY, Reason.UNREADABLE, detail, b"raw" * 1000, 3000, "0" * 16)
+    room.shard.read(Kind.VIEWS, [batch])
+    assert (room.shard.clocks, room.shard.watermark) == (clocks, watermark)
+    assert room.shard.waiting_bytes > 3000
+    room.settle()
+    outputs = room.outputs[0]
+    assert [(letter.reason, letter.record, letter.detail) for letter in outputs.dead_letters] == [
+        (Reason.UNREADABLE, batch, detail)
+    ]
+    assert outputs.tally.outcomes == {(Kind.VIEWS, Outcome.COUNTED): 1, (Kind.VIEWS, Outcome.REJECTED): number}
+    assert outputs.tally.refused == {(Kind.VIEWS, Reason.UNREADABLE): 1}
+    assert outputs.tally.batched == {(Kind.VIEWS, Reason.UNREADABLE): number - 1}
+    room.crash()
+    assert room.shard.positions[Kind.VIEWS] == number + 1
+    room.see(Kind.VIEWS, T0 + 1)
+    assert room.shard.view(1).busiest[0].events == 2
+
+
+def test_an_operator_may_skip_a_batch_that_nobody_can_read() -> None:
+    room = Room()
+    batch = RefusedBatch(0, 4, 5, T0, Reason.UNREADABLE, "batch: damaged", b"", 0, "0" * 16)
+    room.shard.skip(Kind.VIEWS, [batch], "skipped by ops@here: why")
+    room.settle()
+    assert room.outputs[0].tally.outcomes[Kind.VIEWS, Outcome.REJECTED] == 5
+    assert [letter.reason for letter in room.outputs[0].dead_letters] == [Reason.SKIPPED]
+    assert room.shard.positions[Kind.VIEWS] == 5
+
+
+def test_many_empty_records_that_are_refused_count_as_waiting_too() -> None:
+    room = Room()
+    headers = tuple((f"h{number}", b"1") for number in range(1000))
+    room.shard.read(Kind.VIEWS, [LogRecord("views", 0, offset, T0, None, b"") for offset in range(1000)])
+    waiting = room.shard.waiting_bytes
+    assert waiting >= 300 * 1000
+    room.shard.read(Kind.VIEWS, [LogRecord("views", 0, 1000, T0, None, b"", headers)])
+    assert room.shard.waiting_bytes >= waiting + 4000
 
 
 def test_a_new_sessions_key_is_checked_against_its_partition() -> None:

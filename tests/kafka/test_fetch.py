@@ -1,4 +1,4 @@
-"""The fast path of reading yields what the ordinary one yields."""
+"""What is handed out is what aiokafka would hand out, and what it could not read."""
 
 import asyncio
 import gc
@@ -7,27 +7,29 @@ import weakref
 from typing import Any
 
 import aiokafka
+import cramjam
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from stream.config import Settings
-from stream.kafka import client, fetch
-from stream.kafka.fetch import UnreadableError, hand_out_raw
-from stream.model.names import DEAD_LETTERS, INPUTS, Kind
-from stream.model.results import create_time
+from stream.errors import FailedError
+from stream.kafka import client, fetch, fetched
+from stream.kafka.fetch import UnreadableError
+from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
+from stream.model.results import RefusedBatch, create_time
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, everything, make_topics, producer, send, send_batches, settings, views
 
 pytestmark = pytest.mark.kafka
 
 
-async def read_raw(config: Settings, topic: str, *, raw: bool = True) -> list[Any]:
+async def read_raw(config: Settings, topic: str) -> list[Any]:
     reader = client.make_reader(config, wait_ms=20)
     await client.start(reader, config)
     try:
-        assert not raw or hand_out_raw(reader)
         tp = TopicPartition(topic, 0)
         reader.assign([tp])
         reader.seek(tp, 0)
@@ -92,7 +94,6 @@ def test_what_is_handed_out_together_is_all_stamped_by_the_broker_or_all_by_prod
         reader = client.make_reader(config, wait_ms=20)
         await client.start(reader, config)
         try:
-            assert hand_out_raw(reader)
             reader.assign([tp])
             reader.seek(tp, 0)
             found: list[tuple[int, bool]] = []
@@ -118,7 +119,6 @@ def test_a_silent_topic_does_not_hold_up_another(kafka: EmbeddedKafka, prefix: s
         reader = client.make_reader(config, wait_ms=10_000)
         await client.start(reader, config)
         try:
-            assert hand_out_raw(reader)
             reader._fetcher._max_partition_fetch_bytes = 1
             reader.assign([busy, silent])
             reader.seek(busy, 0)
@@ -172,7 +172,7 @@ def test_a_header_whose_name_is_not_utf8_stops_nobody(kafka: EmbeddedKafka, pref
         assert [record.value for record in records[40:]] == [b"0"] * 5 + [b"2"] * 5
         assert tuple(records[25].headers) == (("\ufffd\ufffdqq", b"1"), ("ok", b"2"))
         with pytest.raises(UnicodeDecodeError):
-            await everything(kafka, topic)  # when this is mended, forgiving.py can go
+            await everything(kafka, topic)
 
     asyncio.run(main())
 
@@ -188,7 +188,6 @@ def test_what_lies_before_a_damaged_batch_is_handed_out_then_the_place_is_named(
         damage(kafka, topic, 4)
         reader = client.make_reader(config, wait_ms=20)
         await client.start(reader, config)
-        assert hand_out_raw(reader)
         tp = TopicPartition(topic, 0)
         reader.assign([tp])
         reader.seek(tp, 0)
@@ -213,7 +212,6 @@ def test_what_was_read_is_let_go_without_the_collector(kafka: EmbeddedKafka, pre
         await send_batches(kafka, config, [range(number, number + 4) for number in range(0, 40, 4)])
         reader = client.make_reader(config, wait_ms=20)
         await client.start(reader, config)
-        assert hand_out_raw(reader)
         fetched = reader._fetcher._records
         made: list[weakref.ref[Any]] = []
         note = fetched.__class__.__setitem__
@@ -242,28 +240,116 @@ def test_what_was_read_is_let_go_without_the_collector(kafka: EmbeddedKafka, pre
         gc.enable()
 
 
-def test_other_consumers_are_left_alone(kafka: EmbeddedKafka, prefix: str) -> None:
+async def send_raw(sender: AIOKafkaProducer, topic: str, data: bytes, records: int) -> None:
+    """A batch of these bytes, which the broker takes or not."""
+    batch = sender.create_batch()
+    batch.append(timestamp=None, key=b"k", value=b"v")
+    batch._build()
+    batch._buffer, batch._relative_offset = data, records
+    await (await sender.send_batch(batch, topic, partition=0))
+
+
+def spoiled(data: bytes) -> bytes:
+    """The last byte of a batch is another, and its checksum is right."""
+    changed = data[:-1] + bytes([data[-1] ^ 0xFF])
+    return changed[:17] + struct.pack(">I", calc_crc32c(changed[21:])) + changed[21:]
+
+
+def packed(numbers: range, value: bytes = b"v") -> bytes:
+    """A batch in lz4 with a checksum of its content, which brokers do not look at."""
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 2**30)
+    for place, number in enumerate(numbers):
+        builder.append(place, 1_700_000_000_000, b"k", value + b"%d" % number, [])
+    plain = bytes(builder.build())
+    compressor = cramjam.lz4.Compressor(content_checksum=True, block_linked=False)
+    compressor.compress(plain[61:])
+    data = bytearray(plain[:61] + bytes(compressor.finish()))
+    struct.pack_into(">i", data, 8, len(data) - 12)
+    struct.pack_into(">h", data, 21, 3)
+    struct.pack_into(">I", data, 17, calc_crc32c(bytes(data[21:])))
+    return bytes(data)
+
+
+def test_a_refused_batch_is_handed_out_alone_as_one_record(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix, max_batch=2**20)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        poison = spoiled(packed(range(4, 9)))
+        async with producer(kafka) as sender:
+            await send_raw(sender, topic, packed(range(4)), 4)
+            await send_raw(sender, topic, poison, 5)
+            await send_raw(sender, topic, packed(range(9, 12)), 3)
+            await send_raw(sender, topic, packed(range(12, 14), b"0" * 600_000), 2)
+        with pytest.raises(Exception, match="Checksum"):
+            await everything(kafka, topic)
+        reader = client.make_reader(config, wait_ms=20)
+        await client.start(reader, config)
+        tp = TopicPartition(topic, 0)
+        reader.assign([tp])
+        reader.seek(tp, 0)
+        found = []
+        while await reader.position(tp) < 14:
+            found += [taken for taken in (await reader.getmany(tp, timeout_ms=20)).values() if taken]
+        await client.end(reader)
+        before, (unreadable,), after, (too_large,) = found
+        assert [record.offset for record in before] == [0, 1, 2, 3]
+        assert [record.offset for record in after] == [9, 10, 11]
+        assert isinstance(unreadable, RefusedBatch)
+        assert (unreadable.first, unreadable.offset, unreadable.records) == (4, 8, 5)
+        assert unreadable.reason is Reason.UNREADABLE
+        assert unreadable.data[61:] == poison[61:]
+        assert isinstance(too_large, RefusedBatch)
+        assert (too_large.first, too_large.offset, too_large.reason) == (12, 13, Reason.TOO_LARGE)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("nobody has thought of it"), OSError("odd")])
+def test_what_says_nothing_about_the_batch_is_not_taken_for_its_fault(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It ends the process, and nothing is lost: neither a dead letter nor a shard that tries again for ever."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_batches(kafka, config, [range(4)])
+        with pytest.raises(type(error)):
+            await read_raw(config, topic)
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(fetched, "joined" if isinstance(error, ValueError) else "unpack", fail)
+    monkeypatch.setattr(fetch, "joined", fetched.joined)
+    asyncio.run(main())
+
+
+def test_every_consumer_reads_so_and_others_are_left_alone(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = settings(kafka, prefix)
         await make_topics(config)
         topic = config.topic(INPUTS[Kind.VIEWS])
         await send(kafka, topic, views(range(3)))
-        await read_raw(config, topic)
-        assert all(isinstance(record, aiokafka.ConsumerRecord) for record in await read_raw(config, topic, raw=False))
+        member = client.make_member(config)
+        await client.start(member, config)
+        assert isinstance(member._fetcher._records, fetch._RawRecords)
+        await client.end(member)
+        assert not any(isinstance(record, aiokafka.ConsumerRecord) for record in await read_raw(config, topic))
+        assert all(isinstance(record, aiokafka.ConsumerRecord) for record in await everything(kafka, topic))
 
     asyncio.run(main())
 
 
-def test_an_untested_aiokafka_goes_the_ordinary_way(
-    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untested_aiokafka_is_refused(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own reading has no bounds."""
+
     async def main() -> None:
         config = settings(kafka, prefix)
-        await make_topics(config)
-        reader = client.make_reader(config)
-        await client.start(reader, config)
-        assert not hand_out_raw(reader)
-        await client.end(reader)
+        with pytest.raises(FailedError, match=r"was not tested: install 0\.0\.1"):
+            await client.start(client.make_reader(config), config)
 
     monkeypatch.setattr(fetch, "TESTED", "0.0.1")
     asyncio.run(main())

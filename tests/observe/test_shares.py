@@ -156,3 +156,15 @@ def test_topics_are_called_as_on_the_broker() -> None:
     state = ShareState(POLICY, lambda name: f"shop.{name}")
     state.add(0, judged(1000, late=1000))
     assert found(state, 0) == [("shop.live.views", "late", False)]
+
+
+def test_a_refused_batch_weighs_as_much_as_its_records() -> None:
+    each = judged(1000, rejected=900)
+    each.refused.clear()
+    each.refused[Kind.VIEWS, Reason.UNREADABLE], each.batched[Kind.VIEWS, Reason.UNREADABLE] = 1, 899
+    (told,) = lasting(each)
+    assert told.is_bad
+    assert "unreadable" in told.text
+    each.outcomes[Kind.VIEWS, Outcome.COUNTED] += 8000
+    (told,) = lasting(each)
+    assert (told.name, told.is_bad) == ("unreadable", False)

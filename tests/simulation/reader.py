@@ -7,7 +7,7 @@ meanwhile is thrown away, positions move when records are handed out, and a slic
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -228,8 +228,3 @@ class Reader:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def hand_out_raw(_reader: Any) -> bool:
-    """What is handed out here has been raw all along."""
-    return True

@@ -18,7 +18,7 @@ from tests.simulation.connection import Admin, somebody_listens
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.member import Member, Terms
 from tests.simulation.producer import Producer
-from tests.simulation.reader import Reader, hand_out_raw
+from tests.simulation.reader import Reader
 from tests.simulation.wire import Wire
 
 
@@ -77,7 +77,6 @@ class Connections:
         )
         every = {
             **made,
-            "hand_out_raw": hand_out_raw,
             "somebody_listens": somebody_listens,
             "secure": lambda _client: None,  # there is nothing to be renewed or closed
             "time": clocks,
@@ -86,7 +85,7 @@ class Connections:
             "POLL": POLL,
         }
         for name, replacement in every.items():
-            if name in module.__dict__ and not (name == "hand_out_raw" and module.__name__.endswith(".fetch")):
+            if name in module.__dict__:
                 yield name, replacement
 
     def said(self, text: str) -> None:

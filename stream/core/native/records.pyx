@@ -1,8 +1,7 @@
 """The records of Kafka's batches (magic 2), found in one pass over the decompressed bytes, without an object for each.
 
 The bytes come from strangers: every number is read within bounds, and every length is checked before it is used. What
-does not add up is a ValueError. What is read is what aiokafka reads, which decodes each of a record's numbers as a varint,
-its attributes too.
+does not add up is a ValueError. core/pure/records.py reads, refuses and says the same.
 """
 
 cimport cython
@@ -14,6 +13,12 @@ from libc.stdint cimport INT32_MAX, int16_t, int32_t, int64_t, uint32_t, uint64_
 from libc.string cimport memcpy
 
 from collections.abc import Sequence
+
+from stream.core.headers import MOST as _MOST
+from stream.core.headers import MOST_BYTES as _MOST_BYTES
+
+cdef int32_t MOST = _MOST
+cdef int64_t MOST_BYTES = _MOST_BYTES
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -43,8 +48,15 @@ cdef enum Fault:
     CUT_OFF                     # a number or a length goes beyond the end
     NEGATIVE                    # a number of headers, or the length of a header's name
     MISFIT                      # a record is not as long as it says
+    MISPLACED                   # its offset is not above the one before, or above the last one of the batch
 
-cdef tuple FAULTS = ("", "goes beyond the end", "has a negative number where there can be none", "is not as long as it says")
+cdef tuple FAULTS = (
+    "",
+    "goes beyond the end",
+    "has a negative number where there can be none",
+    "is not as long as it says",
+    "has an offset that is out of order",
+)
 
 
 # -- numbers
@@ -62,10 +74,13 @@ cdef inline int64_t plus(int64_t one, int64_t other) noexcept nogil:
     return <int64_t>(<uint64_t>one + <uint64_t>other)
 
 
+cdef inline int64_t minus(int64_t one, int64_t other) noexcept nogil:
+    return <int64_t>(<uint64_t>one - <uint64_t>other)
+
+
 cdef struct Cursor:
     const unsigned char* at
     const unsigned char* end
-    bint high                   # a header's name had a byte above ASCII
 
 
 cdef inline bint read_number(Cursor* cursor, int64_t* value) noexcept nogil:
@@ -98,14 +113,6 @@ cdef inline bint read_span(Cursor* cursor, Span* span) noexcept nogil:
     return True
 
 
-cdef inline bint is_ascii(Span span) noexcept nogil:
-    cdef uint32_t i
-    for i in range(span.size):
-        if span.at[i] >= 0x80:
-            return False
-    return True
-
-
 # -- records
 
 cdef Fault skip_headers(Cursor* cursor, RecordAt* record) noexcept nogil:
@@ -122,8 +129,6 @@ cdef Fault skip_headers(Cursor* cursor, RecordAt* record) noexcept nogil:
             return CUT_OFF
         if name.at == NULL:
             return NEGATIVE
-        if not is_ascii(name):
-            cursor.high = True
         if not read_span(cursor, &value):
             return CUT_OFF
         left -= 1
@@ -133,15 +138,15 @@ cdef Fault skip_headers(Cursor* cursor, RecordAt* record) noexcept nogil:
 
 cdef Fault read_record(Cursor* cursor, RecordAt* record) noexcept nogil:
     """Leaves offset and timestamp as they stand there: counted from those of the batch."""
-    cdef int64_t length, attributes
+    cdef int64_t length
     cdef const unsigned char* begin
     cdef Fault fault
-    if not read_number(cursor, &length):
+    if not read_number(cursor, &length) or cursor.at == cursor.end:
         return CUT_OFF
     begin = cursor.at
+    cursor.at += 1              # attributes: none are in use
     if (
-        not read_number(cursor, &attributes)
-        or not read_number(cursor, &record.timestamp)
+        not read_number(cursor, &record.timestamp)
         or not read_number(cursor, &record.offset)
         or not read_span(cursor, &record.key)
         or not read_span(cursor, &record.value)
@@ -190,27 +195,78 @@ cdef Held room_beside(tuple others, Py_ssize_t number):
 @cython.no_gc
 @cython.freelist(64)
 cdef class RunRecord:
-    """One record, by itself: nothing of its run is kept alive. Names of headers that are not UTF-8 come with U+FFFD."""
+    """One record, by itself: nothing of its run is kept alive."""
 
     cdef readonly int64_t offset
     cdef readonly int64_t timestamp
     cdef readonly bytes key
     cdef readonly bytes value
-    cdef readonly tuple headers
+    cdef readonly object headers
 
 
 cdef inline bytes copied(Span span):
     return None if span.at == NULL else PyBytes_FromStringAndSize(<const char*>span.at, span.size)
 
 
-cdef tuple headers_of(const RecordAt* record):
+@cython.final
+@cython.no_gc
+cdef class Headers:
+    """Headers of one record, decoded each time they are asked for: those that are within the bounds of core/headers.py.
+
+    There is one at least, so it is true even where none is within the bounds. Names that are not UTF-8 come with U+FFFD.
+    """
+
+    cdef bytes raw
+    cdef int32_t kept
+    cdef readonly int32_t dropped
+    cdef readonly uint32_t size
+
+    def __init__(self):
+        raise TypeError("records have them")
+
+    def __len__(self):
+        return self.kept
+
+    def __bool__(self):
+        return True
+
+    def __iter__(self):
+        return iter(self.built())
+
+    def __getitem__(self, at):
+        return self.built()[at]
+
+    cdef tuple built(self):
+        cdef Cursor cursor
+        cdef Span name, value
+        cdef list found = []
+        cursor.at = <const unsigned char*>PyBytes_AS_STRING(self.raw)
+        cursor.end = cursor.at + PyBytes_GET_SIZE(self.raw)
+        while cursor.at < cursor.end and read_span(&cursor, &name) and read_span(&cursor, &value):
+            found.append((PyUnicode_DecodeUTF8(<char*>name.at, name.size, "replace"), copied(value)))
+        return tuple(found)
+
+
+Sequence.register(Headers)
+
+
+cdef Headers headers_of(const RecordAt* record):
+    """Of a record that has some."""
+    cdef Headers made = Headers.__new__(Headers)
     cdef Cursor cursor
     cdef Span name, value
-    cdef list found = []
+    cdef const unsigned char* end = record.headers_at
+    cdef int64_t room = MOST_BYTES
     cursor.at, cursor.end = record.headers_at, record.headers_at + record.headers_size
-    while cursor.at < cursor.end and read_span(&cursor, &name) and read_span(&cursor, &value):
-        found.append((PyUnicode_DecodeUTF8(<char*>name.at, name.size, "replace"), copied(value)))
-    return tuple(found)
+    while made.kept < min(record.headers, MOST) and read_span(&cursor, &name) and read_span(&cursor, &value):
+        room -= <int64_t>name.size + value.size
+        if room < 0:
+            break
+        made.kept += 1
+        end = cursor.at
+    made.raw = PyBytes_FromStringAndSize(<const char*>record.headers_at, end - record.headers_at)
+    made.dropped, made.size = record.headers - made.kept, record.headers_size
+    return made
 
 
 cdef RunRecord record_of(const RecordAt* at):
@@ -343,7 +399,6 @@ cdef class Batch:
     cdef bytes fetched
     cdef const unsigned char* at
     cdef Py_ssize_t size
-    cdef int32_t number
     cdef int64_t first_timestamp
     cdef readonly int64_t base_offset
     cdef readonly int64_t next_offset
@@ -351,7 +406,7 @@ cdef class Batch:
     cdef readonly int64_t producer_id
     cdef readonly uint32_t crc
     cdef readonly int attributes
-    cdef readonly bint odd_names
+    cdef readonly int32_t number
 
     def __cinit__(self, bytes fetched not None, Py_ssize_t begin, Py_ssize_t end):
         if begin < 0 or end > PyBytes_GET_SIZE(fetched) or end - begin < HEADER:
@@ -394,10 +449,7 @@ cdef class Batch:
         return memoryview(self.fetched)[start + begin : start + self.size]
 
     def read(self, data):
-        """Its records, which lie in these bytes; the bytes must not change any more.
-
-        ``odd_names`` then tells whether a header has a name that is not UTF-8.
-        """
+        """Its records, which lie in these bytes; the bytes must not change any more."""
         cdef Py_ssize_t number = max(self.number, 0)
         cdef Held kept = Held.__new__(Held)
         cdef Cursor cursor
@@ -407,25 +459,28 @@ cdef class Batch:
         if kept.data.len > INT32_MAX or number > kept.data.len // RECORD:
             raise ValueError("more records than there is room for")
         make_room(kept, number)
-        cursor.at, cursor.end, cursor.high = <const unsigned char*>kept.data.buf, <const unsigned char*>kept.data.buf, False
-        cursor.end += kept.data.len
+        cursor.at = <const unsigned char*>kept.data.buf
+        cursor.end = cursor.at + kept.data.len
         fault = self.fill(kept, &cursor)
         if fault != NONE:
             raise ValueError(FAULTS[<int>fault])
         if cursor.at != cursor.end:
             raise ValueError(f"{cursor.end - cursor.at} bytes after the last record")
-        self.odd_names = cursor.high and has_odd_names(kept)
         return made_of(kept, number, self.oldest(kept), not self.attributes & APPEND_TIME)
 
     cdef Fault fill(self, Held kept, Cursor* cursor) noexcept:
         cdef Py_ssize_t i
         cdef RecordAt* record
         cdef Fault fault
+        cdef int64_t before = -1, last = minus(self.next_offset, plus(self.base_offset, 1))
         for i in range(kept.number):
             record = &kept.at[i]
             fault = read_record(cursor, record)
             if fault != NONE:
                 return fault
+            if not before < record.offset <= last:
+                return MISPLACED
+            before = record.offset
             record.offset = plus(record.offset, self.base_offset)
             if self.attributes & APPEND_TIME:
                 record.timestamp = self.max_timestamp
@@ -441,18 +496,3 @@ cdef class Batch:
             for i in range(1, kept.number):
                 oldest = min(oldest, kept.at[i].timestamp)
         return oldest
-
-
-cdef bint has_odd_names(Held kept) except -1:
-    cdef Cursor cursor
-    cdef Span name, value
-    cdef Py_ssize_t i
-    for i in range(kept.number):
-        cursor.at = kept.at[i].headers_at
-        cursor.end = cursor.at + kept.at[i].headers_size
-        while cursor.at < cursor.end and read_span(&cursor, &name) and read_span(&cursor, &value):
-            try:
-                PyUnicode_DecodeUTF8(<char*>name.at, name.size, NULL)
-            except UnicodeDecodeError:
-                return True
-    return False

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import TopicPartition
 
@@ -18,6 +18,7 @@ from stream.doctor.positions import Shard
 from stream.kafka import statereader
 from stream.kafka.place import Place
 from stream.model.names import Kind, Reason
+from stream.model.results import Record, RefusedBatch
 
 STAMPED: Final = "LogAppendTime"
 
@@ -42,26 +43,47 @@ async def looked(visit: Visit) -> list[Looked]:
 
 
 async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: int) -> Looked:
-    records = [record async for record in statereader.read(visit.reader, tp, start, end)]
     subject = f"{tp.topic}/{tp.partition}"
-    stamp = Stamp(subject, records[-1].timestamp, now_ms()) if records else None
     place = Place(visit.settings, tp.partition, len(visit.inputs[kind]))  # of this topic, whatever the others have
-    return Looked(tp.topic, _sample(place, kind, subject, records), stamp)
+    tally, newest = _Tally(place, kind), None
+    async for record in statereader.read(visit.reader, tp, start, end, refused=True):
+        tally.add(record)
+        newest = record.timestamp
+    stamp = None if newest is None else Stamp(subject, newest, now_ms())
+    return Looked(tp.topic, tally.sample(subject), stamp)
 
 
-def _sample(place: Place, kind: Kind, subject: str, records: Sequence[Any]) -> Sample:
-    placed = place.placed()
-    misplaced = [record.offset for record in records if record.key and not placed(record.key)]
-    keyed = [record for record in records if record.key]
-    decoded = decode_batch(kind, keyed, place.settings.max_value)
-    return Sample(
-        subject,
-        len(records),
-        len(misplaced),
-        min(misplaced, default=-1),
-        sum(not record.key and record.value is not None for record in records),
-        Counter[Reason](event.reason for event in decoded if isinstance(event, Rejected)),
-    )
+class _Tally:
+    """A sample in the making. It keeps numbers and no records, which may be large."""
+
+    def __init__(self, place: Place, kind: Kind) -> None:
+        self._kind = kind
+        self._max_value = place.settings.max_value
+        self._placed = place.placed()
+        self._read = self._misplaced = self._keyless = 0
+        self._first_misplaced = -1
+        self._rejected: Counter[Reason] = Counter()
+
+    def add(self, record: Record) -> None:
+        if isinstance(record, RefusedBatch):
+            self._read += record.records
+            self._rejected[record.reason] += record.records
+            return
+        self._read += 1
+        if not record.key:
+            self._keyless += record.value is not None
+            return
+        if not self._placed(record.key):
+            self._first_misplaced = self._first_misplaced if self._misplaced else record.offset
+            self._misplaced += 1
+        (event,) = decode_batch(self._kind, (record,), self._max_value)
+        if isinstance(event, Rejected):
+            self._rejected[event.reason] += 1
+
+    def sample(self, subject: str) -> Sample:
+        return Sample(
+            subject, self._read, self._misplaced, self._first_misplaced, self._keyless, Counter(self._rejected)
+        )
 
 
 async def lags(visit: Visit, shards: Sequence[Shard]) -> list[Lag]:
@@ -76,7 +98,7 @@ async def lags(visit: Visit, shards: Sequence[Shard]) -> list[Lag]:
 
 async def _lag(visit: Visit, tp: TopicPartition, position: int, end: int) -> Lag:
     subject = f"{tp.topic}/{tp.partition}"
-    async for record in statereader.read(visit.reader, tp, position, end):
+    async for record in statereader.read(visit.reader, tp, position, end, refused=True):
         waiting = max(0, now_ms() - record.timestamp)
         return Lag(subject, end - position, timedelta(milliseconds=waiting))
     return Lag(subject, end - position)

@@ -14,7 +14,6 @@ from stream.config import Settings
 from stream.doctor.topics import Partition, Topic
 from stream.kafka import client
 from stream.kafka.client import Admin, Reader
-from stream.kafka.fetch import hand_out_raw
 from stream.kafka.place import Place
 from stream.kafka.topics import names
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Kind
@@ -143,7 +142,6 @@ async def visit(settings: Settings, sample: int) -> AsyncIterator[Visit]:
     try:
         await client.start(admin, settings)
         await client.start(reader, settings)
-        hand_out_raw(reader)
         made = Visit(settings, sample, admin, reader, await _patiently(lambda: _named(admin)))
         _assign(reader, made.partitions)
         yield made

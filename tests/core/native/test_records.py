@@ -1,27 +1,47 @@
-"""Records found in a batch's bytes are those that aiokafka reads; what it refuses is refused."""
+"""Records found in a batch's bytes are those that aiokafka reads, and Python reads and refuses what is native does."""
 
 import gc
+import importlib.util
 import struct
+import sys
 import weakref
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
-from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c, encode_varint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.kafka import listed
-from stream.model.results import Record, Records, create_time, part
+from stream.core.headers import MOST, MOST_BYTES
+from stream.kafka import fetched as spanned
+from stream.model.names import Reason
+from stream.model.results import Record, Records, RefusedBatch, create_time, part
 
 native = pytest.importorskip("stream.core.native.records", reason="built without a C compiler")
-spanned = pytest.importorskip("stream.kafka.spanned", reason="built without a C compiler")
+
+
+def without_native() -> ModuleType:
+    """Reading as where nothing could be compiled."""
+    spec = importlib.util.find_spec("stream.kafka.fetched")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with patch.dict(sys.modules, {"stream.core.native": None}):  # as if it were not there
+        spec.loader.exec_module(module)
+    return module
+
+
+listed = without_native()
+LIMIT: Final = 2**20
+"""Bytes that a batch may unpack to."""
 
 PLACE: Final = TopicPartition("t", 0)
 BASE: Final = 1_700_000_000_000
@@ -65,10 +85,11 @@ def built(
     return sealed(batch)
 
 
-def batch_of(payload: bytes, number: int, attributes: int = 0) -> bytes:
+def batch_of(payload: bytes, number: int, attributes: int = 0, last: int | None = None) -> bytes:
     """A batch with these bytes for its records."""
     batch = bytearray(built([(BASE, b"", b"", [])], attributes=attributes))[:HEADER] + payload
     struct.pack_into(">i", batch, 8, len(batch) - 12)
+    struct.pack_into(">i", batch, 23, max(number - 1, 0) if last is None else last)
     struct.pack_into(">i", batch, 57, number)
     return sealed(batch)
 
@@ -82,22 +103,42 @@ def row(record: Any) -> Row:
     return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
 
 
-def read(way: Any, fetched: bytes, offset: int = 0) -> tuple[list[Row], list[tuple[int, bool]], int, str]:
+Found = tuple[list[Any], list[tuple[int, bool]], int, str]
+"""Each `Row` or `RefusedBatch`, and what `read` gives with them."""
+
+
+def read(way: Any, fetched: bytes, offset: int = 0) -> Found:
     """What is handed out, the oldest of each batch and whether its producer stamped it, the offset to go on from, and the
     name of the error it ends with.
     """
     records = partition_records(fetched, offset)
-    rows: list[Row] = []
+    rows: list[Any] = []
     oldest: list[tuple[int, bool]] = []
     error = ""
     try:
-        for run in way.unpacked(records, fetched):
-            rows += map(row, run.since(offset))
-            oldest.append((run.oldest_ms, run.create_time))
-            assert create_time(run.since(offset)) == run.create_time
+        for run in way.runs(records, fetched, LIMIT):
+            if isinstance(run, RefusedBatch):
+                rows.append(run)
+            else:
+                rows += map(row, run.since(offset))
+                oldest.append((run.oldest_ms, run.create_time))
+                assert create_time(run.since(offset)) == run.create_time
     except Exception as raised:  # noqa: BLE001 - which one it is, is the question
         error = type(raised).__name__
     return rows, oldest, records.next_fetch_offset, error
+
+
+def refusals(fetched: bytes) -> list[tuple[Reason, str]]:
+    """Why each batch is refused, both ways alike, when nothing else comes of it."""
+    found = read(spanned, fetched)
+    assert found == read(listed, fetched)
+    assert not found[1]
+    assert not found[3]
+    return [(each.reason, each.detail) for each in found[0] if isinstance(each, RefusedBatch)]
+
+
+def unreadable(what: str) -> list[tuple[Reason, str]]:
+    return [(Reason.UNREADABLE, f"batch: {what}")]
 
 
 def ordinary(fetched: bytes, offset: int = 0) -> tuple[list[Row], str]:
@@ -126,7 +167,8 @@ def log_of(drawn: Any) -> bytes:
     """Batches one after the other, with gaps between them."""
     fetched, base = b"", 0
     for rows, codec, attributes, producer, gap in drawn:
-        fetched += built(rows, codec=codec, base=base + gap, attributes=attributes, producer=producer)
+        packs = codec if rows else 0  # aiokafka packs nothing with snappy into what it cannot read
+        fetched += built(rows, codec=packs, base=base + gap, attributes=attributes, producer=producer)
         base += gap + max(len(rows), 1)
     return fetched
 
@@ -164,31 +206,60 @@ def test_damage_is_found_by_the_checksum(drawn: Any, flips: list[tuple[int, int]
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
     st.integers(0, 300),
     st.integers(-1, 5),
+    st.integers(-1, 5),
 )
-def test_garbage_under_a_right_checksum_is_refused_as_aiokafka_does(
-    rows: Any, flips: list[tuple[int, int]], size: int, number: int
+def test_garbage_under_a_right_checksum_is_refused_whole(
+    rows: Any, flips: list[tuple[int, int]], size: int, number: int, last: int
 ) -> None:
-    """Some bytes behind it, too few for a batch, since aiokafka reads a number beyond the end of one."""
     payload = bytearray(built(rows)[HEADER:][:size])
     for at, byte in flips:
         if at < len(payload):
             payload[at] = byte
-    fetched = batch_of(bytes(payload), number)
-    assert read(spanned, fetched) == read(listed, fetched + bytes(11))
+    fetched = batch_of(bytes(payload), number, last=last)
+    found = read(spanned, fetched)
+    assert found == read(listed, fetched)
+    assert found[2:] == ((last + 1, "") if last >= 0 else (0, "DamagedError"))
+    if any(isinstance(each, RefusedBatch) for each in found[0]):
+        assert len(found[0]) == 1
 
 
 @settings(max_examples=1000)
 @given(st.binary(max_size=300), st.integers(-2, 40), codecs)
 def test_any_bytes_are_read_or_refused(payload: bytes, number: int, codec: int) -> None:
-    rows, _, _, error = read(spanned, batch_of(payload, number, codec))
-    assert not rows or not error
+    fetched = batch_of(payload, number, codec)
+    found = read(spanned, fetched)
+    assert found == read(listed, fetched)
+    assert not found[3]
+
+
+@settings(max_examples=1000)
+@given(batches.filter(bool), st.data())
+def test_any_damage_under_a_right_checksum_is_read_or_refused(drawn: Any, data: st.DataObject) -> None:
+    """Of every field, in every codec. Offsets that are handed out lie in their batch and rise; nothing else is raised."""
+    fetched = bytearray(log_of(drawn[:1]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        fetched[data.draw(st.integers(21, len(fetched) - 1))] = data.draw(st.integers(0, 255))
+    fetched[22] &= ~CONTROL
+    if fetched[22] & 0x07 > 4:
+        fetched[22] &= ~0x07
+    whole = sealed(fetched)
+    found = read(spanned, whole)
+    assert found == read(listed, whole)
+    assert found[3] == ("DamagedError" if whole[23] >= 0x80 else "")
+    first, last = struct.unpack_from(">q", whole)[0], struct.unpack_from(">i", whole, 23)[0]
+    at = first - 1
+    for each in found[0]:
+        offset = each.offset if isinstance(each, RefusedBatch) else each[0]
+        assert at < offset <= first + last
+        at = offset
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_fetch_or_refused(fetched: bytes) -> None:
+    assert read(spanned, fetched) == read(listed, fetched)
     rows, _, _, error = read(spanned, fetched)
     assert not rows
-    assert error in ("", "CorruptRecordException", "UnsupportedCodecError")
+    assert error in ("", "DamagedError")
 
 
 def number(value: int) -> bytes:
@@ -205,48 +276,158 @@ def record(*parts: bytes) -> bytes:
 START: Final = b"\x00" + number(0) + number(0)
 
 
+CUT_OFF: Final = "goes beyond the end"
+NEGATIVE: Final = "has a negative number where there can be none"
+
+
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "why"),
     [
-        b"",
-        b"\x80" * 9,
-        b"\x80" * 11 + b"\x00",
-        number(20) + START,
-        record(START, number(2**62)),
-        record(START, number(-1), number(2**31), number(0)),
-        record(START, number(-1), number(-1), number(-1)),
-        record(START, number(-1), number(-1), number(2**62)),
-        record(START, number(-1), number(-1), number(1)),
-        record(START, number(-1), number(-1), number(1), number(-1), number(0)),
-        record(START, number(-1), number(-1), number(1), number(5), b"a"),
-        record(START, number(-1), number(-1), number(1), number(1), b"a", number(2**62)),
-        record(START, number(-1), number(-1), number(0)) + b"x",
-        record(START, number(-1), number(-1), number(0), b"x"),
+        (b"", "more records than there is room for"),
+        (b"\x80" * 9, CUT_OFF),
+        (b"\x80" * 11 + b"\x00", CUT_OFF),
+        (number(20) + START + b"\x01\x01\x08", CUT_OFF),
+        (record(START, number(2**62)), CUT_OFF),
+        (record(START, number(-1), number(2**31), number(0)), CUT_OFF),
+        (record(START, number(-1), number(-1), number(-1)), NEGATIVE),
+        (record(START, number(-1), number(-1), number(2**62)), CUT_OFF),
+        (record(START, number(-1), number(-1), number(1)), CUT_OFF),
+        (record(START, number(-1), number(-1), number(1), number(-1), number(0)), NEGATIVE),
+        (record(START, number(-1), number(-1), number(1), number(5), b"a"), CUT_OFF),
+        (record(START, number(-1), number(-1), number(1), number(1), b"a", number(2**62)), CUT_OFF),
+        (record(START, number(-1), number(-1), number(0)) + b"x", "1 bytes after the last record"),
+        (record(START, number(-1), number(-1), number(0), b"x"), "is not as long as it says"),
     ],
 )
-def test_numbers_that_do_not_add_up_are_refused(payload: bytes) -> None:
-    assert read(spanned, batch_of(payload, 1)) == ([], [], 0, "CorruptRecordException")
+def test_numbers_that_do_not_add_up_are_refused(payload: bytes, why: str) -> None:
+    assert refusals(batch_of(payload, 1)) == unreadable(why)
 
 
-@pytest.mark.parametrize("count", [2, 2**31 - 1])
+def plain_record(delta: int) -> bytes:
+    return record(b"\x00", number(0), number(delta), number(-1), number(-1), number(0))
+
+
+@pytest.mark.parametrize("deltas", [(-1,), (1,), (0, 0), (1, 0), (0, 2), (0, 2**40), (0, -(2**63))])
+def test_offsets_that_no_broker_gave_are_refused(deltas: tuple[int, ...]) -> None:
+    """Brokers take them in batches that are not compressed. (p: one moved the position a thousand million offsets on.)"""
+    fetched = batch_of(b"".join(map(plain_record, deltas)), len(deltas))
+    assert refusals(fetched) == unreadable("has an offset that is out of order")
+
+
+def test_offsets_may_be_missing_where_the_log_was_compacted() -> None:
+    fetched = batch_of(plain_record(1) + plain_record(4), 2, last=6)
+    found = read(spanned, fetched)
+    assert found == read(listed, fetched)
+    assert ([offset for offset, *_ in found[0]], found[2]) == ([1, 4], 7)
+
+
+def test_attributes_are_one_byte_whatever_it_is() -> None:
+    for attributes in (0x00, 0x7F, 0x80, 0xFF):
+        fetched = batch_of(record(bytes([attributes]), number(0), number(0), number(-1), number(-1), number(0)), 1)
+        assert read(spanned, fetched)[0] == read(listed, fetched)[0] == [(0, BASE, None, None, ())]
+
+
+@pytest.mark.parametrize("count", [2, 2000])
 def test_more_records_than_there_are_bytes_are_refused(count: int) -> None:
     payload = record(START, number(-1), number(-1), number(0))
     assert read(spanned, batch_of(payload, 1))[0] == [(0, BASE, None, None, ())]
-    assert read(spanned, batch_of(payload, count))[3] == "CorruptRecordException"
+    assert refusals(batch_of(payload, count)) == unreadable("more records than there is room for")
+
+
+def test_more_records_than_a_batch_may_have_are_not_even_unpacked() -> None:
+    most = LIMIT // spanned.BYTES_OF_A_RECORD
+    for count, codec in ((most + 1, 0), (2**31 - 1, 4)):
+        fetched = batch_of(b"not compressed at all", count, codec)
+        assert refusals(fetched) == [(Reason.TOO_LARGE, f"batch: {count} records, at most {most}")]
+        (refused,) = read(spanned, fetched)[0]
+        assert isinstance(refused, RefusedBatch)
+        assert (refused.first, refused.offset, refused.records) == (0, count - 1, count)
+
+
+@pytest.mark.parametrize("codec", range(5))
+def test_a_batch_that_unpacks_to_too_much_is_refused_whole(codec: int) -> None:
+    """From the offset on that was asked for; the next one is read."""
+    fits, larger = LIMIT - 100, LIMIT + 100
+    rows: Any = [(BASE, b"k", b"v", []), (BASE, b"k", b"0" * fits, [])]
+    found = read(spanned, built(rows, codec=codec), 1)
+    assert found == read(listed, built(rows, codec=codec), 1)
+    assert [len(each[3] or b"") for each in found[0]] == [fits]
+    rows[1] = (BASE, b"k", b"0" * larger, [])
+    batch = built([*rows, *rows], codec=codec, base=10)
+    fetched = batch + built([(BASE, b"k", b"next", [])], base=14)
+    found = read(spanned, fetched, 12)
+    assert found == read(listed, fetched, 12)
+    refused, following = found[0]
+    assert isinstance(refused, RefusedBatch)
+    assert (refused.first, refused.offset, refused.records, refused.timestamp) == (12, 13, 2, BASE)
+    assert (refused.reason, refused.detail) == (Reason.TOO_LARGE, f"batch: more than {LIMIT} bytes when unpacked")
+    assert (refused.data, refused.size) == (batch[:65_536], len(batch))
+    assert (refused.key, refused.value, refused.headers) == (None, None, ())
+    assert following == (14, BASE, b"k", b"next", ())
 
 
 @pytest.mark.parametrize("codec", [5, 6, 7])
-def test_an_unknown_codec_is_named_as_aiokafka_names_it(codec: int) -> None:
+def test_an_unknown_codec_says_nothing_about_the_batch(codec: int) -> None:
     fetched = batch_of(b"x", 1, codec)
-    assert read(spanned, fetched)[3] == ordinary(fetched)[1] == "UnsupportedCodecError"
+    assert ordinary(fetched)[1] == "UnsupportedCodecError"
+    assert read(spanned, fetched) == read(listed, fetched) == ([], [], 0, "FailedError")
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
 def test_what_is_not_compressed_as_it_says_is_refused(codec: int) -> None:
     fetched = batch_of(b"not compressed at all", 1, codec)
-    rows, _, _, error = read(spanned, fetched)
-    assert (rows, error) == ordinary(fetched)
-    assert error
+    assert ordinary(fetched)[1]
+    ((reason, _),) = refusals(fetched)
+    assert reason is Reason.UNREADABLE
+
+
+def test_nothing_but_the_checksum_of_an_aborted_batch_is_looked_at() -> None:
+    poison = bytearray(built([(BASE, b"k", b"v", [])], codec=4, producer=ABORTED))
+    poison[HEADER:] = b"not compressed at all"
+    struct.pack_into(">i", poison, 8, len(poison) - 12)
+    assert read(spanned, sealed(poison)) == read(listed, sealed(poison)) == ([], [], 1, "")
+    poison[17:21] = b"\x00" * 4
+    assert read(spanned, bytes(poison)) == read(listed, bytes(poison)) == ([], [], 0, "DamagedError")
+
+
+def test_a_marker_that_makes_no_sense_is_damage() -> None:
+    """What it ends is not known; none at all, as compaction leaves it, ends nothing."""
+    for payload, number_, error in ((b"", 0, ""), (b"xx", 1, "DamagedError"), (plain_record(0), 1, "DamagedError")):
+        fetched = batch_of(payload, number_, CONTROL)
+        assert read(spanned, fetched) == read(listed, fetched) == ([], [], 0 if error else 1, error)
+
+
+def headers_of(*lengths: int) -> bytes:
+    """A record with headers whose values have these lengths."""
+    built_headers = b"".join(number(1) + b"h" + number(length) + b"v" * length for length in lengths)
+    return record(START, number(1), b"k", number(1), b"v", number(len(lengths)), built_headers)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kept"),
+    [
+        ([0] * MOST, MOST),
+        ([0] * (MOST + 1), MOST),
+        ([MOST_BYTES - 1], 1),
+        ([MOST_BYTES], 0),
+        ([9, MOST_BYTES, 9], 1),
+        ([-1] * 3, 3),
+        ([600] * 200, 109),
+    ],
+)
+def test_headers_beyond_the_bounds_are_not_built(lengths: list[int], kept: int) -> None:
+    payload = headers_of(*lengths)
+    fetched = batch_of(payload, 1)
+    found = read(spanned, fetched)
+    assert found == read(listed, fetched)
+    for way in (spanned, listed):
+        (run,) = way.runs(partition_records(fetched), fetched, LIMIT)
+        headers = run[0].headers
+        assert headers
+        assert len(headers) == len(tuple(headers)) == kept
+        assert headers.dropped == len(lengths) - kept
+        assert headers.size == len(payload) - payload.index(number(1) + b"h") or not kept
+        assert kept == 0 or headers[0] == headers[0:1][0] == ("h", None if lengths[0] < 0 else b"v" * lengths[0])
 
 
 def test_a_batch_without_records_moves_the_position() -> None:
@@ -287,35 +468,7 @@ def test_names_of_headers_that_are_not_utf8(codec: int) -> None:
 def test_a_length_that_leads_far_away_behind_such_a_name_is_refused() -> None:
     headers = number(2) + number(1) + b"\xff" + number(-1) + number(2**50) + b"x"
     fetched = batch_of(record(START, number(-1), number(-1), headers), 1)
-    assert read(spanned, fetched) == read(listed, fetched) == ([], [], 0, "CorruptRecordException")
-
-
-def test_only_names_that_are_not_utf8_are_odd() -> None:
-    for name, odd in ((b"a", False), ("\ufffd".encode(), False), (b"\xff", True)):
-        headers = number(1) + number(len(name)) + name + number(-1)
-        fetched = batch_of(record(START, number(-1), number(-1), headers), 1)
-        batch = native.Batch(fetched, 0, len(fetched))
-        batch.read(batch.packed())
-        assert batch.odd_names == odd
-
-
-def old_batch(magic: int) -> bytes:
-    builder = LegacyRecordBatchBuilder(magic, 1, 2**20)
-    for at in range(3):
-        builder.append(at, BASE + at, b"k", b"v%d" % at)
-    return bytes(builder.build())
-
-
-def test_old_batches_go_the_ordinary_way() -> None:
-    old = old_batch(1)
-    found = read(spanned, old + built([(BASE, b"k", b"new", [])], base=3))
-    assert [value for _, _, _, value, _ in found[0]] == [b"v0", b"v1", b"v2", b"new"]
-    assert found[1:] == ([(BASE, True), (BASE, True)], 4, "")
-    assert read(spanned, old) == read(listed, old)
-
-
-def test_records_without_a_time_are_refused() -> None:
-    assert read(spanned, old_batch(0)) == read(listed, old_batch(0)) == ([], [], 0, "CorruptRecordException")
+    assert refusals(fetched) == unreadable(CUT_OFF)
 
 
 @given(st.binary(max_size=100))
@@ -326,7 +479,7 @@ def test_the_checksum_is_the_one_of_kafka(data: bytes) -> None:
 
 def run_of(count: int, base: int = 0) -> Any:
     fetched = built([(BASE - at, b"k%d" % at, b"v", [("n", b"%d" % at)]) for at in range(count)], base=base, codec=4)
-    (run,) = spanned.unpacked(partition_records(fetched), fetched)
+    (run,) = spanned.runs(partition_records(fetched), fetched, LIMIT)
     return run
 
 
@@ -405,5 +558,11 @@ def test_a_batch_that_is_too_short_is_none() -> None:
             native.Batch(bytes(HEADER), begin, end)
     for length in (-5, 13, 14, 48):
         fetched = struct.pack(">qiib", 0, length, 0, 2) + bytes(60)
-        assert read(spanned, fetched)[3] == "CorruptRecordException"
+        assert read(spanned, fetched)[3] == read(listed, fetched)[3] == "DamagedError"
+
+
+def test_a_batch_of_an_unknown_magic_is_damaged() -> None:
+    fetched = bytearray(built([(BASE, b"k", b"v", [])]))
+    fetched[16] = 3
+    assert read(spanned, sealed(fetched))[3] == "DamagedError"
     assert DefaultRecordBatch.CODEC_MASK == 7
