@@ -9,6 +9,20 @@ SLACK_MS: Final = 10_000
 """Event time a topic may be ahead of the one furthest behind."""
 
 
+def out_of_reach(
+    times: Mapping[Kind, int | None], clocks: Mapping[Kind, int | None], state_retention_ms: int
+) -> set[Kind]:
+    """Topics that hold nobody back: what comes next of them is refused as ``pane_gone`` whatever the others do.
+
+    ``times`` is how far each is in what it has to read, ``clocks`` in what was counted. A topic that is far behind only
+    because others have not been read yet, as in a rebuild, is within reach: the newest clock is not beyond it yet.
+    """
+    newest = max((clock for clock in clocks.values() if clock is not None), default=None)
+    if newest is None:
+        return set()
+    return {kind for kind, time in times.items() if time is not None and newest - time > state_retention_ms}
+
+
 def paused(clocks: Mapping[Kind, int | None], behind: Collection[Kind], slack_ms: int = SLACK_MS) -> set[Kind]:
     """Topics to pause. ``behind`` are those with records to read; one that is caught up pauses nobody.
 

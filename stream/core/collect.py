@@ -25,11 +25,11 @@ IN_BACKLOG: Final = 10
 """So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
 
 
-def collecting(shard: "Shard", *, in_backlog: bool) -> Steps[Outputs | None]:
-    """None when nothing has changed since the last."""
+def collecting(shard: "Shard", *, in_backlog: bool, held_at: int | None) -> Steps[Outputs | None]:
+    """None when nothing has changed since the last. ``held_at``: corrections wait, and this is the time by which they do."""
     windows, judge, alerting = shard.windows, shard.judge, shard.alerting
     yield from _evaluate(shard)
-    yield from windows.correct(judge.changed, shard.watermark, shard.newest, shard.drop_line)
+    yield from windows.correct(judge.changed, shard.watermark, shard.newest, shard.drop_line, held_at)
     yield from _tell(shard)
     _end_gaps(shard)
     yield from _end_and_let_go(shard)

@@ -42,6 +42,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,
         alerts=shard.alerting.standing(),
+        left_out=frozenset(shard.left_out),
     )
 
 

@@ -239,7 +239,7 @@ def _restore_pane(shard: "Shard", row: Row, session: "Session", value: bytes) ->
         session.recall(head_of(pane))
     if marks:
         row.marks[session.key] = marks
-        shard.windows.recall(row.start, marks)
+        shard.windows.recall(row.start, session.key, marks)
 
 
 def _restore_buckets(shard: "Shard", content: Restored) -> None:

@@ -5,7 +5,7 @@ Batches go in (`read`), time passes only as records say (and as `exclude` and `q
 what one checkpoint has to write. Laws 1 to 5 of the design are properties of this class (tests/core/test_laws.py).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
@@ -21,6 +21,7 @@ from stream.core.sessions import Session, Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
 from stream.core.tidy import tidy
+from stream.core.watermark import far_behind, slowest
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
@@ -76,7 +77,12 @@ class Shard:
         self.moved = False
         """Something happened that the next checkpoint has to keep."""
         self._placed = placed
+        self.left_out: set[Kind] = set()
+        """Topics that are far behind in what they say, and not waited for (`core/watermark.py`)."""
         self._excluded: set[Kind] = set()
+        """Silent ones, which are not waited for either."""
+        self._caught_up: frozenset[Kind] = frozenset()
+        self._spoken: set[Kind] = set()
         self._steps: Steps[None] | None = None
         self._stirred = True
         """Something happened since the last look at what is due."""
@@ -127,16 +133,19 @@ class Shard:
         if not records:
             return
         self.moved = self._stirred = True
-        self.wall = None
         self._excluded.discard(kind)
-        self.windows.stir()
+        self._spoken.add(kind)
         changed_before = len(self.judge.changed)
         self.judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
         self.judge.judge(kind, records, events)
+        self.windows.stir(self.judge.changed, changed_before)
         if self.gaps:
             self._mark_incomplete(kind, self.judge.changed[changed_before:])
         self.positions[kind] = records[-1].offset + 1
-        self._move_watermark()
+        if kind in self._move_watermark():
+            self.left_out.add(kind)  # what it says is no reason to wait for clocks instead of the wall's
+        else:
+            self.wall = None
 
     def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
         """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
@@ -160,12 +169,29 @@ class Shard:
 
     # -- time passes
 
-    def _move_watermark(self) -> None:
-        clocks = [clock for kind, clock in self.clocks.items() if kind not in self._excluded]
-        known = [clock for clock in clocks if clock is not None]
-        if known and len(known) == len(clocks):
-            passed = min(known) - self.policy.delay_ms
+    def far_behind(self) -> set[Kind]:
+        """Topics that hold nothing back now, since their clocks are far behind. One that never spoke is only silent."""
+        clocks = self.clocks
+        up = [kind for kind in self._caught_up if clocks[kind] is not None or kind in self._spoken]
+        return far_behind(clocks, self.policy, up)
+
+    def _move_watermark(self) -> set[Kind]:
+        """Returns the topics that are far behind now."""
+        far = self.far_behind()
+        self.left_out &= far
+        clock = slowest(self.clocks, self._excluded | far)
+        if clock is not None:
+            passed = clock - self.policy.delay_ms
             self.watermark = passed if self.watermark is None else max(self.watermark, passed)
+        return far
+
+    def keep_up(self, caught_up: Collection[Kind]) -> bool:
+        """Says of which topics all there is has been counted; to be called often. True when the watermark moves."""
+        before, self._caught_up = self.watermark, frozenset(caught_up)
+        self._move_watermark()
+        moved = self.watermark != before
+        self._stirred = self._stirred or moved
+        return moved
 
     def complete(self) -> int:
         """Up to where every on-time event is in, whatever the watermark says."""
@@ -235,16 +261,18 @@ class Shard:
 
     # -- results go out
 
-    def collect(self, *, in_backlog: bool = False) -> Outputs | None:
+    def collect(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Outputs | None:
         """All that one checkpoint has to write; None when nothing has changed since the last.
 
-        ``in_backlog``: what is read is old, and totals are written at a slower pace.
+        ``in_backlog``: what is read is old, and totals are written at a slower pace. ``now_ms``: of any clock that never
+        goes back; while a topic is left out corrections wait by it (`CORRECT_EVERY_MS`). Without it none waits.
         """
-        return drained(self.collecting(in_backlog=in_backlog))
+        return drained(self.collecting(in_backlog=in_backlog, now_ms=now_ms))
 
-    def collecting(self, *, in_backlog: bool = False) -> Steps[Outputs | None]:
+    def collecting(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Steps[Outputs | None]:
         """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
-        outputs = yield from collecting(self, in_backlog=in_backlog)
+        hold = bool(self.left_out - self._excluded) and self.wall != FAR_AHEAD
+        outputs = yield from collecting(self, in_backlog=in_backlog, held_at=now_ms if hold else None)
         if outputs is not None:
             self._begin_anew()
         return outputs
@@ -277,7 +305,8 @@ class Shard:
         line = max(clocks) - policy.longest_ms - policy.state_retention_ms
         if len(clocks) == len(KINDS):
             line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
-        self.drop_line = max(self.drop_line, min(line, self.windows.closed_starts(), self.alerting.taken_in()))
+        needed = min(self.windows.closed_starts(), self.alerting.taken_in(), self.windows.first_waiting() - 1)
+        self.drop_line = max(self.drop_line, min(line, needed))
 
     # -- looking
 

@@ -5,10 +5,12 @@ had when it was last written (the mark in its first pane). So writing twice chan
 forgotten.
 """
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from operator import le
 from typing import Final
 
-from stream.core.counts import Counts, total
+from stream.core.counts import NEVER, Counts, total
 from stream.core.panes import Marks, Pane, Row
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
@@ -20,6 +22,11 @@ LONG_AGO: Final = -(2**62)
 """Before any time."""
 FAR_AHEAD: Final = 2**62
 """After any time: the wall clock at the end of a bounded input."""
+CORRECT_EVERY_MS: Final = 10_000
+"""While a topic is left out, a correction waits so long for what else comes to its window: else all that such a topic says
+would be a correction of some closed window at each checkpoint."""
+STALE: Final = NEVER
+"""Instead of the number of events in a mark: what was written is out of date, whatever the window holds."""
 
 
 class Windows:
@@ -34,6 +41,7 @@ class Windows:
         self.horizon = [LONG_AGO] * len(policy.windows)
         """By window kind: windows that end here or earlier are closed."""
         self._idle_through = [LONG_AGO] * len(policy.windows)
+        """By window kind: the wall clock has closed those that end here or earlier."""
         self.marked_through = LONG_AGO
         """No window that ends later has been written."""
         self.marks = 0
@@ -42,22 +50,30 @@ class Windows:
         self.written_bytes = 0
         self.newest_end = LONG_AGO
         """End of the newest window written for the first time since the last checkpoint; for the emit delay."""
+        self._waiting: OrderedDict[tuple[int, int, bytes], int] = OrderedDict()
+        """Corrections that wait, by window kind, start and session's key: until when. Their marks are `STALE`."""
         self._unsettled: list[Pane] = []
         """Changed panes of windows that are due and whose turn to be closed has not come."""
         self.touched: list[tuple[int, bytes]] = []
         """(start, session's key) of marks that changed since the last checkpoint."""
 
-    def recall(self, start: int, marks: Marks) -> None:
-        """Marks from the state."""
-        for revision, spec in zip(marks[::2], self._policy.windows, strict=False):
+    def recall(self, start: int, key: bytes, marks: Marks) -> None:
+        """Marks from the state. A correction that waited when it was stored is due at once."""
+        for kind, (revision, spec) in enumerate(zip(marks[::2], self._policy.windows, strict=False)):
             if revision:
                 self.marks += 1
+                if marks[2 * kind + 1] == STALE:
+                    self._waiting[kind, start, key] = LONG_AGO
                 if start + spec.size_ms > self.marked_through:  # noqa: PLR1730  # a third of the time of max()
                     self.marked_through = start + spec.size_ms
 
-    def stir(self) -> None:
-        """Records came in: the next silence looks at all open windows again."""
-        self._idle_through = list(self.horizon)
+    def stir(self, changed: Sequence[Pane], since: int) -> None:
+        """Panes from that place on are counted into since the last silence: the next one looks at their windows again."""
+        if len(changed) == since or all(map(le, self._idle_through, self.horizon)):
+            return
+        first = min(pane.start for pane in changed[since:])
+        before = [spec.first_end(first) - 1 for spec in self._policy.windows]
+        self._idle_through = list(map(min, self._idle_through, before))  # a new one: `close_idle` may be under way
 
     # -- which are due
 
@@ -116,7 +132,7 @@ class Windows:
         spec = self._policy.windows[kind]
         rows = self._between(start, start + spec.size_ms)
         revision, seen = rows[0].mark(key, kind) if rows and rows[0].start == start else (0, 0)
-        if revision and seen == sum(row.events(key) for row in rows):
+        if revision and seen == _events(rows, key):
             return
         panes = [counts for row in rows if (counts := row.counts(key)) is not None]
         events = sum(pane.events for pane in panes)
@@ -155,8 +171,17 @@ class Windows:
             if spec is self._policy.windows[0] and counts.views:
                 self.tally.conversions.append(ratio(counts.orders_paid, counts.views))
 
-    def correct(self, changed: Iterable[Pane], watermark: int | None, newest: int | None, final: int) -> Steps[None]:
+    def correct(
+        self,
+        changed: Iterable[Pane],
+        watermark: int | None,
+        newest: int | None,
+        final: int,
+        held_at: int | None = None,
+    ) -> Steps[None]:
         """Writes closed windows again that these panes changed: once, with the full new counts.
+
+        With ``held_at`` (now, in ms) those written before wait for `CORRECT_EVERY_MS`; without, none waits any longer.
 
         Windows that start at ``final`` or earlier are left alone: nothing can have changed them, and their panes may be
         gone. A window that is due, but whose turn to be closed has not come, is looked at again the next time: `close`
@@ -167,11 +192,12 @@ class Windows:
         panes, self._unsettled = [*self._unsettled, *changed], []
         for pane in panes:
             if pane.start <= reach:
-                if not self._correct_pane(pane, limits, final):
+                if not self._correct_pane(pane, limits, final, held_at):
                     self._unsettled.append(pane)
                 yield
+        yield from self._write_waiting(final, held_at)
 
-    def _correct_pane(self, pane: Pane, limits: list[int], final: int) -> bool:
+    def _correct_pane(self, pane: Pane, limits: list[int], final: int, held_at: int | None) -> bool:
         """False when a window that contains the pane is due and not closed."""
         settled = True
         for kind, spec in enumerate(self._policy.windows):
@@ -180,10 +206,39 @@ class Windows:
                 if start <= final:
                     continue
                 if end <= self.horizon[kind] or (end <= self.marked_through and self._is_marked(kind, start, pane)):
-                    self.write(kind, start, pane.session.key, Closed.CORRECTION)
+                    if held_at is None or not self._hold(kind, start, pane.session.key, held_at):
+                        self.write(kind, start, pane.session.key, Closed.CORRECTION)
                 elif end <= limits[kind]:
                     settled = False
         return settled
+
+    def _hold(self, kind: int, start: int, key: bytes, now: int) -> bool:
+        """Lets a correction wait; False for a window that was never written. The mark says so to whoever restores it."""
+        row = self._rows.get(start)
+        revision, seen = (0, 0) if row is None else row.mark(key, kind)
+        if row is None or not revision:
+            return False
+        rows = self._between(start, start + self._policy.windows[kind].size_ms)
+        if (kind, start, key) not in self._waiting and seen != _events(rows, key):
+            self._waiting[kind, start, key] = now + CORRECT_EVERY_MS
+            row.set_mark(key, kind, revision, STALE)
+            self.touched.append((start, key))
+        return True
+
+    def _write_waiting(self, final: int, held_at: int | None) -> Steps[None]:
+        """Those that have waited long enough, the longest first."""
+        while self._waiting:
+            (kind, start, key), due = next(iter(self._waiting.items()))
+            if held_at is not None and due > held_at:
+                return
+            self._waiting.popitem(last=False)
+            if start > final:
+                self.write(kind, start, key, Closed.CORRECTION)
+            yield
+
+    def first_waiting(self) -> int:
+        """Start of the earliest window whose correction waits: its panes are needed until then."""
+        return min((start for _, start, _ in self._waiting), default=FAR_AHEAD)
 
     def _is_marked(self, kind: int, start: int, pane: Pane) -> bool:
         row = self._rows.get(start)
@@ -223,3 +278,7 @@ class Windows:
             end -= spec.slide_ms
             yield
         return number
+
+
+def _events(rows: Iterable[Row], key: bytes) -> int:
+    return sum(row.events(key) for row in rows)

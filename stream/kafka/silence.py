@@ -1,6 +1,9 @@
-"""When a topic is silent: it is caught up, and nothing has come for a while of wall clock. Pure; ``now`` in seconds."""
+"""Topics that are not waited for: silent ones, and when to tell of those that are far behind. Pure; ``now`` in seconds.
 
-from collections.abc import Callable
+A topic is silent when it is caught up and nothing has come for a while of wall clock.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,6 +11,8 @@ from stream.model.names import KINDS, Kind
 
 QUIET_EVERY: Final = 1.0
 """Seconds between two looks at the wall clock while all topics are silent."""
+OVER_AFTER: Final = 60.0
+"""Seconds for which a topic must not have been left out any more before that is told."""
 
 
 @dataclass(slots=True)
@@ -24,20 +29,40 @@ class Silence:
         self._since.pop(kind, None)
         self._silent.discard(kind)
 
-    def fallen_silent(self, now: float, caught_up: Callable[[Kind], bool]) -> list[Kind]:
+    def fallen_silent(self, now: float, caught_up: Collection[Kind]) -> list[Kind]:
         """Topics that are silent now and were not before."""
         fallen = []
         for kind in KINDS:
-            if not caught_up(kind):
+            if kind not in caught_up:
                 self.heard(kind)
             elif kind not in self._silent and now - self._since.setdefault(kind, now) >= self.idle_after:
                 self._silent.add(kind)
                 fallen.append(kind)
         return fallen
 
-    def is_quiet(self, now: float) -> bool:
-        """All topics are silent, and it is time to look at the wall clock."""
-        if len(self._silent) < len(KINDS) or now - self._looked < QUIET_EVERY:
+    def is_quiet(self, now: float, far_behind: Collection[Kind] = ()) -> bool:
+        """All topics are silent, or too far behind to be waited for, and it is time to look at the wall clock."""
+        if len(self._silent.union(far_behind)) < len(KINDS) or now - self._looked < QUIET_EVERY:
             return False
         self._looked = now
         return True
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """When to tell of topics that are left out since they are far behind: once when it begins, once when it is over.
+
+    One that is about as far behind as is allowed may be left out and not left out by turns.
+    """
+
+    _since: dict[Kind, float] = field(default_factory=dict)
+    """When each of which was told was last left out."""
+
+    def changes(self, now: float, left_out: Collection[Kind]) -> list[tuple[Kind, bool]]:
+        """Topics to tell of, and whether they are left out."""
+        begun = [(kind, True) for kind in left_out if kind not in self._since]
+        self._since.update(dict.fromkeys(left_out, now))
+        over = [kind for kind, since in self._since.items() if now - since >= OVER_AFTER]
+        for kind in over:
+            del self._since[kind]
+        return begun + [(kind, False) for kind in over]

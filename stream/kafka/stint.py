@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
-from stream.core.align import paused
+from stream.core.align import out_of_reach, paused
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.shard import Shard
 from stream.kafka import slices
@@ -22,11 +22,11 @@ from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
-from stream.kafka.silence import Silence
+from stream.kafka.silence import LeftOut, Silence
 from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Kind
-from stream.model.results import Outputs, Record
+from stream.model.results import Outputs, Record, ShardView
 
 log: Final = structlog.get_logger()
 
@@ -75,8 +75,10 @@ class Stint:
         self._every = place.settings.checkpoint_every.total_seconds()
         self._max_value = place.settings.max_value
         self._trust = place.settings.trust_producer_time
-        self._delay_ms = place.settings.policy().delay_ms
+        policy = place.settings.policy()
+        self._delay_ms, self._retention_ms = policy.delay_ms, policy.state_retention_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
+        self._left_out = LeftOut()
         waited = max(0.0, self._every - SOON) if shard.log.number else 0.0
         self._since = _Since(time.monotonic() - waited)
         self._commit: asyncio.Task[None] | None = None
@@ -166,8 +168,10 @@ class Stint:
                 self.shard.positions[kind] = max(self.shard.positions[kind], self.inputs.positions[kind])
 
     def _standing(self) -> tuple[dict[Kind, int | None], set[Kind]]:
-        """How far each topic is in event time, and which have records to count."""
-        return self._ahead.times(self.shard.clocks), {*self.inputs.behind(), *self._ahead.kinds()}
+        """How far each topic is in event time, and which have records to count for which the others wait."""
+        times, clocks = self._ahead.times(self.shard.clocks), self.shard.clocks
+        behind = {*self.inputs.behind(), *self._ahead.kinds()}
+        return times, behind - out_of_reach(times, clocks, self._retention_ms)
 
     def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         began = time.perf_counter()
@@ -231,10 +235,12 @@ class Stint:
 
     def _listen(self) -> None:
         now = time.monotonic()
-        for kind in self._silence.fallen_silent(now, self._caught_up):
+        caught_up = [kind for kind in KINDS if self._caught_up(kind)]
+        self._more = self.shard.keep_up(caught_up) or self._more
+        for kind in self._silence.fallen_silent(now, caught_up):
             self.shard.exclude(kind)
             self._more = True
-        if self._silence.is_quiet(now):
+        if self._silence.is_quiet(now, self.shard.far_behind()):
             self.shard.quiet(int(time.time() * 1000))
             self._more = True
 
@@ -256,7 +262,7 @@ class Stint:
     async def _begin_commit(self) -> None:
         began = time.monotonic()
         # the shard is ours alone: it does nothing else meanwhile
-        collecting = self.shard.collecting(in_backlog=self._in_backlog())
+        collecting = self.shard.collecting(in_backlog=self._in_backlog(), now_ms=int(began * 1000))
         outputs = await slices.run(collecting, partial(self._watch.activity, Activity.CHECKPOINT))
         since, self._since = self._since, _Since(began)
         if outputs is not None:
@@ -299,6 +305,17 @@ class Stint:
         for kind in KINDS:
             self._watch.lag(self._place.partition, kind, self._unread(kind), self._behind(kind))
         self._watch.shard(self._place.partition, view)
+        self._tell_left_out(view)
+
+    def _tell_left_out(self, view: ShardView) -> None:
+        newest = self.shard.newest or 0
+        for kind, out in self._left_out.changes(time.monotonic(), view.left_out):
+            clock, where = view.clocks[kind], {"topic": kind, "partition": self._place.partition}
+            if out:
+                seconds = None if clock is None else (newest - clock) / 1000
+                log.warning("a topic is far behind the others, nothing waits for it", **where, behind_seconds=seconds)
+            else:
+                log.info("a topic that was far behind is not left out any more", **where)
 
     def _unread(self, kind: Kind) -> int:
         return self.inputs.lag(kind) + self._ahead.number(kind)

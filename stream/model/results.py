@@ -187,6 +187,8 @@ class ShardView:
     """Size of the state's live records in live.state, before compression."""
     busiest: list[SessionView]
     rest: SessionView | None
+    """All other held sessions summed; None when there are none."""
     alerts: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Alerts pending and firing, by name and severity; each rule has an entry."""
-    """All other held sessions summed; None when there are none."""
+    left_out: frozenset[Kind] = frozenset()
+    """Topics that are far behind in what they say, and that nothing waits for."""

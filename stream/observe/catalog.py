@@ -79,6 +79,13 @@ WATERMARK: Final = _gauge(
     "partition",
     merge="max",
 )
+TOPIC_LEFT_OUT: Final = _gauge(
+    "topic_left_out",
+    "1 while what a topic says is so far behind that windows and alerts are not held back for it.",
+    "topic",
+    "partition",
+    merge="max",
+)
 WINDOWS: Final = _counter("windows", "Window records written to live.session-windows.", "window", "reason")
 WINDOWS_OPEN: Final = _gauge("windows_open", "Windows that hold an event and are not closed yet.", "window")
 WINDOWS_CLOSED_HELD: Final = _gauge("windows_closed_held", "Closed windows kept for corrections by late events.")

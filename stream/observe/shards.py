@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from stream.model.names import Kind
+from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
 from stream.observe import catalog
 from stream.observe.catalog import Metric
@@ -87,6 +87,14 @@ class Shards(Collector):
         views = {labels: look.view for labels, look in looks.items() if look.view is not None}
         marks = {labels: view.watermark for labels, view in views.items()}
         yield gauge(catalog.WATERMARK, [(labels, ms / 1000) for labels, ms in marks.items() if ms is not None])
+        yield gauge(
+            catalog.TOPIC_LEFT_OUT,
+            [
+                ((self._topic(kind), *labels), float(kind in view.left_out))
+                for labels, view in views.items()
+                for kind in KINDS
+            ],
+        )
         yield gauge(catalog.STATE_BYTES, [(labels, view.state_bytes) for labels, view in views.items()])
         yield gauge(catalog.DEDUPE_IDS, [(labels, view.dedupe_ids) for labels, view in views.items()])
         yield gauge(catalog.CHECKOUT_KEYS, [(labels, view.checkout_keys) for labels, view in views.items()])

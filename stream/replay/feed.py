@@ -4,10 +4,10 @@ What the machine decides does not depend on how the topics interleave, as long a
 worker's rule for that (core/align.py, kafka/ahead.py) is kept here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from stream.core.align import paused
+from stream.core.align import out_of_reach, paused
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.policy import Policy
 from stream.kafka.ahead import Ahead, limit
@@ -54,7 +54,7 @@ class Feed:
 
     def wanted(self) -> set[Kind]:
         """Topics to read from now; none when all is over."""
-        return self._behind() - paused(self._times(), self._behind()) - set(self._ahead.kinds())
+        return self._behind() - paused(self._times(), self._waited_for()) - set(self._ahead.kinds())
 
     def put(self, kind: Kind, records: Sequence[Record]) -> None:
         """What was read of a topic that is wanted."""
@@ -74,17 +74,20 @@ class Feed:
     def _behind(self) -> set[Kind]:
         return set(KINDS) - self._over
 
+    def _waited_for(self) -> set[Kind]:
+        return self._behind() - out_of_reach(self._times(), self._machine.clocks, self._policy.state_retention_ms)
+
     def _count_waiting(self) -> None:
         counted = True
         while counted:
             counted = False
             for kind in self._ahead.kinds():
-                counted = self._count(kind, self._behind()) or counted
+                counted = self._count(kind) or counted
 
-    def _count(self, kind: Kind, behind: Collection[Kind]) -> bool:
+    def _count(self, kind: Kind) -> bool:
         counted = False
         while kind in self._ahead:
-            records, events = self._ahead.take(kind, limit(kind, self._times(), behind))
+            records, events = self._ahead.take(kind, limit(kind, self._times(), self._waited_for()))
             if not records:
                 break
             counted = True

@@ -20,6 +20,7 @@ from stream.core.policy import Policy
 from stream.core.sessions import Session
 from stream.core.steps import drained
 from stream.core.tidy import PACK_AT
+from stream.core.watermark import far_behind, slowest
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -86,13 +87,12 @@ class Trial:
 
     def _limit(self) -> int:
         """The watermark, or how far back a topic that lags may hold it."""
-        clocks = [clock for kind, clock in self.clocks.items() if kind not in self._over]
-        known = [clock for clock in clocks if clock is not None]
         newest, policy = self._judge.newest, self._policy
         if newest is None:
             return LONG_AGO
         at_least = newest - policy.longest_ms - policy.state_retention_ms + policy.pane_ms
-        return max(at_least, min(known) - policy.delay_ms) if known and len(known) == len(clocks) else at_least
+        clock = slowest(self.clocks, self._over | far_behind(self.clocks, policy, ()))
+        return at_least if clock is None else max(at_least, clock - policy.delay_ms)
 
     def _ask(self, limit: int, wall_limit: int) -> None:
         if self._rows:

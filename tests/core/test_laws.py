@@ -62,6 +62,17 @@ REFUSED_BUT_MOVES_THE_CLOCK = World(
 """A clock moved by an event that is then refused as a duplicate decides that the next one is late."""
 ONE_BY_ONE = (("views", 1), ("checkouts", 1)) * 3
 
+FAR_BEHIND = World(
+    views=(Happening("enter"), Happening("enter", after=29_000)),
+    comments=(Happening("comment"), Happening("comment", after=29_000, ago=28_000)),
+    checkouts=(Happening("initiated", after=29_000),),
+)
+"""What a topic says that is left out corrects closed windows: not at once, and not never after a crash."""
+LEFT_OUT = (
+    *(("views", 2), ("checkouts", 1), ("comments", 1), ("caught_up", 1), ("settle", 0)),
+    *(("comments", 1), ("checkpoint", 0), ("crash", 0)),
+)
+
 LAW = settings(
     max_examples=int(os.environ.get("LAW_EXAMPLES", "400")),
     deadline=None,
@@ -94,6 +105,7 @@ def assert_same(told: Told, expected: dict[str, Any]) -> None:
 @example(BETWEEN_TWO_SLICES, BETWEEN)
 @example(LATE_INTO_OLD_PANES, ALL_SETTLED)
 @example(REFUSED_BUT_MOVES_THE_CLOCK, ONE_BY_ONE)
+@example(FAR_BEHIND, LEFT_OUT)
 def test_1_last_revisions_are_a_function_of_the_logs_and_equal_the_recount(
     world: World, schedule: tuple[Step, ...]
 ) -> None:
@@ -157,6 +169,7 @@ def test_3_the_watermark_never_goes_back(world: World, schedule: tuple[Step, ...
 @given(worlds, schedules, st.integers(0, 40))
 @example(BETWEEN_TWO_SLICES, BETWEEN, 4)
 @example(LATE_INTO_OLD_PANES, ALL_SETTLED, 5)
+@example(FAR_BEHIND, LEFT_OUT, 6)
 def test_4_a_restored_snapshot_continues_as_if_nothing_had_happened(
     world: World, schedule: tuple[Step, ...], where: int
 ) -> None:

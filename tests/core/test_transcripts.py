@@ -93,6 +93,9 @@ class Player:
         for topic in topics:
             self.shard.exclude(Kind(topic))
 
+    def do_caught_up(self, topics: list[str]) -> None:
+        self.shard.keep_up([Kind(topic) for topic in topics])
+
     def do_quiet(self, wall: str) -> None:
         self.shard.quiet(ms(wall))
 

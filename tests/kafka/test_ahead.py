@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.align import SLACK_MS, paused
+from stream.core.align import SLACK_MS, out_of_reach, paused
 from stream.core.decode import Events, Rejected, decode_batch
 from stream.kafka.ahead import Ahead, limit
 from stream.model.names import KINDS, Kind
@@ -16,6 +16,7 @@ from tests.recount import LogRecord
 V, C, K = KINDS
 T0 = 1_700_000_000_000
 HOUR = 3_600_000
+MINUTE = 60_000
 FUTURE = 60_000
 NOBODY: dict[Kind, int | None] = dict.fromkeys(KINDS)
 
@@ -110,6 +111,27 @@ def test_a_topic_alone_is_not_held_back() -> None:
     put(ahead, V, T0, T0 + 50 * HOUR)
     assert limit(V, {V: T0, C: T0}, {V}) is None
     assert taken(ahead, V, None) == [0, 1]
+
+
+def test_nobody_waits_for_what_will_be_refused_anyway() -> None:
+    """Old records without end, more than the retention behind, must not keep the others from being read."""
+    clocks: dict[Kind, int | None] = {V: T0, C: T0 - 90 * MINUTE, K: None}
+    times = clocks | {C: T0 - 80 * MINUTE, K: T0 - 61 * MINUTE}
+    assert out_of_reach(times, clocks, HOUR) == {C, K}
+    assert paused(times, {V, C, K} - out_of_reach(times, clocks, HOUR)) == set()
+    assert limit(V, times, {V, C} - out_of_reach(times, clocks, HOUR)) is None
+    assert limit(C, times, {V}) == T0 + SLACK_MS
+    times[K] = T0 - HOUR
+    assert out_of_reach(times, clocks, HOUR) == {C}
+    assert paused(times, {V, K}) == {V}
+
+
+def test_a_topic_far_behind_what_is_only_waiting_is_within_reach() -> None:
+    """A rebuild begins where retention has left each topic: nothing of the newer one is counted yet."""
+    times: dict[Kind, int | None] = {V: T0, C: T0 - 150 * HOUR, K: None}
+    assert out_of_reach(times, NOBODY, HOUR) == set()
+    assert out_of_reach(times, NOBODY | {C: T0 - 150 * HOUR}, HOUR) == set()
+    assert paused(times, {V, C}) == {V}
 
 
 Times = list[int]

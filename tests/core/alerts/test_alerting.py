@@ -95,8 +95,8 @@ WATCHES = [
 ]
 COMPILED = Rules(RULES, POLICY.pane_ms)
 
-QUIETED = ("only", "exclude", "quiet")
-"""Steps that say that a topic is silent: what is decided then is no function of the logs."""
+QUIETED = ("only", "exclude", "quiet", "caught_up")
+"""Steps after which a topic may be left out: what is decided then is no function of the logs."""
 
 
 HOPPING = (WindowSpec("30s", 30 * SECOND, 10 * SECOND), WindowSpec("20s", 20 * SECOND, 20 * SECOND))

@@ -1,0 +1,103 @@
+"""Corrections while a topic is left out: one a window now and then, none forgotten. What else windows do: transcripts/."""
+
+from typing import Any
+
+from stream.core.policy import HOUR, MINUTE, Policy
+from stream.core.windows import CORRECT_EVERY_MS
+from stream.model.names import KINDS, Kind
+from tests.core.test_shard import T0, Room
+
+SECOND = 1000
+OLD = T0 - 30 * MINUTE
+
+
+class Trickle(Room):
+    """Views and checkouts are up to date, comments come half an hour late; a checkpoint each second."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        super().__init__(policy)
+        self.now = 5_000_000
+        self.see(Kind.COMMENTS, OLD, seen=T0)
+        self.see(Kind.CHECKOUTS, T0)
+        self.see(Kind.VIEWS, T0)
+        self.shard.keep_up(KINDS)
+        self.settle()
+
+    def second(self, *comments: int) -> list[tuple[str, int, int]]:
+        """Session and minute, revision and comments of each window of a minute written meanwhile."""
+        for time in comments:
+            self.see(Kind.COMMENTS, time, seen=T0)
+        self.windows.clear()
+        self.now += SECOND
+        while self.shard.work(100):
+            pass
+        if (outputs := self.shard.collect(now_ms=self.now)) is not None:
+            self._take(outputs)
+        return [
+            (
+                f"{value['session_id']} {(value['start'] - OLD) // MINUTE}",
+                value["revision"],
+                value["counts"]["comments"],
+            )
+            for value in self.windows.values()
+            if value["window"] == "1m"
+        ]
+
+    def told(self, seconds: int, **each: Any) -> list[tuple[int, list[tuple[str, int, int]]]]:
+        return [(second, found) for second in range(seconds) if (found := self.second(*each.get("comments", ())))]
+
+
+def test_a_window_is_corrected_at_most_every_ten_seconds() -> None:
+    room = Trickle()
+    written = room.told(35, comments=[OLD])
+    assert [second for second, _ in written] == [10, 21, 32]
+    assert [found for _, found in written] == [[("s1 0", 2, 12)], [("s1 0", 3, 23)], [("s1 0", 4, 34)]]
+    assert room.told(20) == [(8, [("s1 0", 5, 36)])], "and the last of them is not forgotten"
+    assert CORRECT_EVERY_MS == 10 * SECOND
+
+
+def test_what_was_never_written_does_not_wait() -> None:
+    room = Trickle()
+    assert room.second(OLD + MINUTE) == [("s1 1", 1, 1)]
+    assert room.second(OLD + MINUTE) == []
+
+
+def test_nothing_waits_once_nothing_is_left_out() -> None:
+    room = Trickle()
+    assert room.second(OLD, OLD) == []
+    room.shard.exclude(Kind.COMMENTS)
+    assert room.second() == [("s1 0", 2, 3)]
+    assert room.second(OLD) == []
+    assert room.second(T0) == [("s1 0", 3, 4)], "the topic has caught up"
+    assert room.shard.left_out == set()
+
+
+def test_a_restart_forgets_no_correction_that_waited() -> None:
+    room = Trickle()
+    room.second(OLD, OLD + 4 * MINUTE)
+    room.second(OLD)
+    room.crash()
+    room.shard.keep_up(KINDS)
+    assert room.second() == [("s1 0", 2, 3)]
+    assert room.told(20) == []
+
+
+def test_no_pane_goes_before_its_correction() -> None:
+    room = Trickle()
+    minute = OLD + 20 * MINUTE
+    assert ("s1 20", 1, 1) in room.second(minute)
+    room.second(minute)
+    for kind in (Kind.VIEWS, Kind.CHECKOUTS):
+        room.see(kind, T0 + 2 * HOUR, checkout_id="later")
+    written = dict(room.told(15))
+    assert written.keys() == {0, 9}, "the windows that are closed, and then what waited"
+    assert written[9] == [("s1 20", 2, 2)]
+    room.settle()
+    assert not room.shard.rows[minute].holds(b"s1")
+
+
+def test_the_end_of_a_bounded_input_writes_all_that_waits() -> None:
+    room = Trickle()
+    room.second(OLD)
+    room.shard.finish()
+    assert ("s1 0", 2, 2) in room.second()
