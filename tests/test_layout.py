@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "core": {"core", "model"},
     "rules": {"rules", "core", "model", "errors", "durations", "sources"},
     "kafka": {"kafka", "rules", "core", "model", "config", "secured", "sources", "errors"},
-    "observe": {"observe", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
+    "observe": {"observe", "plaintext", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "errors"},
     "replay": {"replay", "operate.shards", "kafka", "core", "model", "config", "errors"},

@@ -6,12 +6,14 @@ end here as one message and an exit code; everything else is a bug and shows its
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from stream.errors import FailedError, UsageError
+from stream.plaintext import plain_lines
 
 COMMANDS: Final = (
     "run",
@@ -74,6 +76,9 @@ def _liveshop() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # what their encoding does not have is shown as an escape, and ends nothing
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name="liveshop")
     except UsageError as error:
@@ -85,5 +90,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _leave(message: str, code: int) -> None:
-    print(f"liveshop: {message}", file=sys.stderr)  # noqa: T201 - this is the command line
+    typer.echo(plain_lines(f"liveshop: {message}"), err=True)
     sys.exit(code)

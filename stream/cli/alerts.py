@@ -6,7 +6,8 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import ask, moment, print_table
+from stream.cli.operating import ask, moment
+from stream.cli.output import print_table, say, show_written
 from stream.config import CONNECTION, Settings
 from stream.model.alerts import Alert
 from stream.operate import alerts
@@ -25,7 +26,7 @@ def list_firing(settings: Settings, as_json: Json = False) -> None:
     if as_json:
         _print_json(found)
     elif not found:
-        typer.echo("nothing fires")
+        say("nothing fires")
     else:
         rows = [(moment(each.at), each.alert, each.severity, *_whose(each)) for each in found]
         print_table(("fired", "alert", "severity", *WHOSE), rows)
@@ -47,7 +48,7 @@ def history(
     if as_json:
         _print_json(found)
     elif not found:
-        typer.echo(f"live.alerts holds nothing of session {session}")
+        say(f"live.alerts holds nothing of session {session}")
     else:
         rows = [(moment(each.at), each.status, each.alert, each.severity, *_whose(each)) for each in found]
         print_table(("at", "", "alert", "severity", *WHOSE), rows)
@@ -64,4 +65,4 @@ def _whose(alert: Alert) -> Sequence[object]:
 
 
 def _print_json(found: Sequence[Alert]) -> None:
-    typer.echo(b"[" + b",".join(each.value() for each in found) + b"]")
+    show_written([each.value() for each in found])

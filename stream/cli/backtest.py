@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-import orjson
 import typer
 
 from stream.cli.flags import takes_settings
 from stream.cli.looking_back import show
 from stream.cli.moments import parse_moment
 from stream.cli.operating import ask
+from stream.cli.output import say, show_json
 from stream.cli.progress import reading
 from stream.config import CONNECTION, Settings
 from stream.errors import UsageError
@@ -70,7 +70,7 @@ def command(
         else:
             report = filed.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=_complain)
     if as_json:
-        typer.echo(orjson.dumps(plain(report), option=orjson.OPT_INDENT_2).decode())
+        show_json(plain(report), indent=True)
     else:
         show(report)
     if report.bad_lines:
@@ -110,6 +110,6 @@ def _test(settings: Settings, compare: str | None, from_ms: int | None) -> Backt
 
 def _complain(text: str, number: int) -> None:
     if number <= COMPLAINTS:
-        typer.echo(text, err=True)
+        say(text, err=True)
     if number == COMPLAINTS:
-        typer.echo("further bad lines are only counted", err=True)
+        say("further bad lines are only counted", err=True)

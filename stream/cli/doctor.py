@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import orjson
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from stream import __version__
 from stream.cli.flags import takes_settings
+from stream.cli.output import draw_line, say, show_json, spinning, text
 from stream.config import Settings
 from stream.core.policy import fingerprint
 from stream.doctor.examination import examine
@@ -42,7 +41,7 @@ def command(
     with _progress() as say:
         findings = asyncio.run(examine(settings, sample, say))
     if as_json:
-        typer.echo(_json(settings, findings))
+        show_json(_report(settings, findings), indent=True)
     else:
         _print(findings)
     raise typer.Exit(int(worst(findings) is Severity.ERROR))
@@ -59,33 +58,30 @@ def _quieten(settings: Settings) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with console.status("looking") as status:
-        yield lambda what: status.update(f"looking at {what}")
+    with spinning("looking") as show:
+        yield lambda what: show(f"looking at {what}")
 
 
-def _json(settings: Settings, findings: Sequence[Finding]) -> str:
+def _report(settings: Settings, findings: Sequence[Finding]) -> dict[str, Any]:
     """As schemas/doctor/v1.schema.json says."""
-    report = {
+    return {
         "liveshop": __version__,
         "configuration": fingerprint(settings.policy().deciding()),
         "worst": worst(findings),
         "findings": [asdict(finding) for finding in findings],
     }
-    return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode()
 
 
 def _print(findings: Sequence[Finding]) -> None:
     """A line each, never cut or folded, so that a command can be copied; what is to be done for several, once."""
-    console = Console(highlight=False, soft_wrap=True)
     for (_, todo), group in groupby(findings, key=lambda finding: (finding.check, finding.todo)):
         for finding in group:
-            severity = f"[{COLORS[finding.severity]}]{finding.severity:8}[/]"
-            console.print(f"{severity} {finding.check:14} {escape(f'{finding.subject}: {finding.what}')}")
+            severity = text(f"{finding.severity:8}", COLORS[finding.severity])
+            draw_line(severity, text(f" {finding.check:14} {finding.subject}: {finding.what}"))
         if todo:
-            console.print(f"{'':23} [bold]->[/] {escape(todo)}")
+            draw_line(text(f"{'':23} "), text("->", "bold"), text(f" {todo}"))
     number = {severity: sum(each.severity is severity for each in findings) for severity in COLORS}
-    console.print(f"errors: {number[Severity.ERROR]}, warnings: {number[Severity.WARNING]}")
+    say(f"errors: {number[Severity.ERROR]}, warnings: {number[Severity.WARNING]}")

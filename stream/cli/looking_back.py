@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import typer
-
-from stream.cli.operating import moment, print_table
+from stream.cli.operating import moment
+from stream.cli.output import print_table, say
 from stream.replay import timeline
 from stream.replay.backtest import Book, Report
 from stream.replay.incidents import Difference, Incident, Span
@@ -33,20 +32,18 @@ def show(report: Report) -> None:
 def _show_head(report: Report) -> None:
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.most_common() if count)
     span = report.span
-    typer.echo(
-        f"{moment(span.begin)} to {moment(span.end)} UTC, {report.partitions} partitions: {outcomes or 'no events'}"
-    )
+    say(f"{moment(span.begin)} to {moment(span.end)} UTC, {report.partitions} partitions: {outcomes or 'no events'}")
     if report.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.rejected.most_common() if count)
-        typer.echo(f"refused: {reasons}")
+        say(f"refused: {reasons}")
     if report.bad_lines:
-        typer.echo(f"{report.bad_lines} lines of the recording were no messages and were left out", err=True)
+        say(f"{report.bad_lines} lines of the recording were no messages and were left out", err=True)
     if report.lost:
-        typer.echo(f"retention may have deleted records that belong here: {', '.join(report.lost)}", err=True)
+        say(f"retention may have deleted records that belong here: {', '.join(report.lost)}", err=True)
 
 
 def _show_tallies(report: Report) -> None:
-    typer.echo()
+    say()
     headers = ("alert", "severity", "fired", "sessions", "firing before", "at the end", "in all", "asked", "errors")
     rows = [
         (
@@ -62,16 +59,16 @@ def _show_timeline(book: Book, span: Span) -> None:
     if not book.incidents:
         return
     column = _length((span.end - span.begin) / 1000 / timeline.COLUMNS)
-    typer.echo(f"\nfiring over time, {column} a column:")
+    say(f"\nfiring over time, {column} a column:")
     width = max(len(each.alert) for each in book.tallies)
     for each in book.tallies:
         counts = timeline.firing([one for one in book.incidents if one.alert == each.alert], span)
         most = f"at most {max(counts)} at once" if any(counts) else ""
-        typer.echo(f"  {each.alert:{width}}  {timeline.line(counts)}  {most}".rstrip())
+        say(f"  {each.alert:{width}}  {timeline.line(counts)}  {most}".rstrip())
 
 
 def _show_difference(found: Difference, span: Span) -> None:
-    typer.echo(
+    say(
         f"\ncompared with the old rules: {found.same} the same, {len(found.moved)} moved, "
         f"{len(found.only_in_old)} only in the old, {len(found.only_in_new)} only in the new"
     )
@@ -99,10 +96,10 @@ def _list(
 ) -> None:
     if not found:
         return
-    typer.echo(f"\n{title}" if title else "")
+    say(f"\n{title}" if title else "")
     print_table(headers, [row(each, span) for each in found[:LISTED]])
     if len(found) > LISTED:
-        typer.echo(f"and {len(found) - LISTED} more: --json has them all")
+        say(f"and {len(found) - LISTED} more: --json has them all")
 
 
 def _row(incident: Incident, span: Span) -> Sequence[object]:

@@ -7,7 +7,8 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ask, do, moment, print_json, print_table, speak
+from stream.cli.operating import NEEDED, ask, do, moment, speak
+from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
 from stream.errors import UsageError
 from stream.model.names import INPUTS, Kind
@@ -36,7 +37,7 @@ def show(settings: Settings, as_json: Json = False) -> None:
     headers = ("topic", "partition", "earliest", "state", "group", "stable end", "end", "lag", "waiting", "")
     print_table(headers, [_row(each) for each in found])
     for problem in sorted({each.problem for each in found if each.problem}):
-        typer.echo(problem)
+        say(problem)
 
 
 def _row(each: Standing) -> list[object]:
@@ -105,12 +106,12 @@ def _print(plan: Plan) -> None:
     headers = ("offset", "appended", "bytes", "key", "batch", "")
     print_table(headers, [_item(item) for item in plan.items])
     for note in plan.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     where = f"{plan.topic}, partition {plan.partition}"
     if plan.checkpoint is None:
-        typer.echo(f"{where}: would go on at {plan.position} of {plan.end}; nothing is done without --execute")
+        say(f"{where}: would go on at {plan.position} of {plan.end}; nothing is done without --execute")
     else:
-        typer.echo(f"{where}: skipped {len(plan.items)}, goes on at {plan.position} (checkpoint {plan.checkpoint})")
+        say(f"{where}: skipped {len(plan.items)}, goes on at {plan.position} (checkpoint {plan.checkpoint})")
 
 
 def _item(item: Item) -> list[object]:

@@ -1,27 +1,21 @@
-"""What the operators' commands share: work that a broker may refuse, yes or no, and tables."""
+"""What the operators' commands share: work that a broker may refuse, yes or no, and times."""
 
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-import orjson
 import typer
 from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.table import Table
 
 from stream.config import CONNECTION, Settings
 from stream.errors import FailedError, UsageError
 from stream.observe import logs
 
 T = TypeVar("T")
-UNCUT: Final = 250
-"""Columns of a table that goes to a file or a pipe."""
 NEEDED: Final = (*CONNECTION, "group", "topic_prefix", "transaction_timeout")
 """Settings that every command here takes."""
 
@@ -64,18 +58,6 @@ def confirm(question: str, *, yes: bool) -> None:
         raise UsageError("nothing was done: this is no terminal to ask on, say --yes")
     if not typer.confirm(question, err=True):
         raise FailedError("nothing was done")
-
-
-def print_json(values: Sequence[Any]) -> None:
-    plain = [asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for value in values]
-    typer.echo(orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
-
-
-def print_table(headers: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
-    table = Table(*headers, box=None)
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else UNCUT, highlight=False, markup=False).print(table)
 
 
 def moment(ms: int | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Console
+from stream.cli.output import spinning
 
 EVERY: Final = 0.2
 
@@ -18,7 +18,7 @@ def reading(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda _done, _every: None
         return
     began = shown = time.monotonic()
-    with Console(stderr=True).status("reading") as status:
+    with spinning("reading") as say:
 
         def tell(done: int, every: int) -> None:
             nonlocal shown
@@ -26,6 +26,6 @@ def reading(what: str) -> Iterator[Callable[[int, int], None]]:
             if now - shown >= EVERY:
                 shown = now
                 of = f" of {every:,}" if every else ""
-                status.update(f"read {done:,}{of} {what}, {done / (now - began):,.0f}/s")
+                say(f"read {done:,}{of} {what}, {done / (now - began):,.0f}/s")
 
         yield tell

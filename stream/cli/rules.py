@@ -1,27 +1,22 @@
 """``liveshop rules``: says what is wrong with a file of alert rules, and shows the rules that come with liveshop."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from stream.cli import USAGE
 from stream.cli.flags import takes_settings
+from stream.cli.output import print_table, say, show_json
 from stream.config import Settings
 from stream.durations import duration_text
 from stream.model.alerts import Rule
 from stream.rules.reading import NONE, Problem, RulesError, load_rules, shipped_text
 
 NEEDED: Final = ("rules", "windows")
-UNCUT: Final = 250
-"""Columns of a table that goes to a file or a pipe."""
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -44,7 +39,7 @@ def check(
     if as_json:
         _print_json(source, rules, problems)
     elif problems:
-        typer.echo("\n".join(problem.located(source) for problem in problems))
+        say("\n".join(problem.located(source) for problem in problems))
     else:
         _print_rules(source, rules)
     if problems:
@@ -54,7 +49,7 @@ def check(
 @app.command()
 def show() -> None:
     """Print the rules that come with liveshop, to begin a file of your own with: liveshop rules show > rules.yaml"""
-    typer.echo(shipped_text(), nl=False)
+    say(shipped_text().removesuffix("\n"))
 
 
 def _read(source: str, pane_ms: int) -> tuple[list[Rule], Sequence[Problem]]:
@@ -70,7 +65,7 @@ def _print_json(source: str, rules: Sequence[Rule], problems: Sequence[Problem])
         "rules": [_value(rule) for rule in rules],
         "problems": [{"line": each.line, "rule": each.rule, "message": each.text} for each in problems],
     }
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    show_json(value, indent=True)
 
 
 def _value(rule: Rule) -> dict[str, Any]:
@@ -79,13 +74,13 @@ def _value(rule: Rule) -> dict[str, Any]:
 
 def _print_rules(source: str, rules: Sequence[Rule]) -> None:
     if source == NONE:
-        typer.echo("no rules: alerts are turned off")
+        say("no rules: alerts are turned off")
         return
-    table = Table("alert", "severity", "window", "baseline", "for", "when", box=None)
-    for rule in rules:
-        spans = [_text(span) for span in (rule.window_ms, rule.baseline_ms, rule.for_ms)]
-        table.add_row(rule.alert, rule.severity, *spans, rule.when)
-    Console(width=None if sys.stdout.isatty() else UNCUT, highlight=False).print(table)
+    rows = [
+        (rule.alert, rule.severity, *map(_text, (rule.window_ms, rule.baseline_ms, rule.for_ms)), rule.when)
+        for rule in rules
+    ]
+    print_table(("alert", "severity", "window", "baseline", "for", "when"), rows)
 
 
 def _text(ms: int) -> str:

@@ -9,13 +9,13 @@ from datetime import timedelta
 from types import FrameType
 from typing import Annotated, Final
 
-import orjson
 import typer
 from rich.console import Console
 from rich.live import Live
 
 from stream.cli import board, table
 from stream.cli.flags import takes_settings
+from stream.cli.output import say, show_json
 from stream.cli.stage import Asked, Stage
 from stream.config import Settings
 from stream.durations import parse_duration
@@ -60,7 +60,7 @@ def command(
     _check_rules(settings)
     flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
     asked = Asked(settings, partitions, workers, tuple(flags))
-    with _orderly(), Stage(asked, lambda text: typer.echo(text, err=True)) as stage:
+    with _orderly(), Stage(asked, lambda text: say(text, err=True)) as stage:
         _watch(stage, seconds, quiet=as_json)
         if seconds is not None:
             _summary(stage, as_json=as_json)
@@ -115,7 +115,7 @@ def _watch(stage: Stage, seconds: float | None, *, quiet: bool) -> None:
     if sys.stdout.isatty() and not quiet:
         _watch_table(stage, deadline, notes)
     else:
-        _watch_lines(stage, deadline, notes, lambda text: typer.echo(text, err=quiet))
+        _watch_lines(stage, deadline, notes, lambda text: say(text, err=quiet))
 
 
 def _left(deadline: float | None, most: float) -> float:
@@ -151,15 +151,15 @@ def _summary(stage: Stage, *, as_json: bool) -> None:
     sent = stage.end_traffic()
     look = _settled(stage, sent)
     if as_json:
-        typer.echo(orjson.dumps({"sent": sent, **table.as_dict(look, None, ROWS)}).decode())
+        show_json({"sent": sent, **table.as_dict(look, None, ROWS)})
         return
-    typer.echo(f"\n{sent:,} messages sent, {look.read:,} records read")
+    say(f"\n{sent:,} messages sent, {look.read:,} records read")
     for line in table.outcome_lines(look):
-        typer.echo(line)
-    typer.echo(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
-    typer.echo(f"sessions: {look.sessions_held:,}")
+        say(line)
+    say(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
+    say(f"sessions: {look.sessions_held:,}")
     fired = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(look).items())
-    typer.echo(f"alerts fired: {fired or 'none'}")
+    say(f"alerts fired: {fired or 'none'}")
 
 
 def _settled(stage: Stage, sent: int) -> board.Look:

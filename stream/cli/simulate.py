@@ -4,19 +4,17 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
-import orjson
 import typer
-from rich.console import Console
-from rich.status import Status
 
 from stream.cli.flags import takes_settings
+from stream.cli.output import say, show_json, spinning
 from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
 from stream.errors import UsageError
@@ -185,9 +183,9 @@ def _shifted(recorded: Iterator[Message | str], start_ms: int) -> Iterator[Messa
 
 def _complain(text: str, sent: Sent) -> None:
     if sent.bad_lines <= COMPLAINTS:
-        typer.echo(text, err=True)
+        say(text, err=True)
     if sent.bad_lines == COMPLAINTS:
-        typer.echo("further bad lines are only counted", err=True)
+        say("further bad lines are only counted", err=True)
 
 
 class _File:
@@ -224,7 +222,7 @@ async def _shown(sent: Sent) -> AsyncIterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with Console(stderr=True).status("sending") as status:
+    with spinning("sending") as status:
         task = asyncio.create_task(_update(status, sent))
         try:
             yield
@@ -232,10 +230,10 @@ async def _shown(sent: Sent) -> AsyncIterator[None]:
             task.cancel()
 
 
-async def _update(status: Status, sent: Sent) -> None:
+async def _update(status: Callable[[str], None], sent: Sent) -> None:
     while True:
         behind = f", {sent.behind_ms / 1000:.1f} s behind" if sent.behind_ms > BEHIND_MS else ""
-        status.update(f"sent {sent.messages:,} messages, {sent.messages / max(sent.seconds, 0.001):,.0f}/s{behind}")
+        status(f"sent {sent.messages:,} messages, {sent.messages / max(sent.seconds, 0.001):,.0f}/s{behind}")
         await asyncio.sleep(0.5)
 
 
@@ -250,15 +248,13 @@ def _report(sent: Sent, *, as_json: bool) -> None:
         "behind_seconds": round(sent.behind_ms / 1000, 1),
     }
     if as_json:
-        typer.echo(orjson.dumps(summary).decode())
+        show_json(summary)
         return
     topics = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.topics.items()))
-    typer.echo(
-        f"sent {sent.messages:,} messages in {seconds:.1f} s ({sent.messages / max(seconds, 0.001):,.0f}/s): {topics}"
-    )
+    say(f"sent {sent.messages:,} messages in {seconds:.1f} s ({sent.messages / max(seconds, 0.001):,.0f}/s): {topics}")
     if sent.faults:
-        typer.echo("bad on purpose: " + ", ".join(f"{number} {fault}" for fault, number in sorted(sent.faults.items())))
+        say("bad on purpose: " + ", ".join(f"{number} {fault}" for fault, number in sorted(sent.faults.items())))
     if sent.bad_lines:
-        typer.echo(f"{sent.bad_lines} lines of the recording were no messages and were left out", err=True)
+        say(f"{sent.bad_lines} lines of the recording were no messages and were left out", err=True)
     if sent.behind_ms > BEHIND_MS:
-        typer.echo(f"it could not keep up: {sent.behind_ms / 1000:.1f} s behind at the end", err=True)
+        say(f"it could not keep up: {sent.behind_ms / 1000:.1f} s behind at the end", err=True)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ask, confirm, do, moment, print_json, print_table, speak
+from stream.cli.operating import NEEDED, ask, confirm, do, moment, speak
+from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka.place import Place
@@ -56,7 +57,7 @@ def _print_states(shown: Sequence[Shown]) -> None:
     print_table([*headers, *more], [_state_row(each) for each in shown])
     for each in shown:
         for line in _remarks(each):
-            typer.echo(line)
+            say(line)
 
 
 def _state_row(shown: Shown) -> list[object]:
@@ -97,7 +98,7 @@ def _show_session(settings: Settings, numbers: Sequence[int], session: str, *, a
 
 def _print_session(held: dict[str, Any]) -> None:
     totals = held["totals"]
-    typer.echo(
+    say(
         f"session {totals['session_id']} in partition {held['partition']}: {held['status']}, {held['events']} events "
         f"(written: {held['written_events']}), revision {held['revision']}, last event {moment(held['last_event'])}"
     )
@@ -127,11 +128,9 @@ def verify(settings: Settings, partition: Partitions = None, as_json: Json = Fal
     else:
         for each in found:
             looked = ", ".join(f"{name} {number}" for name, number in each.looked_at.items()) or "no state"
-            typer.echo(
-                f"partition {each.partition}: {f'{len(each.findings)} wrong' if each.findings else 'right'} ({looked})"
-            )
+            say(f"partition {each.partition}: {f'{len(each.findings)} wrong' if each.findings else 'right'} ({looked})")
             for finding in each.findings:
-                typer.echo(f"  {finding.what}: {finding.text}")
+                say(f"  {finding.what}: {finding.text}")
     if any(each.findings for each in found):
         raise typer.Exit(FAILED)
 
@@ -171,7 +170,7 @@ def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(plans)
     else:
-        typer.echo(text)
+        say(text)
 
 
 async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[Place, Plan]]:
@@ -202,4 +201,4 @@ def _print_plans(plans: Sequence[Plan]) -> None:
     )
     for plan in plans:
         for name, theirs, ours in plan.settings_differ:
-            typer.echo(f"partition {plan.partition}: counted under {name} = {theirs}, anew under {ours}")
+            say(f"partition {plan.partition}: counted under {name} = {theirs}, anew under {ours}")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.board import Look, SessionRow
+from stream.cli.output import text
 from stream.model.alerts import Status
 from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome
@@ -67,13 +68,13 @@ def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ())
         table.add_column(name, justify="right")
     busiest = look.busiest
     for row in busiest[:rows]:
-        table.add_row(row.session_id, *_cells(row))
+        table.add_row(text(row.session_id), *_cells(row))
     rest = _rest(busiest[rows:], look.others)
     if rest is not None:
         table.add_row("all others", *_cells(rest), style="dim")
-    alerts = Text(f"firing {firing(look)}", style="bold red") if firing(look) else Text("no alert fires", style="dim")
-    head = Text(_head(look, rate), style="bold")
-    return Group(head, Text(_outcomes(look)), alerts, table, *(Text(note) for note in notes))
+    alerts = text(f"firing {firing(look)}", "bold red") if firing(look) else text("no alert fires", "dim")
+    head = text(_head(look, rate), "bold")
+    return Group(head, text(_outcomes(look)), alerts, table, *map(text, notes))
 
 
 def fitting(height: int, notes: Sequence[str], most: int) -> int:
@@ -97,12 +98,13 @@ def _rest(rows: Sequence[SessionRow], others: SessionRow | None) -> SessionRow |
     )
 
 
-def _cells(row: SessionRow) -> list[str]:
+def _cells(row: SessionRow) -> list[Text]:
     conversion = "" if row.conversion is None else f"{row.conversion:.2%}"
-    return [
+    cells = (
         *(f"{row.views:,}", f"{row.clicks:,}", f"{row.orders:,}"),
         *(money(row.gmv_minor), conversion, f"{row.comments_per_minute:,.1f}"),
-    ]
+    )
+    return [text(cell) for cell in cells]
 
 
 def money(minor: Counter[str]) -> str:

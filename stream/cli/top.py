@@ -5,13 +5,11 @@ import time
 from datetime import timedelta
 from typing import Annotated, Final
 
-import orjson
 import typer
-from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from stream.cli import board, table
+from stream.cli.output import draw, lines, say, show_json
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
 
@@ -60,9 +58,9 @@ def _look(urls: list[str]) -> board.Look:
 def _once(urls: list[str], rows: int, *, as_json: bool) -> None:
     look = _look(urls)
     if as_json:
-        typer.echo(orjson.dumps(table.as_dict(look, None, rows)).decode())
+        show_json(table.as_dict(look, None, rows))
     else:
-        Console().print(table.render(look, None, rows))
+        draw(table.render(look, None, rows))
 
 
 def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None:
@@ -70,7 +68,10 @@ def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None
     while True:
         look = _look(urls)
         rate = pace.note(look)
-        typer.echo(orjson.dumps(table.as_dict(look, rate, rows)).decode() if as_json else table.line(look, rate))
+        if as_json:
+            show_json(table.as_dict(look, rate, rows))
+        else:
+            say(table.line(look, rate))
         time.sleep(seconds)
 
 
@@ -78,12 +79,12 @@ def _table(urls: list[str], rows: int, seconds: float) -> None:
     """Stays when a worker is away for a while: says so, and shows it again when it is back."""
     pace = board.Pace()
     notes = [*urls, "Ctrl-C ends this table"]
-    with Live(Text("looking"), auto_refresh=False, screen=True) as live:
+    with Live(lines("looking"), auto_refresh=False, screen=True) as live:
         while True:
             try:
                 look = board.scrape(urls)
                 shown = table.fitting(live.console.height, notes, rows)
                 live.update(table.render(look, pace.note(look), shown, notes), refresh=True)
             except (OSError, ValueError) as error:
-                live.update(Text(f"{error}\ntrying again; Ctrl-C ends this"), refresh=True)
+                live.update(lines(f"{error}\ntrying again; Ctrl-C ends this"), refresh=True)
             time.sleep(seconds)

@@ -1,24 +1,18 @@
 """``liveshop topics``: makes the topics the worker needs, and shows what they are like."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, Final, TypeAlias
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from stream.cli.flags import takes_settings
+from stream.cli.output import lines, print_json, print_table
 from stream.config import CONNECTION, Settings
 from stream.errors import UsageError
 from stream.kafka import topics
 from stream.kafka.topics import Made, Topic
 
-UNCUT: Final = 250
-"""Columns of a table that goes to a file or a pipe."""
 NEEDED: Final = (*CONNECTION, "topic_prefix")
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -54,12 +48,10 @@ def _refuse_unequal(found: Sequence[Topic]) -> None:
 
 def _print(found: Sequence[Topic], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(orjson.dumps([asdict(topic) for topic in found], option=orjson.OPT_INDENT_2).decode())
+        print_json(found)
         return
-    table = Table("topic", "", "partitions", "copies", "settings", box=None)
-    for topic in found:
-        table.add_row(topic.name, topic.made, *_numbers(topic), _settings(topic))
-    Console(width=None if sys.stdout.isatty() else UNCUT).print(table)
+    rows = [(topic.name, topic.made, *_numbers(topic), lines(_settings(topic))) for topic in found]
+    print_table(("topic", "", "partitions", "copies", "settings"), rows)
 
 
 def _numbers(topic: Topic) -> tuple[str, str]:

@@ -5,10 +5,10 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Annotated, Final
 
-import orjson
 import typer
 
 from stream import __version__
+from stream.cli.output import say, show_json
 from stream.core.decode import NATIVE
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
@@ -19,9 +19,9 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
     found = {"liveshop": __version__, "python": platform.python_version(), "core": core()}
     found |= {name: _version(name) for name in SHOWN}
     if as_json:
-        typer.echo(orjson.dumps(found).decode())
+        show_json(found)
     else:
-        typer.echo(f"liveshop {__version__} (" + ", ".join(f"{k} {v}" for k, v in list(found.items())[1:]) + ")")
+        say(f"liveshop {__version__} (" + ", ".join(f"{k} {v}" for k, v in list(found.items())[1:]) + ")")
 
 
 def core() -> str:

@@ -1,15 +1,18 @@
 """Logs: one line a fact, on stderr; JSON, or columns for people on a terminal. Times are ISO 8601, UTC.
 
+Whatever comes from data is plain text here (stream/plaintext.py): it can neither colour a line nor look like another one.
 Tracebacks never show local variables: an event may be among them, and its viewer id and text must not be logged.
 """
 
 import logging
 import sys
+from io import StringIO
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
-import orjson
 import structlog
 from structlog.typing import EventDict, Processor
+
+from stream.plaintext import json_text, plain, plain_lines
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Format: TypeAlias = Literal["auto", "json", "console"]
@@ -75,7 +78,7 @@ def _formatter(as_json: bool, process: int | None, *, colors: bool) -> logging.F
     render: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+        else [_plain, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_common(),
@@ -95,4 +98,19 @@ def _first(process: int | None) -> Processor:
 
 
 def _dumps(fields: EventDict, **_: Any) -> str:
-    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return json_text(fields)
+
+
+def _plain(_logger: object, _name: str, fields: EventDict) -> EventDict:
+    """For a terminal: texts of one line; what is no text the renderer writes as Python does, which escapes as much."""
+    return {
+        name: plain_lines(value) if name == "stack" else plain(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+
+
+def _traceback(out: TextIO, exception: Any) -> None:
+    """An exception may quote what it was raised about."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, exception)
+    out.write(plain_lines(text.getvalue()))

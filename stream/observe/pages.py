@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from stream.observe import exposition
 from stream.observe.exposition import Form
 from stream.observe.request import Request
+from stream.plaintext import plain
 
 EVERY: Final = 1.0
 """Seconds."""
@@ -117,11 +118,11 @@ class Pages:
     def _healthz(self) -> Answer:
         stalled = self._health.stalled()
         if stalled:
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{stalled}\n".encode())
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{plain(stalled)}\n".encode())
         return Answer(HTTPStatus.OK, TEXT, b"ok\n")
 
     def _readyz(self) -> Answer:
         problems, notes = self._health.readiness()
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
         lines = [*(problems or ["ready"]), *(f"note: {note}" for note in notes)]
-        return Answer(status, TEXT, "".join(f"{line}\n" for line in lines).encode())
+        return Answer(status, TEXT, "".join(f"{plain(line)}\n" for line in lines).encode())

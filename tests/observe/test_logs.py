@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ import pytest
 import structlog
 
 from stream.observe import logs
+from stream.plaintext import plain
+from tests.hostile_texts import HOSTILE_TEXTS
 from tests.observe.looks import logging_restored
 
 
@@ -125,3 +128,27 @@ def test_one_fact_is_one_line_also_with_a_traceback() -> None:
     except ValueError:
         structlog.get_logger().exception("the task failed\nbadly")
     assert len(lines(out)) == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=lambda text: ascii(text[:12]))
+def test_text_of_data_is_plain_text_in_columns_and_in_json(text: str) -> None:
+    """It can neither colour a line, nor hide it, nor look like another one; JSON loses nothing of it."""
+    columns, as_json = Terminal(), io.StringIO()
+    for out in (columns, as_json):
+        logs.configure(stream=out)
+        structlog.get_logger().error(text, session=text, several=[text], exc_info=ValueError(text))
+        logging.getLogger("aiokafka").error("of a library: %s", text)
+    shown = re.sub(r"\x1b\[\d*m", "", columns.getvalue())  # the renderer's own colours
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert plain(text) in shown
+    first, second = as_json.getvalue().splitlines()
+    assert first.isprintable()
+    assert (json.loads(first)["session"], json.loads(first)["event"]) == (text, text)
+    assert json.loads(second)["event"] == f"of a library: {text}"
+
+
+def test_no_number_is_too_large_for_a_line() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out)
+    structlog.get_logger().info("counted", gmv=2**70)
+    assert lines(out)[0]["gmv"] == 2**70

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +21,7 @@ from stream.config import Settings
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Closed, Kind, Outcome, Reason
 from stream.model.results import Tally
-from stream.observe import catalog
+from stream.observe import catalog, merge
 from stream.observe.metrics import Metrics
 from stream.observe.sessions import busiest
 from stream.observe.store import Cells
@@ -281,6 +281,9 @@ def test_money_beyond_64_bits_is_a_double_and_can_be_shown(minor: int) -> None:
 
 
 @given(st.text(min_size=1, max_size=20).filter(lambda text: text != "_other"))
+@example("a\u2028b\x85c\x1cd")
+@example('x"} 5\\n# TYPE y gauge\n\\')
+@example("\u202e[red]")
 def test_any_session_id_survives_the_exposition(session_id: str) -> None:
     metrics = Metrics(Settings())
     metrics.assigned(frozenset({0}))
@@ -293,6 +296,11 @@ def test_any_session_id_survives_the_exposition(session_id: str) -> None:
         for sample in family.samples
     }
     assert shown == {session_id, "_other"}
+    assert {row.session_id for row in board.parse([text], 0.0, 0.0).rows.values()} == shown
+    merged = merge.Merge(20)
+    merged.note(0, 1, merge.read(text))
+    views = next(family for family in merged.families([merge.read(text)]) if family.name == "liveshop_session_views")
+    assert {sample.labels["session_id"] for sample in views.samples} == shown
 
 
 # The real checker

@@ -1,0 +1,76 @@
+"""What commands print: text, JSON and tables. Nothing else in this package prints, and a test holds it.
+
+Ids, texts and names come from producers, brokers and pages: they are shown as plain text (stream/plaintext.py), and are
+never rich's markup.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any, Final
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream.plaintext import json_text, plain, plain_json, plain_lines
+
+UNCUT: Final = 250
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Prints a line, or several."""
+    typer.echo(plain_lines(text), err=err)
+
+
+def text(value: object, style: str = "") -> Text:
+    """A cell, or a line of what rich draws."""
+    return Text(plain(str(value)), style)
+
+
+def lines(value: str, style: str = "") -> Text:
+    return Text(plain_lines(value), style)
+
+
+def show_json(value: object, *, indent: bool = False) -> None:
+    """Prints it on one line, or indented."""
+    typer.echo(json_text(value, indent=indent))
+
+
+def show_written(values: Sequence[bytes]) -> None:
+    """Prints a list of what is JSON already, as a topic holds it."""
+    typer.echo(plain_json(f"[{','.join(value.decode() for value in values)}]"))
+
+
+def print_json(values: Sequence[Any]) -> None:
+    """Prints a list, indented. Dataclasses are objects."""
+    plain_values = [asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for value in values]
+    show_json(plain_values, indent=True)
+
+
+def print_table(headers: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
+    """None is shown as -. Cells of several lines are those of a ``Text``."""
+    table = Table(*headers, box=None)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else text("-" if cell is None else cell) for cell in row))
+    draw(table)
+
+
+def draw_line(*parts: Text) -> None:
+    """Prints a line with styles, neither cut nor folded, so that a command in it can be copied."""
+    Console(highlight=False, soft_wrap=True).print(Text.assemble(*parts))
+
+
+@contextmanager
+def spinning(what: str) -> Iterator[Callable[[str], None]]:
+    """Something that turns, on stderr, while work goes on; to be told what is done now."""
+    with Console(stderr=True).status(text(what)) as status:
+        yield lambda now: status.update(text(now))
+
+
+def draw(what: RenderableType) -> None:
+    """Prints what rich draws, uncut where nobody looks."""
+    Console(width=None if sys.stdout.isatty() else UNCUT, highlight=False, markup=False, emoji=False).print(what)
