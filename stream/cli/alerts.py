@@ -9,6 +9,7 @@ from stream.cli.flags import takes_settings
 from stream.cli.operating import ask, moment
 from stream.cli.output import print_table, say, show_written
 from stream.config import CONNECTION, Settings
+from stream.kafka.statereader import Passed
 from stream.model.alerts import Alert
 from stream.operate import alerts
 
@@ -22,7 +23,8 @@ app: Final = typer.Typer(help="Show which session alerts fire, and which did.", 
 @takes_settings(_NEEDED, required=("brokers",))
 def list_firing(settings: Settings, as_json: Json = False) -> None:
     """Show what fires now: the newest word of live.alerts on each alert and session. Reads only."""
-    found = ask(alerts.firing(settings))
+    found, others = ask(alerts.firing(settings))
+    _warn(others)
     if as_json:
         _print_json(found)
     elif not found:
@@ -44,7 +46,8 @@ def history(
     As far as live.alerts remembers: it is compacted, so that after a day or so only the newest word on each alert and
     session is left, for 30 days. What would have fired in the recorded topics says: liveshop backtest.
     """
-    found = ask(alerts.history(settings, session))
+    found, others = ask(alerts.history(settings, session))
+    _warn(others)
     if as_json:
         _print_json(found)
     elif not found:
@@ -62,6 +65,14 @@ def _whose(alert: Alert) -> Sequence[object]:
         *(alert.session_id, alert.seller_id, moment(alert.since), alert.summary),
         "idle" if alert.idle else "",
     )
+
+
+def _warn(others: Sequence[Passed]) -> None:
+    """On stderr: what was found is all there is of ours."""
+    for each in others:
+        where = f"{each.partition.topic}, partition {each.partition.partition}"
+        what = f"records that are no alerts of liveshop were left out: {each.number}, the first at offset {each.first}"
+        typer.echo(f"{where}: {what}; somebody else writes there", err=True)
 
 
 def _print_json(found: Sequence[Alert]) -> None:

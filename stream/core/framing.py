@@ -1,15 +1,19 @@
 """How a checkpoint lies in the records of live.state.
 
 It is one run of bytes, section after section, cut into parts that fit a record, and committed in one transaction: all or
-none. Each part says which checkpoint it is of, and where recovery has to begin.
+none. Each part says which checkpoint it is of, and where recovery has to begin. Its key is ``<slot>/<part>``; whatever
+has another key is nobody's state. A record header holds its checksum: it is no part of the value, so that versions that
+know no checksums read what this one writes, and this one reads what they write.
 """
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+import xxhash
 
 from stream.core.steps import Steps
 from stream.core.stored import Section
@@ -18,35 +22,89 @@ VERSION: Final = 2
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
 UNKNOWN: Final = -1
+CHECKSUM: Final = "liveshop-xxh3"
+"""The record header: hex xxh3-64 of the value."""
 
 _HEADER: Final = struct.Struct(">BIQIIq")
 """Version, N, checkpoint, part, parts, offset of the oldest checkpoint needed (UNKNOWN: this one)."""
 _LENGTH: Final = struct.Struct(">I")
 """Before each section."""
+_KEY: Final = re.compile(rb"[0-9]{1,10}/[0-9]{1,10}")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(Section)
 
 
 class StateError(Exception):
-    """The records are not a state that this version can read."""
+    """The records are not a state that this version can read. Its text names the record or the checkpoint."""
+
+
+class Head(NamedTuple):
+    """What a part says of itself."""
+
+    span: int
+    """N: how many checkpoints are a whole state."""
+    number: int
+    """Of the checkpoint."""
+    part: int
+    """From 0."""
+    parts: int
+    first: int
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.number}, part {self.part + 1} of {self.parts}"
 
 
 def first_needed(value: bytes, offset: int) -> int:
     """Offset at which recovery starts to read, given the newest committed record of the partition and its offset."""
-    _, _, _, part, _, first = _header(value)
-    return offset - part if first == UNKNOWN else first
+    head = head_of_part(value, offset)
+    return offset - head.part if head.first == UNKNOWN else head.first
 
 
 def newest_begins(value: bytes, offset: int) -> int:
     """Offset of the first part of the newest checkpoint, of which this is the last part."""
-    return offset - _header(value)[3]
+    return offset - head_of_part(value, offset).part
 
 
-def _header(value: bytes) -> tuple[int, int, int, int, int, int]:
-    if len(value) < _HEADER.size or value[0] != VERSION:
-        version = value[0] if value else "none"
-        raise StateError(f"state of version {version}; this program reads version {VERSION}")
-    return _HEADER.unpack_from(value)
+def head_of_part(value: bytes, offset: int) -> Head:
+    """Raises StateError for a record that is no part of a checkpoint."""
+    where = f"the record at offset {offset}"
+    version = value[0] if value else "none"
+    if version != VERSION:
+        raise StateError(f"{where} is a state of version {version}; this program reads version {VERSION}")
+    if len(value) < _HEADER.size:
+        raise StateError(f"{where} is cut short: it has {len(value)} bytes")
+    head = Head(*_HEADER.unpack_from(value)[1:])
+    if not (head.span and head.number and head.part < head.parts and head.first >= UNKNOWN):
+        raise StateError(f"{where} is damaged: it says it is {head}, of {head.span}, from {head.first}")
+    if head.first > offset - head.part or head.part > offset:
+        raise StateError(
+            f"{where} ({head}) does not lie where it was written: a state cannot be copied to other offsets"
+        )
+    return head
+
+
+def is_part(key: bytes | None) -> bool:
+    """Whether a record of live.state is a part of a checkpoint, by its key."""
+    return key is not None and _KEY.fullmatch(key) is not None
+
+
+def checksum(value: bytes) -> bytes:
+    """What the record header of a part holds."""
+    return xxhash.xxh3_64_hexdigest(value).encode()
+
+
+def check(value: bytes, offset: int, stored: bytes) -> None:
+    """Raises StateError for a part that is not as it was written: its checksum was ``stored`` then."""
+    if checksum(value) != stored:
+        raise StateError(f"the record at offset {offset}{_said(value, offset)} is damaged: its checksum is wrong")
+
+
+def _said(value: bytes, offset: int) -> str:
+    """What a damaged part says of itself, which is most likely true."""
+    try:
+        return f" ({head_of_part(value, offset)})"
+    except StateError:
+        return ""
 
 
 def framed(section: Section) -> bytes:
@@ -87,20 +145,27 @@ class Found:
                 (length,) = _LENGTH.unpack_from(run, place)
                 place += _LENGTH.size + length
                 yield _decoder.decode(run[place - length : place])
-        except (msgspec.DecodeError, UnicodeError, struct.error) as error:
-            raise StateError(f"checkpoint {self.number} cannot be read: {error}") from error
+        except (msgspec.DecodeError, UnicodeError, RecursionError, struct.error) as error:
+            raise StateError(f"{self} cannot be read: {error}") from error
+
+    def __str__(self) -> str:
+        last = self.offset + len(self.parts) - 1
+        return f"checkpoint {self.number} (offset {f'{self.offset} to {last}' if last > self.offset else last})"
 
 
 def checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
-    """From the first whole one on."""
+    """All of them, in order. Raises StateError where one is not whole."""
     parts: list[memoryview] = []
-    first = 0
+    begun: tuple[int, Head] | None = None
     for offset, value in records:
-        _, span, number, part, number_of_parts, _ = _header(value)
-        if part == 0:
-            parts, first = [], offset
-        elif part != len(parts):
-            raise StateError(f"part {len(parts)} of checkpoint {number} is missing")
+        head = head_of_part(value, offset)
+        first, expected = begun or (offset, head._replace(part=0))
+        if head._replace(first=expected.first) != expected:
+            raise StateError(f"{expected} is missing: at offset {offset} is {head}")
         parts.append(memoryview(value)[_HEADER.size :])
-        if part == number_of_parts - 1:
-            yield Found(first, number, span, parts)
+        begun = first, head._replace(part=head.part + 1)
+        if len(parts) == head.parts:
+            yield Found(first, head.number, head.span, parts)
+            parts, begun = [], None
+    if begun is not None:
+        raise StateError(f"{begun[1]} is missing at the end")

@@ -14,9 +14,11 @@ from stream.core.panes import Row
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
 from stream.core.snapshot import (
     ALERTS,
+    BUCKETS,
     CHECKOUT_KEYS,
     GONE,
     IDS,
+    ITEMS,
     KNOWN,
     PANE,
     SESSION,
@@ -35,6 +37,7 @@ from stream.core.snapshot import (
 from stream.core.statelog import Restored
 from stream.core.steps import Steps, pieces
 from stream.core.stored import Meta
+from stream.core.vetting import vet
 from stream.core.windows import LONG_AGO
 from stream.model.alerts import read_alert
 from stream.model.names import KINDS, Kind
@@ -165,18 +168,26 @@ def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
     return values
 
 
-def restore_into(shard: "Shard", content: Restored) -> None:
-    """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it."""
+def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) -> None:
+    """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it.
+
+    Unless checksums have ``vouched`` for it, that goes for what is only unpacked when it is needed, too.
+    """
     try:
         _restore(shard, content)
-    except StateError:
+        if not vouched:
+            vet(shard)
+    except (StateError, MemoryError):
         raise
     except Exception as error:
         raise StateError(f"the state cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _restore(shard: "Shard", content: Restored) -> None:
-    meta = msgspec.msgpack.decode(content.meta, type=Meta)
+    meta = content.read_meta()
+    strangers = {key[:1] for key in content.items} - ITEMS | {key[:1] for key in content.buckets} - BUCKETS
+    if strangers:
+        raise StateError(f"it holds what this version does not know: sorts {sorted(strangers)}")
     _check_policy(shard.policy, meta.policy)
     shard.owner = meta.owner
     shard.windows.generation = meta.generation

@@ -96,14 +96,16 @@ class Shard:
         placed: Callable[[bytes], bool] = _anywhere,
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
+        vouched: bool = False,
     ) -> "Shard":
         """From the records (offset, value) of live.state that `statelog.first_needed` asks for.
 
-        Raises StateError for records that are no state, StateRefused for one counted under other settings.
+        ``vouched``: each had its checksum (`framing.check`), so that what is in there need not be looked at. Raises
+        StateError for records that are no state, StateRefused for one counted under other settings.
         """
         shard = cls(policy, placed=placed, rules=rules, stopwatch=stopwatch)
         shard.log, content = StateLog.restore(records, policy.checkpoint_span)
-        restore_into(shard, content)
+        restore_into(shard, content, vouched=vouched)
         return shard
 
     def begin_at(self, positions: dict[Kind, int]) -> None:

@@ -11,7 +11,7 @@ from stream.core.sessions import Session
 from stream.model.names import Kind
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.decode
+_session: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[list[str]], bool, bool, int, int, bool, int]).decode
 _pane_item: Final = msgspec.msgpack.Decoder(tuple[Marks, bytes])
 
 PANE: Final = b"p"
@@ -21,6 +21,9 @@ CHECKOUT_KEYS: Final = b"k"
 GONE: Final = b"g"
 ALERTS: Final = b"a"
 KNOWN: Final = b"n"
+ITEMS: Final = frozenset({PANE, SESSION, ALERTS})
+BUCKETS: Final = frozenset({IDS, CHECKOUT_KEYS, GONE, KNOWN})
+"""The first bytes of all keys of each sort."""
 
 
 def number(value: int) -> bytes:
@@ -83,7 +86,7 @@ def pack_session(session: Session) -> bytes:
 
 def unpack_session(key: bytes, data: bytes) -> Session:
     """Without its panes; what derives from them is worked out when they are there."""
-    base, named, ended, frozen, revision, written_events, written_ended, written_at = _decode(data)
+    base, named, ended, frozen, revision, written_events, written_ended, written_at = _session(data)
     session = Session(key)
     session.stale = False
     if base is not None:

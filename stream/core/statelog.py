@@ -20,7 +20,8 @@ import msgspec
 
 from stream.core.framing import Found, StateError, checkpoints, cut, framed
 from stream.core.steps import PIECE, Steps
-from stream.core.stored import Section
+from stream.core.stored import Meta, Section
+from stream.model.names import KINDS
 
 SECTION: Final = 250
 """Items encoded in one step."""
@@ -206,6 +207,14 @@ class StateLog:
                 joined.setdefault(bucket, []).append(chunk)
         return [(bucket, b"".join(chunks)) for bucket, chunks in joined.items()]
 
+    def written_in(self, key: bytes) -> str:
+        """The checkpoint that wrote an item, for people."""
+        item = self._items.get(key)
+        offsets = dict(self._offsets)
+        if item is None or item.number not in offsets:
+            return "an older checkpoint"
+        return f"checkpoint {item.number} (from offset {offsets[item.number]} on)"
+
     def committed(self, number: int, offset: int) -> None:
         """Checkpoint ``number`` is in the log, its first part at ``offset``. The next one needs the last N - 1 of them."""
         self._offsets.append((number, offset))
@@ -218,10 +227,10 @@ class StateLog:
         log = cls(span)
         found = list(checkpoints(records))
         if not found:
-            raise StateError("no complete checkpoint")
+            raise StateError("there is no complete checkpoint")
         for before, after in pairwise(found):
             if after.number != before.number + 1:
-                raise StateError(f"checkpoint {before.number + 1} is missing before {after.number}")
+                raise StateError(f"checkpoint {before.number + 1} is missing: after {before} comes {after}")
         log.number = found[-1].number
         log._ring = {each.number: _Written(each.number) for each in found}
         content = log._read(found)
@@ -283,3 +292,14 @@ class Restored:
     items: dict[bytes, bytes] = field(default_factory=dict)
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
     checkpoints: int = 0
+
+    def read_meta(self) -> Meta:
+        """What it says of the shard as a whole. Raises StateError."""
+        try:
+            meta = msgspec.msgpack.decode(self.meta, type=Meta)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise StateError(f"the head of its newest checkpoint cannot be read: {error}") from error
+        strangers = sorted({*meta.positions, *meta.clocks, *meta.gaps} - set(KINDS))
+        if strangers:
+            raise StateError(f"it is of topics that this version does not read: {strangers}")
+        return meta

@@ -11,6 +11,8 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
 
+from stream.core.framing import CHECKSUM, checksum
+from stream.core.headers import Header
 from stream.errors import UsageError
 from stream.kafka import slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
@@ -111,7 +113,7 @@ class Checkpoints:
             SESSIONS: ((key, value, []) for key, value in outputs.sessions),
             ALERTS: ((alert.key(), alert.value(), []) for alert in outputs.alerts),
             DEAD_LETTERS: letters,
-            STATE: ((key, value, []) for key, value in outputs.state),
+            STATE: ((key, value, state_headers(value)) for key, value in outputs.state),
         }
         sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
@@ -193,3 +195,8 @@ def _raise_worst(results: list[Any]) -> None:
                 raise error
     if errors:
         raise errors[0]
+
+
+def state_headers(value: bytes) -> list[Header]:
+    """What vouches for a part of the state."""
+    return [(CHECKSUM, checksum(value))]

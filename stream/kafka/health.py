@@ -17,6 +17,9 @@ class Health(Protocol):
     def recovered(self, partition: int) -> None:
         """A shard is restored and reads."""
 
+    def refused(self, partition: int, text: str) -> None:
+        """A shard of ours stays down, until it is told `recovered`; ``text`` says why, and the way out."""
+
     def unready(self, name: str, text: str) -> None:
         """A reason not to be ready, until it is cleared."""
 

@@ -166,6 +166,7 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
             Shard.restore,
             policy,
             state.records,
+            vouched=state.vouched,
             **_of_its_own(place),
         )
         state.records.clear()  # a copy of all that is in the shard now

@@ -9,44 +9,64 @@ from stream.kafka.place import Place
 from stream.model.names import Kind
 
 
-def stateless(place: Place, trace: str) -> UsageError:
+class RefusedError(UsageError):
+    """The state of one shard cannot be continued.
+
+    ``everywhere``: since the configuration is to blame it will be so of every shard, and whoever starts a worker with it
+    is to know at once.
+    """
+
+    def __init__(self, text: str, *, everywhere: bool = False) -> None:
+        super().__init__(text)
+        self.everywhere = everywhere
+
+
+def stateless(place: Place, trace: str) -> RefusedError:
     """``trace`` is what shows that there was a state."""
-    return UsageError(
+    return RefusedError(
         f"partition {place.partition} has no state in {place.state.topic}, but {trace}: it was worked on before. "
-        "Bring the state back, or start once with --rebuild to count everything anew as a new generation"
+        f"Bring the state back, or count everything anew as a new generation: {_anew(place)}"
     )
 
 
-def unreadable(place: Place, error: StateError) -> UsageError:
-    return UsageError(
+def unreadable(place: Place, error: StateError) -> RefusedError:
+    return RefusedError(
         f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
-        "Use the version that wrote it, or start once with --rebuild to count everything anew"
+        f"Bring back what was there (`liveshop state verify --partition {place.partition}` says when it is right), use the "
+        f"version that wrote it, or count everything anew: {_anew(place)}"
     )
 
 
-def refused(place: Place, error: StateRefusedError) -> UsageError:
+def refused(place: Place, error: StateRefusedError) -> RefusedError:
     changes = "; ".join(f"{name} was {old}, is now {new}" for name, old, new in error.changes)
-    return UsageError(
+    return RefusedError(
         f"the state of partition {place.partition} was counted under other settings: {changes}. "
-        "Put them back, or start once with --rebuild to count everything anew under the new ones"
+        "Put them back, or start once with --rebuild to count everything anew under the new ones",
+        everywhere=True,
     )
 
 
-def foreign(place: Place, owner: Mapping[str, str]) -> UsageError:
+def foreign(place: Place, owner: Mapping[str, str]) -> RefusedError:
     ours = place.owner
     differences = "; ".join(
         f"its {name} is {owner.get(name)}, not {ours.get(name)}"
         for name in sorted({*owner, *ours})
         if owner.get(name) != ours.get(name)
     )
-    return UsageError(
+    return RefusedError(
         f"the state of partition {place.partition} in {place.state.topic} is another's: {differences}. "
-        "Give this worker its own --topic-prefix, or start once with --rebuild to throw that state away"
+        "Give this worker its own --topic-prefix, or start once with --rebuild to throw that state away",
+        everywhere=True,
     )
 
 
-def beyond(place: Place, kind: Kind, position: int, end: int) -> UsageError:
-    return UsageError(
+def beyond(place: Place, kind: Kind, position: int, end: int) -> RefusedError:
+    return RefusedError(
         f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
-        "the topic was made anew. Start once with --rebuild to count from its beginning"
+        f"the topic was made anew. Count from its beginning: {_anew(place)}"
     )
+
+
+def _anew(place: Place) -> str:
+    """By hand beside workers that run, of one partition; or at the start of them, of all."""
+    return f"`liveshop state rebuild --partition {place.partition} --execute`, or start once with --rebuild for all"

@@ -4,16 +4,15 @@ Every partition read must be assigned to the reader already, all at once: each `
 """
 
 import asyncio
-import contextlib
-import re
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from stream.core.framing import StateError, first_needed
+from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_part
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
 from stream.model.alerts import Alert, Status, read_alert
@@ -25,24 +24,57 @@ FIRST_LOOK: Final = 16
 """Offsets looked at from the end to find the newest record; markers and aborted records take offsets too."""
 WAIT_MS: Final = 20
 """Short: what is no record, the end of a transaction for one, moves the position but wakes nobody."""
+LISTED: Final = 10
+"""Records that are passed over are counted; of so many it is said where they are."""
 STILL_SECONDS: Final = 30.0
 """A read that brings nothing and does not move for so long has lost its broker."""
-GENERATION: Final = re.compile(rb'"generation":\s{0,20}(\d{1,18})\b')
-"""Of results, which others may have written: of more digits none is ours, and Python would refuse to read it."""
+MOST_GENERATIONS: Final = 2**31
+"""No state is rebuilt so often."""
 
 
 class HangingTransactionError(Exception):
     """The partition ends in a transaction that nobody has finished: what is behind its start cannot be known yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StateRecords:
     """What `Shard.restore` needs: (offset, value) in order. ``newest`` is the offset of the last one, -1 without any."""
 
-    records: list[tuple[int, bytes]]
-    newest: int
+    records: list[tuple[int, bytes]] = field(default_factory=list)
+    newest: int = -1
     written_at: int = -1
     """When the newest was written, ms."""
+    vouched: bool = True
+    """Each has its checksum. Those of earlier versions have none."""
+    strays: list[int] = field(default_factory=list)
+    """Offsets of records between them that are no part of any state; the first `LISTED` of them."""
+
+    def add(self, record: Any) -> None:
+        """The next record of the partition. Raises StateError when it is damaged."""
+        if not _is_state(record):
+            self.strays += [record.offset] if len(self.strays) < LISTED else []
+            return
+        stored = next((value for name, value in record.headers if name == CHECKSUM), None)
+        if stored is None:
+            self.vouched = False
+        else:
+            check(record.value, record.offset, stored)
+        self.records.append((record.offset, record.value))
+
+
+def _is_state(record: Any) -> bool:
+    """Also a damaged or an older one; a tombstone is none, as nothing of ours writes one."""
+    return is_part(record.key) and record.value is not None
+
+
+class _Written(msgspec.Struct):
+    """What a rebuild asks of a result. Its key is the session's id, or begins with it."""
+
+    session_id: str
+    generation: int
+
+
+_decode: Final = msgspec.json.Decoder(_Written).decode
 
 
 async def read_state(reader: Reader, partition: TopicPartition, patience: float) -> StateRecords:
@@ -61,20 +93,24 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
     begin, end = await bounds(reader, partition)
     await await_stable(reader, partition, end, patience)
     begin, end = await bounds(reader, partition)
-    newest = await newest_record(reader, partition, begin, end)
+    newest = await newest_part(reader, partition, begin, end)
     if newest is None:
-        return StateRecords([], -1)
-    if newest.value is None:
-        raise StateError(f"the record at offset {newest.offset} has no value")
+        return StateRecords()
     start = first_needed(newest.value, newest.offset)
-    records = [
-        (record.offset, record.value)
-        async for record in read(reader, partition, max(start, begin), end)
-        if record.value
-    ]
-    if records[0][0] != start:
+    state = StateRecords(newest=newest.offset, written_at=newest.timestamp)
+    async for record in read(reader, partition, max(start, begin), end):
+        state.add(record)
+    if not state.records or state.records[0][0] != start:
         raise StateError(f"it begins at offset {start}, and that record is missing")
-    return StateRecords(records, newest.offset, newest.timestamp)
+    if state.strays:
+        log.warning(
+            "records that are not of liveshop were passed over: somebody else writes there",
+            expected="state",
+            topic=partition.topic,
+            partition=partition.partition,
+            first_offsets=state.strays,
+        )
+    return state
 
 
 async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:
@@ -104,16 +140,31 @@ def _is_stable(reader: Reader, partition: TopicPartition) -> bool:
     return high is not None and reader.last_stable_offset(partition) == high
 
 
+def _any(_record: Any) -> bool:
+    return True
+
+
+async def newest_part(reader: Reader, partition: TopicPartition, begin: int, end: int) -> Any:
+    """The last committed record of the state between two offsets, or None."""
+    return await newest_record(reader, partition, begin, end, _is_state)
+
+
 async def newest_record(
-    reader: Reader, partition: TopicPartition, begin: int, end: int, *, refused: bool = False
+    reader: Reader,
+    partition: TopicPartition,
+    begin: int,
+    end: int,
+    wanted: Callable[[Any], bool] = _any,
+    *,
+    refused: bool = False,
 ) -> Any:
-    """The last committed record between two offsets, or None. Looks from the end, further back each time."""
+    """The last committed record ``wanted`` between two offsets, or None. Looks from the end, further back each time."""
     look = FIRST_LOOK
     while True:
         start = max(begin, end - look)
         newest = None
         async for record in read(reader, partition, start, end, refused=refused):
-            newest = record
+            newest = record if wanted(record) else newest
         if newest is not None or start == begin:
             return newest
         look *= 8
@@ -151,27 +202,91 @@ def _insist_on_records(record: Any, partition: TopicPartition) -> None:
 
 
 async def highest_generation(reader: Reader, partitions: Iterable[TopicPartition], highest: int) -> int:
-    """The highest generation among the committed values of these partitions, or ``highest`` if that is more."""
+    """The highest generation among the committed values of these partitions, or ``highest`` if that is more.
+
+    What is no result of ours has none, whatever it says.
+    """
     for partition in partitions:
+        others = Passed(partition)
         begin, end = await bounds(reader, partition)
         async for record in read(reader, partition, begin, end, refused=True):
-            found = GENERATION.search(record.value or b"")
-            if found:
-                highest = max(highest, int(found[1]))
+            if not is_tombstone(record):
+                generation = _generation(record)
+                others.note(record.offset, is_right=generation is not None)
+                highest = max(highest, generation or 0)
+        others.tell("results")
     return highest
 
 
+def _generation(record: Any) -> int | None:
+    """None for what is no result of ours."""
+    try:
+        written = _decode(record.value or b"")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    is_ours = (record.key or b"").partition(b"/")[0] == written.session_id.encode()
+    return written.generation if is_ours and 0 <= written.generation < MOST_GENERATIONS else None
+
+
 async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
-    """The alerts of which the newest committed record says that they are firing. What is no alert is passed over."""
+    """The alerts of which the newest committed record says that they are firing.
+
+    What is no alert is passed over, and takes back none that is.
+    """
     found: dict[bytes, Alert] = {}
+    others = Passed(partition)
     begin, end = await bounds(reader, partition)
     async for record in read(reader, partition, begin, end, refused=True):
-        found.pop(record.key or b"", None)
-        with contextlib.suppress(ValueError):
-            alert = read_alert(record.value or b"")
-            if alert.status is Status.FIRING:
-                found[alert.key()] = alert
+        alert = alert_of(record)
+        is_right = alert is not None or is_tombstone(record)
+        others.note(record.offset, is_right=is_right)
+        if is_right:
+            found.pop(record.key or b"", None)
+        if alert is not None and alert.status is Status.FIRING:
+            found[alert.key()] = alert
+    others.tell("alerts")
     return list(found.values())
+
+
+def is_tombstone(record: Any) -> bool:
+    """Also a batch that cannot be read has no value."""
+    return record.value is None and not isinstance(record, RefusedBatch)
+
+
+def alert_of(record: Any) -> Alert | None:
+    """None for a tombstone, and for what is no alert of ours under its own key."""
+    try:
+        alert = read_alert(record.value or b"")
+    except ValueError:
+        return None
+    return alert if alert.key() == record.key else None
+
+
+class Passed:
+    """Records of one partition that are not what they should be, counted."""
+
+    def __init__(self, partition: TopicPartition) -> None:
+        self.partition = partition
+        self.number = 0
+        self.first = -1
+        """Offset of the first."""
+
+    def note(self, offset: int, *, is_right: bool) -> None:
+        if not is_right:
+            self.first = self.first if self.number else offset
+            self.number += 1
+
+    def tell(self, what: str) -> None:
+        """A line in the log when there were any."""
+        if self.number:
+            log.warning(
+                "records that are not of liveshop were passed over: somebody else writes there",
+                expected=what,
+                topic=self.partition.topic,
+                partition=self.partition.partition,
+                records=self.number,
+                first_offset=self.first,
+            )
 
 
 async def any_record(reader: Reader, partitions: Iterable[TopicPartition]) -> TopicPartition | None:

@@ -41,6 +41,9 @@ class Watch(Protocol):
     def recovered(self, partition: int, seconds: float, records: int) -> None:
         """A shard was restored from ``records`` records of live.state."""
 
+    def refused(self, partition: int) -> None:
+        """A shard's state cannot be continued: it stays down until it is told `recovered`, or is somebody else's."""
+
     def activity(self, activity: Activity, seconds: float) -> None:
         """Seconds spent on one activity."""
 

@@ -26,6 +26,7 @@ from stream.kafka.membership import Membership, Owner
 from stream.kafka.monitor import Monitor
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import state_ends
+from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
@@ -40,6 +41,8 @@ LAST_CHECKPOINT: Final = 4.0
 """Of these, for the last checkpoints."""
 AGAIN: Final = (0.2, 5.0)
 """Seconds before a failed shard is recovered again: at first, and at most."""
+REFUSED_AGAIN: Final = 30.0
+"""Seconds before a state that was refused is looked at again: somebody may have rebuilt it, or brought it back."""
 CALM: Final = 30.0
 """Seconds of running after which an earlier failure of a shard is forgotten."""
 MENDABLE: Final = (CheckpointError, OutdatedError, KafkaError, TimeoutError, OSError)
@@ -110,6 +113,9 @@ class Worker:
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
         self._failures: dict[int, int] = {}
+        self._refused: dict[int, RefusedError] = {}
+        """Shards of ours that stay down."""
+        self._has_run = False
         self._stopping = False
         self._leftovers = garbage.Leftovers()
         self._membership = Membership(settings, Owner(self._revoked, self._assigned, self._leftovers.add))
@@ -207,15 +213,18 @@ class Worker:
         if self._shards.get(shard.partition) is not shard:
             return  # it has ended meanwhile, by itself
         del self._shards[shard.partition]
+        self._refused.pop(shard.partition, None)
         self._leaving[shard.partition] = shard
         shard.drop()
 
     def _recovered(self, shard: ShardTask) -> None:
+        self._has_run = True
+        self._refused.pop(shard.partition, None)
         self._health.recovered(shard.partition)
         self._note_rebalanced()
 
     def _note_rebalanced(self) -> None:
-        if self._unassigned_at is not None and len(self._running()) == len(self._shards):
+        if self._unassigned_at is not None and not self._shards.keys() - self._running().keys() - self._refused.keys():
             self._watch.rebalanced(time.monotonic() - self._unassigned_at)
             self._unassigned_at = None
 
@@ -249,15 +258,37 @@ class Worker:
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
+        elif isinstance(error, RefusedError):
+            self._refuse(shard, error)
         elif isinstance(error, MENDABLE):
-            if shard.current():
-                self._start(number, self._pause(shard))
-            else:
-                self._membership.rejoin(f"partition {number} failed on an assignment that is gone")
+            self._start_again(shard, self._pause(shard))
         elif error is None:  # cancelled, and not by us: never stay a member without the shard
             self._membership.rejoin(f"partition {number} was cancelled from within")
         else:
             raise error
+
+    def _start_again(self, shard: ShardTask, pause: float) -> None:
+        if shard.current():
+            self._start(shard.partition, pause)
+        else:
+            self._membership.rejoin(f"partition {shard.partition} failed on an assignment that is gone")
+
+    def _refuse(self, shard: ShardTask, error: RefusedError) -> None:
+        """A state that cannot be continued is no reason to end the other shards: only its own one stays down.
+
+        But where nothing could be worked on from the start, that is what whoever starts a worker is to be told: when it
+        was given every partition and each is refused, or when all it was given are, for its configuration.
+        """
+        number = shard.partition
+        self._refused[number] = error
+        others = self._shards.keys() - self._refused.keys()  # they run, or nobody knows yet
+        hopeless = len(self._refused) == self._partitions or all(each.everywhere for each in self._refused.values())
+        if not self._has_run and not others and hopeless:
+            raise error
+        log.error("a shard is down", partition=number, detail=str(error), again_in_seconds=REFUSED_AGAIN)
+        self._health.refused(number, str(error))
+        self._watch.refused(number)
+        self._start_again(shard, REFUSED_AGAIN)
 
     def _pause(self, shard: ShardTask) -> float:
         first, most = AGAIN

@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 import orjson
 import xxhash
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**64 - 1
+"""What JSON writers agree on."""
 
 
 class Severity(StrEnum):
@@ -90,8 +95,14 @@ class Alert:
 
 
 def read_alert(value: bytes) -> Alert:
-    """What `Alert.value` wrote. Raises ValueError (msgspec's) for anything else."""
-    return msgspec.json.decode(value, type=Alert)
+    """What `Alert.value` wrote. Raises ValueError for anything else, without its content but for the names of fields."""
+    try:
+        alert = msgspec.json.decode(value, type=Alert)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not all(_LEAST <= number <= _MOST for number in (alert.since, alert.at, *alert.values.values())):
+        raise ValueError("a number has more than 64 bits")
+    return alert
 
 
 def alert_id(alert: str, session_id: str, since: int) -> str:

@@ -136,6 +136,12 @@ RECOVERY_DURATION: Final = _histogram(
     "0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 120",
 )
 RECOVERY_RECORDS: Final = _counter("recovery_records", "Records of live.state that shards were restored from.")
+STATE_REFUSED: Final = _gauge(
+    "state_refused",
+    "1 while a shard stays down because its state cannot be continued; the log and /readyz say why, and the way out.",
+    "partition",
+    merge="max",
+)
 STATE_BYTES: Final = _gauge(
     "state_bytes", "Size of the shard's live records in live.state, before compression.", "partition", merge="max"
 )

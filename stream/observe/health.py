@@ -39,6 +39,7 @@ class Health:
         self._beat = clock()
         self._reasons = {STARTING: "the group has not assigned partitions to this worker yet"}
         self._recovering: frozenset[int] = frozenset()
+        self._refused: dict[int, str] = {}
 
     # written by the event loop
 
@@ -63,12 +64,19 @@ class Health:
 
     def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:
         """The shards of this worker now; those that are not ``kept`` have to recover. None at all is ready too."""
-        self._recovering = (partitions - kept) | (partitions & self._recovering)
+        self._refused = {partition: text for partition, text in self._refused.items() if partition in partitions}
+        self._recovering = ((partitions - kept) | (partitions & self._recovering)) - self._refused.keys()
         self.clear(STARTING)
 
     def recovered(self, partition: int) -> None:
         """A shard is restored and reads."""
         self._recovering -= {partition}
+        self._refused = {number: text for number, text in self._refused.items() if number != partition}
+
+    def refused(self, partition: int, text: str) -> None:
+        """A shard of ours stays down, until it is told `recovered`. It does not count as recovering."""
+        self._recovering -= {partition}
+        self._refused = {**self._refused, partition: text}
 
     def committed(self, tally: Tally) -> None:
         """A checkpoint's numbers, of which shares are made."""
@@ -101,7 +109,8 @@ class Health:
         """Why the worker is not ready, one line each; empty when it is."""
         recovering = [f"partition {partition}: its state is being restored" for partition in sorted(self._recovering)]
         stalled = self.stalled()
-        return [*self._reasons.values(), *recovering, *([stalled] if stalled else [])]
+        down = [text for _, text in sorted(self._refused.items())]
+        return [*self._reasons.values(), *down, *recovering, *([stalled] if stalled else [])]
 
     def notes(self) -> list[str]:
         """What people should know though the worker is ready."""

@@ -133,9 +133,13 @@ class Metrics:
         self._store.add(catalog.REBALANCES)
         self._store.observe(catalog.REBALANCE_DURATION, seconds)
 
-    def recovered(self, partition: int, seconds: float, records: int) -> None:  # noqa: ARG002 - as above
+    def recovered(self, partition: int, seconds: float, records: int) -> None:
+        self._shards.recovered(partition)
         self._store.observe(catalog.RECOVERY_DURATION, seconds)
         self._store.add(catalog.RECOVERY_RECORDS, records)
+
+    def refused(self, partition: int) -> None:
+        self._shards.recovered(partition, refused=True)
 
     def activity(self, activity: Activity, seconds: float) -> None:
         self._store.add(catalog.ACTIVITY, seconds, (activity,))

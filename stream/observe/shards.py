@@ -18,11 +18,15 @@ from stream.observe.catalog import Metric
 
 @dataclass(slots=True)
 class Look:
-    """What is known of one shard. ``checkpoint``: when the last one committed, seconds since 1970."""
+    """What is known of one shard.
+
+    ``checkpoint``: when the last one committed, seconds since 1970. ``refused``: its state cannot be continued.
+    """
 
     view: ShardView | None = None
     lag: dict[Kind, tuple[int, float]] = field(default_factory=dict)
     checkpoint: float | None = None
+    refused: bool = False
 
 
 Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
@@ -56,6 +60,12 @@ class Shards(Collector):
         """Name and severity of those that are shown at 0."""
         with self._lock:
             self._rules = list(alerts)
+
+    def recovered(self, partition: int, *, refused: bool = False) -> None:
+        """A shard was restored, or it could not be."""
+        with self._lock:
+            if look := self._looks.get(partition):
+                look.refused = refused
 
     def shard(self, partition: int, view: ShardView) -> None:
         with self._lock:
@@ -101,6 +111,7 @@ class Shards(Collector):
         known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
         yield gauge(catalog.KNOWN_SESSIONS, known.items())
         yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
+        yield gauge(catalog.STATE_REFUSED, [(labels, look.refused) for labels, look in looks.items()])
         times = {labels: look.checkpoint for labels, look in looks.items()}
         yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
 

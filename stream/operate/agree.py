@@ -78,7 +78,9 @@ def windows(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> Ite
 
 
 def _revision(shard: Shard, record: Value, revision: int, *, still: bool) -> str | None:
-    found, ours = (record.get("generation", 0), record.get("revision", 0)), (shard.generation, revision)
+    if "revision" not in record:
+        return "is no result of liveshop: somebody else writes there"
+    found, ours = (record.get("generation", 0), record["revision"]), (shard.generation, revision)
     if found < ours or (still and found > ours):
         return f"has generation {found[0]}, revision {found[1]}; the state has written {ours[0]}, {ours[1]}"
     return None

@@ -6,44 +6,55 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.errors import FailedError
 from stream.kafka import statereader, topics
-from stream.model.alerts import Alert, Severity, Status, read_alert
+from stream.kafka.statereader import Passed, alert_of, is_tombstone
+from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS
 from stream.operate.shards import reading
 
 _FIRST: Final = {severity: place for place, severity in enumerate(Severity)}
 """Pages before tickets."""
+Found = tuple[list[Alert], list[Passed]]
+"""What was asked for, and by partition how many records were no alerts of liveshop."""
 
 
-async def firing(settings: Settings) -> list[Alert]:
+async def firing(settings: Settings) -> Found:
     """Alerts whose newest record says so: the gravest first, and of those the oldest."""
-    newest = {alert.key(): alert async for alert in _recorded(settings)}
-    found = [alert for alert in newest.values() if alert.status is Status.FIRING]
-    return sorted(found, key=lambda alert: (_FIRST[alert.severity], alert.since, alert.key()))
+    newest: dict[bytes, Alert] = {}
+    others: dict[TopicPartition, Passed] = {}
+    async for key, alert in _recorded(settings, others):
+        newest.pop(key, None)
+        if alert is not None and alert.status is Status.FIRING:
+            newest[key] = alert
+    found = sorted(newest.values(), key=lambda alert: (_FIRST[alert.severity], alert.since, alert.key()))
+    return found, [passed for passed in others.values() if passed.number]
 
 
-async def history(settings: Settings, session_id: str) -> list[Alert]:
+async def history(settings: Settings, session_id: str) -> Found:
     """Every record of a session's alerts that retention and compaction have left, in order of event time."""
-    found = [alert async for alert in _recorded(settings) if alert.session_id == session_id]
-    return sorted(found, key=lambda alert: (alert.at, alert.alert))
+    others: dict[TopicPartition, Passed] = {}
+    found = [
+        alert async for _, alert in _recorded(settings, others) if alert is not None and alert.session_id == session_id
+    ]
+    return sorted(found, key=lambda alert: (alert.at, alert.alert)), [each for each in others.values() if each.number]
 
 
-async def _recorded(settings: Settings) -> AsyncIterator[Alert]:
-    """Everything committed so far, each partition in order. Raises UsageError when the topic is missing."""
+async def _recorded(
+    settings: Settings, others: dict[TopicPartition, Passed]
+) -> AsyncIterator[tuple[bytes, Alert | None]]:
+    """Everything committed so far, each partition in order, by key; None takes an alert back, as nothing of ours does.
+
+    What is no alert is noted in ``others``. Raises UsageError when the topic is missing.
+    """
     numbers = range(await topics.check(settings, (ALERTS,)))
     partitions = [TopicPartition(settings.topic(ALERTS), number) for number in numbers]
     async with reading(settings, partitions) as reader:
         for partition in partitions:
+            passed = others[partition] = Passed(partition)
             begin, end = await statereader.bounds(reader, partition)
-            async for record in statereader.read(reader, partition, begin, end):
-                if record.value is not None:
-                    yield _alert(record.value, partition, record.offset)
-
-
-def _alert(value: bytes, partition: TopicPartition, offset: int) -> Alert:
-    try:
-        return read_alert(value)
-    except ValueError as error:  # its text may quote the record
-        where = f"{partition.topic}, partition {partition.partition}, offset {offset}"
-        raise FailedError(f"{where} is no alert of liveshop: {type(error).__name__}") from None
+            async for record in statereader.read(reader, partition, begin, end, refused=True):
+                alert = alert_of(record)
+                is_right = alert is not None or is_tombstone(record)
+                passed.note(record.offset, is_right=is_right)
+                if is_right:
+                    yield record.key or b"", alert

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from aiokafka import TopicPartition
 
 from stream.config import Settings
@@ -36,7 +35,12 @@ class Stored:
 
     def restore(self) -> Shard:
         """Under the settings it was counted with, whatever ours are. Raises StateError."""
-        return Shard.restore(policy_of(self.meta.policy), self.state.records, placed=self.place.placed())
+        return restored(policy_of(self.meta.policy), self.state, self.place)
+
+
+def restored(policy: Policy, state: StateRecords, place: Place) -> Shard:
+    """A shard under any settings. Raises StateError."""
+    return Shard.restore(policy, state.records, placed=place.placed(), vouched=state.vouched)
 
 
 async def places(settings: Settings, numbers: Collection[int]) -> list[Place]:
@@ -75,11 +79,7 @@ async def stored(reader: Reader, place: Place) -> Stored | None:
 
 def _opened(place: Place, state: StateRecords) -> Stored:
     _, content = StateLog.restore(state.records, place.settings.policy().checkpoint_span)
-    try:
-        meta = msgspec.msgpack.decode(content.meta, type=Meta)
-    except msgspec.DecodeError as error:
-        raise StateError(f"it does not say what it is: {error}") from error
-    return Stored(place, state, meta, content.checkpoints)
+    return Stored(place, state, content.read_meta(), content.checkpoints)
 
 
 def policy_of(stored_policy: dict[str, Any]) -> Policy:

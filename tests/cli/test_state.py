@@ -74,7 +74,7 @@ def test_what_is_wrong_is_exit_code_1(kafka: EmbeddedKafka, prefix: str, capsys:
     capsys.readouterr()
     asyncio.run(send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=1))
     assert ended("show", config) == 1
-    assert "partition 1: cannot be read: state of version 255" in capsys.readouterr().out
+    assert "partition 1: cannot be read: the record at offset 0 is a state of version 255" in capsys.readouterr().out
     assert ended("verify", config, "--json", "--windows", "2m") == 1
     said = capsys.readouterr()
     assert [finding["what"] for each in json.loads(said.out) for finding in each["findings"]] == ["refused", "refused"]

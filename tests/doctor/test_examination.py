@@ -358,7 +358,8 @@ def test_offsets_or_results_without_a_state_and_an_unreadable_one_are_errors(kaf
         assert "no state, but the group has offsets and there are results" in found.what
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
         assert (
-            "cannot be read: state of version 255" in one(await checked(config, Check.POSITIONS), Severity.ERROR).what
+            "cannot be read: the record at offset 0 is a state of version 255"
+            in one(await checked(config, Check.POSITIONS), Severity.ERROR).what
         )
 
     asyncio.run(main())

@@ -218,7 +218,7 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
         config = await make(kafka, prefix)
         result = orjson.dumps({"generation": 6, "session_id": "s1"})
         strange = b'{"generation":%b}' % (b"9" * 5000)
-        await send(kafka, config.topic(SESSIONS), [(b"s1", result), (b"s2", b'{"generation":2}'), (b"s3", strange)])
+        await send(kafka, config.topic(SESSIONS), [(b"s1", result), (b"s2", b'{"generation":9}'), (b"s3", strange)])
         with pytest.raises(UsageError, match=f"{prefix}live.sessions holds results.*--rebuild"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
@@ -287,7 +287,7 @@ def test_an_unreadable_state_is_refused_until_rebuilt(kafka: EmbeddedKafka, pref
     async def main() -> None:
         config = await make(kafka, prefix)
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
-        with pytest.raises(UsageError, match="cannot be read: state of version 255"):
+        with pytest.raises(UsageError, match="cannot be read: the record at offset 0 is a state of version 255"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
         assert await work(kafka, config, rebuild_before=10) == 1

@@ -110,13 +110,16 @@ def test_missing_topics_end_it_at_once(kafka: EmbeddedKafka, prefix: str) -> Non
     asyncio.run(main())
 
 
-def test_a_refused_state_ends_it(kafka: EmbeddedKafka, prefix: str) -> None:
+def test_it_ends_when_every_state_there_is_is_refused(kafka: EmbeddedKafka, prefix: str) -> None:
+    """tests/hostile/test_state.py: what becomes of one that is, beside others."""
+
     async def main() -> None:
         config = settings(kafka, prefix)
         await make_topics(config, 2)
-        await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=1)
+        for partition in (0, 1):
+            await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=partition)
         memory = Memory()
-        with pytest.raises(UsageError, match=r"partition 1 .*cannot be read"):
+        with pytest.raises(UsageError, match=r"partition [01] .*cannot be read"):
             await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), 20)
 
     asyncio.run(main())

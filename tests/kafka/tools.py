@@ -31,6 +31,7 @@ Rows = list[tuple[bytes | None, bytes | None]]
 def settings(kafka: EmbeddedKafka, prefix: str, **changes: Any) -> Settings:
     """Quick ones: nobody waits for the defaults of production."""
     quick = {
+        "group": prefix + "g",
         "idle_after": timedelta(seconds=1),
         "checkpoint_every": timedelta(milliseconds=200),
         "connect_timeout": timedelta(seconds=20),
@@ -38,7 +39,7 @@ def settings(kafka: EmbeddedKafka, prefix: str, **changes: Any) -> Settings:
         "session_timeout": timedelta(seconds=6),
         "heartbeat_every": timedelta(milliseconds=500),
     }
-    return Settings(brokers=kafka.bootstrap, topic_prefix=prefix, group=prefix + "g", **{**quick, **changes})
+    return Settings(brokers=kafka.bootstrap, topic_prefix=prefix, **{**quick, **changes})
 
 
 def view(number: int, session: str = "s1", **changes: Any) -> bytes:
@@ -133,6 +134,7 @@ class Memory:
         self.rebalances = 0
         self.waiting: frozenset[int] = frozenset()
         self.reasons: dict[str, str] = {}
+        self.down: dict[int, str] = {}
         self.beats = 0
         self.checkpoints = 0
 
@@ -163,7 +165,12 @@ class Memory:
         self.owned = partitions
         self.told = True
 
+    def refused(self, partition: int, text: str | None = None) -> None:
+        if text is not None:  # the Watch is told as well, without
+            self.down[partition] = text
+
     def recovered(self, partition: int, seconds: float = 0.0, records: int = -1) -> None:
+        self.down.pop(partition, None)
         if records >= 0:  # Health is told as well, without
             self.recoveries.append((partition, records))
 

@@ -54,6 +54,20 @@ def test_ready_when_every_shard_of_ours_is_restored(health: Health) -> None:
     assert health.problems() == []
 
 
+def test_a_refused_shard_is_a_reason_of_its_own_until_it_is_restored(health: Health) -> None:
+    health.assigned(frozenset({0, 1}))
+    health.recovered(1)
+    health.refused(0, "the state of partition 0 cannot be read")
+    assert health.problems() == ["the state of partition 0 cannot be read"]
+    health.assigned(frozenset({0, 1}), frozenset({1}))  # it is looked at again
+    assert health.problems() == ["the state of partition 0 cannot be read"]
+    health.recovered(0)
+    assert health.problems() == []
+    health.refused(1, "partition 1")
+    health.assigned(frozenset({0}), frozenset({0}))
+    assert health.problems() == [], "somebody else has it now"
+
+
 def test_a_worker_that_got_no_partition_is_ready_to_take_over(health: Health) -> None:
     health.assigned(frozenset())
     assert health.problems() == []

@@ -156,6 +156,15 @@ def test_a_committed_tally_is_told_on() -> None:
     assert told.outcomes == tally().outcomes
 
 
+def test_a_refused_state_is_shown_until_it_is_restored(metrics: Metrics) -> None:
+    metrics.assigned(frozenset({0, 1}))
+    metrics.refused(1)
+    shown = [value(metrics, "liveshop_state_refused", partition=partition) for partition in ("0", "1")]
+    assert shown == [0, 1]
+    metrics.recovered(1, 0.3, 1000)
+    assert value(metrics, "liveshop_state_refused", partition="1") == 0
+
+
 def test_gauges_of_the_shards(metrics: Metrics) -> None:
     busy(metrics)
     assert value(metrics, "liveshop_watermark_timestamp_seconds", partition="0") == 1_700_000_000.5

@@ -50,7 +50,10 @@ def test_what_is_no_state_is_a_problem_of_its_own_partition(kafka: EmbeddedKafka
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=1)
         right, wrong = await show(config, ())
         assert right.figures is not None
-        assert wrong.problem == "cannot be read: state of version 255; this program reads version 2"
+        assert (
+            wrong.problem
+            == "cannot be read: the record at offset 0 is a state of version 255; this program reads version 2"
+        )
         _, standing = [each for each in await offsets.show(config) if each.topic.endswith("views")]
         assert standing.state is None
         assert "state of version 255" in str(standing.problem)

@@ -39,6 +39,13 @@ class History:
         """For the state: what makes it again."""
         return self.begun, self.slide, self.known, self._columns, self._sizes
 
+    def is_whole(self) -> bool:
+        """Whether a restored one can be read; false for one that was put together from something else."""
+        try:
+            return self.slide > 0 and sum(self._sizes) == len(self._columns) and bool(self.columns(0)) == bool(self)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return False
+
     def columns(self, place: int) -> list[Column]:
         """From this place on."""
         packed = self._columns[sum(self._sizes[:place]) :]

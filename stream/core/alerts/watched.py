@@ -10,7 +10,10 @@ from stream.core.counts import NEVER, Counts
 from stream.model.alerts import read_alert
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder().decode
+_Standing = tuple[int, bytes | None, int | None]
+_decode: Final = msgspec.msgpack.Decoder(
+    tuple[tuple[int, int, int, bytes, bytes], tuple[int, int, str, str], list[tuple[str, _Standing]]]
+).decode
 
 
 class Watched:
@@ -59,6 +62,6 @@ def _pack(standing: Standing) -> tuple[Any, ...]:
     return standing.since, standing.fired and standing.fired.value(), standing.calm_since
 
 
-def _unpack(packed: Any) -> Standing:
+def _unpack(packed: _Standing) -> Standing:
     since, fired, calm_since = packed
-    return Standing(since, fired and read_alert(fired), calm_since)
+    return Standing(since, None if fired is None else read_alert(fired), calm_since)

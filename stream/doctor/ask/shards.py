@@ -6,18 +6,18 @@ Only the newest checkpoint is read, not the whole state.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 from aiokafka import TopicPartition
 
 from stream.core.framing import StateError, first_needed, newest_begins
 from stream.core.statelog import StateLog
-from stream.core.stored import Meta
 from stream.doctor.ask.group import committed
 from stream.doctor.ask.offsets import begins, stable_ends
 from stream.doctor.ask.visit import Visit
 from stream.doctor.positions import Bounds, Kept, Shard, Unusable
 from stream.kafka import statereader
+from stream.kafka.fetch import UnreadableError
 from stream.kafka.place import Place
+from stream.kafka.statereader import StateRecords
 from stream.model.names import Kind
 
 ANY_SPAN: Final = 1
@@ -35,6 +35,10 @@ class _Log:
     async def newest(self, tp: TopicPartition) -> Any:
         """The last committed record, or None."""
         return await statereader.newest_record(self.reader, tp, self.begins[tp], self.ends[tp])
+
+    async def newest_part(self, tp: TopicPartition) -> Any:
+        """The last committed record of the state, or None."""
+        return await statereader.newest_part(self.reader, tp, self.begins[tp], self.ends[tp])
 
 
 async def shards(visit: Visit) -> list[Shard]:
@@ -72,24 +76,22 @@ async def _any(log: _Log, place: Place) -> bool:
 async def _state(log: _Log, place: Place) -> Kept | Unusable | None:
     try:
         return await _kept(log, place.state)
-    except StateError as error:
+    except (StateError, UnreadableError) as error:
         return Unusable(f"cannot be read: {error}")
-    except (msgspec.DecodeError, ValueError) as error:
-        return Unusable(f"cannot be read: {type(error).__name__}")
 
 
 async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
-    newest, begin = await log.newest(tp), log.begins[tp]
+    newest, begin = await log.newest_part(tp), log.begins[tp]
     if newest is None:
         return None
-    if newest.value is None:
-        raise StateError(f"the record at offset {newest.offset} has no value")
     needed = first_needed(newest.value, newest.offset)
     if needed < begin:
         return Unusable(f"has lost its beginning: it begins at offset {begin}, {needed} and on are needed")
     start = newest_begins(newest.value, newest.offset)
-    records = [(each.offset, each.value) async for each in statereader.read(log.reader, tp, start, log.ends[tp])]
-    _, content = StateLog.restore(records, ANY_SPAN)
-    meta = msgspec.msgpack.decode(content.meta, type=Meta)
+    state = StateRecords()
+    async for record in statereader.read(log.reader, tp, start, log.ends[tp]):
+        state.add(record)
+    _, content = StateLog.restore(state.records, ANY_SPAN)
+    meta = content.read_meta()
     positions = {Kind(name): offset for name, offset in meta.positions.items()}
     return Kept(meta.owner, meta.policy, meta.generation, positions)
