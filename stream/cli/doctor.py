@@ -28,7 +28,11 @@ def command(
     settings: Settings,
     sample: Annotated[
         int,
-        typer.Option(min=1, max=100_000, help="newest records of each input partition to look at for misplaced keys"),
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="newest records of each input partition to look at: their keys, and what a worker would make of them",
+        ),
     ] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -100,6 +100,9 @@ def _of_reason(reason: Reason) -> Share:
     return Share(reason, what, cause, todo, count, refused=True)
 
 
+CAUSES: Final = {reason: f"{_REASONS[reason][1]}: {_REASONS[reason][2]}" for reason in Reason if reason in _REASONS}
+"""By reason: the likely cause, and what to do."""
+
 REJECTED: Final = Share(
     "rejected",
     "were rejected",

@@ -15,7 +15,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
-from stream.doctor import brokers, clock, group, keys, lag, positions, topics, transactions
+from stream.doctor import brokers, clock, events, group, keys, lag, positions, topics, transactions
 from stream.doctor.ask import brokers as ask_brokers
 from stream.doctor.ask import clock as ask_clock
 from stream.doctor.ask import group as ask_group
@@ -69,6 +69,7 @@ class Examination:
             Check.POSITIONS: self.positions,
             Check.LAG: self.lag,
             Check.KEYS: self.keys,
+            Check.EVENTS: self.events,
             Check.CONFIGURATION: self.configuration,
         }
 
@@ -126,6 +127,12 @@ class Examination:
 
     async def keys(self) -> list[Finding]:
         return keys.judge_keys([each.sample for each in await self._looked()], self._settings.bad_share)
+
+    async def events(self) -> list[Finding]:
+        samples: dict[int, list[events.Sampled]] = {}
+        for each in await self._looked():
+            samples.setdefault(each.partition, []).extend(each.events)
+        return events.judge_events(samples, self._settings)
 
     async def configuration(self) -> list[Finding]:
         states = {each.partition: each.state for each in await self._shards()}

@@ -19,6 +19,7 @@ class Check(StrEnum):
     POSITIONS = "positions"
     LAG = "lag"
     KEYS = "keys"
+    EVENTS = "events"
     CONFIGURATION = "configuration"
 
 

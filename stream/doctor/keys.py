@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from stream.core.shares import CAUSES
 from stream.doctor.finding import Check, Finding, Severity
 from stream.model.names import Reason
 
@@ -63,7 +64,8 @@ def _rejected(sample: Sample, bad_share: float) -> list[Finding]:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(sample.rejected.items()))
     what = f"{number} of {sample.read} sampled records are no events: {reasons}"
-    todo = "mend their producer; live.dead-letters says of each which field is wrong"
+    ((most, _),) = sample.rejected.most_common(1)
+    todo = f"{CAUSES[most]}; docs/dead-letters.md says of each reason what to do"
     share = number / sample.read
     severity = Severity.ERROR if share >= bad_share else Severity.WARNING if share >= NOTEWORTHY else Severity.INFO
     return [Finding(Check.KEYS, severity, sample.subject, what, todo)]

@@ -28,6 +28,8 @@ from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
 from tests import live
+from tests.bad_records import NOW, T, text
+from tests.bad_records import view as view_at
 from tests.doctor.tools import SAMPLE, checked, checkpointed, examination, one, severities
 from tests.kafka.tools import make_topics, producer, send, send_views, settings, until, view
 
@@ -435,6 +437,19 @@ def test_misplaced_and_broken_records_are_told_without_a_word_of_them(kafka: Emb
         broken = one(findings, Severity.ERROR, f"{comments}/{1 - wrong}")
         assert "2 of 3 sampled records are no events: 2 invalid_json" in broken.what
         assert "secret" not in str(findings)
+
+    asyncio.run(main())
+
+
+def test_late_records_are_told_with_their_cause(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await made(kafka, prefix)
+        views = config.topic(INPUTS[Kind.VIEWS])
+        late = [view_at(n, event_time=T if n else NOW, session_id="s") for n in range(30)]
+        await send(kafka, views, [(b"s", text(event)) for event in late], partition=0)
+        found = one(await checked(config, Check.EVENTS), Severity.WARNING, f"{views}/0")
+        assert found.what == "29 of 30 sampled records came too late for their windows"
+        assert "a producer was offline" in found.todo
 
     asyncio.run(main())
 

@@ -114,6 +114,44 @@ def test_a_topic_in_seconds_holds_nothing_back(kafka: EmbeddedKafka, prefix: str
     assert looks == ["seconds", "microseconds", "nanoseconds", "a time since another moment"]
 
 
+@pytest.mark.kafka
+def test_a_trickle_of_events_in_seconds_holds_no_window_back(kafka: EmbeddedKafka, prefix: str, tmp_path: Path) -> None:
+    """The topic is never silent and never has a clock; the windows of the others close all the same, and not as idle."""
+    create_topics(kafka.bootstrap, prefix, 1)
+    with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", **QUICK) as worker:
+        worker.await_ready()
+        closed = asyncio.run(trickling(kafka.bootstrap, prefix))
+        assert counted(worker, "checkouts", "rejected") > 3
+        worker.stop()
+    assert closed["counts"]["views"] > 0
+
+
+async def trickling(brokers: str, prefix: str) -> dict[str, Any]:
+    """The first window that the watermark closes while all three topics are written."""
+    producer = AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True)
+    await producer.start()
+    number = 0
+    try:
+        async with Results(brokers, prefix, 1) as results:
+
+            async def closed() -> dict[str, Any] | None:
+                nonlocal number
+                number += 1
+                at = T + number * 5_000
+                events = [
+                    Outgoing("checkouts", KEY, text(checkout(number, event_time=at // 1000))),
+                    Outgoing("views", KEY, text(view(number, event_time=at))),
+                    Outgoing("comments", KEY, text(comment(number, event_time=at))),
+                ]
+                await send(producer, prefix, 1, events)
+                windows = [window for every in (await results.look()).windows.values() for window in every]
+                return next((window for window in windows if window["reason"] == "closed"), None)
+
+            return await eventually("a window is closed by the watermark", closed, READ, every=0.2)
+    finally:
+        await producer.stop()
+
+
 async def settled(brokers: str, prefix: str) -> None:
     """Waits until windows, totals and dead letters are those of the recount."""
     records = await read_inputs(brokers, prefix, 1)

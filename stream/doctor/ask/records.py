@@ -12,6 +12,7 @@ from stream.core.decode import Rejected, decode_batch
 from stream.doctor.ask.offsets import begins, stable_ends
 from stream.doctor.ask.visit import Visit, now_ms
 from stream.doctor.clock import Stamp
+from stream.doctor.events import Sampled, sampled
 from stream.doctor.keys import Sample
 from stream.doctor.lag import Lag
 from stream.doctor.positions import Shard
@@ -28,8 +29,10 @@ class Looked:
     """At the newest records of one partition. ``newest`` is None where there are none."""
 
     topic: str
+    partition: int
     sample: Sample
     newest: Stamp | None
+    events: Sequence[Sampled]
 
 
 async def looked(visit: Visit) -> list[Looked]:
@@ -50,11 +53,11 @@ async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: i
         tally.add(record)
         newest = record.timestamp
     stamp = None if newest is None else Stamp(subject, newest, now_ms())
-    return Looked(tp.topic, tally.sample(subject), stamp)
+    return Looked(tp.topic, tp.partition, tally.sample(subject), stamp, tally.events)
 
 
 class _Tally:
-    """A sample in the making. It keeps numbers and no records, which may be large."""
+    """A sample in the making. It keeps no values, which may be large."""
 
     def __init__(self, place: Place, kind: Kind) -> None:
         self._kind = kind
@@ -63,6 +66,7 @@ class _Tally:
         self._read = self._misplaced = self._keyless = 0
         self._first_misplaced = -1
         self._rejected: Counter[Reason] = Counter()
+        self.events: list[Sampled] = []
 
     def add(self, record: Record) -> None:
         if isinstance(record, RefusedBatch):
@@ -70,13 +74,14 @@ class _Tally:
             self._rejected[record.reason] += record.records
             return
         self._read += 1
+        (event,) = decode_batch(self._kind, (record,), self._max_value)
+        self.events.append(sampled(self._kind, record, event))
         if not record.key:
             self._keyless += record.value is not None
             return
         if not self._placed(record.key):
             self._first_misplaced = self._first_misplaced if self._misplaced else record.offset
             self._misplaced += 1
-        (event,) = decode_batch(self._kind, (record,), self._max_value)
         if isinstance(event, Rejected):
             self._rejected[event.reason] += 1
 
