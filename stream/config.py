@@ -210,6 +210,13 @@ class Settings(Security):
         """The name on the broker of the topic that the code calls ``name``."""
         return self.topic_prefix + name
 
+    def as_flags(self, names: Collection[str]) -> list[str]:
+        """The words of a command line that give those of ``names`` that are no defaults. Secrets are not among them."""
+        values = {name: _text(getattr(self, name)) for name in names if not _is_secret(name)}
+        defaults = {setting.name: setting.default for setting in SETTINGS}
+        given = ((name, value) for name, value in values.items() if value != defaults[name])
+        return [word for name, value in given for word in (sources.flag(name), value)]
+
     def shown(self) -> dict[str, str]:
         """Every setting as text, with units, for the log at start. Secrets are ``***``."""
         return {name: _text(getattr(self, name)) for name in type(self).model_fields}

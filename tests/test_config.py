@@ -243,6 +243,18 @@ def test_what_is_shown_can_be_read_again() -> None:
     )
 
 
+def test_settings_are_given_on_as_flags_without_defaults_and_secrets() -> None:
+    given = {"brokers": "a:1,b:2", "topic_prefix": "x.", "lateness": "7m", "trust_producer_time": "yes"}
+    given |= {"sasl_mechanism": "plain", "sasl_username": "ops"}
+    settings = load(given, None, HUNTER)
+    words = settings.as_flags(Settings.model_fields)
+    assert words[words.index("--brokers") + 1] == "a:1,b:2"
+    names = [word.removeprefix("--").replace("-", "_") for word in words[::2]]
+    again = load(dict(zip(names, words[1::2], strict=True)), None, HUNTER)
+    assert again == settings
+    assert "hunter2" not in str(words)
+
+
 def test_every_setting_has_a_help_text_a_flag_and_a_variable() -> None:
     for setting in SETTINGS:
         assert setting.help

@@ -68,8 +68,9 @@ def skip(
 ) -> None:
     """Go forward over records that stop a shard: exactly those named, the first of them the next to be read.
 
-    Each becomes a dead letter with the reason "skipped". Nothing is done without --execute. Workers may run: they are
-    fenced and go on behind the records. Going back is a replay. Give the settings that the workers have.
+    Each becomes a dead letter with the reason "skipped"; a damaged batch becomes one. Nothing is done without --execute.
+    Workers may run: they are fenced and go on behind the records. Going back is a replay. Give the settings that the
+    workers have.
     """
     asked = Skip(_kind(settings, topic), offset, offset if to is None else to, reason, by or _operator())
     if execute:
@@ -111,7 +112,8 @@ def _print(plan: Plan) -> None:
     if plan.checkpoint is None:
         say(f"{where}: would go on at {plan.position} of {plan.end}; nothing is done without --execute")
     else:
-        say(f"{where}: skipped {len(plan.items)}, goes on at {plan.position} (checkpoint {plan.checkpoint})")
+        number = sum(item.records for item in plan.items)
+        say(f"{where}: skipped {number}, goes on at {plan.position} (checkpoint {plan.checkpoint})")
 
 
 def _item(item: Item) -> list[object]:
@@ -119,4 +121,5 @@ def _item(item: Item) -> list[object]:
     about = None if batch is None else f"{batch.first} to {batch.last}, {batch.codec}, {batch.size} bytes"
     what = "cannot be read" if item.size is None else "tombstone" if item.tombstone else ""
     damaged = "damaged batch" if batch is not None and batch.damaged else ""
-    return [item.offset, moment(item.timestamp), item.size, item.key, about, ", ".join(filter(None, (what, damaged)))]
+    offsets = item.offset if item.offset == item.last else f"{item.offset} to {item.last}"
+    return [offsets, moment(item.timestamp), item.size, item.key, about, ", ".join(filter(None, (what, damaged)))]

@@ -5,7 +5,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
@@ -64,28 +64,47 @@ class Look:
 
 async def look(reader: "Reader", partition: TopicPartition, offset: int) -> Look:
     """What lies at an offset. Raises what the broker answers, a KafkaError, also for an offset that is not there."""
+    found, _ = await _fetch(reader, partition, offset, LOOK_BYTES)
+    return replace(found, batches=tuple(batch for batch in found.batches if batch.last >= offset))
+
+
+async def damaged(reader: "Reader", partition: TopicPartition, offset: int) -> tuple[bytes, int, int]:
+    """The damaged batch that holds an offset: its bytes, its last offset and the time in its header, -1 without any.
+
+    Its header may be damaged as well: where it ends is told by what follows it, the next batch or the end of the log.
+    """
+    found, fetched = await _fetch(reader, partition, offset, LOOK_BYTES)
+    if len(found.batches) == 1:
+        found, fetched = await _fetch(reader, partition, offset, LOOK_BYTES + found.batches[0].size)
+    following = min((batch.first for batch in found.batches if batch.first > offset), default=found.end)
+    start, data, timestamp = 0, b"", -1
+    for batch in found.batches:
+        if batch.first <= offset:
+            data, timestamp = fetched[start : start + batch.size], batch.timestamp
+        start += batch.size
+    return data, max(offset, following - 1), timestamp
+
+
+async def _fetch(reader: "Reader", partition: TopicPartition, offset: int, size: int) -> tuple[Look, bytes]:
+    """One fetch of one partition, and its bytes. At least one batch comes, if it is there, however large."""
     connection = reader._client  # noqa: SLF001 - the consumer shows no batches
     leader = connection.cluster.leader_for_partition(partition)
     if leader is None or leader < 0:
         await connection.force_metadata_update()
         raise LeaderNotAvailableError(partition)
-    wanted = [(partition.topic, [(partition.partition, offset, LOOK_BYTES)])]
-    response = await connection.send(leader, FetchRequest(0, 0, LOOK_BYTES, READ_UNCOMMITTED, wanted))
+    wanted = [(partition.topic, [(partition.partition, offset, size)])]
+    response = await connection.send(leader, FetchRequest(0, 0, size, READ_UNCOMMITTED, wanted))
     ((_, ((_, code, end, stable, begin, *_, fetched),)),) = response.topics
     error = for_code(code)
     if error is not NoError:
         raise error(f"{partition.topic}, partition {partition.partition}, offset {offset}")
-    found = tuple(batch for batch in batches(fetched or b"") if batch.last >= offset)
-    return Look(begin, stable, end, found)
+    fetched = fetched or b""
+    return Look(begin, stable, end, tuple(batches(fetched))), fetched
 
 
 def last_of(fetched: bytes, offset: int) -> int:
-    """Last offset of the batch that holds this one. Its header may be damaged: it ends where the next one begins."""
-    found = [batch for batch in batches(fetched) if batch.last >= offset]
-    if not found:
-        return offset
-    last = found[0].last
-    return max(offset, min(last, found[1].first - 1) if len(found) > 1 else last)
+    """Last offset of the batch that holds this one, as its header says, which may be damaged."""
+    return max(offset, *(batch.last for batch in batches(fetched) if batch.first <= offset), offset)
 
 
 def batches(fetched: bytes) -> Iterator[Batch]:

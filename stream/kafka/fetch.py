@@ -48,7 +48,7 @@ class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka
         self.first = first
         """The offset to read next."""
         self.last = last
-        """Last offset of its batch, as far as can be told."""
+        """Last offset of its batch, as the header says, or as `batches.damaged` has found out."""
         self.why = why
 
     def __str__(self) -> str:

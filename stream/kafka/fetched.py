@@ -180,17 +180,13 @@ def _read(batch: Any, max_batch: int) -> Run:
 
 def _refused(batch: Any, data: bytes, begin_at: int, reason: Reason, error: Exception) -> RefusedBatch:
     first, last = max(batch.base_offset, begin_at), batch.next_offset - 1
-    return RefusedBatch(
-        first,
-        last,
-        max(1, min(batch.number, last - first + 1)),
-        batch.max_timestamp,
-        reason,
-        f"batch: {error}",
-        data[:KEPT],
-        len(data),
-        xxhash.xxh3_64_hexdigest(data),
-    )
+    number = max(1, min(batch.number, last - first + 1))
+    return RefusedBatch(first, last, number, batch.max_timestamp, reason, f"batch: {error}", *raw(data))
+
+
+def raw(data: bytes) -> tuple[bytes, int, str]:
+    """What is kept of a batch as it lies in the log: its beginning, its size and its hash."""
+    return data[:KEPT], len(data), xxhash.xxh3_64_hexdigest(data)
 
 
 def _place(records: Any, batch: Any) -> str:

@@ -5,12 +5,17 @@ older assignment has nowhere to go.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 from stream.kafka import client
+from stream.kafka.batches import damaged
 from stream.kafka.client import Reader
+from stream.kafka.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -51,10 +56,15 @@ class Inputs:
         """At most so many records of these topics, in order; none after ``seconds``.
 
         The other topics stay where they are, with what was fetched of them: nothing is fetched twice. (`pause` would
-        throw it away.)
+        throw it away.) Raises UnreadableError for a batch that is damaged, and says where it ends.
         """
         partitions = [self._partitions[kind] for kind in kinds]
-        batches = await self._reader.getmany(*partitions, timeout_ms=int(seconds * 1000), max_records=most)
+        try:
+            batches = await self._reader.getmany(*partitions, timeout_ms=int(seconds * 1000), max_records=most)
+        except UnreadableError as error:
+            with contextlib.suppress(KafkaError):  # then the header's word has to do
+                _, error.last, _ = await damaged(self._reader, error.partition, error.first)
+            raise
         for kind, partition in self._partitions.items():
             self.positions[kind] = await self._reader.position(partition)
         return {self._kinds[partition]: records for partition, records in batches.items()}

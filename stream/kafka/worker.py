@@ -1,6 +1,7 @@
 """The worker: keeps one task per partition that is ours, and decides what a failed one means for the membership."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,7 +16,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from stream.config import Settings
+from stream.config import CONNECTION, DECIDING, Settings
 from stream.errors import UsageError
 from stream.kafka import garbage, topics
 from stream.kafka.deadletters import LetterSize
@@ -254,7 +255,11 @@ class Worker:
         if isinstance(cause, FORBIDDEN):
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
         if isinstance(error, UnreadableError):
-            log.error("a shard waits at records that cannot be read", detail=str(error), way_out=_way_out(error))
+            log.error(
+                "a shard waits at records that cannot be read",
+                detail=str(error),
+                way_out=_way_out(self._settings, error),
+            )
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
@@ -305,15 +310,17 @@ def _letters(settings: Settings, configs: Configs) -> LetterSize:
     return letters
 
 
-def _way_out(error: UnreadableError) -> str:
-    """Other shards go on, and this one tries again: another replica, or the repaired disk, may have them whole."""
+def _way_out(settings: Settings, error: UnreadableError) -> str:
+    """Other shards go on, and this one tries again: another replica, or the repaired disk, may have them whole.
+
+    The command works as it stands, where secrets are in the environment or the file. Without --execute it only shows.
+    """
     topic, number = error.partition
     if not topic.endswith(tuple(INPUTS.values())):
         return "mend the broker's log"
-    return (
-        f"mend the broker's log, or: liveshop offsets skip --topic {topic} --partition {number} "
-        f"--offset {error.first} --to {error.last} --reason WHY"
-    )
+    words = ["liveshop", "offsets", "skip", *settings.as_flags((*CONNECTION, "group", "topic_prefix", *DECIDING))]
+    words += ["--topic", topic, "--partition", str(number), "--offset", str(error.first), "--to", str(error.last)]
+    return f"mend the broker's log, or: {shlex.join([*words, '--reason', 'damaged on disk', '--execute'])}"
 
 
 def _named(error: BaseException | None) -> str:

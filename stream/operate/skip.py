@@ -1,14 +1,14 @@
-"""Skipping named records that stop a shard: forward only, one dead letter for each, in one transaction with the state.
+"""Skipping named records that stop a shard: forward only, as dead letters, in one transaction with the state.
 
-Which ones is never guessed: the range begins exactly where the shard stands, is bounded, and each record in it is a dead
-letter with the reason ``skipped``, its original bytes if they can be read, and who skipped it and why. Going back is no
-skip but a replay.
+Which ones is never guessed: the range begins exactly where the shard stands, and is bounded. Each record in it is a dead
+letter with the reason ``skipped``, its original bytes, and who skipped it and why. A damaged batch, which is read as one, is
+one dead letter, however many records it has. Going back is no skip but a replay.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 import xxhash
@@ -21,13 +21,14 @@ from stream.kafka import batches, client, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.deadletters import LetterSize, oversize
+from stream.kafka.deadletters import LetterSize, Oversize, oversize
 from stream.kafka.fetch import UnreadableError
+from stream.kafka.fetched import raw
 from stream.kafka.place import FencedError, LetterRefusedError, Place
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topics import LETTER_BYTES
-from stream.model.names import DEAD_LETTERS, Kind
-from stream.model.results import Record
+from stream.model.names import DEAD_LETTERS, Kind, Reason
+from stream.model.results import Record, RefusedBatch
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
@@ -35,7 +36,8 @@ from stream.operate.show import HANGING, differing
 log: Final = structlog.get_logger("liveshop")
 
 MOST: Final = 1000
-"""Records of one skip. What is poison is named; what is a backlog is not."""
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Dead letters of one skip, and their bytes. What is poison is named; what is a backlog is not."""
 REASON_CHARACTERS: Final = 500
 TRIES: Final = 5
 """A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
@@ -57,24 +59,16 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """Stands for a record that cannot be read: its place, and no bytes."""
-
-    offset: int
-    timestamp: int
-    """Of its batch."""
-    key: bytes | None = None
-    value: bytes | None = b""
-    headers: Sequence[tuple[str, bytes | None]] = field(default=())
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
-    """One record to skip, without its content. ``size`` of key and value in bytes; None when it cannot be read."""
+    """One record to skip, without its content; or all of a batch that cannot be read."""
 
     offset: int
+    last: int
+    """The same, but for a batch."""
+    records: int
     timestamp: int
     size: int | None
+    """Of key and value in bytes; None when it cannot be read."""
     tombstone: bool
     key: str | None
     """Hash of the key, 16 hex digits."""
@@ -99,10 +93,6 @@ def check(skip: Skip) -> None:
     """Raises UsageError for what can be said to be wrong without looking at the log."""
     if not 0 <= skip.first <= skip.last:
         raise UsageError(f"--to {skip.last} must not be below --offset {skip.first}, and neither below 0")
-    if skip.last - skip.first >= MOST:
-        raise UsageError(
-            f"at most {MOST} records are skipped at once: from {skip.first} that is --to {skip.first + MOST - 1}"
-        )
     if not skip.reason.strip() or len(skip.reason) > REASON_CHARACTERS or not skip.reason.isprintable():
         raise UsageError(f"--reason: say why in 1 to {REASON_CHARACTERS} printable characters, they are kept")
 
@@ -168,7 +158,7 @@ def _record(done: Plan, skip: Skip) -> None:
         "records were skipped",
         topic=done.topic,
         partition=done.partition,
-        offsets=[item.offset for item in done.items],
+        offsets=[item.offset if item.offset == item.last else f"{item.offset}-{item.last}" for item in done.items],
         by=skip.by,
         reason=skip.reason,
     )
@@ -184,11 +174,9 @@ async def _named(place: Place, skip: Skip, shard: Shard, restored_from: int) -> 
     async with reading(place.settings, [tp]) as reader:
         _, end = await statereader.bounds(reader, tp)
         await _check_place(reader, tp, skip, shard.positions[skip.kind], end)
-        records: list[Record] = [record async for record in _read(reader, tp, skip.first, skip.last)]
+        records = await _bounded(_read(reader, tp, skip.first, skip.last), skip.first, place.settings.max_value)
         items = await _items(reader, tp, records)
-    size = place.settings.max_value
-    short = [oversize(record) if len(record.value or b"") > size else record for record in records]
-    return Plan(tp.topic, tp.partition, records[-1].offset + 1, end, items, _notes(items, skip)), short
+    return Plan(tp.topic, tp.partition, records[-1].offset + 1, end, items, _notes(items, skip)), records
 
 
 async def _check_place(reader: Reader, tp: TopicPartition, skip: Skip, position: int, end: int) -> None:
@@ -205,38 +193,67 @@ async def _check_place(reader: Reader, tp: TopicPartition, skip: Skip, position:
         )
 
 
-async def _read(reader: Reader, tp: TopicPartition, first: int, last: int) -> AsyncIterator[Any]:
-    """The committed records of a range, with a stand-in for each that cannot be read."""
+async def _bounded(found: AsyncIterator[Record], first: int, max_value: int) -> list[Record]:
+    """All of them, without the values that are too large. Raises UsageError when they are too many."""
+    records: list[Record] = []
+    size = 0
+    async for record in found:
+        size += min(len(record.value or b""), max_value)
+        if len(records) == MOST or size > MOST_BYTES:
+            raise UsageError(
+                f"at most {MOST} records of {MOST_BYTES >> 20} MB are skipped at once: from {first} that is "
+                f"--to {records[-1].offset}"
+            )
+        records.append(oversize(record) if len(record.value or b"") > max_value else record)
+    return records
+
+
+async def _read(reader: Reader, tp: TopicPartition, first: int, last: int) -> AsyncIterator[Record]:
+    """The committed records of a range, with one that stands for all of a batch that cannot be read."""
     at = first
     while at <= last:
         try:
-            async for record in statereader.read(reader, tp, at, last + 1):
+            async for record in statereader.read(reader, tp, at, last + 1, refused=True):
                 at = record.offset + 1
                 yield record
         except UnreadableError as error:
-            found = (await batches.look(reader, tp, error.first)).batches
-            at = min(max(error.first, error.last), last) + 1
-            for offset in range(error.first, at):
-                yield Unread(offset, found[0].timestamp if found else -1)
+            damaged = await _damaged(reader, tp, error, last)
+            at = damaged.offset + 1
+            yield damaged
         else:
             return
+
+
+async def _damaged(reader: Reader, tp: TopicPartition, error: UnreadableError, last: int) -> RefusedBatch:
+    """What stands for a damaged batch, or for the part of it that was named. How many records it has is not known."""
+    data, end, timestamp = await batches.damaged(reader, tp, error.first)
+    last = min(end, last)
+    number = last - error.first + 1
+    return RefusedBatch(error.first, last, number, timestamp, Reason.UNREADABLE, f"batch: {error.why}", *raw(data))
 
 
 async def _items(reader: Reader, tp: TopicPartition, records: Sequence[Record]) -> list[Item]:
     items: list[Item] = []
     batch: Batch | None = None
     for record in records:
-        if batch is None or record.offset > batch.last:
-            batch = next(iter((await batches.look(reader, tp, record.offset)).batches), None)
+        first = record.first if isinstance(record, RefusedBatch) else record.offset
+        if batch is None or first > batch.last:
+            batch = next(iter((await batches.look(reader, tp, first)).batches), None)
         items.append(_item(record, batch))
     return items
 
 
 def _item(record: Record, batch: Batch | None) -> Item:
+    if isinstance(record, RefusedBatch):
+        whole = (record.first, record.offset, record.records, record.timestamp)
+        return Item(*whole, size=None, tombstone=False, key=None, batch=batch)
+    size = record.size if isinstance(record, Oversize) else len(record.value or b"")
     return Item(
         offset=record.offset,
+        last=record.offset,
+        records=1,
         timestamp=record.timestamp,
-        size=None if isinstance(record, Unread) else len(record.key or b"") + len(record.value or b""),
+        size=len(record.key or b"") + size,
         tombstone=record.value is None,
         key=None if record.key is None else xxhash.xxh3_64_hexdigest(record.key),
         batch=batch,
@@ -249,7 +266,7 @@ def _notes(items: Sequence[Item], skip: Skip) -> list[str]:
     if len(unread) < len(items):
         notes.append(f"{len(items) - len(unread)} of them can be read: a worker would judge them, a skip does not")
     last = items[-1].batch
-    if unread and last is not None and last.last > skip.last and items[-1].size is None:
+    if items[-1].size is None and last is not None and last.last > skip.last:
         notes.append(
             f"the damaged batch ends at {last.last} and is read as one: behind a part of it the shard stops again"
         )

@@ -80,7 +80,7 @@ async def send_batches(
     kafka: EmbeddedKafka, config: Settings, pieces: Iterable[range], kind: Kind = Kind.VIEWS, partition: int = 0
 ) -> None:
     """Each piece as one batch of its own."""
-    async with producer(kafka, compression_type="lz4") as sender:
+    async with producer(kafka, compression_type="lz4", max_batch_size=900_000) as sender:
         for numbers in pieces:
             batch = sender.create_batch()
             for key, value in views(numbers):
@@ -204,8 +204,11 @@ async def until(condition: Callable[[], object], what: str, deadline: float = 30
         await asyncio.sleep(0.02)
 
 
-def damage(kafka: EmbeddedKafka, topic: str, offset: int, partition: int = 0) -> None:
-    """Spoils the batch that begins at an offset where it lies on the broker's disk, as a failing disk would."""
+def damage(kafka: EmbeddedKafka, topic: str, offset: int, partition: int = 0, at: int = HEADER.size + 5) -> None:
+    """Spoils the batch that begins at an offset where it lies on the broker's disk, as a failing disk would.
+
+    ``at``: which bytes of it; 10 behind the header, or the 4 at a place within it.
+    """
     folder = Path(kafka.log).parent / "data" / f"{topic}-{partition}"
     segment = folder / f"{0:020d}.log"
     data = bytearray(segment.read_bytes())
@@ -216,8 +219,8 @@ def damage(kafka: EmbeddedKafka, topic: str, offset: int, partition: int = 0) ->
             break
         start += 12 + length
     with segment.open("r+b") as file:
-        file.seek(start + HEADER.size + 5)
-        file.write(bytes(byte ^ 0xFF for byte in data[start + HEADER.size + 5 : start + HEADER.size + 15]))
+        file.seek(start + at)
+        file.write(bytes(byte ^ 0xFF for byte in data[start + at : start + at + (10 if at >= HEADER.size else 4)]))
 
 
 @contextmanager

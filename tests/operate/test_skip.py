@@ -1,6 +1,9 @@
 """Skipping: exactly the named records, only forward, exactly once, beside a running worker."""
 
 import asyncio
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +13,8 @@ from structlog.testing import capture_logs
 from stream.errors import FailedError, UsageError
 from stream.kafka import membership
 from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.fetch import UnreadableError
+from stream.kafka.inputs import Inputs
 from stream.kafka.place import FencedError, Place
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping
@@ -30,13 +35,23 @@ def _quick_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream.kafka.worker.AGAIN", (0.2, 0.5))
 
 
-def reasons(letters: list[Any]) -> list[tuple[str, int, bytes | None]]:
-    """(reason, original offset, value)"""
+def reasons(letters: list[Any]) -> list[tuple[str, str, bytes | None]]:
+    """(reason, original offset or offsets, value)"""
     found = []
     for letter in letters:
         told = headers(letter)
-        found.append((told["liveshop-reason"].decode(), int(told["liveshop-origin"].split(b"/")[2]), letter.value))
+        found.append((told["liveshop-reason"].decode(), told["liveshop-origin"].split(b"/")[2].decode(), letter.value))
     return found
+
+
+def run_as_printed(way_out: str) -> str:
+    """The command that a log line names, word for word."""
+    program, *words = shlex.split(way_out.partition(", or: ")[2])
+    assert program == "liveshop"
+    command = [sys.executable, "-P", "-m", "stream.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: EmbeddedKafka, prefix: str) -> None:
@@ -55,7 +70,9 @@ def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: Em
                 await until(lambda: memory.counted == 17, "all else is counted")
                 plan = await skipping.plan(place, replace(ONE, last=14))
                 assert plan.checkpoint is None
-                done = await skipping.execute(place, replace(ONE, last=14))
+                told = next(each for each in logs if "way_out" in each)
+                shown = await asyncio.to_thread(run_as_printed, told["way_out"])
+                assert "partition 0: skipped 5, goes on at 15" in shown
                 await until(lambda: memory.counted == 32, "it goes on behind the damage")
 
                 async def written() -> bool:
@@ -64,17 +81,50 @@ def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: Em
                 await eventually(written, "each is counted once")
                 assert memory.running is not None
                 assert not memory.running.done()
-        told = next(each for each in logs if "way_out" in each)
         assert f"{topic}, partition 0: offsets 10 to 14 cannot be read" in told["detail"]
-        assert f"offsets skip --topic {topic} --partition 0 --offset 10 --to 14" in told["way_out"]
-        assert any(each["event"] == "records were skipped" and each["by"] == "ops@here" for each in logs)
-        assert done.position == plan.position == 15
-        assert [(item.size, item.batch and item.batch.damaged) for item in done.items] == [(None, True)] * 5
-        letters = await everything(kafka, config.topic(DEAD_LETTERS))
-        assert reasons(letters) == [("skipped", offset, b"") for offset in range(10, 15)]
-        assert headers(letters[0])["liveshop-detail"] == b"skipped by ops@here: test"
+        assert plan.position == 15
+        ((item,),) = [plan.items]
+        assert (item.offset, item.last, item.records, item.size) == (10, 14, 5, None)
+        assert item.batch is not None
+        assert item.batch.damaged
+        (letter,) = await everything(kafka, config.topic(DEAD_LETTERS))
+        assert reasons([letter]) == [("skipped", "10-14", letter.value)]
+        assert len(letter.value) == item.batch.size == int(headers(letter)["liveshop-size"])
+        assert headers(letter)["liveshop-records"] == b"5"
+        assert headers(letter)["liveshop-detail"].endswith(b": damaged on disk")
 
     asyncio.run(main())
+
+
+def test_a_damaged_batch_of_any_size_is_skipped_at_once(kafka: EmbeddedKafka, prefix: str) -> None:
+    """One dead letter for all of it; it is the last batch, and its header does not say any more where it ends."""
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_batches(kafka, config, [range(10)])
+        await count(kafka, config)
+        await send_batches(kafka, config, [range(10, 3010)])
+        damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10, at=23)
+        place = Place(config, 0, 1)
+        with pytest.raises(UnreadableError, match="offsets 10 to 3009 cannot be read"):
+            await recovery_of(place)
+        done = await skipping.execute(place, replace(ONE, last=3009))
+        assert (done.position, [item.records for item in done.items]) == (3010, [3000])
+        (letter,) = await everything(kafka, config.topic(DEAD_LETTERS))
+        assert reasons([letter]) == [("skipped", "10-3009", letter.value)]
+        assert len(letter.value) == min(65_536, int(headers(letter)["liveshop-size"]))
+
+    asyncio.run(main())
+
+
+async def recovery_of(place: Place) -> None:
+    """Reads the views from where the damage begins, as a shard would."""
+    inputs = Inputs(place)
+    try:
+        await inputs.start({Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0})
+        await inputs.fetch({Kind.VIEWS}, 20.0, 100)
+    finally:
+        await inputs.stop()
 
 
 def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: EmbeddedKafka, prefix: str) -> None:
@@ -98,15 +148,22 @@ def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: Embedde
         await skipping.execute(place, replace(ONE, last=12))
         await count(kafka, config)
         letters = await everything(kafka, config.topic(DEAD_LETTERS))
-        assert reasons(letters) == [("skipped", 10, view(10)), ("skipped", 11, None), ("skipped", 12, poison[:65536])]
+        assert reasons(letters) == [
+            ("skipped", "10", view(10)),
+            ("skipped", "11", None),
+            ("skipped", "12", poison[:65536]),
+        ]
         assert headers(letters[2])["liveshop-size"] == b"%d" % len(poison)
         assert await totals(kafka, config) == {"s1": 17}
 
     asyncio.run(main())
 
 
-def test_only_what_the_shard_reads_next_is_skipped(kafka: EmbeddedKafka, prefix: str) -> None:
+def test_only_what_the_shard_reads_next_is_skipped(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
+        monkeypatch.setattr(skipping, "MOST", 3)
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(10))
         await count(kafka, config)
@@ -117,11 +174,12 @@ def test_only_what_the_shard_reads_next_is_skipped(kafka: EmbeddedKafka, prefix:
             (11, 11): "stands at 10, and the next record is 10. .*name 10, not 11",
             (10, 20): "committed records end at 20",
             (10, 9): "--to 9 must not be below --offset 10",
-            (10, 1010): "at most 1000 records.* that is --to 1009",
+            (10, 14): "at most 3 records of 64 MB .* from 10 that is --to 12",
         }
         for (first, last), message in refused.items():
             with pytest.raises(UsageError, match=message):
                 await skipping.execute(place, replace(ONE, first=first, last=last))
+        monkeypatch.undo()
         for reason in (" ", "x" * 501, "a\nb"):
             with pytest.raises(UsageError, match="--reason: say why"):
                 await skipping.plan(place, replace(ONE, reason=reason))
