@@ -17,7 +17,7 @@ from stream.model.results import Outputs
 
 if TYPE_CHECKING:
     from stream.core.panes import Pane
-    from stream.core.sessions import Session
+    from stream.core.session import Session
     from stream.core.shard import Shard
 
 
@@ -124,6 +124,7 @@ def _end_and_let_go(shard: "Shard") -> Steps[None]:
         shard.sessions.forget(session, watermark)
         shard.stale.pop(session.key, None)
         shard.log.drop(session_key(session))
+    yield from shard.sessions.let_go_at_rest(watermark)
 
 
 def _write_totals(shard: "Shard", most: int) -> Steps[list[tuple[bytes, bytes]]]:
@@ -133,7 +134,11 @@ def _write_totals(shard: "Shard", most: int) -> Steps[list[tuple[bytes, bytes]]]
     while len(written) < most:
         session = shard.sessions.next_to_write(shard.watermark, everything=quiet)
         if session is None:
-            break
+            woken = shard.sessions.wake_incomplete()
+            shard.stale.update((each.key, each) for each in woken)
+            if not woken:
+                break
+            continue
         written.append((session.key, _totals(shard, session)))
         shard.stale[session.key] = session
         yield

@@ -18,7 +18,9 @@ import xxhash
 from stream.core.steps import Steps
 from stream.core.stored import Section
 
-VERSION: Final = 2
+VERSION: Final = 3
+READABLE: Final = (2, 3)
+"""Versions that this program reads. In 3 there are known sessions, and sessions at rest, which 2 would misread."""
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
 UNKNOWN: Final = -1
@@ -69,8 +71,9 @@ def head_of_part(value: bytes, offset: int) -> Head:
     """Raises StateError for a record that is no part of a checkpoint."""
     where = f"the record at offset {offset}"
     version = value[0] if value else "none"
-    if version != VERSION:
-        raise StateError(f"{where} is a state of version {version}; this program reads version {VERSION}")
+    if version not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise StateError(f"{where} is a state of version {version}; this program reads versions {readable}")
     if len(value) < _HEADER.size:
         raise StateError(f"{where} is cut short: it has {len(value)} bytes")
     head = Head(*_HEADER.unpack_from(value)[1:])

@@ -16,7 +16,7 @@ from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row
 from stream.core.policy import Policy
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
 from stream.model.events import Checkout, Event

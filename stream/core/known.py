@@ -16,6 +16,8 @@ from stream.core.policy import HOUR, Policy
 
 ENTRY: Final = 16
 """Bytes of an entry in the state: a hash, and the start of a pane."""
+PIECE: Final = 4_096
+"""Numbers that are taken out of packed entries at a time: an even one."""
 SLACK: Final = 256
 """Entries of an hour that may be out of date in the state before its bucket is written anew."""
 _NEVER: Final = -(2**62)
@@ -145,11 +147,16 @@ class Known:
         """The chunks of one hour: of each session the latest pane counts."""
         pairs = np.frombuffer(b"".join(chunks), np.uint64)
         self._written[hour] = len(pairs) * 8 // ENTRY
-        for hashed, start in zip(pairs[::2].tolist(), pairs[1::2].view(np.int64).tolist(), strict=True):
-            before = self._latest.get(hashed, _NEVER)
-            if start > before:
-                if before != _NEVER:
-                    self._ages[before] -= 1
-                    self._number -= 1
-                self._number += 1
-                self._put(hashed, start)
+        for at in range(0, len(pairs), PIECE):  # all of them as Python's numbers are five times as large
+            piece = pairs[at : at + PIECE]
+            for hashed, start in zip(piece[::2].tolist(), piece[1::2].view(np.int64).tolist(), strict=True):
+                self._recall(hashed, start)
+
+    def _recall(self, hashed: int, start: int) -> None:
+        before = self._latest.get(hashed, _NEVER)
+        if start > before:
+            if before != _NEVER:
+                self._ages[before] -= 1
+                self._number -= 1
+            self._number += 1
+            self._put(hashed, start)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stream.core.panes import Pane
-    from stream.core.sessions import Session
+    from stream.core.session import Session
     from stream.core.shard import Shard
 
 RECENT_MS: Final = 2 * MINUTE
@@ -31,7 +31,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         clocks=dict(shard.clocks),
         watermark=shard.watermark,
         sessions_open=shard.sessions.open,
-        sessions_held=len(shard.sessions.held),
+        sessions_held=len(shard.sessions),
         panes=sum(row.number() for row in shard.rows.values()),
         windows_open=windows_open,
         windows_closed_held=shard.windows.marks,
@@ -40,7 +40,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         known={kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         state_bytes=shard.log.size,
         busiest=views,
-        rest=_rest(shard, views, recent) if len(shard.sessions.held) > len(views) else None,
+        rest=_rest(shard, views, recent) if len(shard.sessions) > len(views) else None,
         alerts=shard.alerting.standing(),
         left_out=frozenset(shard.left_out),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from stream.core.counts import Counts
 from stream.core.ids import IdSet
 from stream.core.packing import head_of, pack, unpack, unpack_into
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:

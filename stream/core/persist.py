@@ -12,6 +12,7 @@ from stream.core.ids import FREEZE_AT
 from stream.core.packing import head_of
 from stream.core.panes import Row
 from stream.core.policy import DAY, HOUR, Policy, refused_changes
+from stream.core.session import Session
 from stream.core.snapshot import (
     ALERTS,
     BUCKETS,
@@ -21,18 +22,18 @@ from stream.core.snapshot import (
     ITEMS,
     KNOWN,
     PANE,
+    RESTING,
     SESSION,
     alerts_key,
     ids_bucket,
     known_bucket,
     number,
-    pack_session,
+    page_key,
     pane_key,
     pane_value,
     read_pane,
     session_key,
     to_number,
-    unpack_session,
 )
 from stream.core.statelog import Restored
 from stream.core.steps import Steps, pieces
@@ -44,7 +45,6 @@ from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
     from stream.core.panes import Pane
-    from stream.core.sessions import Session
     from stream.core.shard import Shard
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -72,9 +72,10 @@ def checkpoint(
                 puts[pane_key(start, session)] = value
         yield
     for each in sessions.values():
-        puts[session_key(each)] = pack_session(each)
+        puts[session_key(each)] = each.packed()
         each.stale = False
         yield
+    yield from _put_pages(shard, puts)
     yield from _put_alerts(shard, puts)
     _drop_buckets(shard)
     yield
@@ -83,6 +84,16 @@ def checkpoint(
             hashes.sweep(now)
             yield
     return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda keys: _values(shard, keys)))
+
+
+def _put_pages(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
+    pages = shard.sessions.pages
+    for page in pages.gone:
+        shard.log.drop(page_key(page))
+    for piece in pieces(pages.stale):
+        puts.update((page_key(page), pages.value(page)) for page in piece)
+        yield
+    pages.gone, pages.stale = [], {}
 
 
 def _put_alerts(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
@@ -155,14 +166,16 @@ def _drop_buckets(shard: "Shard") -> None:
 
 def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
     """Of keys that are alive."""
-    held, watched = shard.sessions.held, shard.alerting.watched
+    held, pages, watched = shard.sessions.held, shard.sessions.pages, shard.alerting.watched
     values = []
     for key in keys:
         sort = key[:1]
         if sort == PANE:
             values.append(pane_value(shard.rows[to_number(key[1:9])], key[9:]))
         elif sort == SESSION:
-            values.append(pack_session(held[key[1:]]))
+            values.append(held[key[1:]].packed())
+        elif sort == RESTING:
+            values.append(pages.value(to_number(key[1:])))
         else:
             values.append(pack_watched(watched[key[1:]]))
     return values
@@ -199,6 +212,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     shard.gaps = {Kind(name): until for name, until in meta.gaps.items()}
     _restore_sessions(shard, content)
     _restore_buckets(shard, content)
+    _restore_pages(shard, content)
     _restore_known(shard, meta)
     _restore_alerts(shard, meta, content)
 
@@ -227,7 +241,7 @@ def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:
 
 
 def _restore_sessions(shard: "Shard", content: Restored) -> None:
-    sessions = {key[1:]: unpack_session(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
+    sessions = {key[1:]: Session.unpacked(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
     rows: dict[bytes, Row] = {}
     for key, value in content.items.items():
         if key[:1] == PANE:
@@ -240,6 +254,11 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
             _restore_pane(shard, row, session, value)
     for session in sessions.values():
         shard.sessions.adopt(session)
+
+
+def _restore_pages(shard: "Shard", content: Restored) -> None:
+    pages = {to_number(key[1:]): value for key, value in content.items.items() if key[:1] == RESTING}
+    shard.sessions.restore_pages(pages, shard.watermark)
 
 
 def _restore_pane(shard: "Shard", row: Row, session: "Session", value: bytes) -> None:
@@ -274,5 +293,5 @@ def _restore_known(shard: "Shard", meta: Meta) -> None:
             known.admitted.update(meta.admitted.get(kind, {}))
         elif shard.clocks[kind] is not None:
             clock = shard.judge.clock(kind)
-            for session in shard.sessions.held.values():
+            for session in shard.sessions.each():
                 known.adopt(session.seed, session.last_any // policy.pane_ms * policy.pane_ms, clock)

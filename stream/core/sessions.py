@@ -1,186 +1,68 @@
-"""Sessions: the totals of whole broadcasts, their end, reopening, keeping and letting go.
+"""All sessions held: their end, reopening, keeping and letting go.
 
-Totals are not counted a second time: they are the sum of what dropped panes left behind (``base``) and of the panes
-still held. Only which ids a session's own breakdowns name is decided event by event (core/breakdown.py).
+Most of them are at rest for a day: nothing of them is in a pane and nothing waits to be written. Those are packed, a page
+at a time (core/pages.py), and come back as soon as something of them is counted.
 """
 
 import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import add
-from typing import Final
 
 from stream.core.breakdown import Money, add_money
-from stream.core.counts import NEVER, Counts, merge_breakdowns, total, united
-from stream.core.ids import TimedHashes, hash_id
-from stream.core.packing import head_of, pack, unpack
+from stream.core.counts import NEVER
+from stream.core.ids import TimedHashes
+from stream.core.pages import LARGEST, Pages, Resting
 from stream.core.policy import Policy
-from stream.core.stored import Head
-
-NOTHING_SHOWN: Final = (0, 0, 0, 0)
-
-
-class Session:
-    """One broadcast as the shard knows it. Times are event times in ms, `NEVER` before the first."""
-
-    __slots__ = (
-        "_base",
-        "ended",
-        "events",
-        "frozen",
-        "gmv",
-        "key",
-        "last_any",
-        "last_event",
-        "named",
-        "queued",
-        "revision",
-        "seed",
-        "session_id",
-        "shown",
-        "stale",
-        "sum",
-        "summed",
-        "written_at",
-        "written_ended",
-        "written_events",
-    )
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.session_id = key.decode()
-        self.seed = hash_id(key)
-        """Ids are hashed with their session, so that one set serves all sessions."""
-        self._base: Counts | bytes | None = None
-        self.sum: bytes | None = None
-        """The base and the quiet panes added up and packed, so that the next totals need not unpack each of them."""
-        self.summed: tuple[int, ...] = ()
-        """Starts of the panes in it that are still held."""
-        self.named: defaultdict[str, set[str]] = defaultdict(set)
-        """By breakdown, the ids its own name."""
-        self.stale = True
-        """Its own item in the state is out of date."""
-        self.events = 0
-        """Counted so far, panes included."""
-        self.shown = [0, 0, 0, 0]
-        """views, product clicks, comments, orders so far, for people to look at."""
-        self.gmv: Money = {}
-        self.last_event = NEVER
-        """Of events that keep a session open: cancels and refunds aside."""
-        self.last_any = NEVER
-        self.ended = False
-        self.frozen = False
-        """It was let go before: live.sessions keeps the totals of then."""
-        self.queued = False
-        self.revision = 0
-        self.written_events = NEVER
-        self.written_ended = False
-        self.written_at = NEVER
-        """Watermark when its totals were last written."""
-
-    @property
-    def base(self) -> Counts | None:
-        """What dropped panes left behind. A restored one stays packed until somebody asks: many never do."""
-        if isinstance(self._base, bytes):
-            self._base = unpack(self._base)
-        return self._base
-
-    @base.setter
-    def base(self, base: Counts) -> None:
-        self._base = base
-
-    def packed_base(self) -> bytes | None:
-        return self._base if self._base is None or isinstance(self._base, bytes) else pack(self._base)
-
-    def restore_base(self, base: bytes) -> None:
-        """Of a session that knows nothing yet."""
-        self._base = base
-        self.recall(head_of(base))
-
-    @property
-    def changed(self) -> bool:
-        """Its totals differ from those last written."""
-        return self.events != self.written_events or self.ended != self.written_ended
-
-    def mark_incomplete(self) -> None:
-        """Offsets are lost: its totals say so from now on."""
-        base = self.base = self.base or Counts()
-        base.incomplete = True
-        self.sum = None
-        self.stale = True
-        self.written_events = NEVER
-
-    def recall(self, counts: Head) -> None:
-        """What it knows of a restored pane or of its base. A hundred thousand times after a restart: most add little."""
-        self.events += counts.events
-        more = (counts.views, counts.product_clicks, counts.comments, counts.orders_paid)
-        if more != NOTHING_SHOWN:
-            self.shown = list(map(add, self.shown, more))
-        if counts.gmv:
-            add_money(self.gmv, counts.gmv)
-        if counts.last_event > self.last_event:  # noqa: PLR1730  # a third of the time of max()
-            self.last_event = counts.last_event
-        if counts.label_at > self.last_any:  # noqa: PLR1730  # the same
-            self.last_any = counts.label_at
-
-    def absorb(self, pane: Counts, start: int) -> None:
-        """A pane is dropped: its figures live on in the base."""
-        if start in self.summed:
-            self.summed = tuple(other for other in self.summed if other != start)
-        else:
-            self.sum = None
-        if not pane.events:
-            return
-        base = self.base = self.base or Counts()
-        base.add(pane)
-        merge_breakdowns(base, pane, self.named)
-        base.viewers = united((base.viewers, pane.viewers))
-        base.buyers = united((base.buyers, pane.buyers))
-        self.stale = True
-
-    def totals(self, busy: list[Counts], quiet: Mapping[int, bytes]) -> Counts:
-        """Base plus the panes still held, ``quiet`` ones packed and by start, bounded by the session's own named ids."""
-        if quiet or self._base is not None:
-            settled = self._settled(quiet)
-            return total([settled, *busy], self.named) if busy else settled
-        return total(busy, self.named)
-
-    def _settled(self, quiet: Mapping[int, bytes]) -> Counts:
-        """The sum of the base and of the quiet panes; a quiet pane that is counted into again begins it anew."""
-        if self.sum is None:
-            parts, self.summed = [] if self.base is None else [self.base], ()
-        else:
-            parts = [unpack(self.sum)]
-        fresh = [start for start in quiet if start not in self.summed]
-        if fresh or self.sum is None:
-            whole = total([*parts, *(unpack(quiet[start]) for start in fresh)], self.named)
-            self.sum, self.summed = pack(whole), (*self.summed, *fresh)
-            return whole
-        return parts[0]
-
-    def end_due(self, policy: Policy) -> int:
-        """Event time at which it has ended unless more comes; a session of cancels and refunds alone ends at once."""
-        return self.last_event + policy.session_end_after_ms if self.last_event != NEVER else self.last_any
-
-    def let_go_due(self, policy: Policy) -> int:
-        return self.last_any + policy.session_end_after_ms + policy.session_keep_ms
+from stream.core.session import Session, head_in
 
 
 class Sessions:
-    """All sessions held, by key, and who is due: to end, to be written, to be let go."""
+    """All sessions held, by key, and who is due: to end, to be written, to rest, to be let go."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.held: dict[bytes, Session] = {}
+        """Those that are not at rest."""
+        self.pages = Pages()
+        """Those at rest."""
         self.gone = TimedHashes(policy.gone_session_ms)
         self._ends: list[tuple[int, bytes]] = []
-        self._let_go: list[tuple[int, bytes]] = []
+        self._let_go: dict[int, dict[bytes, None]] = {}
+        """Keys of ``held``, by when they may be let go."""
+        self._dues: list[int] = []
+        """The keys of ``_let_go``, a heap."""
         self._waiting: list[tuple[int, int, bytes]] = []
         self._turn = 0
+        self._quiet: dict[bytes, None] = {}
+        """Keys of those that may be at rest since."""
+        self._ready: dict[bytes, None] = {}
+        """Keys of those that were at rest when looked at, and wait for others to fill a page."""
         self.open = 0
         self.shown = [0, 0, 0, 0]
         """views, product clicks, comments, orders of all sessions held, for people to look at."""
         self.gmv: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.held) + len(self.pages)
+
+    def find(self, key: bytes) -> Session | None:
+        """To be read only."""
+        session = self.held.get(key)
+        found = None if session is not None else self.pages.find(key)
+        return session if found is None else _unpacked(key, *found)
+
+    def each(self) -> Iterator[Session]:
+        """All of them, to be read only."""
+        yield from self.held.values()
+        for _, session in self.at_rest():
+            yield session
+
+    def at_rest(self) -> Iterator[tuple[int, Session]]:
+        """Those, with the number of their page."""
+        for number, resting, incomplete in self.pages.each():
+            yield number, _unpacked(resting.key, resting.data, incomplete)
 
     def show(self, session: Session, more: Sequence[int]) -> None:
         """Adds to what people are shown of a session: views, product clicks, comments, orders."""
@@ -198,6 +80,9 @@ class Sessions:
         session = self.held.get(key)
         if session is not None:
             return session, False
+        found = self.pages.take(key)
+        if found is not None:
+            return self._wake(key, *found), False
         session = self.held[key] = Session(key)
         session.frozen = watermark is not None and self.gone.holds(session.seed, watermark)
         session.ended = True  # until its first event that opens it, see `moved`
@@ -210,18 +95,20 @@ class Sessions:
         self.shown = list(map(add, self.shown, session.shown))
         if session.gmv:
             self.gmv.update(session.gmv)
-        if not session.ended:
+        if session.ended:
+            self.quiet(session)
+        else:
             self.open += 1
             heapq.heappush(self._ends, (session.end_due(self._policy), session.key))
-        heapq.heappush(self._let_go, (session.let_go_due(self._policy), session.key))
+        self.keep(session, session.let_go_due(self._policy))
         self.wait(session)
 
     def moved(self, session: Session, last_event: int, last_any: int) -> None:
         """Events were counted. A later event (not a cancel or refund) opens the session, or opens it again."""
         if last_any > session.last_any:
-            if session.last_any == NEVER:
-                heapq.heappush(self._let_go, (last_any, session.key))
             session.last_any = last_any
+            if session.let_go_at == NEVER:
+                self.keep(session, session.let_go_due(self._policy))
         if last_event > session.last_event:
             session.last_event = last_event
             if session.ended:
@@ -257,6 +144,7 @@ class Sessions:
             session.stale = True
             self.open -= 1
             self.wait(session, at_once=True)
+            self.quiet(session)
             yield session
 
     def next_to_write(self, watermark: int | None, everything: bool) -> Session | None:
@@ -269,27 +157,145 @@ class Sessions:
             session = self.held.get(key)
             if session is not None and session.queued and session.changed:
                 session.queued = False
+                if session.ended:
+                    self.quiet(session)
                 return session
         return None
 
-    def let_go(self, watermark: int) -> Iterator[Session]:
-        """Sessions kept long enough after their end. The caller drops what it holds of them, or keeps those with panes."""
-        while self._let_go and self._let_go[0][0] <= watermark:
-            session = self.held.get(heapq.heappop(self._let_go)[1])
-            if session is None:
-                continue
-            due = session.let_go_due(self._policy)
-            if due > watermark or not session.ended or (session.changed and not session.frozen):
-                heapq.heappush(self._let_go, (max(due, watermark + 1), session.key))
-                continue
-            yield session
+    # -- rest
+
+    def quiet(self, session: Session) -> None:
+        """It has ended, its totals are written, or a pane of it was dropped: it may be at rest now."""
+        self._quiet[session.key] = None
+
+    def _is_at_rest(self, key: bytes, in_panes: Callable[[bytes], bool]) -> bool:
+        session = self.held.get(key)
+        if session is None or not session.ended or (session.changed and not session.frozen):
+            return False
+        return not in_panes(key)
+
+    def pack(self, in_panes: Callable[[bytes], bool]) -> list[Session] | None:
+        """Packs a page of those at rest, and gives them; None when they are too few. Those too large for a page stay.
+
+        ``in_panes`` says whether anything is held of a key in panes or marks.
+        """
+        while self._quiet and len(self._ready) < self.pages.size:
+            key, _ = self._quiet.popitem()
+            if self._is_at_rest(key, in_panes):
+                self._ready[key] = None
+        if len(self._ready) < self.pages.size:
+            return None
+        keys = [key for key in islice(self._ready, self.pages.size) if self._is_at_rest(key, in_panes)]
+        self._ready = dict(islice(self._ready.items(), self.pages.size, None))
+        packed = [(session, each) for session in map(self.held.__getitem__, keys) if (each := self._packed(session))]
+        if packed:
+            self.pages.add([each for _, each in packed])
+        for session, _ in packed:
+            self._leave(session)
+        return [session for session, _ in packed]
+
+    def _packed(self, session: Session) -> Resting | None:
+        """None for one that no page takes. It needs less memory from now on, too."""
+        session.rest()
+        data = session.packed()
+        if len(data) > LARGEST or session.key in self.pages:  # another key of the same hash is there
+            return None
+        return Resting(session.key, session.let_go_due(self._policy), data)
+
+    def _leave(self, session: Session) -> None:
+        """It is not held as an object any more."""
+        del self.held[session.key]
+        if session.let_go_at != NEVER:
+            del self._let_go[session.let_go_at][session.key]
+
+    def _wake(self, key: bytes, data: bytes, incomplete: bool) -> Session:
+        session = self.held[key] = _unpacked(key, data, incomplete)
+        session.stale = True
+        self.keep(session, session.let_go_due(self._policy))
+        self.wait(session)
+        return session
+
+    # -- lost offsets
+
+    def mark_incomplete(self) -> list[Session]:
+        """Offsets are lost: totals of all say so from now on, and are written again. Gives those not at rest."""
+        self.pages.mark_incomplete()
+        for session in self.held.values():
+            session.mark_incomplete()
+            self.wait(session)
+        return list(self.held.values())
+
+    def wake_incomplete(self) -> list[Session]:
+        """Some of those at rest that are to be written again; none when no more are."""
+        woken = [self._wake(each.key, each.data, incomplete=True) for each in self.pages.take_incomplete()]
+        for session in woken:
+            self.quiet(session)
+        return woken
+
+    # -- letting go
 
     def keep(self, session: Session, until: int) -> None:
-        heapq.heappush(self._let_go, (until, session.key))
+        """It is let go then at the earliest."""
+        if session.let_go_at != NEVER:
+            del self._let_go[session.let_go_at][session.key]
+        session.let_go_at = until
+        if until not in self._let_go:
+            self._let_go[until] = {}
+            heapq.heappush(self._dues, until)
+        self._let_go[until][session.key] = None
+
+    def let_go(self, watermark: int) -> Iterator[Session]:
+        """Sessions kept long enough after their end. The caller drops what it holds of them, or keeps those with panes."""
+        later = (watermark // self._policy.pane_ms + 1) * self._policy.pane_ms
+        while self._dues and self._dues[0] <= watermark:
+            for key in self._let_go.pop(heapq.heappop(self._dues)):
+                session = self.held[key]
+                session.let_go_at = NEVER
+                due = session.let_go_due(self._policy)
+                if due > watermark or not session.ended or (session.changed and not session.frozen):
+                    self.keep(session, max(due, later))
+                else:
+                    yield session
 
     def forget(self, session: Session, watermark: int) -> None:
-        del self.held[session.key]
+        self._leave(session)
+        self._let_it_go(session, watermark)
+
+    def let_go_at_rest(self, watermark: int) -> Iterator[None]:
+        """The same for those at rest, one at a step."""
+        for resting in self.pages.let_go(watermark):
+            self._let_it_go(Session.unpacked(resting.key, resting.data), watermark)
+            yield
+
+    def _let_it_go(self, session: Session, watermark: int) -> None:
         self.show(session, [-number for number in session.shown])
         self.gmv.subtract(session.gmv)
         if not session.frozen:
             self.gone.note(session.seed, watermark)
+
+    # -- the state
+
+    def restore_pages(self, values: Mapping[int, bytes], watermark: int | None) -> None:
+        """When all others are there, and those that were let go. Raises StateError."""
+
+        def is_dead(hashed: int, resting: Resting) -> bool:
+            if resting.key in self.held or (watermark is not None and resting.due <= watermark):
+                return True
+            return (
+                watermark is not None
+                and self.gone.holds(hashed, watermark)
+                and not Session.unpacked(resting.key, resting.data).frozen
+            )
+
+        for resting in self.pages.restore(values, is_dead):
+            head = head_in(resting.data)
+            self.shown = list(map(add, self.shown, (head.views, head.product_clicks, head.comments, head.orders_paid)))
+            if head.gmv:
+                self.gmv.update(head.gmv)
+
+
+def _unpacked(key: bytes, data: bytes, incomplete: bool) -> Session:
+    session = Session.unpacked(key, data)
+    if incomplete:
+        session.mark_incomplete()
+    return session

@@ -17,7 +17,8 @@ from stream.core.look import look
 from stream.core.panes import Pane, Row, windows_marked
 from stream.core.persist import restore_into
 from stream.core.policy import Policy
-from stream.core.sessions import Session, Sessions
+from stream.core.session import Session
+from stream.core.sessions import Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
 from stream.core.tidy import tidy
@@ -232,10 +233,7 @@ class Shard:
                 for window in windows_marked(marks):
                     row.set_mark(key, window, row.mark(key, window)[0], NEVER)
                 self.windows.touched.append((row.start, key))
-        for session in self.sessions.held.values():
-            session.mark_incomplete()
-            self.stale[session.key] = session
-            self.sessions.wait(session)
+        self.stale.update((session.key, session) for session in self.sessions.mark_incomplete())
 
     def _touch(self, pane: Pane) -> None:
         if not pane.changed:

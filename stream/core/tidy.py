@@ -1,9 +1,9 @@
-"""What need not be held as it is any more: quiet panes are packed, old ones dropped, ids packed and forgotten."""
+"""What need not be held as it is any more: quiet panes and sessions are packed, old panes dropped, ids forgotten."""
 
 from typing import TYPE_CHECKING, Final
 
 from stream.core.panes import Row, windows_marked
-from stream.core.snapshot import ids_bucket, pane_key
+from stream.core.snapshot import ids_bucket, pane_key, session_key
 from stream.core.steps import Steps
 from stream.model.names import KINDS
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PACK_AT: Final = 1024
 """Ids of a quiet pane worth packing."""
+PAGES_AT_ONCE: Final = 16
+"""Pages of sessions at rest packed at a time: some 1,000 sessions."""
 
 
 def tidy(shard: "Shard") -> Steps[None]:
@@ -27,6 +29,7 @@ def tidy(shard: "Shard") -> Steps[None]:
         yield from _tidy_ids(shard, row)
         if row.is_empty():
             del shard.rows[start]
+    yield from _pack_sessions(shard)
 
 
 def _drop_panes(shard: "Shard", row: Row) -> Steps[None]:
@@ -46,6 +49,8 @@ def _drop(shard: "Shard", row: Row, key: bytes) -> None:
         session = shard.sessions.held[key]
         session.absorb(counts, row.start)
         shard.stale[key] = session
+        if session.ended:
+            shard.sessions.quiet(session)
 
 
 def _pack_panes(row: Row) -> Steps[None]:
@@ -53,6 +58,24 @@ def _pack_panes(row: Row) -> Steps[None]:
     quiet = [pane for pane in row.panes.values() if not pane.changed]
     while quiet:
         row.pack(quiet.pop())
+        yield
+
+
+def _pack_sessions(shard: "Shard") -> Steps[None]:
+    """A page a step, so many at a time that a checkpoint after a restart is no larger than others."""
+
+    def in_panes(key: bytes) -> bool:
+        return any(row.holds(key) for row in shard.rows.values())
+
+    for _ in range(PAGES_AT_ONCE):
+        packed = shard.sessions.pack(in_panes)
+        if packed is None:
+            break
+        for session in packed:
+            shard.stale.pop(session.key, None)
+            shard.log.drop(session_key(session))
+        yield
+    if shard.sessions.pages.merge():
         yield
 
 

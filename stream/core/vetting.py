@@ -14,7 +14,7 @@ from stream.core.columns import LABELS
 from stream.core.framing import StateError
 from stream.core.late import SUMS, Moments
 from stream.core.pure.packing import OLD_REST, REST
-from stream.core.snapshot import alerts_key, pane_key, session_key
+from stream.core.snapshot import alerts_key, page_key, pane_key, session_key
 from stream.core.stored import Packed
 from stream.core.uniques import is_sketch
 
@@ -42,6 +42,9 @@ def _unpacked_later(shard: "Shard") -> Iterator[tuple[bytes, str, bool]]:
     for session in shard.sessions.held.values():
         base = session.packed_base()
         yield session_key(session), "the totals of a session", base is None or is_packed(base)
+    for page, session in shard.sessions.at_rest():
+        base = session.packed_base()
+        yield page_key(page), "the totals of a session at rest", base is not None and is_packed(base)
     for key, watched in shard.alerting.watched.items():
         yield alerts_key(key), "what the alerts know of a session", watched.history.is_whole()
 

@@ -12,7 +12,7 @@ from stream.core.counts import total
 from stream.core.ids import TimedHashes
 from stream.core.panes import Row, windows_marked
 from stream.core.render import Value, money, window_value
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.core.shard import Shard
 from stream.model.names import Kind
 from stream.operate.show import totals_value
@@ -25,7 +25,7 @@ SAMPLED: Final = 1000
 
 def written_sessions(shard: Shard) -> dict[bytes, Session]:
     """Sessions whose newest totals in live.sessions are the state's own, by key there."""
-    return {key: session for key, session in shard.sessions.held.items() if session.revision and not session.frozen}
+    return {session.key: session for session in shard.sessions.each() if session.revision and not session.frozen}
 
 
 def written_windows(shard: Shard) -> dict[bytes, tuple[Row, bytes, int]]:
@@ -129,7 +129,7 @@ def _print(shard: Shard) -> dict[str, Any]:
         "watermark": shard.watermark,
         "windows closed": shard.windows.horizon,
         "gaps": shard.gaps,
-        "sessions": {key: _session(shard, session) for key, session in shard.sessions.held.items()},
+        "sessions": {session.key: _session(shard, session) for session in shard.sessions.each()},
         "panes": {
             (start, key): (pane.events, pane.label_at, money(pane.gmv))
             for start, row in shard.rows.items()

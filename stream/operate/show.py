@@ -14,7 +14,7 @@ from stream.core.framing import StateError
 from stream.core.panes import Row, windows_marked
 from stream.core.policy import Policy, fingerprint
 from stream.core.render import counts_of, session_value
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.core.shard import Shard
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS, LIVE_RUN
@@ -104,7 +104,7 @@ async def show_session(settings: Settings, numbers: Collection[int], session_id:
                 shard = state and state.restore()
             except (StateError, HangingTransactionError):
                 continue  # `state show` without a session says so
-            session = shard and shard.sessions.held.get(session_id.encode())
+            session = shard and shard.sessions.find(session_id.encode())
             if shard and session:
                 held.append({"partition": place.partition, **session_of(shard, session)})
     return held

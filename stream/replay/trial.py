@@ -17,7 +17,7 @@ from stream.core.ids import FREEZE_AT
 from stream.core.judge import Judge
 from stream.core.panes import Row
 from stream.core.policy import Policy
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.core.steps import drained
 from stream.core.tidy import PACK_AT
 from stream.core.watermark import far_behind, slowest

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stream.errors import FailedError, UsageError
-from tests.bench import alerting, catchup, closing, compare, core, holding, latency, spread, worker
+from tests.bench import alerting, catchup, closing, compare, core, holding, latency, spread, strangers, worker
 from tests.bench.report import EVENTS, Options, machine, say
 
 
@@ -25,6 +25,7 @@ PARTS: Final[dict[str, Callable[[Options], bool]]] = {
     "spread": spread.show,
     "closing": closing.show,
     "alerts": alerting.show,
+    "strangers": strangers.show,
     "worker": worker.show,
     "latency": latency.show,
     "catchup": catchup.show,

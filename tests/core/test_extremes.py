@@ -24,7 +24,7 @@ from stream.core.ontime import column_of, count_late
 from stream.core.packing import pack, unpack, unpack_into
 from stream.core.panes import Pane
 from stream.core.render import in_python, window_value
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.model.alerts import Alert, Rule, Severity, Status, read_alert
 from stream.model.events import Checkout, View
 from stream.model.money import MAX_SUM

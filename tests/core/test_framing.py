@@ -87,7 +87,7 @@ def contents(shard: Shard) -> object:
         for key in row.packed
         if (pane := row.counts(key)) is not None
     }
-    totals = {key: shard.totals_of(session).events for key, session in shard.sessions.held.items()}
+    totals = {session.key: shard.totals_of(session).events for session in shard.sessions.each()}
     watched = {key: each.history.columns(0) for key, each in shard.alerting.watched.items()}
     return panes, totals, watched, shard.positions, shard.clocks, shard.log.number
 
@@ -99,7 +99,7 @@ def test_the_states_hold_something_of_everything() -> None:
         assert len({head_of_part(value, offset).number for offset, value, _ in records}) >= 4
         assert max(head_of_part(value, offset).parts for offset, value, _ in records) >= 2
         assert any(row.packed for row in shard.rows.values())
-        assert any(session.packed_base() for session in shard.sessions.held.values())
+        assert any(session.packed_base() for session in shard.sessions.each())
         assert shard.alerting.watched
 
 
@@ -124,7 +124,7 @@ def garbled_value(value: bytes) -> st.SearchStrategy[bytes]:
         *(head + _framed(section([b"", [], [], [[b"p" + bytes(8) + b"s0", bytes([0x92, 0x90, 0xC4, 1]) + bytes(1)]], []]))
           for _ in range(1)),
         SPAN.pack(2, 0, 1, 0, 1, -1) + value[SPAN.size :], SPAN.pack(2, 60, 1, 7, 3, -1) + value[SPAN.size :],
-        SPAN.pack(2, 2**32 - 1, 2**64 - 1, 0, 2**32 - 1, 2**63 - 1), SPAN.pack(3, 60, 1, 0, 1, -1),
+        SPAN.pack(2, 2**32 - 1, 2**64 - 1, 0, 2**32 - 1, 2**63 - 1), SPAN.pack(4, 60, 1, 0, 1, -1),
     ]  # fmt: skip
     return st.one_of(
         st.builds(
@@ -201,7 +201,7 @@ def test_without_checksums_what_is_garbled_is_refused_or_can_be_unpacked(data: s
         for row in shard.rows.values():
             for packed in row.packed.values():
                 unpack(packed)
-        for session in shard.sessions.held.values():
+        for session in shard.sessions.each():
             _ = session.base
         for watched in shard.alerting.watched.values():
             watched.history.columns(0)
@@ -233,7 +233,7 @@ def test_a_damaged_part_says_which_it_is_and_what_it_says_of_itself() -> None:
         (lambda records: records[:1], r"checkpoint 1, part 2 of \d is missing at the end"),
         (lambda records: [records[1], records[0], *records[2:]], r"checkpoint 1, part 1 of \d is missing: at offset"),
         (lambda records: [*records[:1], *records], r"checkpoint 1, part 2 of \d is missing: at offset \d+ is checkpoint 1"),
-        (lambda _: [(0, b"\x09", b"")], r"the record at offset 0 is a state of version 9; this program reads version 2"),
+        (lambda _: [(0, b"\x09", b"")], r"the record at offset 0 is a state of version 9; this program reads"),
         (lambda _: [(0, b"\x02\0", b"")], r"the record at offset 0 is cut short: it has 2 bytes"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from stream.core.ontime import column_of, count_late, events_of
 from stream.core.packing import pack, unpack, unpack_into
 from stream.core.panes import Pane
 from stream.core.render import window_value
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.core.stored import Head
 from stream.model.events import Checkout, View
 from stream.model.money import MAX_SUM

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from stream.core.framing import StateError, first_needed
+from stream.core.pages import PAGE
 from stream.core.persist import StateRefusedError, restore_into
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import Shard
@@ -517,3 +518,126 @@ def test_checkout_keys_are_forgotten_a_day_after_the_first() -> None:
     room.see(Kind.CHECKOUTS, T0 + DAY, event_id="next day")
     room.settle()
     assert sum(outputs.tally.orders_paid for outputs in room.outputs) == 2
+
+
+# -- sessions at rest
+
+STRANGERS = 200
+
+
+class Crowd(Room):
+    """A room that many sessions have come to, each with one event, and left: they are at rest."""
+
+    def __init__(self, policy: Policy | None = None, number: int = STRANGERS) -> None:
+        super().__init__(policy)
+        for each in range(number):
+            self.see(Kind.VIEWS, T0, session_id=f"x{each}")
+        self.until(40)
+
+    def until(self, minute: int, step: int = 10) -> None:
+        """Event time passes, in all topics, up to so many minutes after the beginning."""
+        newest = (self.shard.newest or T0) - T0
+        for at in (*range(newest // MINUTE + 1, minute, step), minute):
+            for kind in KINDS:
+                self.see(kind, T0 + at * MINUTE, session_id="clock", checkout_id=f"k{at}")
+            self.settle()
+
+    def totals(self, session: str) -> dict[str, Any]:
+        """As last written."""
+        return [value for value in self.sessions if value["session_id"] == session][-1]
+
+
+def test_sessions_at_rest_are_packed_and_as_many_as_before() -> None:
+    room = Crowd()
+    assert len(room.shard.sessions.pages) == STRANGERS // PAGE * PAGE
+    assert len(room.shard.sessions.held) < PAGE + 2
+    view = room.shard.view(1)
+    assert view.sessions_held == STRANGERS + 1
+    assert view.rest is not None
+    assert sum(seen.views for seen in (*view.busiest, view.rest)) == STRANGERS + room.totals("clock")["counts"]["views"]
+    room.crash()
+    assert room.shard.view(1) == view
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_one_that_comes_back_has_all_its_counts(crash: bool) -> None:
+    room = Crowd()
+    for _ in range(3):  # and again: dead copies of it are left behind
+        if crash:
+            room.crash()
+        newest = (room.shard.newest or 0) - T0
+        for each in range(0, STRANGERS, 2):
+            room.see(Kind.VIEWS, newest + T0, session_id=f"x{each}")
+        room.until(newest // MINUTE + 40)
+    assert {room.totals(f"x{each}")["counts"]["views"] for each in range(0, STRANGERS, 2)} == {4}
+    assert room.totals("x0")["status"] == "ended"
+    revisions = [value["revision"] for value in room.sessions if value["session_id"] == "x0"]
+    assert revisions == list(range(1, len(revisions) + 1))
+    room.crash()
+    assert room.shard.view(1).sessions_held == STRANGERS + 1
+    assert sum(1 for _ in room.shard.sessions.each()) == STRANGERS + 1
+
+
+def test_they_are_let_go_like_others_and_do_not_come_back() -> None:
+    room = Crowd(Policy(session_keep_ms=HOUR))
+    for each in range(0, STRANGERS, 3):
+        room.see(Kind.VIEWS, room.shard.newest or 0, session_id=f"x{each}")
+    room.until(80)
+    room.crash()
+    assert room.shard.view(1).sessions_held == 1 + len(range(0, STRANGERS, 3))
+    room.until(200)
+    for _ in range(2):
+        view = room.shard.view(0)
+        assert (view.sessions_held, len(room.shard.sessions.pages)) == (1, 0)
+        assert view.rest is not None
+        assert view.rest.views == room.totals("clock")["counts"]["views"]
+        room.crash()
+    room.see(Kind.VIEWS, room.shard.newest or 0, session_id="x1")
+    room.settle()
+    assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 1
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_lost_offsets_are_told_of_those_at_rest_too(crash: bool) -> None:
+    room = Crowd(Policy(totals_per_checkpoint=50))
+    room.sessions.clear()
+    room.shard.gap(Kind.VIEWS, 7)
+    if crash:
+        outputs = room.shard.collect()
+        assert outputs is not None
+        room._take(outputs)
+        room.crash()
+    room.until(120)
+    told = {value["session_id"]: value.get("incomplete", False) for value in room.sessions}
+    assert told == dict.fromkeys([f"x{each}" for each in range(STRANGERS)], True) | {"clock": True}
+    assert len(room.shard.sessions.pages) >= STRANGERS - PAGE
+
+
+def test_a_large_one_stays_as_it_is_and_comes_back() -> None:
+    room = Crowd(number=2 * PAGE)
+    newest = room.shard.newest or 0
+    for each in range(200):
+        room.see(Kind.VIEWS, newest, session_id="large", action="product_click", product_id=f"p{each}" * 20)
+    for each in range(PAGE):
+        room.see(Kind.VIEWS, newest, session_id=f"more{each}")
+    room.until(80)
+    assert b"large" in room.shard.sessions.held
+    assert b"x1" in room.shard.sessions.pages
+    room.crash()
+    room.see(Kind.VIEWS, room.shard.newest or 0, session_id="large", action="product_click")
+    room.until(120)
+    assert room.totals("large")["counts"]["product_clicks"] == 201
+
+
+def test_at_rest_a_session_costs_the_state_a_few_bytes() -> None:
+    """30 bytes for each checkpoint span, 16 of which say that it is known; as an item of its own it took 190."""
+    room = Crowd(Policy(checkpoint_span=10), number=1000)
+    room.until(60, step=1)
+    room.outputs.clear()
+    for second in range(10):
+        room.see(Kind.VIEWS, (room.shard.newest or 0) + second, session_id="clock")
+        outputs = room.shard.collect()
+        assert outputs is not None
+        room._take(outputs)
+    assert sum(len(value) for outputs in room.outputs for _, value in outputs.state) < 1000 * 60
+    assert room.shard.view(1).state_bytes < 1000 * 60

@@ -285,7 +285,7 @@ class Driver:
         self.rules = rules
         self.logs = world.records()
         self.told = Told()
-        self.shard = Shard(policy, rules=rules)
+        self.shard = self._small(Shard(policy, rules=rules))
         self.state: list[tuple[int, bytes]] = []
         self.caught_up: set[Kind] = set()
         self.now_ms = 0
@@ -353,12 +353,18 @@ class Driver:
     def crash(self) -> None:
         """Comes back from what is in the log, reading no more of it than it needs."""
         if not self.state:
-            self.shard = Shard(self.policy, rules=self.rules)
+            self.shard = self._small(Shard(self.policy, rules=self.rules))
             return
         offset, newest = self.state[-1]
         start = first_needed(newest, offset)
         needed = [record for record in self.state if record[0] >= start]
-        self.shard = Shard.restore(self.policy, needed, rules=self.rules)
+        self.shard = self._small(Shard.restore(self.policy, needed, rules=self.rules))
+
+    @staticmethod
+    def _small(shard: Shard) -> Shard:
+        """Few sessions are enough for a page."""
+        shard.sessions.pages.size = 2
+        return shard
 
 
 def tell(world: World, schedule: Sequence[Step] = ONE_GO, policy: Policy = POLICY) -> Told:

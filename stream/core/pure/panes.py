@@ -12,7 +12,7 @@ from stream.model.events import OTHER, SOURCES, UNKNOWN
 
 if TYPE_CHECKING:
     from stream.core.breakdown import Money
-    from stream.core.sessions import Session
+    from stream.core.session import Session
 
 told_values: Final = attrgetter("events", "views", "product_clicks", "comments", "orders_paid")
 

@@ -15,7 +15,7 @@ from stream.core.pure import counts as pure_counts
 from stream.core.pure import ontime as pure_ontime
 from stream.core.pure import packing as pure_packing
 from stream.core.pure import panes as pure_panes
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.model.events import Checkout, Comment, View
 from stream.model.money import MAX_SUM
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW

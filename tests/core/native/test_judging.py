@@ -11,7 +11,7 @@ from stream.core import shard as shards
 from stream.core.decode import Events, decode_all, decode_batch
 from stream.core.panes import Pane, Row
 from stream.core.policy import Policy
-from stream.core.sessions import Session
+from stream.core.session import Session
 from stream.model.money import MAX_SUM
 from stream.model.names import Kind
 from stream.model.results import Outputs, Record

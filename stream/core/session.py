@@ -1,0 +1,213 @@
+"""One session: the totals of a whole broadcast, and how far they were written.
+
+Totals are not counted a second time: they are the sum of what dropped panes left behind (``base``) and of the panes
+still held. Only which ids a session's own breakdowns name is decided event by event (core/breakdown.py).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from operator import add
+from typing import Final
+
+import msgspec
+
+from stream.core.breakdown import Money, add_money
+from stream.core.counts import BREAKDOWNS, NEVER, Counts, merge_breakdowns, total, united
+from stream.core.ids import hash_id
+from stream.core.packing import head_of, pack, unpack
+from stream.core.policy import Policy
+from stream.core.stored import Head
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[list[str]], bool, bool, int, int, bool, int]).decode
+NOTHING_SHOWN: Final = (0, 0, 0, 0)
+
+
+class Session:
+    """One broadcast as the shard knows it. Times are event times in ms, `NEVER` before the first."""
+
+    __slots__ = (
+        "_base",
+        "ended",
+        "events",
+        "frozen",
+        "gmv",
+        "key",
+        "last_any",
+        "last_event",
+        "let_go_at",
+        "named",
+        "queued",
+        "revision",
+        "seed",
+        "session_id",
+        "shown",
+        "stale",
+        "sum",
+        "summed",
+        "written_at",
+        "written_ended",
+        "written_events",
+    )
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.session_id = key.decode()
+        self.seed = hash_id(key)
+        """Ids are hashed with their session, so that one set serves all sessions."""
+        self._base: Counts | bytes | None = None
+        self.sum: bytes | None = None
+        """The base and the quiet panes added up and packed, so that the next totals need not unpack each of them."""
+        self.summed: tuple[int, ...] = ()
+        """Starts of the panes in it that are still held."""
+        self.named: defaultdict[str, set[str]] = defaultdict(set)
+        """By breakdown, the ids its own name."""
+        self.stale = True
+        """Its own item in the state is out of date."""
+        self.events = 0
+        """Counted so far, panes included."""
+        self.shown = [0, 0, 0, 0]
+        """views, product clicks, comments, orders so far, for people to look at."""
+        self.gmv: Money = {}
+        self.last_event = NEVER
+        """Of events that keep a session open: cancels and refunds aside."""
+        self.last_any = NEVER
+        self.let_go_at = NEVER
+        """When it is looked at next whether it is to be let go."""
+        self.ended = False
+        self.frozen = False
+        """It was let go before: live.sessions keeps the totals of then."""
+        self.queued = False
+        self.revision = 0
+        self.written_events = NEVER
+        self.written_ended = False
+        self.written_at = NEVER
+        """Watermark when its totals were last written."""
+
+    @property
+    def base(self) -> Counts | None:
+        """What dropped panes left behind. A restored one stays packed until somebody asks: many never do."""
+        if isinstance(self._base, bytes):
+            self._base = unpack(self._base)
+        return self._base
+
+    @base.setter
+    def base(self, base: Counts) -> None:
+        self._base = base
+
+    def packed_base(self) -> bytes | None:
+        return self._base if self._base is None or isinstance(self._base, bytes) else pack(self._base)
+
+    def restore_base(self, base: bytes) -> None:
+        """Of a session that knows nothing yet."""
+        self._base = base
+        self.recall(head_of(base))
+
+    @property
+    def changed(self) -> bool:
+        """Its totals differ from those last written."""
+        return self.events != self.written_events or self.ended != self.written_ended
+
+    def mark_incomplete(self) -> None:
+        """Offsets are lost: its totals say so from now on."""
+        base = self.base = self.base or Counts()
+        base.incomplete = True
+        self.sum = None
+        self.stale = True
+        self.written_events = NEVER
+
+    def recall(self, counts: Head) -> None:
+        """What it knows of a restored pane or of its base. A hundred thousand times after a restart: most add little."""
+        self.events += counts.events
+        more = (counts.views, counts.product_clicks, counts.comments, counts.orders_paid)
+        if more != NOTHING_SHOWN:
+            self.shown = list(map(add, self.shown, more))
+        if counts.gmv:
+            add_money(self.gmv, counts.gmv)
+        if counts.last_event > self.last_event:  # noqa: PLR1730  # a third of the time of max()
+            self.last_event = counts.last_event
+        if counts.label_at > self.last_any:  # noqa: PLR1730  # the same
+            self.last_any = counts.label_at
+
+    def absorb(self, pane: Counts, start: int) -> None:
+        """A pane is dropped: its figures live on in the base."""
+        if start in self.summed:
+            self.summed = tuple(other for other in self.summed if other != start)
+        else:
+            self.sum = None
+        if not pane.events:
+            return
+        base = self.base = self.base or Counts()
+        base.add(pane)
+        merge_breakdowns(base, pane, self.named)
+        base.viewers = united((base.viewers, pane.viewers))
+        base.buyers = united((base.buyers, pane.buyers))
+        self.stale = True
+
+    def totals(self, busy: list[Counts], quiet: Mapping[int, bytes]) -> Counts:
+        """Base plus the panes still held, ``quiet`` ones packed and by start, bounded by the session's own named ids."""
+        if quiet or self._base is not None:
+            settled = self._settled(quiet)
+            return total([settled, *busy], self.named) if busy else settled
+        return total(busy, self.named)
+
+    def _settled(self, quiet: Mapping[int, bytes]) -> Counts:
+        """The sum of the base and of the quiet panes; a quiet pane that is counted into again begins it anew."""
+        if self.sum is None:
+            parts, self.summed = [] if self.base is None else [self.base], ()
+        else:
+            parts = [unpack(self.sum)]
+        fresh = [start for start in quiet if start not in self.summed]
+        if fresh or self.sum is None:
+            whole = total([*parts, *(unpack(quiet[start]) for start in fresh)], self.named)
+            self.sum, self.summed = pack(whole), (*self.summed, *fresh)
+            return whole
+        return parts[0]
+
+    def end_due(self, policy: Policy) -> int:
+        """Event time at which it has ended unless more comes; a session of cancels and refunds alone ends at once."""
+        return self.last_event + policy.session_end_after_ms if self.last_event != NEVER else self.last_any
+
+    def let_go_due(self, policy: Policy) -> int:
+        """In whole panes: thousands are let go together."""
+        due = self.last_any + policy.session_end_after_ms + policy.session_keep_ms
+        return -(-due // policy.pane_ms) * policy.pane_ms
+
+    # -- packed
+
+    def rest(self) -> None:
+        """Nothing of it is in a pane any more: its totals are held packed."""
+        self._base, self.sum, self.summed = self.packed_base(), None, ()
+
+    def packed(self) -> bytes:
+        """All of it but the key and what is in panes: what `unpacked` makes it of again."""
+        return _encode(
+            (
+                self.packed_base(),
+                [list(self.named.get(name, ())) for name in BREAKDOWNS],
+                self.ended,
+                self.frozen,
+                self.revision,
+                self.written_events,
+                self.written_ended,
+                self.written_at,
+            )
+        )
+
+    @classmethod
+    def unpacked(cls, key: bytes, data: bytes) -> "Session":
+        """Without its panes; what derives from them is worked out when they are there."""
+        base, named, ended, frozen, revision, written_events, written_ended, written_at = _decode(data)
+        session = cls(key)
+        session.stale = False
+        if base is not None:
+            session.restore_base(base)
+        session.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=True) if ids)
+        session.ended, session.frozen, session.revision = ended, frozen, revision
+        session.written_events, session.written_ended, session.written_at = written_events, written_ended, written_at
+        return session
+
+
+def head_in(data: bytes) -> Head:
+    """The head of the base in a packed session that has one."""
+    return head_of(_decode(data)[0] or b"")
