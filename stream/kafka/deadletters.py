@@ -87,7 +87,8 @@ def shortened(records: Sequence[Record], events: Events) -> Sequence[Record]:
         return records
     records = list(records)
     for at in found:
-        records[at] = oversize(records[at])
+        if not isinstance(records[at], RefusedBatch):  # which holds no more than its beginning anyway
+            records[at] = oversize(records[at])
     return records
 
 

@@ -126,10 +126,18 @@ class Tally:
 
     def reasons(self) -> Counter[Reason]:
         """Dead letters by reason alone."""
-        found: Counter[Reason] = Counter()
-        for (_, reason), count in self.refused.items():
-            found[reason] += count
-        return found
+        return _by_reason(self.refused)
+
+    def refused_records(self) -> Counter[Reason]:
+        """Records that were refused, by reason alone: a dead letter may stand for many."""
+        return _by_reason(self.refused) + _by_reason(self.batched)
+
+
+def _by_reason(counts: Counter[tuple[Kind, Reason]]) -> Counter[Reason]:
+    found: Counter[Reason] = Counter()
+    for (_, reason), count in counts.items():
+        found[reason] += count
+    return found
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ class Trial:
 
     @property
     def rejected(self) -> Counter[Reason]:
-        return self._judge.tally.reasons()
+        return self._judge.tally.refused_records()
 
     @property
     def decisions(self) -> list[list[Alert]]:

@@ -23,7 +23,7 @@ from stream.kafka.deadletters import (
 from stream.kafka.demands import LEAST_LETTER
 from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import Kind, Reason
-from stream.model.results import DeadLetter
+from stream.model.results import DeadLetter, RefusedBatch
 from tests.kafka.tools import view
 
 
@@ -107,6 +107,28 @@ def test_a_value_too_large_is_cut_with_size_and_hash_and_not_held() -> None:
     assert value == large[:65_536]
     assert headers[deadletters.SIZE] == str(len(large)).encode()
     assert headers[deadletters.XXH3] == xxhash.xxh3_64_hexdigest(large).encode()
+
+
+def test_a_batch_has_one_letter_that_says_how_many_records_it_stands_for() -> None:
+    batch = RefusedBatch(5, 9, 4, 1234, Reason.TOO_LARGE, "batch: large", b"raw" * 9, 70_000, "0123456789abcdef")
+    (kept,) = shortened([batch], decode_batch(Kind.VIEWS, [batch], 1_048_576))
+    assert kept is batch
+    [(key, value, headers)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], "p.", 3, 2)
+    assert (key, value) == (None, b"raw" * 9)
+    assert dict(headers) == {
+        "liveshop-reason": b"too_large",
+        "liveshop-detail": b"batch: large",
+        "liveshop-origin": b"p.live.views/3/5-9/1234",
+        "liveshop-run": b"live",
+        "liveshop-generation": b"2",
+        "liveshop-redrives": b"0",
+        "liveshop-size": b"70000",
+        "liveshop-xxh3": b"0123456789abcdef",
+        "liveshop-records": b"4",
+    }
+    [(_, value, _)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], "p.", 3, 2, most=380)
+    assert value
+    assert len(value) < len(batch.data)
 
 
 def test_good_records_are_handed_on_untouched() -> None:

@@ -7,11 +7,9 @@ import weakref
 from typing import Any
 
 import aiokafka
-import cramjam
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from stream.config import Settings
@@ -22,6 +20,7 @@ from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
 from stream.model.results import RefusedBatch, create_time
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, everything, make_topics, producer, send, send_batches, settings, views
+from tests.raw import LZ4, ZSTD, batch, checksummed, packed, record, send_raw
 
 pytestmark = pytest.mark.kafka
 
@@ -240,47 +239,18 @@ def test_what_was_read_is_let_go_without_the_collector(kafka: EmbeddedKafka, pre
         gc.enable()
 
 
-async def send_raw(sender: AIOKafkaProducer, topic: str, data: bytes, records: int) -> None:
-    """A batch of these bytes, which the broker takes or not."""
-    batch = sender.create_batch()
-    batch.append(timestamp=None, key=b"k", value=b"v")
-    batch._build()
-    batch._buffer, batch._relative_offset = data, records
-    await (await sender.send_batch(batch, topic, partition=0))
-
-
-def spoiled(data: bytes) -> bytes:
-    """The last byte of a batch is another, and its checksum is right."""
-    changed = data[:-1] + bytes([data[-1] ^ 0xFF])
-    return changed[:17] + struct.pack(">I", calc_crc32c(changed[21:])) + changed[21:]
-
-
-def packed(numbers: range, value: bytes = b"v") -> bytes:
-    """A batch in lz4 with a checksum of its content, which brokers do not look at."""
-    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 2**30)
-    for place, number in enumerate(numbers):
-        builder.append(place, 1_700_000_000_000, b"k", value + b"%d" % number, [])
-    plain = bytes(builder.build())
-    compressor = cramjam.lz4.Compressor(content_checksum=True, block_linked=False)
-    compressor.compress(plain[61:])
-    data = bytearray(plain[:61] + bytes(compressor.finish()))
-    struct.pack_into(">i", data, 8, len(data) - 12)
-    struct.pack_into(">h", data, 21, 3)
-    struct.pack_into(">I", data, 17, calc_crc32c(bytes(data[21:])))
-    return bytes(data)
-
-
 def test_a_refused_batch_is_handed_out_alone_as_one_record(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = settings(kafka, prefix, max_batch=2**20)
         await make_topics(config)
         topic = config.topic(INPUTS[Kind.VIEWS])
-        poison = spoiled(packed(range(4, 9)))
+        five = b"".join(record(place, b"k", b"v") for place in range(5))
+        poison = batch(checksummed(five, right=False), 5, LZ4)
         async with producer(kafka) as sender:
-            await send_raw(sender, topic, packed(range(4)), 4)
+            await send_raw(sender, topic, batch(packed([b"v"] * 4, b"k", ZSTD), 4, ZSTD), 4)
             await send_raw(sender, topic, poison, 5)
-            await send_raw(sender, topic, packed(range(9, 12)), 3)
-            await send_raw(sender, topic, packed(range(12, 14), b"0" * 600_000), 2)
+            await send_raw(sender, topic, batch(packed([b"v"] * 3, b"k", LZ4), 3, LZ4), 3)
+            await send_raw(sender, topic, batch(packed([b"0" * 600_000] * 2, b"k", ZSTD), 2, ZSTD), 2)
         with pytest.raises(Exception, match="Checksum"):
             await everything(kafka, topic)
         reader = client.make_reader(config, wait_ms=20)

@@ -1,0 +1,211 @@
+"""Batches that a broker takes and that no reader was made for: each is one dead letter, and the shard goes on.
+
+Bombs that unpack to more than the machine has, headers and records that cost more than their bytes, checksums that only
+readers look at, and offsets that lead beyond the end of the log.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.codec import zstd_encode
+
+from stream.config import Settings
+from stream.kafka import client
+from stream.sandbox.broker import EmbeddedKafka
+from tests.bad_records import KEY, T, text, view
+from tests.live import PROJECT, Worker, create_topics, eventually, path, wait_for
+from tests.outputs import Letter, Results
+from tests.raw import (
+    GZIP,
+    LZ4,
+    SNAPPY,
+    TRANSACTIONAL,
+    ZSTD,
+    batch,
+    bomb,
+    checksummed,
+    number,
+    packed,
+    record,
+    send_raw,
+)
+
+QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeout": "6s"}
+READ: Final = 90.0
+MB: Final = 1024 * 1024
+MEMORY: Final = 600 * MB
+"""Of a worker at its peak. It has 85 MB at rest, a batch may take 64 MB twice; the largest bomb would take 2 GB."""
+STALL: Final = 5.0
+
+
+class Sent(NamedTuple):
+    """A batch that is refused whole, or whose only record is refused."""
+
+    name: str
+    data: bytes
+    records: int
+    reason: str
+    detail: str
+
+
+def refused() -> Iterator[Sent]:
+    three = [record(place, KEY, text(view(place))) for place in range(3)]
+    plain = b"".join(three)
+    yield Sent("wrong content checksum", batch(checksummed(plain, right=False), 3, LZ4), 3, "unreadable", "batch: lz4")
+    yield Sent("bytes behind the frame", batch(checksummed(plain, right=True) + b"zz", 3, LZ4), 3, "unreadable", "lz4")
+    behind = packed([b"{}"] * 3, KEY, SNAPPY) + b"\x00\x00\x00"
+    yield Sent("bytes behind the blocks", batch(behind, 3, SNAPPY), 3, "unreadable", "batch: snappy")
+    for deltas in ((0, 0, 0), (2, 1, 0), (5, 9, 2**30), (-1, 0, 1)):
+        body = b"".join(record(delta, KEY, text(view(place))) for place, delta in enumerate(deltas))
+        yield Sent(f"offsets {deltas}", batch(body, 3), 3, "unreadable", "out of order")
+    for codec, size in ((ZSTD, 2000 * MB), (GZIP, 400 * MB), (LZ4, 200 * MB)):
+        yield Sent(
+            f"{size} bytes in codec {codec}", batch(bomb(codec, size), 1, codec), 1, "too_large", "67108864 bytes"
+        )
+    tiny = packed([b""] * 600_000, b"", ZSTD)
+    yield Sent("600,000 empty records", batch(tiny, 600_000, ZSTD), 600_000, "too_large", "600000 records")
+    amplified = record(0, KEY, text(view(1)), number(4_000_000) + b"\x00\x00" * 4_000_000)
+    yield Sent("4 million headers", batch(zstd_encode(amplified), 1, ZSTD), 1, "too_many_headers", "headers: 4000000")
+
+
+def good(place: int) -> bytes:
+    return batch(packed([text(view(1000 + place, event_time=T + place))], KEY, ZSTD), 1, ZSTD)
+
+
+async def send_them(brokers: str, topic: str, batches: list[Sent]) -> dict[int, Sent]:
+    """A good event around each, and a transaction that was aborted, with a bomb in it. By their first offsets."""
+    sender = AIOKafkaProducer(bootstrap_servers=brokers, max_request_size=4 * MB)
+    aborted = AIOKafkaProducer(bootstrap_servers=brokers, transactional_id=topic, max_request_size=4 * MB)
+    await asyncio.gather(sender.start(), aborted.start())
+    try:
+        found = {}
+        for place, each in enumerate(batches):
+            await send_raw(sender, topic, good(place), 1)
+            found[await send_raw(sender, topic, each.data, each.records)] = each
+        await aborted.begin_transaction()
+        await send_raw(aborted, topic, batch(bomb(ZSTD, 300 * MB), 1, ZSTD, TRANSACTIONAL), 1)
+        await aborted.abort_transaction()
+        await send_raw(sender, topic, good(len(batches)), 1)
+        return found
+    finally:
+        await asyncio.gather(sender.stop(), aborted.stop())
+
+
+async def letters_of(brokers: str, prefix: str, wanted: int) -> list[Letter]:
+    async with Results(brokers, prefix, 1) as results:
+
+        async def all_there() -> list[Letter]:
+            found = (await results.look()).letters
+            return found if len(found) >= wanted else []
+
+        return await eventually(f"{wanted} dead letters", all_there, READ)
+
+
+async def end_of(brokers: str, topic: str) -> int:
+    settings = Settings(brokers=brokers)
+    reader = client.make_reader(settings)
+    await client.start(reader, settings)
+    try:
+        place = TopicPartition(topic, 0)
+        reader.assign([place])
+        return int((await reader.end_offsets([place]))[place])
+    finally:
+        await client.end(reader)
+
+
+def peak(worker: Worker) -> int:
+    """Bytes that the process has held at most."""
+    for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")
+
+
+def counted(worker: Worker, outcome: str = "counted") -> float:
+    return worker.metrics().get(f'liveshop_events_total{{outcome="{outcome}",type="views"}}', 0.0)
+
+
+@pytest.mark.kafka
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak of a process")
+def test_what_brokers_take_and_nobody_can_read_is_one_dead_letter_a_batch(
+    kafka: EmbeddedKafka, prefix: str, tmp_path: Path
+) -> None:
+    create_topics(kafka.bootstrap, prefix, 1)
+    topic = f"{prefix}live.views"
+    batches = list(refused())
+    sent = asyncio.run(send_them(kafka.bootstrap, topic, batches))
+    with Worker(kafka.bootstrap, prefix, tmp_path / "first.log", **QUICK) as worker:
+        wait_for("all that can be read is counted", lambda: counted(worker) == len(batches) + 1, READ)
+        metrics, memory = worker.metrics(), peak(worker)
+        worker.stop()
+    assert memory < MEMORY, f"{memory >> 20} MB"
+    assert metrics["liveshop_loop_lag_seconds_count"] == metrics[f'liveshop_loop_lag_seconds_bucket{{le="{STALL}"}}']
+    _check(prefix, sent, asyncio.run(letters_of(kafka.bootstrap, prefix, len(batches))))
+    rejected = sum(each.records for each in batches)
+    assert metrics['liveshop_events_total{outcome="rejected",type="views"}'] == rejected
+    read = sum(value for name, value in metrics.items() if name.startswith("liveshop_events_total{"))
+    assert read == asyncio.run(end_of(kafka.bootstrap, topic)) - 2  # the aborted record, and its marker
+
+    with Worker(
+        kafka.bootstrap, prefix, tmp_path / "second.log", **QUICK
+    ) as worker:  # the state stands behind them all
+        asyncio.run(send_one(kafka.bootstrap, topic))
+        wait_for("the next event is counted", lambda: counted(worker) == 1, READ)
+        worker.stop()
+    _check_others(kafka, prefix)
+
+
+async def send_one(brokers: str, topic: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=brokers) as sender:
+        await send_raw(sender, topic, good(500), 1)
+
+
+def _check(prefix: str, sent: dict[int, Sent], letters: list[Letter]) -> None:
+    assert len(letters) == len(sent)
+    for letter, (offset, each) in zip(letters, sorted(sent.items()), strict=True):
+        assert letter.reason == each.reason, each.name
+        assert each.detail in letter.header("liveshop-detail"), each.name
+        last = offset + each.records - 1
+        where = f"{prefix}live.views/0/{offset}" + ("" if each.reason == "too_many_headers" else f"-{last}")
+        assert letter.header("liveshop-origin").rpartition("/")[0] == where, each.name
+        if each.reason == "too_many_headers":
+            assert (letter.key, letter.value) == (KEY, text(view(1)))
+            assert letter.header("liveshop-headers-dropped") == str(4_000_000 - 1000)
+        else:
+            assert letter.header("liveshop-records") == str(each.records), each.name
+            assert letter.header("liveshop-size") == str(len(each.data)), each.name
+            assert letter.key is None
+            assert letter.value is not None
+            assert letter.value[61:] == each.data[61:65_536], each.name  # the broker sets offset, epoch and time
+
+
+def _check_others(kafka: EmbeddedKafka, prefix: str) -> None:
+    """What looks beside a worker gets over them too."""
+    settings = ["--brokers", kafka.bootstrap, "--topic-prefix", prefix]
+    group = ["--group", prefix.rstrip(".")]
+    shown = run("offsets", "show", *settings, *group, "--json")
+    assert [each["problem"] for each in shown if each["problem"]] == []
+    (views,) = [each for each in shown if each["topic"] == f"{prefix}live.views"]
+    assert (views["lag"], views["state"]) == (0, views["end"])
+    (report,) = run("doctor", *settings, *group, "--json", code=1)
+    found = [each["what"] for each in report["findings"] if each["check"] == "keys"]
+    assert any("too_large" in what and "1 too_many_headers" in what for what in found), found
+    (tested,) = run("backtest", *settings, "--json")
+    assert tested["rejected"] == {"too_large": 600_003, "too_many_headers": 1, "unreadable": 21}
+
+
+def run(*words: str, code: int = 0) -> list[Any]:
+    command = [sys.executable, "-m", "stream.cli", *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=PROJECT, env={"PYTHONPATH": path()}, timeout=90, check=False
+    )
+    assert done.returncode == code, done.stderr
+    found = json.loads(done.stdout)
+    return found if isinstance(found, list) else [found]
