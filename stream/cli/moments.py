@@ -8,6 +8,8 @@ from stream.errors import UsageError
 
 NOW: Final = "now"
 FORMS: Final = "2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now"
+LATEST: Final = 2**42
+"""The largest event time, ms."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,6 +20,8 @@ def parse_moment(text: str, now_ms: int, flag: str) -> int:
     if text == NOW:
         return now_ms
     if text.isascii() and text.isdigit() and len(text) > len("2026"):
+        if len(text) > len(str(LATEST)) or int(text) > LATEST:
+            raise UsageError(f"{flag}: no event can be so late: at most {LATEST} ms since 1970, in the year 2109")
         return int(text)
     try:
         return now_ms - parse_duration(text) // _MILLISECOND
@@ -26,7 +30,7 @@ def parse_moment(text: str, now_ms: int, flag: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is no time: write {FORMS}") from None
+        raise UsageError(f"{flag}: {text[:100]!r} is no time: write {FORMS}") from None
     return _ms(moment)
 
 

@@ -30,3 +30,9 @@ def test_a_time_is_utc_unless_it_says_otherwise_and_a_duration_is_that_long_ago(
 def test_what_is_no_time_is_refused_with_the_flag_and_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--from: .* is no time: write 2026-"):
         parse_moment(text, NOW, "--from")
+
+
+@pytest.mark.parametrize("text", [str(2**42 + 1), "9" * 20, "9" * 5000])
+def test_no_time_is_later_than_events_can_be(text: str) -> None:
+    with pytest.raises(UsageError, match="--from: no event can be so late: at most 4398046511104 ms since 1970"):
+        parse_moment(text, NOW, "--from")

@@ -13,7 +13,7 @@ from stream import cli
 from stream.model.money import MAX_SUM
 from stream.plaintext import plain
 from stream.sandbox.broker import EmbeddedKafka
-from tests.bad_records import SESSION, checkout, comment, item, text, view
+from tests.bad_records import SESSION, T, checkout, comment, item, text, view
 from tests.bench.processes import peak_mb
 from tests.chaos.judge import differences
 from tests.hostile_texts import HOSTILE_IDS
@@ -45,17 +45,21 @@ ENOUGH: Final = -(-MAX_SUM // (200 * DEAREST))
 """Checkouts whose items are worth more than 64 bits tell."""
 PEAK_MB: Final = 1500.0
 """Ten times a worker's usual."""
-LATER: Final = 30_000
-"""ms: what comes behind it is late for alerts, and in time for its window."""
+AT: Final = T // 60_000 * 60_000
+"""The beginning of a window: all are in one."""
+LATER: Final = AT + 50_000
+"""What comes behind it is late for alerts, and in time for its window."""
 
 
 def records(first: int, number: int, **changes: Any) -> Iterator[Outgoing]:
     for each in range(first, first + number):
-        yield Outgoing("checkouts", SESSION.encode(), text(checkout(each, amount_minor=DEAREST, **changes)))
+        yield Outgoing(
+            "checkouts", SESSION.encode(), text(checkout(each, event_time=AT + 20_000, amount_minor=DEAREST, **changes))
+        )
 
 
 def likes(first: int, number: int) -> Iterator[Outgoing]:
-    most = {"action": "like", "count": 10**6, "watch_ms": 86_400_000, "concurrent_viewers": 10**9}
+    most = {"action": "like", "count": 10**6, "watch_ms": 86_400_000, "concurrent_viewers": 10**9, "event_time": AT + 1}
     for each in range(first, first + number):
         yield Outgoing("views", SESSION.encode(), text(view(each, **most)))
 
@@ -112,7 +116,7 @@ def test_the_largest_values_saturate_and_stop_nobody(
         return Worker(kafka.bootstrap, prefix, tmp_path / name, rules=str(rules), **QUICK)
 
     reported = [
-        Outgoing("views", SESSION.encode(), text(view(1))),
+        Outgoing("views", SESSION.encode(), text(view(1, event_time=AT))),
         *likes(10, 20),
         *records(100, REPORTED, items=[]),
         *records(10_000, 20, items=basket),
@@ -132,8 +136,8 @@ def test_the_largest_values_saturate_and_stop_nobody(
     half = ENOUGH // 2 + 1
     later = [
         *records(20_000, half, items=basket),
-        Outgoing("checkouts", SESSION.encode(), text(checkout(LATER))),
-        *records(40_000, half, items=basket, event_time=view(2)["event_time"]),
+        Outgoing("checkouts", SESSION.encode(), text(checkout(30_000, event_time=LATER))),
+        *records(40_000, half, items=basket),
     ]
     asyncio.run(send_all(kafka.bootstrap, prefix, 1, later, together=8))
     with start("second.log") as second:
