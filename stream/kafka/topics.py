@@ -139,7 +139,10 @@ async def check(settings: Settings, only: Collection[str] = ()) -> int:
         topics = [topic for topic in topics if topic.name in map(settings.topic, only)]
     missing = [topic.name for topic in topics if topic.made is Made.MISSING]
     if missing:
-        raise UsageError(f"missing topics: {', '.join(missing)}. Make them with: liveshop topics create")
+        raise UsageError(
+            f"missing topics: {', '.join(missing)}. Make them with: liveshop topics create"
+            + (", or let this user see them: docs/security.md has the ACLs" if settings.protocol != "plaintext" else "")
+        )
     if len({topic.partitions for topic in topics}) > 1:
         counts = ", ".join(f"{topic.name} has {topic.partitions}" for topic in topics)
         raise UsageError(

@@ -5,8 +5,9 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 from stream.errors import FailedError
@@ -67,10 +68,18 @@ class EmbeddedKafka:
     after the thread that started it has died in whatever way; the data folder of a killed run is removed by the next.
     """
 
-    def __init__(self, say: jars.Say = lambda _: None, listeners: Sequence[Listener] = ()) -> None:
-        """``listeners``: what else it listens on, secured, besides the open one of ``bootstrap``."""
+    def __init__(
+        self,
+        say: jars.Say = lambda _: None,
+        listeners: Sequence[Listener] = (),
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """``listeners``: what else it listens on, secured, besides the open one of ``bootstrap``; ``settings``: more lines
+        of server.properties.
+        """
         self._say = say
         self._listeners = {listener.name: listener for listener in listeners}
+        self._settings = settings
         self._secured: dict[str, int] = {}
         self._scratch: Scratch | None = None
         self._child: Child | None = None
@@ -174,6 +183,7 @@ class EmbeddedKafka:
             protocols="".join(f",{name}:{listener.protocol}" for name, listener in self._listeners.items()),
         )
         lines = [line for listener in self._listeners.values() for line in listener.lines()]
+        lines += [f"{name}={value}" for name, value in self._settings.items()]
         (self._folder / "server.properties").write_text(settings + "\n".join(lines))
 
     def _command(self, main: str, *arguments: str) -> list[str]:
