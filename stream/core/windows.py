@@ -69,11 +69,15 @@ class Windows:
 
     def stir(self, changed: Sequence[Pane], since: int) -> None:
         """Panes from that place on are counted into since the last silence: the next one looks at their windows again."""
-        if len(changed) == since or all(map(le, self._idle_through, self.horizon)):
+        if len(changed) == since:
             return
-        first = min(pane.start for pane in changed[since:])
-        before = [spec.first_end(first) - 1 for spec in self._policy.windows]
-        self._idle_through = list(map(min, self._idle_through, before))  # a new one: `close_idle` may be under way
+        before = self._idle_through
+        if not all(map(le, self._idle_through, self.horizon)):
+            first = min(pane.start for pane in changed[since:])
+            before = [spec.first_end(first) - 1 for spec in self._policy.windows]
+        # A new one, whatever was closed: `close_idle` may be under way, and its step over this window is not done yet
+        # (p: what another session had done in it was never written).
+        self._idle_through = list(map(min, self._idle_through, before))
 
     # -- which are due
 

@@ -73,6 +73,10 @@ LEFT_OUT = (
     *(("comments", 1), ("checkpoint", 0), ("crash", 0)),
 )
 
+ANOTHER_MEANWHILE = World(checkouts=(Happening("initiated"),) * 5 + (Happening("initiated", session=1),))
+"""While the wall clock closes a window of one session, another comes to it."""
+HALF_CLOSED = (("checkouts", 1), ("quiet", 1), ("work", 1))
+
 LAW = settings(
     max_examples=int(os.environ.get("LAW_EXAMPLES", "400")),
     deadline=None,
@@ -105,6 +109,7 @@ def assert_same(told: Told, expected: dict[str, Any]) -> None:
 @example(BETWEEN_TWO_SLICES, BETWEEN)
 @example(LATE_INTO_OLD_PANES, ALL_SETTLED)
 @example(REFUSED_BUT_MOVES_THE_CLOCK, ONE_BY_ONE)
+@example(ANOTHER_MEANWHILE, HALF_CLOSED)
 @example(FAR_BEHIND, LEFT_OUT)
 def test_1_last_revisions_are_a_function_of_the_logs_and_equal_the_recount(
     world: World, schedule: tuple[Step, ...]
