@@ -83,9 +83,9 @@ class Letter:
         return self.header("liveshop-reason")
 
     def origin(self, prefix: str) -> tuple[str, int, int]:
-        """Kind, partition and offset of the record that was refused."""
-        topic, partition, offset, _ = self.header("liveshop-origin").rsplit("/", 3)
-        return topic.removeprefix(f"{prefix}live."), int(partition), int(offset)
+        """Kind, partition and offset of the record that was refused; of a batch its first."""
+        topic, partition, offsets, _ = self.header("liveshop-origin").rsplit("/", 3)
+        return topic.removeprefix(f"{prefix}live."), int(partition), int(offsets.partition("-")[0])
 
 
 @dataclass

@@ -113,6 +113,7 @@ class RefusedBatch:
     first: int  # offset
     records: int
     reason: str  # too_large or unreadable
+    data: bytes  # as it lies in the log
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -156,12 +157,14 @@ class Recounted:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, outcome) -> records
     not_on_time: Counter[str] = field(default_factory=Counter)  # kind -> counted events that alerts do not see
     faults: dict[tuple[str, int, int], set[str]] = field(default_factory=dict)  # every true reason of a rejected one
+    refused: dict[tuple[str, int, int], RefusedBatch] = field(default_factory=dict)
 
 
 def recount(records: Iterable[LogRecord], rules: Rules = Rules(), refused: Iterable[RefusedBatch] = ()) -> Recounted:
     """Judge and count every record, per topic and partition in offset order; the order given does not matter."""
     result = Recounted()
     for batch in refused:  # it moves no clock, so that it matters to no record
+        result.refused[batch.place] = batch
         result.dead[batch.place] = batch.reason
         result.outcomes[batch.kind, "rejected"] += batch.records
     tallies = Tallies(rules)

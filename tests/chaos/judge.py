@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.outputs import Letter, Value, Written, newest, without
-from tests.recount import LogRecord, Recounted
+from tests.recount import LogRecord, Recounted, RefusedBatch
 
 OF_THE_RUN: Final = ("run", "revision", "generation", "reason", "status")
 """What the way of counting may change."""
@@ -76,7 +76,9 @@ def _letters(
     for place in sorted(expected.dead.keys() & by_origin.keys()):
         if len(by_origin[place]) > 1:
             yield f"{place} is {len(by_origin[place])} times among the dead letters"
-        yield from _letter(records[place], expected, by_origin[place][0])
+        letter = by_origin[place][0]
+        batch = expected.refused.get(place)
+        yield from _letter(records[place], expected, letter) if batch is None else _batch_letter(batch, letter)
 
 
 def _letter(record: LogRecord, expected: Recounted, letter: Letter) -> Iterator[str]:
@@ -97,6 +99,19 @@ def _letter(record: LogRecord, expected: Recounted, letter: Letter) -> Iterator[
         yield f"{what} is of another run or generation"
     if timestamp != str(record.timestamp):
         yield f"{what} has the timestamp {timestamp}, not {record.timestamp}"
+
+
+def _batch_letter(batch: RefusedBatch, letter: Letter) -> Iterator[str]:
+    what = f"dead letter of the batch at {batch.place}"
+    if (letter.reason, letter.partition) != (batch.reason, batch.partition):
+        yield f"{what} says {letter.reason} on partition {letter.partition}"
+    offsets = letter.header("liveshop-origin").rsplit("/", 2)[1]
+    if offsets != f"{batch.first}-{batch.first + batch.records - 1}":
+        yield f"{what} is of the offsets {offsets}"
+    if letter.header("liveshop-records") != str(batch.records):
+        yield f"{what} stands for {letter.header('liveshop-records')} records, not {batch.records}"
+    if letter.key is not None or letter.value != batch.data[:KEPT]:
+        yield f"{what} has not its original bytes"
 
 
 def _places(records: Iterable[LogRecord], partitions: Mapping[str, set[int]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,9 +17,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.codec import zstd_encode
 
 from stream.config import Settings
-from stream.kafka import client
+from stream.kafka import batches
+from stream.operate.shards import reading
 from stream.sandbox.broker import EmbeddedKafka
 from tests.bad_records import KEY, T, text, view
+from tests.chaos.judge import differences
 from tests.live import PROJECT, Worker, create_topics, eventually, path, wait_for
 from tests.outputs import Letter, Results
 from tests.raw import (
@@ -36,6 +38,7 @@ from tests.raw import (
     record,
     send_raw,
 )
+from tests.recount import LogRecord, Recounted, RefusedBatch, Rules, recount
 
 QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeout": "6s"}
 READ: Final = 90.0
@@ -75,49 +78,74 @@ def refused() -> Iterator[Sent]:
     yield Sent("4 million headers", batch(zstd_encode(amplified), 1, ZSTD), 1, "too_many_headers", "headers: 4000000")
 
 
+def event(place: int) -> bytes:
+    return text(view(1000 + place, event_time=T + place))
+
+
 def good(place: int) -> bytes:
-    return batch(packed([text(view(1000 + place, event_time=T + place))], KEY, ZSTD), 1, ZSTD)
+    return batch(packed([event(place)], KEY, ZSTD), 1, ZSTD)
 
 
-async def send_them(brokers: str, topic: str, batches: list[Sent]) -> dict[int, Sent]:
+async def send_them(brokers: str, topic: str, hostile: list[Sent]) -> dict[int, Sent]:
     """A good event around each, and a transaction that was aborted, with a bomb in it. By their first offsets."""
     sender = AIOKafkaProducer(bootstrap_servers=brokers, max_request_size=4 * MB)
     aborted = AIOKafkaProducer(bootstrap_servers=brokers, transactional_id=topic, max_request_size=4 * MB)
     await asyncio.gather(sender.start(), aborted.start())
     try:
         found = {}
-        for place, each in enumerate(batches):
+        for place, each in enumerate(hostile):
             await send_raw(sender, topic, good(place), 1)
             found[await send_raw(sender, topic, each.data, each.records)] = each
         await aborted.begin_transaction()
         await send_raw(aborted, topic, batch(bomb(ZSTD, 300 * MB), 1, ZSTD, TRANSACTIONAL), 1)
         await aborted.abort_transaction()
-        await send_raw(sender, topic, good(len(batches)), 1)
+        await send_raw(sender, topic, good(len(hostile)), 1)
         return found
     finally:
         await asyncio.gather(sender.stop(), aborted.stop())
 
 
-async def letters_of(brokers: str, prefix: str, wanted: int) -> list[Letter]:
+async def lying_there(brokers: str, topic: str, offsets: Iterable[int]) -> dict[int, tuple[bytes, int]]:
+    """The batches that begin at these offsets, as they lie in the log, and their times."""
+    place = TopicPartition(topic, 0)
+    async with reading(Settings(brokers=brokers), [place]) as reader:
+        await reader.end_offsets([place])  # so that it knows who leads
+        return {offset: (await batches.damaged(reader, place, offset))[::2] for offset in offsets}
+
+
+async def recounted(brokers: str, prefix: str, sent: dict[int, Sent]) -> tuple[list[LogRecord], Recounted]:
+    """What is in the log, as whoever sent it knows it: no consumer can read it."""
+    log = await lying_there(brokers, f"{prefix}live.views", sent)
+    records, refused_ = [], []
+    for number_, (offset, each) in enumerate(sorted(sent.items())):
+        data, timestamp = log[offset]
+        records.append(LogRecord("views", 0, offset - 1, timestamp, KEY, event(number_)))
+        if each.reason == "too_many_headers":
+            kept = (("", b""),) * 4_000_000
+            records.append(LogRecord("views", 0, offset, timestamp, KEY, text(view(1)), kept))
+        else:
+            refused_.append(RefusedBatch("views", 0, offset, each.records, each.reason, data))
+    last = max(sent) + sent[max(sent)].records + 2  # behind what was aborted, and its marker
+    records.append(LogRecord("views", 0, last, timestamp, KEY, event(len(sent))))
+    return records, recount(records, Rules(), refused_)
+
+
+async def agreed(brokers: str, prefix: str, sent: dict[int, Sent], worker: Worker) -> tuple[Recounted, list[Letter]]:
+    """Waits until the outputs are what the recount says."""
+    records, expected = await recounted(brokers, prefix, sent)
     async with Results(brokers, prefix, 1) as results:
+        found: list[str] = []
 
-        async def all_there() -> list[Letter]:
-            found = (await results.look()).letters
-            return found if len(found) >= wanted else []
+        async def equal() -> bool:
+            assert worker.child.code is None, worker.child.tail()
+            found[:] = differences(records, expected, await results.look(), prefix)
+            return not found
 
-        return await eventually(f"{wanted} dead letters", all_there, READ)
-
-
-async def end_of(brokers: str, topic: str) -> int:
-    settings = Settings(brokers=brokers)
-    reader = client.make_reader(settings)
-    await client.start(reader, settings)
-    try:
-        place = TopicPartition(topic, 0)
-        reader.assign([place])
-        return int((await reader.end_offsets([place]))[place])
-    finally:
-        await client.end(reader)
+        try:
+            await eventually("the outputs equal the recount", equal, READ)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {found[:9]}") from None
+        return expected, results.written.letters
 
 
 def peak(worker: Worker) -> int:
@@ -128,8 +156,8 @@ def peak(worker: Worker) -> int:
     raise AssertionError("no VmHWM")
 
 
-def counted(worker: Worker, outcome: str = "counted") -> float:
-    return worker.metrics().get(f'liveshop_events_total{{outcome="{outcome}",type="views"}}', 0.0)
+def counted(worker: Worker) -> float:
+    return worker.metrics().get('liveshop_events_total{outcome="counted",type="views"}', 0.0)
 
 
 @pytest.mark.kafka
@@ -139,20 +167,20 @@ def test_what_brokers_take_and_nobody_can_read_is_one_dead_letter_a_batch(
 ) -> None:
     create_topics(kafka.bootstrap, prefix, 1)
     topic = f"{prefix}live.views"
-    batches = list(refused())
-    sent = asyncio.run(send_them(kafka.bootstrap, topic, batches))
+    sent = asyncio.run(send_them(kafka.bootstrap, topic, list(refused())))
     with Worker(kafka.bootstrap, prefix, tmp_path / "first.log", **QUICK) as worker:
-        wait_for("all that can be read is counted", lambda: counted(worker) == len(batches) + 1, READ)
+        wait_for("all that can be read is counted", lambda: counted(worker) == len(sent) + 1, READ)
+        expected, letters = asyncio.run(agreed(kafka.bootstrap, prefix, sent, worker))
         metrics, memory = worker.metrics(), peak(worker)
         worker.stop()
     assert memory < MEMORY, f"{memory >> 20} MB"
     assert metrics["liveshop_loop_lag_seconds_count"] == metrics[f'liveshop_loop_lag_seconds_bucket{{le="{STALL}"}}']
-    _check(prefix, sent, asyncio.run(letters_of(kafka.bootstrap, prefix, len(batches))))
-    rejected = sum(each.records for each in batches)
-    assert metrics['liveshop_events_total{outcome="rejected",type="views"}'] == rejected
-    read = sum(value for name, value in metrics.items() if name.startswith("liveshop_events_total{"))
-    assert read == asyncio.run(end_of(kafka.bootstrap, topic)) - 2  # the aborted record, and its marker
-
+    for (kind, outcome), count in expected.outcomes.items():
+        assert metrics[f'liveshop_events_total{{outcome="{outcome}",type="{kind}"}}'] == count
+    assert expected.outcomes["views", "rejected"] == sum(each.records for each in sent.values())
+    by_offset = {letter.origin(prefix)[2]: letter for letter in letters}
+    for offset, each in sent.items():
+        assert each.detail in by_offset[offset].header("liveshop-detail"), each.name
     with Worker(
         kafka.bootstrap, prefix, tmp_path / "second.log", **QUICK
     ) as worker:  # the state stands behind them all
@@ -165,25 +193,6 @@ def test_what_brokers_take_and_nobody_can_read_is_one_dead_letter_a_batch(
 async def send_one(brokers: str, topic: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=brokers) as sender:
         await send_raw(sender, topic, good(500), 1)
-
-
-def _check(prefix: str, sent: dict[int, Sent], letters: list[Letter]) -> None:
-    assert len(letters) == len(sent)
-    for letter, (offset, each) in zip(letters, sorted(sent.items()), strict=True):
-        assert letter.reason == each.reason, each.name
-        assert each.detail in letter.header("liveshop-detail"), each.name
-        last = offset + each.records - 1
-        where = f"{prefix}live.views/0/{offset}" + ("" if each.reason == "too_many_headers" else f"-{last}")
-        assert letter.header("liveshop-origin").rpartition("/")[0] == where, each.name
-        if each.reason == "too_many_headers":
-            assert (letter.key, letter.value) == (KEY, text(view(1)))
-            assert letter.header("liveshop-headers-dropped") == str(4_000_000 - 1000)
-        else:
-            assert letter.header("liveshop-records") == str(each.records), each.name
-            assert letter.header("liveshop-size") == str(len(each.data)), each.name
-            assert letter.key is None
-            assert letter.value is not None
-            assert letter.value[61:] == each.data[61:65_536], each.name  # the broker sets offset, epoch and time
 
 
 def _check_others(kafka: EmbeddedKafka, prefix: str) -> None:
