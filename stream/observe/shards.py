@@ -111,7 +111,7 @@ class Shards(Collector):
         known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
         yield gauge(catalog.KNOWN_SESSIONS, known.items())
         yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
-        yield gauge(catalog.STATE_REFUSED, [(labels, look.refused) for labels, look in looks.items()])
+        yield gauge(catalog.STATE_REFUSED, [(labels, int(look.refused)) for labels, look in looks.items()])
         times = {labels: look.checkpoint for labels, look in looks.items()}
         yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
 
