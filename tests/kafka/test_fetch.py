@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import re
 import struct
 import weakref
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import aiokafka
 import pytest
@@ -12,6 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.record.util import calc_crc32c
 
+import stream
 from stream.config import Settings
 from stream.errors import FailedError
 from stream.kafka import client, fetch, fetched
@@ -22,6 +25,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, everything, make_topics, producer, send, send_batches, settings, views
 from tests.raw import LZ4, ZSTD, batch, checksummed, packed, record, send_raw
 
+SOURCE: Final = Path(stream.__file__).parent
 pytestmark = pytest.mark.kafka
 
 
@@ -311,6 +315,16 @@ def test_every_consumer_reads_so_and_others_are_left_alone(kafka: EmbeddedKafka,
         assert all(isinstance(record, aiokafka.ConsumerRecord) for record in await everything(kafka, topic))
 
     asyncio.run(main())
+
+
+def test_no_consumer_is_made_elsewhere() -> None:
+    """client.py makes and starts all of them, and none reads as aiokafka would."""
+    makers = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if "AIOKafkaConsumer(" in path.read_text()}
+    assert makers == {Path("kafka/client.py")}
+    starters = [
+        path for path in SOURCE.rglob("*.py") if re.search(r"await [\w.]*(reader|consumer)\.start\(", path.read_text())
+    ]
+    assert starters == []
 
 
 def test_an_untested_aiokafka_is_refused(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ import pytest
 from stream.config import Settings
 from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
-from stream.kafka import client, membership
+from stream.kafka import client, fetched, membership
+from stream.kafka.codecs import UnknownCodecError
 from stream.kafka.health import STUCK
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import Place
@@ -338,6 +339,42 @@ def test_a_gap_while_it_runs_is_jumped(kafka: EmbeddedKafka, prefix: str, monkey
             assert memory.lost + memory.counted >= 200
 
     monkeypatch.setattr(Inputs, "fetch", held_up)
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("raised", "ends_with"),
+    [
+        (MemoryError("no room"), MemoryError),
+        (UnknownCodecError("codec 5"), FailedError),
+        (RuntimeError("nobody has thought of it"), RuntimeError),
+    ],
+)
+def test_what_says_nothing_about_a_batch_ends_the_worker(
+    kafka: EmbeddedKafka,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    ends_with: type[Exception],
+) -> None:
+    """No dead letter, and no shard that tries again for ever: nothing of it is lost, and somebody is told."""
+
+    def unpack(*_: Any) -> bytes:
+        raise raised
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        await send_views(kafka, config, range(3))
+        memory = Memory()
+        with monkeypatch.context() as patch:
+            patch.setattr(fetched, "unpack", unpack)
+            with pytest.raises(ends_with):
+                await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), 30)
+        async with worker(config) as second:
+            await until(lambda: second.counted == 3, "another one counts them")
+        assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
+
     asyncio.run(main())
 
 
