@@ -72,7 +72,7 @@ def _warn(others: Sequence[Passed]) -> None:
     for each in others:
         where = f"{each.partition.topic}, partition {each.partition.partition}"
         what = f"records that are no alerts of liveshop were left out: {each.number}, the first at offset {each.first}"
-        typer.echo(f"{where}: {what}; somebody else writes there", err=True)
+        say(f"{where}: {what}; somebody else writes there", err=True)
 
 
 def _print_json(found: Sequence[Alert]) -> None:
