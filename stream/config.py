@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from stream import sources
 from stream.core.policy import Policy
-from stream.durations import duration_text, parse_duration, parse_windows
+from stream.durations import duration_text, parse_duration, parse_windows, windows_text
 from stream.errors import UsageError
 from stream.model.money import EXPONENTS
 from stream.secured import CHECKS, Security
@@ -249,6 +249,8 @@ def _text(value: object) -> str:
             return "***"
         case timedelta():
             return duration_text(value)
+        case bool():
+            return "yes" if value else "no"
         case _:
             return str(value)
 
@@ -291,6 +293,48 @@ def _policy_values(settings: Settings) -> dict[str, object]:
     windows = parse_windows(settings.windows)
     plain = {name: getattr(settings, name) for name in _PLAIN}
     return {"windows": windows, **plain, **durations}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting under which a state was counted, and ours: both as people write them."""
+
+    flag: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.flag} was {self.old}, is now {self.new}"
+
+
+def changes(found: Iterable[tuple[str, object, object]]) -> list[Change]:
+    """``found``: names and values as `Policy.deciding` has them, and a state stores them."""
+    return [Change(_flag_of(name), as_written(name, old), as_written(name, new)) for name, old, new in found]
+
+
+def _flag_of(name: str) -> str:
+    """A bound that is no setting keeps its name."""
+    bare = name.removesuffix("_ms")
+    return sources.flag(bare) if bare in Settings.model_fields else bare
+
+
+def as_written(name: str, value: object) -> str:
+    """The value of a setting of a policy, as people write it: ``1m,5m/1m``, ``10s``, ``yes``.
+
+    What a state of another version says, and this one cannot write, is quoted.
+    """
+    try:
+        match value:
+            case None:
+                return "not there"
+            case list() | tuple():
+                return windows_text(value)
+            case int() if name.endswith("_ms"):
+                return duration_text(timedelta(milliseconds=value))
+            case _:
+                return _text(value)
+    except (TypeError, ValueError, OverflowError):
+        return _quoted.repr(value)
 
 
 class _Draft(Policy):

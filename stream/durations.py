@@ -1,8 +1,9 @@
 """Durations and windows as people write them: ``10s``, ``5m``, ``1m,5m/1m``. Imports nothing but the policy's words."""
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from stream.core.policy import WindowSpec
 
@@ -44,6 +45,16 @@ def duration_text(value: timedelta) -> str:
 def parse_windows(text: str) -> tuple[WindowSpec, ...]:
     """``"1m,5m/1m"``: size, and after a slash how often one begins. The name is the text before the slash."""
     return tuple(_window(part.strip()) for part in text.split(",") if part.strip())
+
+
+def windows_text(windows: Iterable[Sequence[Any]]) -> str:
+    """The text that ``parse_windows`` reads as ``windows``, each given as name, size and slide in milliseconds."""
+    return ",".join(map(_window_text, windows))
+
+
+def _window_text(window: Sequence[Any]) -> str:
+    name, size_ms, slide_ms = window
+    return str(name) if slide_ms == size_ms else f"{name}/{duration_text(timedelta(milliseconds=slide_ms))}"
 
 
 def _window(text: str) -> WindowSpec:

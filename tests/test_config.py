@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from stream.config import SETTINGS, ConfigError, Settings, _text, load
+from stream.config import DECIDING, SETTINGS, ConfigError, Settings, _text, as_written, changes, load
 from stream.core.policy import HOUR, MINUTE, Policy, WindowSpec
 from stream.durations import duration_text, parse_duration, parse_windows
 from stream.errors import UsageError
@@ -241,6 +241,40 @@ def test_what_is_shown_can_be_read_again() -> None:
         load({name: text for name, text in settings.shown().items() if name in flags - {"brokers"}}, None, {})
         == settings
     )
+
+
+def test_every_setting_that_a_state_stores_is_told_as_it_was_given() -> None:
+    """So that whoever reads a message can type what it says."""
+    given = {
+        "windows": "30s,90s/30s",
+        "delay": "7s",
+        "lateness": "0s",
+        "max_future": "1500ms",
+        "state_retention": "2d",
+        "currency": "MYR",
+        "max_value": "2000",
+        "trust_producer_time": "yes",
+    }
+    stored = load(given, None, {}).policy().deciding()
+    names = {name: name.removesuffix("_ms") for name in stored}
+    assert set(DECIDING) <= set(names.values())
+    told = {bare: as_written(name, stored[name]) for name, bare in names.items() if bare in DECIDING}
+    assert {name: told[name] for name in given} == given
+    assert load(told, None, {}).policy().deciding() == stored
+
+
+def test_changes_name_the_flag_and_both_values() -> None:
+    found = changes([("lateness_ms", 300_000, 0), ("windows", [["1m", 60_000, 60_000]], None), ("max_ids", 1, 2)])
+    assert list(map(str, found)) == [
+        "--lateness was 5m, is now 0s",
+        "--windows was 1m, is now not there",
+        "max_ids was 1, is now 2",
+    ]
+
+
+@pytest.mark.parametrize("value", [[["1m"]], [1], 10**30, {"a": 1}])
+def test_what_no_version_of_ours_has_stored_is_quoted_shortly(value: object) -> None:
+    assert len(as_written("delay_ms", value)) < 110
 
 
 def test_settings_are_given_on_as_flags_without_defaults_and_secrets() -> None:

@@ -78,8 +78,8 @@ def _remarks(shown: Shown) -> list[str]:
     if shown.figures is None:
         return [f"partition {shown.partition}: no state yet"]
     return [
-        f"partition {shown.partition}: counted under {name} = {theirs}, yours is {ours}"
-        for name, theirs, ours in shown.figures["settings_differ"]
+        f"partition {shown.partition}: counted under {each.flag} {each.old}, yours is {each.new}"
+        for each in shown.figures["settings_differ"]
     ]
 
 
@@ -200,5 +200,5 @@ def _print_plans(plans: Sequence[Plan]) -> None:
         ("partition", "generation", "next", "topic", "stands at", "from (lost before)", "to", "records at most"), rows
     )
     for plan in plans:
-        for name, theirs, ours in plan.settings_differ:
-            say(f"partition {plan.partition}: counted under {name} = {theirs}, anew under {ours}")
+        for each in plan.settings_differ:
+            say(f"partition {plan.partition}: counted under {each.flag} {each.old}, anew under {each.new}")

@@ -129,6 +129,7 @@ def refused_changes(old: dict[str, object], new: dict[str, object]) -> list[tupl
         delay, lateness = values.get("delay_ms", 0), values.get("lateness_ms", 0)
         return (delay if isinstance(delay, int) else 0) + (lateness if isinstance(lateness, int) else 0)
 
-    if bound(new) > bound(old):
-        refused.append(("delay + lateness", f"{bound(old)} ms", f"{bound(new)} ms"))
+    if bound(new) > bound(old):  # each that has changed: to put them back is a way out
+        both = ("delay_ms", "lateness_ms")
+        refused += [(name, old.get(name), new.get(name)) for name in both if old.get(name) != new.get(name)]
     return refused

@@ -284,6 +284,14 @@ class StateLog:
         self._offsets.clear()
 
 
+def newest_meta(records: Iterable[tuple[int, bytes]]) -> Meta:
+    """What the last of these checkpoints says of its shard, without reading what else it holds. Raises StateError."""
+    found = list(checkpoints(records))
+    if not found:
+        raise StateError("there is no complete checkpoint")
+    return Restored(meta=next(found[-1].sections(), Section()).meta).read_meta()
+
+
 @dataclass(slots=True)
 class Restored:
     """A whole state: the newest value of each item, all chunks of each bucket, the meta of the newest checkpoint."""

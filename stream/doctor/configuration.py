@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from stream.config import changes
 from stream.core.policy import Policy, fingerprint, refused_changes
 from stream.doctor.finding import Check, Finding, Severity, listed
 
@@ -25,14 +26,14 @@ def _differing(old: Mapping[str, object], new: Mapping[str, object], name: str, 
     where = f"the state of partition {listed(partitions)}"
     refused = refused_changes(dict(old), dict(new))
     if refused:
-        what = f"{where} was counted under others (hash {name}): {_changes(refused)}"
+        what = f"{where} was counted under others (hash {name}): {_told(refused)}"
         todo = "put them back, or start the worker once with --rebuild to count everything anew under the new ones"
         return Finding(Check.CONFIGURATION, Severity.ERROR, "settings", what, todo)
-    changes = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    what = f"{where} was last written under others (hash {name}): {_changes(changes)}"
+    found = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    what = f"{where} was last written under others (hash {name}): {_told(found)}"
     todo = "the change is allowed: it applies when the worker is restarted with these settings"
     return Finding(Check.CONFIGURATION, Severity.INFO, "settings", what, todo)
 
 
-def _changes(changes: list[tuple[str, object, object]]) -> str:
-    return "; ".join(f"{name} was {old}, is now {new}" for name, old, new in changes)
+def _told(found: list[tuple[str, object, object]]) -> str:
+    return "; ".join(map(str, changes(found)))

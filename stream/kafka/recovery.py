@@ -171,7 +171,7 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
         )
         state.records.clear()  # a copy of all that is in the shard now
     except StateRefusedError as error:
-        raise refusals.refused(place, error) from error
+        raise refusals.refused(place, error.changes) from error
     except StateError as error:
         raise refusals.unreadable(place, error) from error
     if shard.owner != place.owner:

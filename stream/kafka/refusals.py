@@ -1,9 +1,9 @@
 """Why a shard is not started: each says what is the matter with its state, and the way out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from stream.config import changes
 from stream.core.framing import StateError
-from stream.core.persist import StateRefusedError
 from stream.errors import UsageError
 from stream.kafka.place import Place
 from stream.model.names import Kind
@@ -37,10 +37,12 @@ def unreadable(place: Place, error: StateError) -> RefusedError:
     )
 
 
-def refused(place: Place, error: StateRefusedError) -> RefusedError:
-    changes = "; ".join(f"{name} was {old}, is now {new}" for name, old, new in error.changes)
+def refused(place: Place, found: Iterable[tuple[str, object, object]], others: int = 0) -> RefusedError:
+    """``found``: setting, its value in the state, ours; ``others``: how many more partitions are refused as well."""
+    more = f" (and of {others} more)" if others else ""
     return RefusedError(
-        f"the state of partition {place.partition} was counted under other settings: {changes}. "
+        f"the state of partition {place.partition}{more} was counted under other settings: "
+        f"{'; '.join(map(str, changes(found)))}. "
         "Put them back, or start once with --rebuild to count everything anew under the new ones",
         everywhere=True,
     )

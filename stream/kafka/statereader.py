@@ -12,7 +12,9 @@ import msgspec
 import structlog
 from aiokafka import TopicPartition
 
-from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_part
+from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_part, newest_begins
+from stream.core.statelog import newest_meta
+from stream.core.stored import Meta
 from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
 from stream.model.alerts import Alert, Status, read_alert
@@ -111,6 +113,33 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
             first_offsets=state.strays,
         )
     return state
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What the newest checkpoint says of its shard: whose it is, under which settings, how far it has read."""
+
+    meta: Meta
+    offset: int
+    """Of its last record."""
+
+
+async def newest_checkpoint(reader: Reader, partition: TopicPartition) -> Newest | None:
+    """The newest committed checkpoint; None without a state. Reads only it, fences nobody, awaits no open transaction.
+
+    Raises StateError when it cannot be read.
+    """
+    try:
+        begin, end = await bounds(reader, partition)
+        newest = await newest_part(reader, partition, begin, end)
+        if newest is None:
+            return None
+        state = StateRecords()
+        async for record in read(reader, partition, newest_begins(newest.value, newest.offset), newest.offset + 1):
+            state.add(record)
+        return Newest(newest_meta(state.records), newest.offset)
+    except UnreadableError as error:
+        raise StateError(str(error)) from error
 
 
 async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:

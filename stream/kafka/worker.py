@@ -26,6 +26,7 @@ from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.monitor import Monitor
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
+from stream.kafka.preflight import check_states
 from stream.kafka.recovery import state_ends
 from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
@@ -132,6 +133,7 @@ class Worker:
         self._letters = _letters(self._settings, configs)
         if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
+        await check_states(self._settings, self._partitions, self._rebuild_before)
         monitor = Monitor(self._settings, self._watch, self._health, self._running, self._leftovers)
         tasks = [asyncio.ensure_future(each) for each in (self._membership.run(), monitor.beat(), monitor.watch_dog())]
         try:

@@ -6,10 +6,11 @@ that runs now, goes on from it, which is from the oldest records.
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from stream.config import Change
 from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import client, recovery
@@ -49,8 +50,8 @@ class Plan:
     """None: there is no state, or none that can be read."""
     generation: int
     topics: list[Again]
-    settings_differ: list[tuple[str, Any, Any]]
-    """(setting, its value in the state that is thrown away, ours)."""
+    settings_differ: list[Change]
+    """Settings of the state that is thrown away which are not ours."""
     checkpoint: int | None = None
 
 

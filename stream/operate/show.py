@@ -5,10 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import orjson
 
-from stream.config import Settings
+from stream.config import Change, Settings, changes
 from stream.core.counts import NEVER, Counts
 from stream.core.framing import StateError
 from stream.core.panes import Row, windows_marked
@@ -27,7 +26,7 @@ HANGING: Final = "a transaction of somebody hangs at its end: what is behind can
 class Shown:
     """One partition's state. ``problem`` says why there are no figures; None and no figures: nothing was counted yet.
 
-    Times are ms. ``settings_differ``: (setting, its value, ours).
+    Times are ms. ``settings_differ``: a `Change` for each setting of the state that is not ours.
     """
 
     partition: int
@@ -87,10 +86,11 @@ def _by_topic(values: Any) -> dict[str, int | None]:
     return {kind.value: values.get(kind) for kind in KINDS}
 
 
-def differing(theirs: dict[str, Any], policy: Policy) -> list[tuple[str, Any, Any]]:
-    """(setting, value in the state, our value). A state of an earlier version does not hold every setting."""
-    ours = msgspec.to_builtins(policy.deciding())
-    return [(name, theirs[name], ours[name]) for name in sorted(ours) if name in theirs and theirs[name] != ours[name]]
+def differing(theirs: dict[str, Any], policy: Policy) -> list[Change]:
+    """Settings of the state that are not ours. A state of an earlier version does not hold every setting."""
+    ours = policy.deciding()
+    names = [name for name in sorted(ours) if name in theirs and theirs[name] != ours[name]]
+    return changes((name, theirs[name], ours[name]) for name in names)
 
 
 async def show_session(settings: Settings, numbers: Collection[int], session_id: str) -> list[dict[str, Any]]:

@@ -119,7 +119,7 @@ async def _check_settings(place: Place) -> None:
         return
     differ = differing(state.meta.policy, place.settings.policy())
     if differ:
-        texts = "; ".join(f"{name} is {theirs}, not {ours}" for name, theirs, ours in differ)
+        texts = "; ".join(f"{each.flag} is {each.old}, not {each.new}" for each in differ)
         raise UsageError(
             f"partition {place.partition} is counted under other settings: {texts}. Give those of the worker"
         )

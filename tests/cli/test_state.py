@@ -47,7 +47,7 @@ def test_show_and_verify_print_a_table_or_json(
     lines = said.out.splitlines()
     assert lines[0].split()[:3] == ["partition", "generation", "checkpoint"]
     assert lines[1].split()[:3] == ["0", "0", "4"]
-    assert "partition 0: counted under delay_ms = 10000, yours is 5000" in lines
+    assert "partition 0: counted under --delay 10s, yours is 5s" in lines
     assert "partition 1: no state yet" in lines
     assert said.err == ""
     assert ended("show", config, "--partition", "0", "--json") == 0

@@ -33,10 +33,10 @@ def test_a_change_that_a_state_cannot_follow_is_an_error() -> None:
     findings = judge_configuration(replace(POLICY, currency="MYR"), {0: stored(POLICY), 3: stored(POLICY)})
     found = one(findings, Severity.ERROR)
     assert "partition 0, 3 was counted under others" in found.what
-    assert "currency was IDR, is now MYR" in found.what
+    assert "--currency was IDR, is now MYR" in found.what
     assert "--rebuild" in found.todo
 
 
 def test_a_change_that_a_state_can_follow_is_told() -> None:
     findings = judge_configuration(replace(POLICY, lateness_ms=1000), {0: stored(POLICY)})
-    assert "lateness_ms was 300000, is now 1000" in one(findings, Severity.INFO).what
+    assert "--lateness was 5m, is now 1s" in one(findings, Severity.INFO).what

@@ -392,9 +392,9 @@ def test_settings_are_held_against_the_state(kafka: EmbeddedKafka, prefix: str) 
             "the same in the state of partition 0" in one(await checked(config, Check.CONFIGURATION), Severity.OK).what
         )
         changed = settings(kafka, prefix, windows="2m")
-        assert "windows was" in one(await checked(changed, Check.CONFIGURATION), Severity.ERROR).what
+        assert "--windows was" in one(await checked(changed, Check.CONFIGURATION), Severity.ERROR).what
         allowed = settings(kafka, prefix, lateness=timedelta(seconds=9))
-        assert "lateness_ms" in one(await checked(allowed, Check.CONFIGURATION), Severity.INFO).what
+        assert "--lateness was" in one(await checked(allowed, Check.CONFIGURATION), Severity.INFO).what
 
     asyncio.run(main())
 

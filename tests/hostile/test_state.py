@@ -185,7 +185,7 @@ def test_wrong_settings_end_a_worker_at_its_start_though_it_has_several_shards(
 ) -> None:
     async def main() -> None:
         await counted(kafka, prefix, partitions=2)
-        with pytest.raises(UsageError, match="was counted under other settings: windows was"):
+        with pytest.raises(UsageError, match="was counted under other settings: --windows was 1m,5m/1m, is now 2m"):
             await ended(settings(kafka, prefix, windows="2m"))
 
     asyncio.run(main())
@@ -202,8 +202,9 @@ def test_with_processes_one_unreadable_state_ends_none_of_them(
 
     asyncio.run(prepare())
     with Supervised(kafka.bootstrap, prefix, tmp_path / "log") as found:
-        last = found.until("the other three are counted", lambda seen: read(seen) == 3 * 40)
-        assert len(partitions(last)) == 3
+        last = found.until(
+            "the other three are counted, and shown", lambda seen: read(seen) == 3 * 40 and len(partitions(seen)) == 3
+        )
         wait_for("it is told", lambda: "the state of partition 0 in" in found.get("/readyz")[1], 30)
         assert found.until("it is shown", lambda seen: seen.get('liveshop_state_refused{partition="0"}') == 1)
         assert sorted(found.children()) == [0, 1]

@@ -265,7 +265,7 @@ def test_changed_settings_are_refused_by_name(kafka: EmbeddedKafka, prefix: str)
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(4))
         await work(kafka, config)
-        with pytest.raises(UsageError, match=r"other settings: .*windows was .*is now.*--rebuild"):
+        with pytest.raises(UsageError, match=r"other settings: --windows was 1m,5m/1m, is now 2m\. .*--rebuild"):
             await work(kafka, settings(kafka, prefix, windows="2m"))
         assert await work(kafka, settings(kafka, prefix, windows="2m"), rebuild_before=10**9) == 1
 

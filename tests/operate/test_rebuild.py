@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from stream.config import Change
 from stream.errors import FailedError
 from stream.kafka import membership
 from stream.kafka.place import Place
@@ -63,7 +64,7 @@ def test_what_retention_has_deleted_is_lost_to_a_rebuild_and_the_plan_says_so(
         await count(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
         other = config.model_copy(update={"lateness": config.lateness * 2})
-        assert (await rebuilding.plan(Place(other, 0, 1))).settings_differ == [("lateness_ms", 300_000, 600_000)]
+        assert (await rebuilding.plan(Place(other, 0, 1))).settings_differ == [Change("--lateness", "5m", "10m")]
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
         place = Place(config, 0, 1)
         plan = await rebuilding.plan(place)

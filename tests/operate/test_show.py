@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from stream.core.policy import MINUTE, fingerprint
+from stream.config import Change
+from stream.core.policy import fingerprint
 from stream.model.names import INPUTS, STATE, Kind
 from stream.operate import offsets
 from stream.operate.show import show, show_session
@@ -36,7 +37,7 @@ def test_a_state_is_shown_whatever_our_settings_are(kafka: EmbeddedKafka, prefix
         assert (figures["bytes"] > 500, 0 <= figures["age_seconds"] < 60) == (True, True)
         assert abs(figures["written_at"] / 1000 - time.time()) < 60
         assert figures["settings_hash"] == fingerprint(config.policy().deciding())
-        assert ("lateness_ms", MINUTE, 5 * MINUTE) in figures["settings_differ"]
+        assert Change("--lateness", "1m", "5m") in figures["settings_differ"]
         assert (nothing.partition, nothing.figures, nothing.problem) == (1, None, None)
 
     asyncio.run(main())

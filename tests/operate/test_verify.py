@@ -67,7 +67,7 @@ def test_what_a_worker_refuses_is_found(kafka: EmbeddedKafka, prefix: str, monke
     async def main() -> None:
         config = await counted(kafka, prefix)
         for changed, message in (
-            (settings(kafka, prefix, windows="2m"), "was counted under other settings: windows was"),
+            (settings(kafka, prefix, windows="2m"), "was counted under other settings: --windows was"),
             (config.model_copy(update={"group": "someone-else"}), "is another's: its group is"),
         ):
             ((what, text),) = told(await verify(changed, [0]))
