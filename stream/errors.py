@@ -7,3 +7,7 @@ class UsageError(Exception):
 
 class FailedError(Exception):
     """The work could not be done, though it was asked for rightly: exit code 1."""
+
+
+class UnreachableError(FailedError):
+    """No broker answered for as long as the caller was to wait. Who has more time tries again."""

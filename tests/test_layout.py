@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "model": {"model"},
     "core": {"core", "model"},
     "rules": {"rules", "core", "model", "errors", "durations", "sources"},
-    "kafka": {"kafka", "rules", "core", "model", "config", "secured", "sources", "errors"},
+    "kafka": {"kafka", "plaintext", "rules", "core", "model", "config", "secured", "sources", "errors"},
     "observe": {"observe", "plaintext", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "errors"},

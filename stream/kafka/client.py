@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -13,11 +14,12 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError
 
 from stream.config import Settings
-from stream.errors import FailedError
+from stream.errors import UnreachableError, UsageError
 from stream.kafka import security
 from stream.kafka.connection import secure
+from stream.kafka.diagnosis import Address, diagnose, say_why
 from stream.kafka.ending import end_once
-from stream.kafka.fetch import hand_out_raw
+from stream.kafka.probe import Probe
 
 log: Final = structlog.get_logger()
 
@@ -34,6 +36,10 @@ RECORD_BYTES: Final = 4 * 1024 * 1024
 FETCH_BYTES: Final = 1024 * 1024
 """Compressed bytes fetched of one partition at a time; a larger batch still comes, alone."""
 CLOSE_SECONDS: Final = 1.5
+GIVE_UP_SECONDS: Final = 0.5
+TELL_AFTER: Final = 0.4
+"""Seconds after which it is asked why a start takes so long: a second and a half later it is known."""
+TELL_EVERY: Final = 5.0
 
 
 def ms(duration: timedelta) -> int:
@@ -100,32 +106,51 @@ def make_admin(settings: Settings) -> Admin:
     )
 
 
+def make_probe(settings: Settings) -> Probe:
+    """Asks whether brokers are there."""
+    return Probe(settings, addresses(settings))
+
+
 def _brokers(settings: Settings) -> list[str]:
     if settings.brokers is None:
-        raise FailedError("no broker is configured: set --brokers or LIVESHOP_BROKERS to host:port")
+        raise UsageError("no broker is configured: set --brokers or LIVESHOP_BROKERS to host:port")
     return settings.brokers.split(",")
 
 
 async def start(connection: Any, settings: Settings) -> None:
-    """Connects. A broker that does not answer is tried again until ``connect_timeout``, then FailedError names it.
+    """Connects. A broker that does not answer is tried again until ``connect_timeout``, then UnreachableError says why.
 
     A login or a certificate that is refused is a UsageError, at once. Whatever goes wrong, a connection that did not
     start is closed.
     """
     seconds = settings.connect_timeout.total_seconds()
+    telling = asyncio.create_task(_tell_why(settings))
     try:
         async with asyncio.timeout(seconds):
             await _start_patiently(connection, settings)
-        if isinstance(connection, AIOKafkaConsumer):  # none reads as aiokafka would: without bounds
-            hand_out_raw(connection, settings.max_batch)
     except TimeoutError:
         nodes = [(broker.host, broker.port) for broker in _client_of(connection).cluster.brokers()]
         await end(connection)
         why = await _ask_why(settings, nodes)
-        raise FailedError(f"no Kafka broker answered at {settings.brokers} within {seconds:g} s{why}") from None
+        text = f"no Kafka broker answered at {settings.brokers} within {seconds:g} s"
+        raise UnreachableError(f"{text}: {why}" if why else text) from None
     except BaseException:
         await end(connection)
         raise
+    finally:
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
+
+
+async def _tell_why(settings: Settings) -> None:
+    """Until cancelled, while a start takes long."""
+    await asyncio.sleep(TELL_AFTER)
+    while True:
+        why = await diagnose(addresses(settings), settings.protocol)
+        if why:
+            say_why.get()(why)
+        await asyncio.sleep(TELL_EVERY)
 
 
 async def _start_patiently(connection: Any, settings: Settings) -> None:
@@ -138,22 +163,27 @@ async def _start_patiently(connection: Any, settings: Settings) -> None:
             await connection.start()
         except KafkaConnectionError:
             if settings.protocol != "plaintext":
-                await _ask_why(settings)
+                await security.ask_why(settings, addresses(settings))
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
         else:
             return
 
 
-async def _ask_why(settings: Settings, nodes: Iterable[security.Address] = ()) -> str:
-    """What to add to the message. UsageError when a person must mend it."""
+def addresses(settings: Settings) -> list[Address]:
+    """Of the configured brokers."""
     given = [broker.rpartition(":") for broker in _brokers(settings)]
-    brokers = [*((host.strip("[]"), int(port)) for host, _, port in given), *nodes]
-    if settings.protocol == "plaintext":
-        listens = await security.somebody_listens(brokers)
-        return ", though somebody listens: a Kafka with TLS or logins needs security_protocol" if listens else ""
-    why = await security.ask_why(settings, brokers)
-    return why and f": {why} (security_protocol is {settings.protocol})"
+    return [(host.strip("[]"), int(port)) for host, _, port in given]
+
+
+async def _ask_why(settings: Settings, nodes: Iterable[Address]) -> str:
+    """What to add to the message. UsageError when a person must mend it."""
+    asked = [*addresses(settings), *nodes]
+    why = await diagnose(asked, settings.protocol)
+    if why or settings.protocol == "plaintext":
+        return why
+    why = await security.ask_why(settings, asked)
+    return why and f"{why} (security_protocol is {settings.protocol})"
 
 
 def _client_of(connection: Any) -> AIOKafkaClient:
@@ -194,10 +224,25 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
 
 async def _end_producer(producer: Producer, seconds: float) -> None:
     if not await _within(producer.stop(), seconds):
-        if producer._sender.sender_task is not None:  # noqa: SLF001 - aiokafka has no abort
-            producer._sender.sender_task.cancel()  # noqa: SLF001 - the same
+        await _give_up_sending(producer)
         await _within(_client_of(producer).close(), seconds / 3)
     _look_at_failures(producer)
+
+
+async def _give_up_sending(producer: Producer) -> None:
+    """Ends the producer's background tasks, which would wait for a broker as long as none is there. aiokafka has no abort.
+
+    Its sender, when it is cancelled, waits for the requests that it has begun; those are cancelled here as well.
+    """
+    producer._message_accumulator.fail_all(KafkaConnectionError("the producer is given up"))  # noqa: SLF001 - see above
+    sender = producer._sender.sender_task  # noqa: SLF001 - see above
+    if sender is None:
+        return
+    frame = sender.get_coro().cr_frame
+    requests: set[asyncio.Task[None]] = set() if frame is None else {*frame.f_locals.get("tasks", ())}
+    for task in (sender, *requests):
+        task.cancel()
+    await asyncio.wait({sender, *requests}, timeout=GIVE_UP_SECONDS)
 
 
 def _look_at_failures(producer: Producer) -> None:
@@ -205,7 +250,8 @@ def _look_at_failures(producer: Producer) -> None:
     accumulator = producer._message_accumulator  # noqa: SLF001 - aiokafka never looks at them itself
     batches = list(accumulator._pending_batches)  # noqa: SLF001 - the same
     batches += [batch for waiting in accumulator._batches.values() for batch in waiting]  # noqa: SLF001 - the same
-    fates = [producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)]  # noqa: SLF001 - the same
+    waiting = [fate for batch in batches for fate in (batch.future, batch._drain_waiter)]  # noqa: SLF001 - the same
+    fates = [producer._txn_manager.wait_for_transaction_end(), *waiting]  # noqa: SLF001 - the same
     for fate in fates:
         if fate is not None and fate.done() and not fate.cancelled():
             fate.exception()

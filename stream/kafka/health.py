@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 STUCK: Final = "stuck"
+BROKERS_AWAY: Final = "brokers_away"
 
 
 class Health(Protocol):

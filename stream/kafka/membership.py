@@ -15,7 +15,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from stream.config import Settings
-from stream.errors import UsageError
+from stream.errors import UnreachableError, UsageError
 from stream.kafka import client
 from stream.model.names import INPUTS
 
@@ -44,8 +44,12 @@ class Owner:
 class Membership:
     """Joins, polls, leaves. ``epoch`` grows with every revocation: what began under an older one is not current."""
 
-    def __init__(self, settings: Settings, owner: Owner) -> None:
+    def __init__(
+        self, settings: Settings, owner: Owner, brokers_there: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """It does not try to join while ``brokers_there`` waits."""
         self.epoch = 0
+        self._brokers_there = brokers_there
         self._settings = settings
         self._owner = owner
         self._topics = [settings.topic(name) for name in INPUTS.values()]
@@ -74,7 +78,12 @@ class Membership:
         """Is a member until cancelled, then `leave` is to be called. Raises what the owner or the group cannot mend."""
         pause, most = BACKOFF
         while True:
-            await self._join()
+            if self._brokers_there is not None:
+                await self._brokers_there()
+            try:
+                await self._join()
+            except UnreachableError:
+                continue  # the topics have been looked at: this is no start with a wrong address any more
             await self._stay()
             if time.monotonic() - self._joined > CALM:
                 pause, _ = BACKOFF

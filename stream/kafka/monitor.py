@@ -1,8 +1,9 @@
-"""Watching the worker itself: does the event loop move, and does every shard that has records to read?"""
+"""Watching: does the event loop move, do brokers answer, and does every shard move that has records to read?"""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -11,11 +12,12 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
-from stream.errors import FailedError
+from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, garbage
-from stream.kafka.client import Reader
+from stream.kafka.client import Reader, make_probe
 from stream.kafka.garbage import Leftovers
-from stream.kafka.health import STUCK, Health
+from stream.kafka.health import BROKERS_AWAY, STUCK, Health
+from stream.kafka.outage import News, Outage
 from stream.kafka.task import ShardTask
 from stream.kafka.watch import Watch
 from stream.model.names import Kind
@@ -25,6 +27,7 @@ log: Final = structlog.get_logger()
 BEAT: Final = 0.5
 GIVE_BACK_EVERY: Final = 40
 """Beats."""
+PROBE_EVERY: Final = 1.0
 LOOK_EVERY: Final = 5.0
 ASK_SECONDS: Final = 10.0
 
@@ -46,6 +49,9 @@ class Monitor:
         self._running = running
         self._leftovers = leftovers
         self._patience = settings.stuck_after.total_seconds()
+        self._outage = Outage(time.monotonic())
+        self._there = asyncio.Event()
+        self._there.set()
         self._seen: WeakKeyDictionary[ShardTask, tuple[dict[Kind, int], float]] = WeakKeyDictionary()
         """Where each stood, and since when. One that has ended is not to be held until the next look."""
 
@@ -60,6 +66,50 @@ class Monitor:
             if not turn % GIVE_BACK_EVERY:
                 garbage.give_back()
 
+    @property
+    def brokers_away(self) -> bool:
+        """No broker answers, and people have been told."""
+        return self._outage.away
+
+    async def brokers_there(self) -> None:
+        """Returns at once unless brokers are away, else when they answer again: until then nobody need try."""
+        await self._there.wait()
+
+    async def watch_brokers(self) -> None:
+        """Until cancelled: asks them all about once a second, and tells when they are away and when they are back.
+
+        With connections of its own: whatever becomes of those of shards, this says whether anybody is there.
+        """
+        probe = make_probe(self._settings)
+        since = datetime.now(UTC)
+        try:
+            while True:
+                connected, why = await probe.ask()
+                if connected:
+                    since = datetime.now(UTC)
+                self._hear(connected, why, since)
+                await asyncio.sleep(PROBE_EVERY)
+        finally:
+            await probe.close()
+
+    def _hear(self, connected: int, why: str, since: datetime) -> None:
+        now = time.monotonic()
+        seconds = round(now - self._outage.answered)
+        news = self._outage.heard(now, connected, why)
+        self._watch.brokers(0 if self._outage.away else max(1, connected))
+        text = f"brokers away since {since:%H:%M:%S} UTC ({self._outage.why or 'no answer'})"
+        match news:
+            case News.AWAY | News.STILL_AWAY:
+                self._there.clear()
+                self._health.unready(BROKERS_AWAY, text)
+                log.error(text, seconds=seconds)
+            case News.BACK:
+                self._there.set()
+                self._health.clear(BROKERS_AWAY)
+                log.info("brokers answer again", away_seconds=seconds)
+            case None:
+                pass
+
     async def watch_dog(self) -> None:
         """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.
 
@@ -67,14 +117,23 @@ class Monitor:
         behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
         transaction that hangs upstream is no reason to exit.
         """
-        reader = client.make_reader(self._settings)
-        await client.start(reader, self._settings)
+        reader = await self._reader()
         try:
             while True:
                 await asyncio.sleep(min(LOOK_EVERY, self._patience / 4))
                 await self._look(reader)
         finally:
             await client.end(reader)
+
+    async def _reader(self) -> Reader:
+        while True:
+            await self.brokers_there()
+            reader = client.make_reader(self._settings)
+            try:
+                await client.start(reader, self._settings)
+            except UnreachableError:
+                continue  # they went away after the start of this process, which has more time now
+            return reader
 
     async def _look(self, reader: Reader) -> None:
         shards = dict(self._running())

@@ -4,16 +4,16 @@ aiokafka logs why it could not connect, tries the next broker, and in the end sa
 person must mend is found out here, by asking the brokers once more.
 """
 
-import asyncio
 import ssl
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka.connection import Connection
+from stream.kafka.diagnosis import Address
 from stream.kafka.tokens import TokenRefusedError, provider
 from stream.secured import tls_context
 
@@ -22,8 +22,6 @@ ASK_MS: Final = 5_000
 NOT_ITS_NAME: Final = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
-
-Address: TypeAlias = tuple[str, int]
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -55,19 +53,6 @@ async def ask_why(settings: Settings, brokers: Iterable[Address]) -> str:
         else:
             await connection.ended()
     return failure
-
-
-async def somebody_listens(brokers: Iterable[Address]) -> bool:
-    """Whether a connection can be made to one of them, whatever is spoken there."""
-    for host, port in brokers:
-        try:
-            async with asyncio.timeout(ASK_MS / 1000):
-                _, writer = await asyncio.open_connection(host, port)
-        except (OSError, TimeoutError):
-            continue
-        writer.close()
-        return True
-    return False
 
 
 def _refusal(error: BaseException, broker: str, settings: Settings) -> str | None:

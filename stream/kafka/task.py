@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
@@ -41,9 +41,10 @@ class ShardTask:
         running: Callable[["ShardTask"], None],
         after: "ShardTask | None" = None,
         pause: float = 0.0,
+        brokers_there: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """``running`` is called each time it begins to read. ``after``: the partition's previous task, which must have
-        ended first. ``pause``: seconds to wait first.
+        ended first. ``pause``: seconds to wait first. It does not begin while ``brokers_there`` waits.
         """
         self.place = place
         self.phase = Phase.RECOVERING
@@ -56,6 +57,7 @@ class ShardTask:
         self.current = current
         self._parking = False
         self._waiters: set[asyncio.Future[None]] = set()
+        self._brokers_there = brokers_there
         self._task = asyncio.create_task(self._run(after, pause), name=f"shard {place.partition}")
 
     @property
@@ -96,6 +98,8 @@ class ShardTask:
         if after is not None:
             await after.ended()
         await asyncio.sleep(pause)
+        if self._brokers_there is not None:
+            await self._brokers_there()
         began = time.monotonic()
         recovered = await recover(self.place, rebuild_before=self._rebuild_before, current=self.current)
         inputs = Inputs(self.place)

@@ -53,6 +53,9 @@ class Watch(Protocol):
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up)."""
 
+    def brokers(self, connected: int) -> None:
+        """So many brokers answered just now; with none, nobody knows how far the inputs' ends are."""
+
     def assigned(self, partitions: frozenset[int]) -> None:
         """The shards this worker owns now; series of others are dropped."""
 

@@ -17,10 +17,11 @@ from aiokafka.errors import (
 )
 
 from stream.config import CONNECTION, DECIDING, Settings
-from stream.errors import UsageError
+from stream.errors import UnreachableError, UsageError
 from stream.kafka import garbage, topics
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.demands import Configs, check_configs
+from stream.kafka.diagnosis import say_why
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
@@ -47,7 +48,7 @@ REFUSED_AGAIN: Final = 30.0
 """Seconds before a state that was refused is looked at again: somebody may have rebuilt it, or brought it back."""
 CALM: Final = 30.0
 """Seconds of running after which an earlier failure of a shard is forgotten."""
-MENDABLE: Final = (CheckpointError, OutdatedError, KafkaError, TimeoutError, OSError)
+MENDABLE: Final = (CheckpointError, OutdatedError, UnreachableError, KafkaError, TimeoutError, OSError)
 """What a new producer, another look or a broker that comes back may mend. Anything else ends the process."""
 FORBIDDEN: Final = (
     TopicAuthorizationFailedError,
@@ -70,6 +71,7 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
     holds.
     """
     garbage.begin()
+    say_why.set(lambda why: log.warning("no Kafka broker answers yet", why=why))
     with Signals() as signals:
         rulebook = RuleBook(settings, watch)
         signals.at_hang_up(rulebook.read_again)
@@ -120,7 +122,9 @@ class Worker:
         self._has_run = False
         self._stopping = False
         self._leftovers = garbage.Leftovers()
-        self._membership = Membership(settings, Owner(self._revoked, self._assigned, self._leftovers.add))
+        self._monitor = Monitor(settings, watch, health, self._running, self._leftovers)
+        owner = Owner(self._revoked, self._assigned, self._leftovers.add)
+        self._membership = Membership(settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
         self._deadline = settings.revoke_deadline.total_seconds()
@@ -134,8 +138,9 @@ class Worker:
         if self._rebuild is True:
             self._rebuild_before = await state_ends(self._settings, self._partitions)
         await check_states(self._settings, self._partitions, self._rebuild_before)
-        monitor = Monitor(self._settings, self._watch, self._health, self._running, self._leftovers)
-        tasks = [asyncio.ensure_future(each) for each in (self._membership.run(), monitor.beat(), monitor.watch_dog())]
+        monitor = self._monitor
+        lasting = (self._membership.run(), monitor.beat(), monitor.watch_dog(), monitor.watch_brokers())
+        tasks = [asyncio.ensure_future(each) for each in lasting]
         try:
             await asyncio.wait({*tasks, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             for done in (self._failed, *tasks):
@@ -208,6 +213,7 @@ class Worker:
             after=self._leaving.get(number),
             pause=pause,
             running=self._recovered,
+            brokers_there=self._monitor.brokers_there,
         )
         self._shards[number] = shard
         shard.when_done(self._ended)
@@ -252,7 +258,8 @@ class Worker:
         error, number = shard.error, shard.partition
         if self._stopping:
             return
-        log.warning("a shard has ended", partition=number, error=_named(error))
+        say = log.debug if self._monitor.brokers_away else log.warning  # that they are away has been said
+        say("a shard has ended", partition=number, error=_named(error))
         cause = (error and error.__cause__) or error
         if isinstance(cause, FORBIDDEN):
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error

@@ -136,6 +136,11 @@ RECOVERY_DURATION: Final = _histogram(
     "0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 120",
 )
 RECOVERY_RECORDS: Final = _counter("recovery_records", "Records of live.state that shards were restored from.")
+BROKERS_CONNECTED: Final = _gauge(
+    "brokers_connected",
+    "Brokers that answered within the last seconds; 0 while none does. Lag is unknown then, and its series are absent.",
+    merge="min",
+)
 STATE_REFUSED: Final = _gauge(
     "state_refused",
     "1 while a shard stays down because its state cannot be continued; the log and /readyz say why, and the way out.",

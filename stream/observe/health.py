@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from stream.kafka.health import BROKERS_AWAY
 from stream.model.results import Tally
 from stream.observe.shares import SharePolicy, ShareState, Told
 
@@ -107,7 +108,9 @@ class Health:
 
     def problems(self) -> list[str]:
         """Why the worker is not ready, one line each; empty when it is."""
-        recovering = [f"partition {partition}: its state is being restored" for partition in sorted(self._recovering)]
+        away = BROKERS_AWAY in self._reasons  # then nothing is restored, and that it is not is no news
+        restored = () if away else sorted(self._recovering)
+        recovering = [f"partition {partition}: its state is being restored" for partition in restored]
         stalled = self.stalled()
         down = [text for _, text in sorted(self._refused.items())]
         return [*self._reasons.values(), *down, *recovering, *([stalled] if stalled else [])]

@@ -12,21 +12,15 @@ from typing import Any, Final, Literal, TextIO, TypeAlias
 import structlog
 from structlog.typing import EventDict, Processor
 
+from stream.observe.ratelimit import RateLimit
 from stream.plaintext import json_text, plain, plain_lines
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Format: TypeAlias = Literal["auto", "json", "console"]
 
 LIBRARIES: Final = ("aiokafka", "asyncio")
-"""They speak one level lower than we do: aiokafka tells every fetch at debug and every retry at info."""
-
-ORDINARY: Final = (
-    ("aiokafka.producer.sender", "NotEnoughReplicasError"),
-    ("aiokafka.consumer.group_coordinator", "GroupCoordinatorNotAvailableError"),
-    ("aiokafka.conn", "Sending username and password in the clear"),
-)
-"""Warnings of retries that are daily business on Kafka 4: shown at debug. What does not mend shows in the metrics of
-failed and slow checkpoints. And one that would be repeated with every connection: the worker says it once."""
+"""They speak one level lower than we do: aiokafka tells every fetch at debug and every retry at info. Each kind of message
+is said once a minute at most (stream/observe/ratelimit.py)."""
 
 _QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
 
@@ -42,7 +36,7 @@ def configure(
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     handler = logging.StreamHandler(out)
     if level != "debug":
-        handler.addFilter(_is_news)
+        handler.addFilter(RateLimit(LIBRARIES))
     handler.setFormatter(_formatter(as_json, process, colors=out.isatty()))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
@@ -58,10 +52,6 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not any(record.name == name and text in record.getMessage() for name, text in ORDINARY)
 
 
 def _common() -> list[Processor]:

@@ -150,6 +150,9 @@ class Metrics:
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         self._shards.lag(partition, kind, records, seconds)
 
+    def brokers(self, connected: int) -> None:
+        self._shards.brokers(connected)
+
     def assigned(self, partitions: frozenset[int]) -> None:
         self._shards.assigned(partitions)
 

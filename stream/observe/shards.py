@@ -51,10 +51,19 @@ class Shards(Collector):
         self._rules: list[tuple[str, str]] = []
         self._lock = Lock()
         self._looks: dict[int, Look] = {}
+        self._brokers: int | None = None  # nobody has asked them yet
 
     def assigned(self, partitions: frozenset[int]) -> None:
         with self._lock:
             self._looks = {partition: self._looks.get(partition, Look()) for partition in sorted(partitions)}
+
+    def brokers(self, connected: int) -> None:
+        """So many answer. While none does, lag is not known: what was known of it is forgotten."""
+        with self._lock:
+            self._brokers = connected
+            if not connected:
+                for look in self._looks.values():
+                    look.lag.clear()
 
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
         """Name and severity of those that are shown at 0."""
@@ -74,7 +83,8 @@ class Shards(Collector):
 
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         with self._lock:
-            if look := self._looks.get(partition):
+            look = self._looks.get(partition)
+            if look and self._brokers != 0:
                 look.lag[kind] = (records, seconds)
 
     def checkpoint(self, partition: int, at: float) -> None:
@@ -110,6 +120,7 @@ class Shards(Collector):
         yield gauge(catalog.CHECKOUT_KEYS, [(labels, view.checkout_keys) for labels, view in views.items()])
         known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
         yield gauge(catalog.KNOWN_SESSIONS, known.items())
+        yield gauge(catalog.BROKERS_CONNECTED, [((), self._brokers or 0)])
         yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
         yield gauge(catalog.STATE_REFUSED, [(labels, int(look.refused)) for labels, look in looks.items()])
         times = {labels: look.checkpoint for labels, look in looks.items()}

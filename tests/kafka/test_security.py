@@ -394,7 +394,7 @@ def test_settings_for_an_open_kafka_say_what_may_be_missing(
 ) -> None:
     code, text = refused(capsys, {"brokers": secured.kafka.address(SEALED)})
     assert code == 1
-    assert text.endswith("a Kafka with TLS or logins needs security_protocol")
+    assert text.endswith("speaks TLS: set security_protocol to ssl, or to sasl_ssl where it wants a login")
 
 
 # -- secrets stay secret

@@ -96,12 +96,13 @@ def test_the_level_holds_and_libraries_speak_one_lower() -> None:
     assert [line["event"] for line in lines(out)] == ["detail", "joined"]
 
 
-def test_retries_that_are_daily_business_are_shown_at_debug_only() -> None:
+def test_a_library_repeats_itself_at_debug_only() -> None:
     sender = logging.getLogger("aiokafka.producer.sender")
-    for level, shown in (("info", ["strange"]), ("debug", ["NotEnoughReplicasError, retrying", "strange"])):
+    for level, shown in (("info", ["a, retrying", "strange"]), ("debug", ["a, retrying", "b, retrying", "strange"])):
         out = io.StringIO()
         logs.configure(level, stream=out)  # type: ignore[arg-type]
-        sender.warning("%s, retrying", "NotEnoughReplicasError")
+        sender.warning("%s, retrying", "a")
+        sender.warning("%s, retrying", "b")
         sender.warning("strange")
         assert [line["event"] for line in lines(out)] == shown
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import stream.kafka
 from stream.config import Settings
-from tests.simulation.connection import Admin, somebody_listens
+from tests.simulation.connection import Admin, Probe, diagnose
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.member import Member, Terms
 from tests.simulation.producer import Producer
@@ -35,6 +35,7 @@ def _modules() -> Iterator[ModuleType]:
 MODULES: Final = list(_modules())
 COLLECTOR: Final = SimpleNamespace(freeze=lambda: None, unfreeze=lambda: None, collect=lambda _generation=2: 0)
 
+MAKERS: Final = ("make_reader", "make_member", "make_producer", "make_admin", "make_probe")
 POLL: Final = 0.4
 """Seconds that a turn waits for records: half as many turns in which nothing happens as in production."""
 
@@ -70,14 +71,17 @@ class Connections:
     def make_admin(self, _settings: Settings) -> Admin:
         return Admin(self.wire)
 
+    def make_probe(self, _settings: Settings) -> "Probe":
+        return Probe()
+
     def replacements(self, module: ModuleType) -> Iterator[tuple[str, Any]]:
-        made = {name: getattr(self, name) for name in ("make_reader", "make_member", "make_producer", "make_admin")}
+        made = {name: getattr(self, name) for name in MAKERS}
         clocks = SimpleNamespace(
             monotonic=self._loop.time, perf_counter=self._loop.time, time=lambda: self.epoch + self._loop.now
         )
         every = {
             **made,
-            "somebody_listens": somebody_listens,
+            "diagnose": diagnose,
             "secure": lambda _client: None,  # there is nothing to be renewed or closed
             "time": clocks,
             "gc": COLLECTOR,
