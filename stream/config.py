@@ -124,7 +124,7 @@ class Settings(Security):
         default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
     )
     max_batch: Count = Field(
-        default=64 * 2**20,
+        default=32 * 2**20,
         ge=2**20,
         le=2**30,
         description="bytes that a producer's batch may unpack to; a larger one is refused whole",

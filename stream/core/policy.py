@@ -48,7 +48,7 @@ class Policy:
     totals_every_ms: int = 10 * SECOND
     currency: str = "IDR"
     max_value: int = 1_048_576
-    max_batch: int = 64 * 1_048_576
+    max_batch: int = 32 * 1_048_576
     trust_producer_time: bool = False
     max_ids: int = 1000
     checkout_key_ms: int = DAY

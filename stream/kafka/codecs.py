@@ -2,7 +2,7 @@
 
 A kilobyte can unpack to megabytes, whatever the codec, and aiokafka's own functions unpack all of it. Here nothing is
 unpacked beyond a limit: what needs more is refused. At most twice the limit is in memory for a moment: what was unpacked,
-and its copy or the window of zstd.
+and the window of zstd.
 """
 
 import struct
@@ -43,8 +43,8 @@ class UnknownCodecError(Exception):
     """Nobody knew this codec when this version was written."""
 
 
-def unpack(codec: int, packed: Buffer, limit: int) -> bytes:
-    """At most ``limit`` bytes. ``codec``: the number in a batch's attributes.
+def unpack(codec: int, packed: Buffer, limit: int) -> Buffer:
+    """At most ``limit`` bytes, which do not change any more. ``codec``: the number in a batch's attributes.
 
     Raises TooLargeError, UnpackError, UnknownCodecError, and MemoryError, which says nothing about the batch.
     """
@@ -71,7 +71,7 @@ _small: Final[list[bytearray]] = []
 """Room that nobody uses right now."""
 
 
-def _unpacked(into: Callable[[Buffer, Any], int], packed: Buffer, limit: int) -> bytes:
+def _unpacked(into: Callable[[Buffer, Any], int], packed: Buffer, limit: int) -> Buffer:
     if limit > SMALL:
         room = _small.pop() if _small else bytearray(SMALL)
         size = _fill(into, packed, room)
@@ -84,7 +84,7 @@ def _unpacked(into: Callable[[Buffer, Any], int], packed: Buffer, limit: int) ->
     size = _fill(into, packed, large)
     if size is None:
         raise _too_large(limit)
-    return large[:size].tobytes()
+    return large.data[:size]  # a copy would take as long as the unpacking
 
 
 def _fill(into: Callable[[Buffer, Any], int], packed: Buffer, room: Any) -> int | None:

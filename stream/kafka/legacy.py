@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Final
 from zlib import crc32
 
+from typing_extensions import Buffer
+
 from stream.core.pure.records import PureRecord, Run
 from stream.kafka.codecs import TooLargeError
 from stream.model.results import Record
@@ -65,8 +67,9 @@ class OldBatch:
             raise ValueError("a compressed set of messages is null")
         return value
 
-    def read(self, data: bytes, most: int) -> Run:
+    def read(self, data: Buffer, most: int) -> Run:
         """Its records, which lie in these bytes. ValueError: they do not add up. TooLargeError: more than ``most``."""
+        data = bytes(data)  # parts of which are bytes
         if self._magic != WITH_TIME:
             raise ValueError("records of magic 0 have no time")
         messages = []

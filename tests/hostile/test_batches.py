@@ -44,7 +44,7 @@ QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeou
 READ: Final = 90.0
 MB: Final = 1024 * 1024
 MEMORY: Final = 600 * MB
-"""Of a worker at its peak. It has 85 MB at rest, a batch may take 64 MB twice; the largest bomb would take 2 GB."""
+"""Of a worker at its peak. It has 85 MB at rest, a batch may take 32 MB twice; the largest bomb would take 2 GB."""
 STALL: Final = 5.0
 
 
@@ -70,7 +70,7 @@ def refused() -> Iterator[Sent]:
         yield Sent(f"offsets {deltas}", batch(body, 3), 3, "unreadable", "out of order")
     for codec, size in ((ZSTD, 2000 * MB), (GZIP, 400 * MB), (LZ4, 200 * MB)):
         yield Sent(
-            f"{size} bytes in codec {codec}", batch(bomb(codec, size), 1, codec), 1, "too_large", "67108864 bytes"
+            f"{size} bytes in codec {codec}", batch(bomb(codec, size), 1, codec), 1, "too_large", "33554432 bytes"
         )
     tiny = packed([b""] * 600_000, b"", ZSTD)
     yield Sent("600,000 empty records", batch(tiny, 600_000, ZSTD), 600_000, "too_large", "600000 records")

@@ -70,7 +70,7 @@ def test_a_bomb_takes_no_more_memory_than_the_limit_allows(codec: int) -> None:
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_unpacked_or_refused(codec: int, data: bytes) -> None:
     with contextlib.suppress(UnpackError, TooLargeError):
-        assert len(unpack(codec, data, 1000)) <= 1000
+        assert len(bytes(unpack(codec, data, 1000))) <= 1000
 
 
 @packing
@@ -83,7 +83,7 @@ def test_any_damage_is_unpacked_or_refused(codec: int, data: bytes, flips: list[
     for at, bits in flips:
         packed[at % len(packed)] ^= bits
     with contextlib.suppress(UnpackError, TooLargeError):
-        assert len(unpack(codec, bytes(packed), 5000)) <= 5000
+        assert len(bytes(unpack(codec, bytes(packed), 5000))) <= 5000
 
 
 @pytest.mark.parametrize("tail", [b"\x00\x00\x00", b"\xff\xff\xff\xfb", b"\x00\x00\x00\x09ab"])

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
+from typing_extensions import Buffer
+
 from stream.core.headers import MOST, MOST_BYTES, Header
 from stream.model.results import Record, Records
 
@@ -157,8 +159,9 @@ class Batch:
         """Its records, compressed as ``codec`` says."""
         return memoryview(self._fetched)[self._begin + HEADER : self._end]
 
-    def read(self, data: bytes) -> Run:
+    def read(self, data: Buffer) -> Run:
         """Its records, which lie in these bytes."""
+        data = bytes(data)  # parts of which are bytes
         number = max(self.number, 0)
         if number > len(data) // SHORTEST:
             raise ValueError("more records than there is room for")
