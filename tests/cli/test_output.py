@@ -74,7 +74,7 @@ def test_top_shows_an_id_as_it_is_and_the_rows_around_it(id_: str) -> None:
     metrics.shard(0, view(session("first", 9), session(id_, 8), session("last", 7)))
     look = board.parse([generate_latest(metrics.registry).decode()], 0.0, 0.0)
     out = io.StringIO()
-    Console(file=out, width=400).print(table.render(look, 1.0, 5))
+    Console(file=out, width=2000).print(table.render(look, 1.0, 5))
     rows = rows_of(out.getvalue())
     assert [name for name in ("first", "last") if any(row.strip().startswith(name) for row in rows)] == [
         "first",
