@@ -10,9 +10,11 @@ N ?= 1000
 SEED ?=
 RATE ?=
 PART ?=
+TARGET ?=
+TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fmt chaos simulate-faults soak bench laws constraints clean
+.PHONY: help run test check fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,6 +54,12 @@ chaos: $(VENV)/.made  ## kills, zombies and broker restarts against the recount 
 
 simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)
 	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace)
+
+fuzz: $(VENV)/.made  ## inputs that nobody would send, to all that reads what strangers write (FOR=10m TARGET=name SEED=n)
+	@$(BIN)/python -m tests.fuzz $(if $(FOR),--for $(FOR)) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))
+
+fuzz-sanitized: $(VENV)/.made  ## the native modules under ASan and UBSan: fuzzed, and their tests (FOR=2m SEED=n TESTS=no)
+	@$(BIN)/python -m tests.fuzz.sanitized $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(filter no,$(TESTS)),,--tests)
 
 soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
 	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))

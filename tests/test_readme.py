@@ -55,6 +55,8 @@ class Said(NamedTuple):
 
     place: str
     text: str
+    is_named: bool = False
+    """In prose, where ``liveshop offsets skip`` names a command without what it needs."""
 
 
 def blocks(text: str) -> Iterator[tuple[int, str, str]]:
@@ -85,7 +87,8 @@ def commands() -> Iterator[Said]:
                 yield from (Said(f"{name}:{line + number}", command) for number, command in lines(block))
         prose = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
         for found in re.finditer(r"`((?:\w+=\S+ )*(?:liveshop|make|pip|apt|docker|\.venv/bin/\w+) [^`]+)`", prose):
-            yield Said(f"{name}:{prose[: found.start()].count(chr(10)) + 1}", found[1].replace("\n", " "))
+            line = prose[: found.start()].count("\n") + 1
+            yield Said(f"{name}:{line}", found[1].replace("\n", " "), is_named=" -" not in found[1])
 
 
 def parts(command: str) -> Iterator[list[str]]:
@@ -110,7 +113,7 @@ def test_a_command_that_is_shown_is_accepted(said: Said, monkeypatch: pytest.Mon
     for words in parts(said.text):
         match words:
             case ["liveshop" | ".venv/bin/liveshop", *arguments] if arguments:
-                check_liveshop(arguments, monkeypatch)
+                check_liveshop([*arguments, *(["--help"] if said.is_named else [])], monkeypatch)
             case ["make", *arguments]:
                 check_make(arguments)
             case ["pip", "install", *arguments]:

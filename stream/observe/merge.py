@@ -33,6 +33,7 @@ RULES: Final[Mapping[str, catalog.Rule]] = {
 }
 """How the gauge of one family is made of those of several processes."""
 
+_BY_SESSION: Final = frozenset(metric.name for metric in catalog.CATALOG if SESSION in metric.labels)
 _COMBINE: Final[Mapping[catalog.Rule, Callable[[Iterable[float]], float]]] = {"sum": fsum, "max": max, "min": min}
 
 
@@ -74,6 +75,8 @@ def read(text: str) -> Page:
     for family in exposition.read(text):
         values = page.families.setdefault(Shape(family.name, family.documentation, family.type), {})
         for sample in family.samples:
+            if family.name in _BY_SESSION and SESSION not in sample.labels:
+                raise ValueError(f"{sample.name} has no label {SESSION}")
             values[Series(sample.name, tuple(sorted(sample.labels.items())))] = sample.value
     return page
 
