@@ -5,7 +5,9 @@ write behind it on a shared partition is hidden from readers.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -26,6 +28,10 @@ log: Final = structlog.get_logger()
 
 ABORT_SECONDS: Final = 1.0
 NOTHING: Final = -1
+
+
+LOG_APPEND_TIME: Final = 1
+"""The type of a timestamp that the broker made."""
 
 
 class _TooLargeError(Exception):
@@ -140,10 +146,20 @@ class Checkpoints:
 
     async def _hand_over(self, batch: Any, topic: str) -> "_Sent":
         batch.close()
-        size = batch.size()
+        size, began = batch.size(), time.monotonic()
         arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self._place.partition)
         arrived.add_done_callback(_retrieve)
+        if topic == self._place.state.topic:
+            arrived.add_done_callback(partial(self._note_time, began))
         return size, arrived
+
+    def _note_time(self, sent: float, arrived: asyncio.Future[Any]) -> None:
+        """The acknowledgement has the broker's time when the topic keeps LogAppendTime."""
+        if arrived.cancelled() or arrived.exception() is not None:
+            return
+        answer = arrived.result()
+        stamped = answer.timestamp / 1000 if answer.timestamp_type == LOG_APPEND_TIME else None
+        self._place.clock.note(self._place.partition, stamped, sent, time.monotonic(), time.time())
 
     async def _send_offsets(self, positions: dict[Kind, int]) -> None:
         """For lag tools and autoscalers; recovery never reads them."""

@@ -4,6 +4,7 @@ from typing import Final, Protocol
 
 STUCK: Final = "stuck"
 BROKERS_AWAY: Final = "brokers_away"
+CLOCK: Final = "clock"
 
 
 class Health(Protocol):
@@ -23,6 +24,9 @@ class Health(Protocol):
 
     def unready(self, name: str, text: str) -> None:
         """A reason not to be ready, until it is cleared."""
+
+    def note(self, name: str, text: str | None) -> None:
+        """What people should know though the worker is ready; None: it is over."""
 
     def clear(self, name: str) -> None:
         """The reason is gone."""

@@ -85,7 +85,8 @@ class Inputs:
     def caught_up(self, kind: Kind) -> bool:
         """Everything there is has been read, and the broker has said so just now."""
         polled = self._reader.last_poll_timestamp(self._partitions[kind])
-        return not self.lag(kind) and polled is not None and time.time() - polled / 1000 < FRESH_SECONDS
+        # a wall clock that was set back makes nothing fresh that is old
+        return not self.lag(kind) and polled is not None and abs(time.time() - polled / 1000) < FRESH_SECONDS
 
     async def stop(self) -> None:
         await asyncio.shield(client.end(self._reader))

@@ -1,6 +1,7 @@
 """Watching: does the event loop move, do brokers answer, and does every shard move that has records to read?"""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
+from stream.core.brokertime import BrokerTime
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, garbage
 from stream.kafka.client import Reader, make_probe
 from stream.kafka.garbage import Leftovers
-from stream.kafka.health import BROKERS_AWAY, STUCK, Health
+from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.outage import News, Outage
 from stream.kafka.task import ShardTask
 from stream.kafka.watch import Watch
@@ -30,6 +32,10 @@ GIVE_BACK_EVERY: Final = 40
 PROBE_EVERY: Final = 1.0
 LOOK_EVERY: Final = 5.0
 ASK_SECONDS: Final = 10.0
+WRONG_FROM: Final = 10.0
+"""Seconds by which our wall clock may differ from the brokers' without a word."""
+TELL_AGAIN: Final = 600.0
+"""Seconds after which the log repeats it."""
 
 
 class Monitor:
@@ -42,12 +48,16 @@ class Monitor:
         health: Health,
         running: Callable[[], Mapping[int, ShardTask]],
         leftovers: Leftovers,
+        *,
+        clock: BrokerTime,
     ) -> None:
         self._settings = settings
         self._watch = watch
         self._health = health
         self._running = running
         self._leftovers = leftovers
+        self._clock = clock
+        self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
         self._outage = Outage(time.monotonic())
         self._there = asyncio.Event()
@@ -63,6 +73,7 @@ class Monitor:
             self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._health.beat()
             self._leftovers.settle()
+            self._look_at_the_clock()
             if not turn % GIVE_BACK_EVERY:
                 garbage.give_back()
 
@@ -109,6 +120,26 @@ class Monitor:
                 log.info("brokers answer again", away_seconds=seconds)
             case None:
                 pass
+
+    def _look_at_the_clock(self) -> None:
+        """Says how wrong our wall clock is: in a metric always, in the log and on /readyz when it matters."""
+        now = time.monotonic()
+        ahead = self._clock.wall_ahead(now, time.time())
+        if ahead is None:
+            return
+        self._watch.clock_offset(ahead)
+        if abs(ahead) < WRONG_FROM:
+            self._health.note(CLOCK, None)
+            self._told_wrong = -math.inf
+            return
+        text = (
+            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} that of the brokers: "
+            "their time is used; set this one by NTP"
+        )
+        self._health.note(CLOCK, text)
+        if now - self._told_wrong >= TELL_AGAIN:
+            self._told_wrong = now
+            log.warning("the clock of this machine is wrong", detail=text, clock_offset_seconds=round(ahead, 1))
 
     async def watch_dog(self) -> None:
         """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.

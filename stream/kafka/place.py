@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
+from stream.core.brokertime import BrokerTime
 from stream.kafka.deadletters import LetterSize
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
 
@@ -45,6 +46,7 @@ class Place:
     partitions: int
     rulebook: "RuleBook | None" = None
     letters: LetterSize = field(default_factory=LetterSize, compare=False)
+    clock: BrokerTime = field(default_factory=BrokerTime, compare=False)
 
     @property
     def transactional_id(self) -> str:

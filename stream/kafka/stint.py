@@ -88,6 +88,7 @@ class Stint:
         self._more = False
         self._read_at = 0.0
         self._look_at = 0.0
+        self._clock = place.clock
         self._newest_ms: dict[Kind, int] = {}
         self._rules = shard.alerting.rules
 
@@ -241,8 +242,20 @@ class Stint:
             self.shard.exclude(kind)
             self._more = True
         if self._silence.is_quiet(now, self.shard.far_behind()):
-            self.shard.quiet(int(time.time() * 1000))
-            self._more = True
+            self._be_quiet(now)
+
+    def _be_quiet(self, now: float) -> None:
+        """Closes what the brokers' time has passed, which our wall clock may be far ahead of."""
+        if self._clock.is_wanted(now, time.time()):
+            self.shard.moved = True  # so that a checkpoint is made now: its acknowledgement tells the time
+            return
+        self.shard.quiet(int(self._now() * 1000))
+        self._more = True
+
+    def _now(self) -> float:
+        """Seconds since 1970, by the brokers' clocks; by ours where none tells."""
+        now = self._clock.now(time.monotonic())
+        return time.time() if now is None else now
 
     def _caught_up(self, kind: Kind) -> bool:
         return kind not in self._ahead and self.inputs.caught_up(kind)
@@ -288,7 +301,7 @@ class Stint:
     # -- what people see
 
     def _tell_delays(self, outputs: Outputs, since: _Since) -> None:
-        now = time.time()
+        now = self._now()
         for kind, timestamp, count in since.samples:
             self._watch.latency(kind, max(0.0, now - timestamp / 1000), count)
         if outputs.newest_end is not None:
@@ -323,4 +336,4 @@ class Stint:
     def _behind(self, kind: Kind) -> float:
         """Seconds since what was counted last came to the broker; 0 when there is nothing more to read."""
         newest = self._newest_ms.get(kind)
-        return max(0.0, time.time() - newest / 1000) if newest is not None and self._unread(kind) else 0.0
+        return max(0.0, self._now() - newest / 1000) if newest is not None and self._unread(kind) else 0.0

@@ -50,6 +50,9 @@ class Watch(Protocol):
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop woke a timer."""
 
+    def clock_offset(self, seconds: float) -> None:
+        """How far the wall clock of this machine is ahead of the brokers', negative when it is behind."""
+
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up)."""
 

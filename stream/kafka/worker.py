@@ -17,6 +17,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import CONNECTION, DECIDING, Settings
+from stream.core.brokertime import BrokerTime
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import garbage, topics
 from stream.kafka.deadletters import LetterSize
@@ -113,6 +114,7 @@ class Worker:
         self._rebuild_before: Mapping[int, int] = {} if isinstance(rebuild, bool) else rebuild
         self._partitions = 0
         self._letters = LetterSize()
+        self._clock = BrokerTime()
         self._shards: dict[int, ShardTask] = {}
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
@@ -122,7 +124,7 @@ class Worker:
         self._has_run = False
         self._stopping = False
         self._leftovers = garbage.Leftovers()
-        self._monitor = Monitor(settings, watch, health, self._running, self._leftovers)
+        self._monitor = Monitor(settings, watch, health, self._running, self._leftovers, clock=self._clock)
         owner = Owner(self._revoked, self._assigned, self._leftovers.add)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -206,7 +208,7 @@ class Worker:
         if number >= self._partitions:
             raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
         shard = ShardTask(
-            Place(self._settings, number, self._partitions, self._rulebook, self._letters),
+            Place(self._settings, number, self._partitions, self._rulebook, self._letters, self._clock),
             self._watch,
             rebuild_before=self._rebuild_before.get(number),
             current=self._is_current(),

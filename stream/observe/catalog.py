@@ -124,6 +124,11 @@ CHECKPOINT_TIMESTAMP: Final = _gauge(
     merge="max",
 )
 TRANSACTION_FAILURES: Final = _counter("transaction_failures", "Checkpoints that were not committed.", "error")
+CLOCK_OFFSET: Final = _gauge(
+    "clock_offset_seconds",
+    "How far this machine's wall clock is ahead of the brokers' (negative: behind); 0 until a broker has told.",
+    merge="max",
+)
 REBALANCES: Final = _counter("rebalances", "Assignments of partitions that were taken on.")
 REBALANCE_DURATION: Final = _histogram(
     "rebalance_duration_seconds",

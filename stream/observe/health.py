@@ -39,6 +39,7 @@ class Health:
         """Shares of records above their limits, by key; bad ones are reasons instead."""
         self._beat = clock()
         self._reasons = {STARTING: "the group has not assigned partitions to this worker yet"}
+        self._notes: dict[str, str] = {}
         self._recovering: frozenset[int] = frozenset()
         self._refused: dict[int, str] = {}
 
@@ -89,6 +90,11 @@ class Health:
             log.warning("not ready", reason=name, detail=text)
         self._reasons = {**self._reasons, name: text}
 
+    def note(self, name: str, text: str | None) -> None:
+        """What people should know though the worker is ready; None: it is over."""
+        others = {key: value for key, value in self._notes.items() if key != name}
+        self._notes = others if text is None else {**others, name: text}
+
     def clear(self, name: str) -> None:
         """The reason is gone; nothing happens when it was not there."""
         if name in self._reasons:
@@ -117,4 +123,4 @@ class Health:
 
     def notes(self) -> list[str]:
         """What people should know though the worker is ready."""
-        return [told.text for told in self._told.values()]
+        return [*self._notes.values(), *(told.text for told in self._told.values())]

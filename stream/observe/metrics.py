@@ -52,9 +52,10 @@ class Metrics:
         windows = [spec.name for spec in settings.policy().windows]
         self._shards = Shards(lambda kind: settings.topic(INPUTS[kind]), windows, settings.max_sessions)
         self._begin(windows, settings.currency)
+        self._offset = _ClockOffset()
         self.registry = CollectorRegistry()
         sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)
-        for collector in (self._store, self._shards, sessions, _Build()):
+        for collector in (self._store, self._shards, sessions, self._offset, _Build()):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
 
@@ -147,6 +148,9 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         self._store.observe(catalog.LOOP_LAG, max(0.0, seconds))
 
+    def clock_offset(self, seconds: float) -> None:
+        self._offset.seconds = seconds
+
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         self._shards.lag(partition, kind, records, seconds)
 
@@ -158,6 +162,13 @@ class Metrics:
 
     def shard(self, partition: int, view: ShardView) -> None:
         self._shards.shard(partition, view)
+
+
+class _ClockOffset(Collector):
+    seconds = 0.0
+
+    def collect(self) -> Iterable[Family]:
+        return [gauge(catalog.CLOCK_OFFSET, [((), self.seconds)])]
 
 
 class _Build(Collector):

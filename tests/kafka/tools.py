@@ -136,6 +136,8 @@ class Memory:
         self.reasons: dict[str, str] = {}
         self.down: dict[int, str] = {}
         self.beats = 0
+        self.offsets: list[float] = []
+        self.notes: dict[str, str] = {}
         self.checkpoints = 0
 
     # Watch
@@ -155,6 +157,12 @@ class Memory:
 
     def activity(self, activity: Activity, seconds: float) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
+    def clock_offset(self, seconds: float) -> None:
+        self.offsets.append(seconds)
+
+    def note(self, name: str, text: str | None) -> None:
+        self.notes = {key: value for key, value in {**self.notes, name: text}.items() if value is not None}
+
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None: ...
     def shard(self, partition: int, view: ShardView) -> None: ...
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None: ...

@@ -164,3 +164,11 @@ def test_silence_makes_it_ready_again(health: Health, clock: Clock) -> None:
     clock.now += 61
     health.beat()
     assert health.problems() == []
+
+
+def test_a_note_is_shown_while_it_holds_and_is_no_reason(health: Health) -> None:
+    ready(health)
+    health.note("clock", "the clock is wrong")
+    assert health.readiness() == ([], ["the clock is wrong"])
+    health.note("clock", None)
+    assert health.readiness() == ([], [])
