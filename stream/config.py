@@ -158,6 +158,11 @@ class Settings(Security):
     checkpoint_every: Duration = Field(
         default=timedelta(seconds=1), description="time between two transactions of a shard"
     )
+    buffer_memory: Count = Field(
+        default=128 * 2**20,
+        ge=16 * 2**20,
+        description="bytes for what is read and not yet committed, of all shards of a process together",
+    )
     start_at: Literal["earliest", "latest"] = Field(
         default="earliest", description="where a shard begins that has no state"
     )

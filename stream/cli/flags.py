@@ -27,6 +27,7 @@ METAVARS: Final[Mapping[str, str]] = {
     "rules": "FILE",
     "max_value": "BYTES",
     "max_batch": "BYTES",
+    "buffer_memory": "BYTES",
     "bad_share": "SHARE",
     "warn_share": "SHARE",
 }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stream.core.shard import Shard
 
 
+TOTALS_BYTES: Final = 2 * 1024 * 1024
+"""Totals of one checkpoint: most have 3 KB, but money in every currency makes some a hundred times as large."""
 IN_BACKLOG: Final = 10
 """So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
 
@@ -130,8 +132,8 @@ def _end_and_let_go(shard: "Shard") -> Steps[None]:
 def _write_totals(shard: "Shard", most: int) -> Steps[list[tuple[bytes, bytes]]]:
     """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
     written: list[tuple[bytes, bytes]] = []
-    quiet = shard.wall is not None
-    while len(written) < most:
+    quiet, size = shard.wall is not None, 0
+    while len(written) < most and size < TOTALS_BYTES:
         session = shard.sessions.next_to_write(shard.watermark, everything=quiet)
         if session is None:
             woken = shard.sessions.wake_incomplete()
@@ -140,6 +142,7 @@ def _write_totals(shard: "Shard", most: int) -> Steps[list[tuple[bytes, bytes]]]
                 break
             continue
         written.append((session.key, _totals(shard, session)))
+        size += len(written[-1][1])
         shard.stale[session.key] = session
         yield
     shard.judge.tally.session_records += len(written)

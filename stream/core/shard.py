@@ -6,7 +6,7 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
 from stream.core.collect import collecting
@@ -29,6 +29,12 @@ from stream.model.results import Outputs, Record, ShardView
 
 if TYPE_CHECKING:
     from stream.core.alerts.rules import Rules
+
+
+PANE: Final = 256
+WINDOW: Final = 2500
+ALERT: Final = 2000
+"""Bytes that a changed pane takes in the state, a window or an alert until it is written: rounded, most are smaller."""
 
 
 def _anywhere(_key: bytes) -> bool:
@@ -87,6 +93,9 @@ class Shard:
         self._steps: Steps[None] | None = None
         self._stirred = True
         """Something happened since the last look at what is due."""
+        self._touched_bytes = 0
+        self._corrections = sum(-(-spec.size_ms // spec.slide_ms) for spec in policy.windows)
+        """Windows that hold a pane: so many are corrected when it changes late."""
 
     @classmethod
     def restore(
@@ -142,8 +151,7 @@ class Shard:
         self.judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
         self.judge.judge(kind, records, events)
         self.windows.stir(self.judge.changed, changed_before)
-        if self.gaps:
-            self._mark_incomplete(kind, self.judge.changed[changed_before:])
+        self._note_touched(kind, self.judge.changed[changed_before:])
         self.positions[kind] = records[-1].offset + 1
         if kind in self._move_watermark():
             self.left_out.add(kind)  # what it says is no reason to wait for clocks instead of the wall's
@@ -153,6 +161,15 @@ class Shard:
     def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
         """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
         self.count(kind, records, [Rejected(Reason.SKIPPED, why)] * len(records))
+
+    def _note_touched(self, kind: Kind, touched: Sequence[Pane]) -> None:
+        """Panes that a batch has changed for the first time since the last checkpoint."""
+        if self.gaps:
+            self._mark_incomplete(kind, touched)
+        if touched:
+            closed = max(self.windows.horizon) - self.policy.pane_ms
+            late = sum(pane.start <= closed for pane in touched)
+            self._touched_bytes += PANE * len(touched) + late * self._corrections * WINDOW
 
     def _mark_incomplete(self, kind: Kind, touched: Sequence[Pane]) -> None:
         """Panes that a batch has changed while offsets are missing; held ones were marked when the gap was found."""
@@ -278,6 +295,7 @@ class Shard:
         return outputs
 
     def _begin_anew(self) -> None:
+        self._touched_bytes = 0
         self.windows.written, self.windows.touched = [], []
         self.windows.written_bytes = 0
         self.windows.newest_end = LONG_AGO
@@ -312,8 +330,12 @@ class Shard:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of closed windows and dead letters that wait for the next `collect`; a backlog makes many at once."""
-        return self.windows.written_bytes + self.judge.dead_bytes
+        """About how many bytes wait for the next `collect`, or are made by it: a backlog makes many at once.
+
+        Windows closed and to be corrected, dead letters, alerts, and the state of what has changed.
+        """
+        alerts = len(self.alerting.telling.written) * ALERT
+        return self.windows.written_bytes + self.judge.dead_bytes + self._touched_bytes + alerts
 
     def totals_of(self, session: Session) -> Counts:
         """Everything counted of a session so far."""

@@ -25,6 +25,8 @@ FAR_AHEAD: Final = 2**62
 CORRECT_EVERY_MS: Final = 10_000
 """While a topic is left out, a correction waits so long for what else comes to its window: else all that such a topic says
 would be a correction of some closed window at each checkpoint."""
+WAITING_BYTES: Final = 4 * 1024 * 1024
+"""Corrections that have waited and are written in one checkpoint."""
 STALE: Final = NEVER
 """Instead of the number of events in a mark: what was written is out of date, whatever the window holds."""
 
@@ -230,8 +232,9 @@ class Windows:
         return True
 
     def _write_waiting(self, final: int, held_at: int | None) -> Steps[None]:
-        """Those that have waited long enough, the longest first."""
-        while self._waiting:
+        """Those that have waited long enough, the longest first; not too many in one checkpoint: the rest can wait."""
+        most = self.written_bytes + WAITING_BYTES
+        while self._waiting and self.written_bytes < most:
             (kind, start, key), due = next(iter(self._waiting.items()))
             if held_at is not None and due > held_at:
                 return

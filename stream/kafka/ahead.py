@@ -12,11 +12,13 @@ from typing import Final
 from stream.core.align import SLACK_MS
 from stream.core.decode import NATIVE, Decoded, Decodeds, Events
 from stream.model.names import Kind
-from stream.model.results import Record, part
+from stream.model.results import Record, nbytes, part, within
 
 PIECE: Final = 1024 if NATIVE else 256
 """Records decoded at a time: half a megabyte of objects, or of bytes and what is native. (p: with 256 native ones what is
 done for each piece took 0.1 us an event more.)"""
+PIECE_BYTES: Final = 512 * 1024
+"""Bytes decoded at a time, or one record if larger: a thousand values of 500 kB held the loop for 12 s."""
 NOTHING: Final = -1
 """A limit that no event time is below."""
 
@@ -51,12 +53,19 @@ class Ahead:
     size: int = PIECE
     """Records of the next piece."""
     _waiting: dict[Kind, _Batch] = field(default_factory=dict)
+    _heads: dict[Kind, int] = field(default_factory=dict)
+    """How far those topics are in event time of which something was given back."""
 
     def __contains__(self, kind: Kind) -> bool:
         return kind in self._waiting
 
     def kinds(self) -> list[Kind]:
         return list(self._waiting)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that waits, with the rest of the batches in which it lies."""
+        return sum(nbytes(batch.records) for batch in self._waiting.values())
 
     def number(self, kind: Kind) -> int:
         """Records of a topic that wait."""
@@ -70,7 +79,8 @@ class Ahead:
     def _head(self, kind: Kind, clock: int | None) -> int | None:
         batch = self._waiting.get(kind)
         if batch is None:
-            return clock
+            head = self._heads.get(kind)
+            return head if clock is None or (head is not None and head > clock) else clock
         for at in range(batch.at, len(batch.events)):
             moment = self._moment(batch, at)
             if moment is not None:
@@ -79,6 +89,7 @@ class Ahead:
 
     def wait(self, kind: Kind, records: Sequence[Record]) -> None:
         """A batch. `take` gives it back, decoded, in parts."""
+        self._heads.pop(kind, None)
         self._waiting[kind] = _Batch(records)
         self._go_on(kind)
 
@@ -89,6 +100,7 @@ class Ahead:
         if begin == end:
             del self._waiting[kind]
             return
+        end = within(batch.records, begin, end, PIECE_BYTES)
         batch.piece, batch.events = self.decode(kind, part(batch.records, begin, end))
         batch.decoded, batch.at = end, 0
 
@@ -125,9 +137,20 @@ class Ahead:
         """What waits of a topic is not wanted any more."""
         self._waiting.pop(kind, None)
 
+    def give_back(self) -> list[Kind]:
+        """Forgets what waits, but not how far its topics are: it will be read again once it may be counted."""
+        kinds = self.kinds()
+        for kind in kinds:
+            head = self._head(kind, None)
+            del self._waiting[kind]
+            if head is not None:
+                self._heads[kind] = head
+        return kinds
+
     def clear(self) -> None:
-        """Forgets what waits: it will be read again."""
+        """Forgets what waits: something else will be read."""
         self._waiting.clear()
+        self._heads.clear()
 
 
 def limit(kind: Kind, times: Mapping[Kind, int | None], behind: Collection[Kind]) -> int | None:

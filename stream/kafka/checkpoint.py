@@ -28,6 +28,8 @@ log: Final = structlog.get_logger()
 
 ABORT_SECONDS: Final = 1.0
 NOTHING: Final = -1
+FLYING: Final = 4
+"""Batches of one topic that are on their way, of half a megabyte each: the sender takes one after another."""
 
 
 LOG_APPEND_TIME: Final = 1
@@ -135,6 +137,8 @@ class Checkpoints:
             is_full = name == DEAD_LETTERS and batch.record_count() and batch.size() + size_of(row) > most
             if is_full or not _append(batch, row):
                 sent.append(await self._hand_over(batch, topic))
+                if len(sent) > FLYING:
+                    await _arrived(sent[-FLYING - 1], name)
                 batch = self._producer.create_batch()
                 _append(batch, row)
         if batch.record_count():

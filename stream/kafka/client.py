@@ -19,6 +19,7 @@ from stream.kafka import security
 from stream.kafka.connection import secure
 from stream.kafka.diagnosis import Address, diagnose, say_why
 from stream.kafka.ending import end_once
+from stream.kafka.fetch import hand_out_raw
 from stream.kafka.probe import Probe
 
 log: Final = structlog.get_logger()
@@ -128,6 +129,8 @@ async def start(connection: Any, settings: Settings) -> None:
     try:
         async with asyncio.timeout(seconds):
             await _start_patiently(connection, settings)
+        if isinstance(connection, AIOKafkaConsumer):  # none reads as aiokafka would: without bounds
+            hand_out_raw(connection, settings.max_batch)
     except TimeoutError:
         nodes = [(broker.host, broker.port) for broker in _client_of(connection).cluster.brokers()]
         await end(connection)

@@ -16,7 +16,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiokafka
 import structlog
@@ -27,12 +27,14 @@ from aiokafka.protocol.fetch import FetchRequest
 from stream.errors import FailedError
 from stream.kafka.batches import last_of
 from stream.kafka.fetched import DamagedError, joined, runs, since
-from stream.model.results import Record, RefusedBatch, create_time, part
+from stream.model.results import Record, RefusedBatch, create_time, nbytes, part
 
 log: Final = structlog.get_logger()
 
 TESTED: Final = "0.14.0"
 
+TAKE_BYTES: Final = 4 * 1024 * 1024
+"""Memory of the batches that are unpacked at a time, but for the last one."""
 BESIDE_MS: Final = 20
 """Longest wait of the broker for records of silent topics while records of another wait here to be counted: aiokafka asks a
 broker one thing at a time, and these could not be followed by the next until it has answered. (p: a backlog of views
@@ -70,19 +72,63 @@ def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer, max_batch: int) -> None:
     fetcher._prefetch_backoff = 0.0  # noqa: SLF001 - see above
 
 
+class Account(Protocol):
+    """How much may be unpacked now (stream/kafka/memory.py)."""
+
+    def may_unpack(self) -> bool:
+        """Whether to unpack one more batch."""
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for a batch that was unpacked and takes so much memory."""
+
+
+class Buffer:
+    """The fetcher's buffer of one consumer, on which ``hand_out_raw`` was called: what is held and may be held there."""
+
+    def __init__(self, consumer: aiokafka.AIOKafkaConsumer, account: Account) -> None:
+        self._fetcher = consumer._fetcher  # noqa: SLF001 - see above
+        self._records: _RawRecords = self._fetcher._records  # noqa: SLF001 - see above
+        self._records.account = account
+
+    def fetch_at_most(self, size: int) -> None:
+        """Compressed bytes of each partition, from the next fetch on."""
+        self._fetcher._max_partition_fetch_bytes = size  # noqa: SLF001 - see above
+
+    def left(self, partition: TopicPartition) -> int:
+        """Memory of a batch that was unpacked and handed out in part."""
+        runs = getattr(self._records.get(partition), "_partition_records", None)
+        return runs.left if runs is not None else 0
+
+    def forget(self, partition: TopicPartition) -> None:
+        """What was fetched of a partition; it is fetched again."""
+        if self._records.pop(partition, None) is not None:
+            self._fetcher._notify(self._fetcher._wait_consume_future)  # noqa: SLF001 - see above
+
+
+class _Unbounded:
+    """Of a consumer whose records are used as they come."""
+
+    def may_unpack(self) -> bool:
+        return True
+
+    def takes(self, _size: int) -> bool:
+        return True
+
+
 class _RawRecords(OrderedDict[Any, Any]):
     """The fetcher's buffer, by partition. Every result that is put in here hands out its records in runs."""
 
     def __init__(self, max_batch: int) -> None:
         super().__init__()
-        self._max_batch = max_batch
+        self.max_batch = max_batch
+        self.account: Account = _Unbounded()
         self.fetched: dict[TopicPartition, bytes] = {}
         """What the last answer held of each partition."""
 
     def __setitem__(self, partition: Any, result: Any) -> None:
         records = getattr(result, "_partition_records", None)  # a FetchError has none
         if records is not None:
-            _hand_out_runs(result, _Runs(records, self.fetched.pop(partition, b""), self._max_batch))
+            _hand_out_runs(result, _Runs(records, self.fetched.pop(partition, b""), self))
         super().__setitem__(partition, result)
 
 
@@ -111,24 +157,33 @@ def _take_all(of: "weakref.ref[Any]", max_records: int | None = None) -> Sequenc
 class _Runs:
     """What was fetched of a partition. Stands in for ``PartitionRecords``, whose handling of transactions it uses."""
 
-    def __init__(self, records: Any, fetched: bytes, max_batch: int) -> None:
+    def __init__(self, records: Any, fetched: bytes, buffer: _RawRecords) -> None:
         self.next_fetch_offset: int = records.next_fetch_offset
         self.finished = False
         records._records_iterator = None  # noqa: SLF001 - never begun, and holds its records as they hold it
-        self._iterator = _readable(records, fetched, max_batch)
+        self._iterator = _readable(records, fetched, buffer.max_batch)
         self._records = records
+        self._account = buffer.account
+        self._unpacked = 0
+        """Memory of what was unpacked for the records that are taken now."""
+        self._dropped = False
+        """A batch was unpacked for which there is no room: it is fetched again."""
         self._run: Sequence[Record] = ()
         self._at = 0
         self._oldest_ms = 0
         self._alone = False
 
+    @property
+    def left(self) -> int:
+        return nbytes(self._run)
+
     def take(self, most: int) -> Sequence[Record]:
         """At most so many records, all stamped by the broker or all by producers; or a refused batch alone.
 
-        None when there are no more.
+        None when there are no more, or no room to unpack them.
         """
         parts: list[Sequence[Record]] = []
-        number, oldest_ms = 0, sys.maxsize
+        number, oldest_ms, self._unpacked = 0, sys.maxsize, 0
         while number < most and self._more() and not (parts and self._alone):
             run, at = self._run, self._at
             if parts and create_time(run) != create_time(parts[0]):
@@ -141,16 +196,22 @@ class _Runs:
             self.next_fetch_offset = run[end - 1].offset + 1
             if self._alone:
                 break
-        if self._at == len(self._run):  # beyond what was left out: markers, aborted and compacted records
-            self.next_fetch_offset = max(self.next_fetch_offset, self._records.next_fetch_offset)
+        if self._at == len(self._run):
+            self._run, self._at = (), 0
+            if not self._dropped:  # beyond what was left out: markers, aborted and compacted records
+                self.next_fetch_offset = max(self.next_fetch_offset, self._records.next_fetch_offset)
         return joined(parts, oldest_ms)
 
     def _more(self) -> bool:
         while self._at == len(self._run):
+            if self._unpacked >= TAKE_BYTES or not self._account.may_unpack():
+                return False
             run = next(self._iterator, None)
-            if run is None:
+            self._dropped = run is not None and not self._account.takes(nbytes(run))
+            if run is None or self._dropped:
                 self.finished = True
                 return False
+            self._unpacked += nbytes(run)
             self._run, self._at, self._alone = since(run, self.next_fetch_offset), 0, isinstance(run, RefusedBatch)
             self._oldest_ms = getattr(run, "oldest_ms", sys.maxsize)
         return True

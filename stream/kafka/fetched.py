@@ -30,7 +30,7 @@ from stream.errors import FailedError
 from stream.kafka.codecs import TooLargeError, UnknownCodecError, unpack
 from stream.kafka.legacy import OldBatch
 from stream.model.names import Reason
-from stream.model.results import Record, Records, RefusedBatch, create_time
+from stream.model.results import Record, Records, RefusedBatch, create_time, nbytes
 
 if TYPE_CHECKING:
     from stream.core.native import records as made
@@ -119,7 +119,8 @@ def joined(parts: Sequence[Sequence[Record]], oldest_ms: int) -> Sequence[Record
     alike = [part for part in parts if isinstance(part, made.Run)]
     if alike and len(alike) == len(parts):
         return made.join(alike)
-    return Records(chain.from_iterable(parts), oldest_ms, create_time=any(map(create_time, parts)))
+    stamped, size = any(map(create_time, parts)), sum(map(nbytes, parts))
+    return Records(chain.from_iterable(parts), oldest_ms, create_time=stamped, nbytes=size)
 
 
 def _spans(fetched: bytes) -> Iterator[tuple[int, int]]:

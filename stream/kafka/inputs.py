@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 from stream.kafka import client
 from stream.kafka.batches import damaged
 from stream.kafka.client import Reader
-from stream.kafka.fetch import UnreadableError
+from stream.kafka.fetch import Buffer, UnreadableError
+from stream.kafka.memory import Account, Memory
 from stream.kafka.place import Place
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -27,8 +28,9 @@ FRESH_SECONDS: Final = 5.0
 class Inputs:
     """Hands out committed records in order. Positions are the consumer's: beyond markers and aborted records."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, memory: Memory) -> None:
         self._place = place
+        self.account = Account(memory)
         self._partitions = place.inputs
         self._kinds = {partition: kind for kind, partition in self._partitions.items()}
         self._reader: Reader = client.make_reader(place.settings)
@@ -42,15 +44,27 @@ class Inputs:
     async def start(self, positions: Mapping[Kind, int]) -> None:
         """Connects and stands at these positions."""
         await client.start(self._reader, self._place.settings)
+        self._buffer = Buffer(self._reader, self.account)
         self._reader.assign(list(self._partitions.values()))
         self.seek(positions)
         ends = await self._reader.end_offsets(list(self._partitions.values()))
         self._ends = {kind: ends[partition] for kind, partition in self._partitions.items()}
 
     def seek(self, positions: Mapping[Kind, int]) -> None:
+        """To go on from there. What was fetched of these topics is forgotten."""
         for kind, position in positions.items():
             self._reader.seek(self._partitions[kind], position)
+            self._buffer.forget(self._partitions[kind])
             self.positions[kind] = position
+
+    @property
+    def left(self) -> int:
+        """Memory of batches that were unpacked and handed out in part."""
+        return sum(map(self._buffer.left, self._kinds))
+
+    def unfinished(self) -> list[Kind]:
+        """Topics with such a batch."""
+        return [kind for partition, kind in self._kinds.items() if self._buffer.left(partition)]
 
     async def fetch(self, kinds: Collection[Kind], seconds: float, most: int) -> dict[Kind, Sequence[Record]]:
         """At most so many records of these topics, in order; none after ``seconds``.
@@ -59,6 +73,7 @@ class Inputs:
         throw it away.) Raises UnreadableError for a batch that is damaged, and says where it ends.
         """
         partitions = [self._partitions[kind] for kind in kinds]
+        self._buffer.fetch_at_most(self.account.memory.fetch)
         try:
             batches = await self._reader.getmany(*partitions, timeout_ms=int(seconds * 1000), max_records=most)
         except UnreadableError as error:
@@ -89,4 +104,5 @@ class Inputs:
         return not self.lag(kind) and polled is not None and abs(time.time() - polled / 1000) < FRESH_SECONDS
 
     async def stop(self) -> None:
+        self.account.close()
         await asyncio.shield(client.end(self._reader))

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from typing_extensions import Buffer
 
-from stream.core.pure.records import PureRecord, Run
+from stream.core.pure.records import OBJECTS, PureRecord, Run
 from stream.kafka.codecs import TooLargeError
 from stream.model.results import Record
 
@@ -84,7 +84,8 @@ class OldBatch:
         if records[0].offset < 0 or any(later.offset <= record.offset for record, later in pairwise(records)):
             raise ValueError("has an offset that is out of order")
         oldest_ms = min(record.timestamp for record in records)
-        return Run(records, oldest_ms, create_time=not self.attributes & APPEND_TIME)
+        size = len(data) + OBJECTS * len(records)
+        return Run(records, oldest_ms, create_time=not self.attributes & APPEND_TIME, nbytes=size)
 
     def _record(self, message: bytes, shift: int) -> Record:
         offset, _, _, magic, _ = HEAD.unpack_from(message)

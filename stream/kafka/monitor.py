@@ -19,6 +19,7 @@ from stream.kafka import client, garbage
 from stream.kafka.client import Reader, make_probe
 from stream.kafka.garbage import Leftovers
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
+from stream.kafka.memory import Memory
 from stream.kafka.outage import News, Outage
 from stream.kafka.task import ShardTask
 from stream.kafka.watch import Watch
@@ -50,7 +51,9 @@ class Monitor:
         leftovers: Leftovers,
         *,
         clock: BrokerTime,
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self._settings = settings
         self._watch = watch
         self._health = health
@@ -71,6 +74,7 @@ class Monitor:
             began = time.monotonic()
             await asyncio.sleep(BEAT)
             self._watch.loop_lag(max(0.0, time.monotonic() - began - BEAT))
+            self._watch.buffered(self._memory.unpacked)
             self._health.beat()
             self._leftovers.settle()
             self._look_at_the_clock()

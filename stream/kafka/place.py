@@ -10,6 +10,7 @@ from aiokafka.partitioner import murmur2
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.kafka.deadletters import LetterSize
+from stream.kafka.memory import Memory
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Place:
     rulebook: "RuleBook | None" = None
     letters: LetterSize = field(default_factory=LetterSize, compare=False)
     clock: BrokerTime = field(default_factory=BrokerTime, compare=False)
+    memory: Memory | None = field(default=None, compare=False)
 
     @property
     def transactional_id(self) -> str:

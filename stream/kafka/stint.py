@@ -42,10 +42,13 @@ POLL: Final = 0.2
 """Seconds to wait for records."""
 SOON: Final = 0.2
 """Seconds after which a restored shard makes its first checkpoint: its results have waited already."""
-HELD_BYTES: Final = 16 * 1024 * 1024
 HELD_RECORDS: Final = 500_000
-"""Bytes of rejected records and of closed windows, and records read, that make a checkpoint early; while one is being
-written, reading and closing wait. So memory is bounded while a backlog is read."""
+"""Records read that make a checkpoint early, as their results do (kafka/memory.py); while one is being written, reading
+and closing wait. So memory is bounded while a backlog is read."""
+TURN: Final = 0.2
+"""Seconds that a shard reads in its turn, when there is no room for all."""
+SOON_THERE: Final = 0.05
+"""Seconds that it waits in its turn for what was given back and is fetched again."""
 BACKLOG: Final = 10.0
 """Seconds behind from which a backlog is read: as old as a running total may be anyway."""
 LOOK_EVERY: Final = 1.0
@@ -68,6 +71,7 @@ class Stint:
 
     def __init__(self, place: Place, shard: Shard, inputs: Inputs, checkpoints: Checkpoints, watch: Watch) -> None:
         self.shard = shard
+        self._account = inputs.account
         self.inputs = inputs
         self._place = place
         self._checkpoints = checkpoints
@@ -145,26 +149,65 @@ class Stint:
 
     async def _read_some(self) -> None:
         waiting = await self._count_waiting() or self._more
-        times, behind = self._standing()
-        kinds = set(KINDS) - paused(times, behind) - set(self._ahead.kinds())
-        if not kinds:
+        kinds = self._wanted()
+        if not kinds or self._is_much():
             return
+        if self._account.needs_turn:
+            await self._read_in_turn()
+        else:
+            await self._fetch(kinds, 0.0 if waiting else POLL)
+            await self._count_waiting()
+        self._note_positions()
+
+    def _wanted(self) -> set[Kind]:
+        times, behind = self._standing()
+        return set(KINDS) - paused(times, behind) - set(self._ahead.kinds())
+
+    async def _read_in_turn(self) -> None:
+        """There is no room: a few batches, of which nothing is held afterwards that cannot be counted yet.
+
+        Each shard gets its turn, and in it something of the topic furthest behind is counted: that waits for nobody.
+        """
+        async with self._account.memory.turn:
+            self._account.begin_turn()
+            until = time.monotonic() + TURN
+            try:
+                while (kinds := self._wanted()) and time.monotonic() < until and not self._is_much():
+                    if not await self._fetch(kinds, SOON_THERE):
+                        break
+                    await self._count_waiting()
+            finally:
+                self._account.end_turn()
+            if self._account.memory.is_full:
+                self.give_back()
+
+    def give_back(self) -> None:
+        """What was unpacked and cannot be counted yet is read again when it can."""
+        kinds = {*self._ahead.give_back(), *self.inputs.unfinished()}
+        self.inputs.seek({kind: self.shard.positions[kind] for kind in kinds})
+        self._account.set(0)
+
+    async def _fetch(self, kinds: set[Kind], seconds: float) -> bool:
+        """What was fetched waits; True when that is anything."""
         began = time.perf_counter()
         try:
-            batches = await self.inputs.fetch(kinds, 0.0 if waiting else POLL, PIECES * self._ahead.size)
+            batches = await self.inputs.fetch(kinds, seconds, PIECES * self._ahead.size)
         except OffsetOutOfRangeError:
             self._ahead.clear()
             await settle(self._place, self.inputs.reader, self.shard)
             self.inputs.seek(self.shard.positions)
-            return
+            return False
         except UnreadableError:
             await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
             raise
         self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
         for kind, records in batches.items():
             self._ahead.wait(kind, records)
-        await self._count_waiting()
-        for kind in KINDS:  # beyond markers and aborted records, which were never handed out
+        return bool(batches)
+
+    def _note_positions(self) -> None:
+        """Beyond markers and aborted records, which were never handed out."""
+        for kind in KINDS:
             if kind not in self._ahead:
                 self.shard.positions[kind] = max(self.shard.positions[kind], self.inputs.positions[kind])
 
@@ -187,7 +230,7 @@ class Stint:
         """Counts what waits as far as it may be; True when that was anything."""
         counted = False
         for kind in self._ahead.kinds():
-            while kind in self._ahead:
+            while kind in self._ahead and not self._is_much():
                 times, behind = self._standing()
                 records, events = self._ahead.take(kind, limit(kind, times, behind))
                 if not records:
@@ -195,6 +238,7 @@ class Stint:
                 counted = True
                 self._count(kind, records, events)
                 await self._breathe()
+        self._account.set(self._ahead.nbytes + self.inputs.left)
         return counted
 
     async def _breathe(self) -> None:
@@ -270,7 +314,7 @@ class Stint:
             await self._begin_commit()
 
     def _is_much(self) -> bool:
-        return self.shard.waiting_bytes >= HELD_BYTES or self._since.records >= HELD_RECORDS
+        return self.shard.waiting_bytes >= self._account.memory.results or self._since.records >= HELD_RECORDS
 
     async def _begin_commit(self) -> None:
         began = time.monotonic()

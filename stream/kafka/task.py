@@ -11,6 +11,7 @@ import structlog
 from stream.kafka import client, garbage
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.inputs import Inputs
+from stream.kafka.memory import Memory
 from stream.kafka.place import FencedError, OutdatedError, Place
 from stream.kafka.recovery import Recovered, recover
 from stream.kafka.stint import Stint
@@ -102,7 +103,7 @@ class ShardTask:
             await self._brokers_there()
         began = time.monotonic()
         recovered = await recover(self.place, rebuild_before=self._rebuild_before, current=self.current)
-        inputs = Inputs(self.place)
+        inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
         try:
             await inputs.start(recovered.shard.positions)
             self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
@@ -125,6 +126,7 @@ class ShardTask:
 
     async def _stay_parked(self, stint: Stint) -> None:
         await stint.last_checkpoint()
+        stint.give_back()
         self._note(Phase.PARKED)
         resumed = False
         while not resumed:

@@ -53,6 +53,9 @@ class Watch(Protocol):
     def clock_offset(self, seconds: float) -> None:
         """How far the wall clock of this machine is ahead of the brokers', negative when it is behind."""
 
+    def buffered(self, size: int) -> None:
+        """Bytes of memory of unpacked batches whose records wait to be counted."""
+
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up)."""
 

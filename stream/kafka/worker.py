@@ -26,6 +26,7 @@ from stream.kafka.diagnosis import say_why
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
 from stream.kafka.membership import Membership, Owner
+from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.preflight import check_states
@@ -115,6 +116,7 @@ class Worker:
         self._partitions = 0
         self._letters = LetterSize()
         self._clock = BrokerTime()
+        self._memory = Memory(settings.buffer_memory)
         self._shards: dict[int, ShardTask] = {}
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
@@ -124,7 +126,9 @@ class Worker:
         self._has_run = False
         self._stopping = False
         self._leftovers = garbage.Leftovers()
-        self._monitor = Monitor(settings, watch, health, self._running, self._leftovers, clock=self._clock)
+        self._monitor = Monitor(
+            settings, watch, health, self._running, self._leftovers, clock=self._clock, memory=self._memory
+        )
         owner = Owner(self._revoked, self._assigned, self._leftovers.add)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -190,6 +194,7 @@ class Worker:
         """Goes on with those given back, drops those gone, starts those new."""
         for number in set(self._shards) - partitions:
             self._drop(self._shards[number])
+        self._memory.shards = max(1, len(partitions))
         kept = frozenset(self._shards)
         log.info("assigned", partitions=sorted(partitions), kept=sorted(kept))
         for number in kept:
@@ -208,7 +213,7 @@ class Worker:
         if number >= self._partitions:
             raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
         shard = ShardTask(
-            Place(self._settings, number, self._partitions, self._rulebook, self._letters, self._clock),
+            Place(self._settings, number, self._partitions, self._rulebook, self._letters, self._clock, self._memory),
             self._watch,
             rebuild_before=self._rebuild_before.get(number),
             current=self._is_current(),

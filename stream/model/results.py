@@ -27,20 +27,42 @@ class Record(Protocol):
 class Records(list[Record]):
     """Records in order. None of them was appended before ``oldest_ms``, by the broker's clock.
 
-    ``create_time``: their timestamps are their producers', since their batches are of the type CreateTime.
+    ``create_time``: their timestamps are their producers', since their batches are of the type CreateTime. ``nbytes``: the
+    memory of the batches in which they came.
     """
 
-    __slots__ = ("create_time", "oldest_ms")
+    __slots__ = ("create_time", "nbytes", "oldest_ms")
 
-    def __init__(self, records: Iterable[Record], oldest_ms: int, *, create_time: bool = False) -> None:
+    def __init__(
+        self, records: Iterable[Record], oldest_ms: int, *, create_time: bool = False, nbytes: int = 0
+    ) -> None:
         super().__init__(records)
         self.oldest_ms = oldest_ms
         self.create_time = create_time
+        self.nbytes = nbytes
 
 
 def create_time(records: Sequence[Record]) -> bool:
     """Whether producers stamped these records. Records that say nothing of it have the broker's time."""
     return bool(getattr(records, "create_time", False))
+
+
+def nbytes(records: Sequence[Record]) -> int:
+    """Memory of the batches in which these records came; 0 for those that say nothing of it."""
+    return int(getattr(records, "nbytes", 0))
+
+
+def within(records: Sequence[Record], begin: int, end: int, most: int) -> int:
+    """Where a part from ``begin`` on ends that holds at most ``most`` bytes, or one record; at ``end`` at the latest."""
+    natively = getattr(records, "within", None)
+    if natively is not None:
+        return int(natively(begin, end, most))
+    for at in range(begin, end):
+        record = records[at]
+        most -= len(record.key or b"") + len(record.value or b"")
+        if most < 0 and at > begin:
+            return at
+    return end
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +97,8 @@ def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
     if end - begin == len(records):
         return records
     if isinstance(records, Records):
-        return Records(records[begin:end], records.oldest_ms, create_time=records.create_time)
+        stamped, size = records.create_time, records.nbytes
+        return Records(records[begin:end], records.oldest_ms, create_time=stamped, nbytes=size)
     return records[begin:end]
 
 

@@ -160,6 +160,10 @@ CHECKOUT_KEYS: Final = _gauge(
     "checkout_keys", "Checkouts held against webhooks that were sent again.", "partition", merge="max"
 )
 ACTIVITY: Final = _counter("activity_seconds", "Seconds that shards spent on each activity.", "activity")
+BUFFERED_BYTES: Final = _gauge(
+    "buffered_bytes",
+    "Memory of unpacked batches whose records wait to be counted, all shards together; buffer_memory bounds it.",
+)
 LOOP_LAG: Final = _histogram(
     "loop_lag_seconds", "How late the event loop woke a timer.", "0.001 0.005 0.01 0.02 0.05 0.1 0.25 0.5 1 5 10"
 )

@@ -55,7 +55,8 @@ class Metrics:
         self._offset = _ClockOffset()
         self.registry = CollectorRegistry()
         sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)
-        for collector in (self._store, self._shards, sessions, self._offset, _Build()):
+        self._buffered = _Buffered()
+        for collector in (self._store, self._shards, sessions, self._offset, self._buffered, _Build()):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
 
@@ -151,6 +152,9 @@ class Metrics:
     def clock_offset(self, seconds: float) -> None:
         self._offset.seconds = seconds
 
+    def buffered(self, size: int) -> None:
+        self._buffered.size = size
+
     def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
         self._shards.lag(partition, kind, records, seconds)
 
@@ -169,6 +173,16 @@ class _ClockOffset(Collector):
 
     def collect(self) -> Iterable[Family]:
         return [gauge(catalog.CLOCK_OFFSET, [((), self.seconds)])]
+
+
+class _Buffered(Collector):
+    """Set by the event loop, read by the scrape."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def collect(self) -> Iterable[Family]:
+        return [gauge(catalog.BUFFERED_BYTES, [((), self.size)])]
 
 
 class _Build(Collector):

@@ -18,6 +18,7 @@ from stream.config import Settings
 from stream.kafka import topics
 from stream.kafka.client import Reader, ms
 from stream.kafka.inputs import Inputs
+from stream.kafka.memory import ENOUGH, Memory
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
 from stream.model.results import Record, part
@@ -114,7 +115,7 @@ async def read(stretch: Stretch, feed: Feed, progress: Callable[[int], None]) ->
 
     Raises TimeoutError when the broker stays silent.
     """
-    inputs = Inputs(stretch.place)
+    inputs = Inputs(stretch.place, Memory(ENOUGH))
     try:
         await inputs.start({**stretch.begins, Kind.CHECKOUTS: stretch.remembered})
         await _Reading(stretch, inputs, feed, progress).run()

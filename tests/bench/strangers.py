@@ -19,7 +19,7 @@ from typing import Final
 from stream.core.framing import first_needed
 from stream.core.policy import DAY, MINUTE, SECOND, Policy
 from stream.core.shard import Shard
-from stream.kafka.stint import HELD_BYTES
+from stream.kafka.memory import RESULTS
 from stream.model.names import KINDS, Kind
 from stream.model.results import Outputs
 from stream.rules.reading import SHIPPED, load_rules
@@ -108,7 +108,7 @@ class _Flood:
             self.come(kind, ["honest"])
         size = 0
         while self.shard.work(SETTLE):
-            if self.shard.waiting_bytes > HELD_BYTES:
+            if self.shard.waiting_bytes > max(RESULTS):
                 size += self._take(self.shard.collect())
         return size + self._take(self.shard.collect())
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.align import SLACK_MS, out_of_reach, paused
 from stream.core.decode import Events, Rejected, decode_batch
-from stream.kafka.ahead import Ahead, limit
+from stream.kafka.ahead import PIECE_BYTES, Ahead, limit
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
 from tests.recount import LogRecord
@@ -134,20 +135,59 @@ def test_a_topic_far_behind_what_is_only_waiting_is_within_reach() -> None:
     assert paused(times, {V, C}) == {V}
 
 
+def test_what_is_given_back_is_forgotten_but_not_how_far_its_topic_is() -> None:
+    ahead = Ahead(FUTURE, decoded)
+    put(ahead, K, T0 + 1000, T0 + HOUR)
+    put(ahead, V, None, None)
+    assert taken(ahead, K, T0 + 1000) == [0]
+    assert set(ahead.give_back()) == {K, V}
+    assert not ahead.kinds()
+    assert (ahead.nbytes, ahead.number(K)) == (0, 0)
+    assert ahead.times({V: None, C: T0, K: T0 + 1000}) == {V: None, C: T0, K: T0 + HOUR}
+    assert ahead.times({V: None, C: T0, K: None})[K] == T0 + HOUR, "also of one that has no clock yet"
+    put(ahead, K, T0 + HOUR)
+    assert taken(ahead, K, None) == [0]
+    assert ahead.times({K: T0})[K] == T0, "once it is read again, its clock says it"
+
+
+def test_large_records_are_decoded_one_at_a_time() -> None:
+    sizes: list[int] = []
+
+    def decode(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
+        sizes.append(sum(len(record.value or b"") for record in records))
+        return decoded(kind, records)
+
+    ahead = Ahead(FUTURE, decode)
+    small = record(K, 0, T0)
+    large = replace(small, value=(small.value or b"") + b" " * 300_000)
+    ahead.wait(K, [large] * 5 + [small] * 5)
+    number = 0
+    while K in ahead:
+        number += len(ahead.take(K, None)[0])
+    assert number == 10
+    assert max(sizes) <= PIECE_BYTES
+    assert len(sizes) == 5
+
+
 Times = list[int]
 logs = st.lists(st.integers(0, 6 * HOUR), max_size=30)
 
 
-@given(logs, logs, logs, st.integers(1, 12), st.integers(1, 12))
+@given(logs, logs, logs, st.tuples(st.integers(1, 12), st.integers(1, 12)), st.booleans())
 def test_nothing_runs_ahead_and_nobody_waits_for_ever(
-    views: Times, comments: Times, checkouts: Times, size: int, piece: int
+    views: Times, comments: Times, checkouts: Times, sizes: tuple[int, int], full: bool
 ) -> None:
-    """A worker in miniature: every record is counted, in order, and never far beyond what others still have."""
+    """A worker in miniature: every record is counted, in order, and never far beyond what others still have.
+
+    Where memory is ``full``, everything that waits is given back each time and read again.
+    """
+    size, piece = sizes
     left = {
         kind: sorted(T0 + time for time in log) for kind, log in zip(KINDS, (views, comments, checkouts), strict=True)
     }
     total = sum(map(len, left.values()))
     ahead, clocks, counted = Ahead(FUTURE, decoded, piece), dict(NOBODY), 0
+    held: dict[Kind, Times] = {kind: [] for kind in KINDS}
     for _ in range(4 * total + 4):
         counted += _count(ahead, clocks, left)
         behind = {*ahead.kinds(), *(kind for kind in KINDS if left[kind])}
@@ -155,6 +195,13 @@ def test_nothing_runs_ahead_and_nobody_waits_for_ever(
             times, left[kind] = left[kind][:size], left[kind][size:]
             if times:
                 put(ahead, kind, *times)
+                held[kind] = times
+        if full:
+            counted += _count(ahead, clocks, left)
+            for kind in KINDS:
+                waiting = ahead.number(kind)
+                left[kind] = held[kind][len(held[kind]) - waiting :] + left[kind]
+            ahead.give_back()
     assert counted == total
 
 

@@ -56,6 +56,7 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.recovered(0, 0.3, 1000)
     metrics.activity(Activity.DECODE, 0.25)
     metrics.loop_lag(0.002)
+    metrics.buffered(5_000_000)
     return metrics
 
 

@@ -15,6 +15,7 @@ from stream.kafka import membership
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
+from stream.kafka.memory import ENOUGH, Memory
 from stream.kafka.place import FencedError, Place
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping
@@ -119,7 +120,7 @@ def test_a_damaged_batch_of_any_size_is_skipped_at_once(kafka: EmbeddedKafka, pr
 
 async def recovery_of(place: Place) -> None:
     """Reads the views from where the damage begins, as a shard would."""
-    inputs = Inputs(place)
+    inputs = Inputs(place, Memory(ENOUGH))
     try:
         await inputs.start({Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0})
         await inputs.fetch({Kind.VIEWS}, 20.0, 100)

@@ -82,6 +82,7 @@ class Connections:
         every = {
             **made,
             "diagnose": diagnose,
+            "Buffer": _Buffer,
             "secure": lambda _client: None,  # there is nothing to be renewed or closed
             "time": clocks,
             "gc": COLLECTOR,
@@ -96,6 +97,19 @@ class Connections:
         if self.tell is not None:
             process = PROCESS.get(None)
             self.tell(f"{self._loop.now:.6f} {process.name if process else '-'} says {text}")
+
+
+class _Buffer:
+    """There are no batches here, packed or not."""
+
+    def __init__(self, _reader: object, _account: object) -> None: ...
+
+    def fetch_at_most(self, size: int) -> None: ...
+
+    def left(self, _partition: object) -> int:
+        return 0
+
+    def forget(self, partition: object) -> None: ...
 
 
 class _Said:

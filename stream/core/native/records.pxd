@@ -23,6 +23,7 @@ cdef class Held:
     cdef Py_buffer data
     cdef bint has_data
     cdef tuple others
+    cdef int64_t nbytes         # of all of it
 
 
 cdef class Run:

@@ -180,6 +180,7 @@ cdef int make_room(Held kept, Py_ssize_t number) except -1:
     if kept.at == NULL:
         raise MemoryError
     kept.number = number
+    kept.nbytes = number * <int64_t>sizeof(RecordAt)
     return 0
 
 
@@ -188,6 +189,8 @@ cdef Held room_beside(tuple others, Py_ssize_t number):
     cdef Held made = Held.__new__(Held)
     made.others = others
     make_room(made, number)
+    for other in others:
+        made.nbytes += (<Held>other).nbytes
     return made
 
 
@@ -325,6 +328,21 @@ cdef class Run:
             raise IndexError("a run of no records has no last one")
         return self.at[self.number - 1].offset
 
+    @property
+    def nbytes(self):
+        """Bytes that are held as long as this is: those of whole batches, and of what leads to their records."""
+        return self.held.nbytes
+
+    def within(self, Py_ssize_t begin, Py_ssize_t end, int64_t most):
+        """Where a part from ``begin`` on ends that holds at most so many bytes, or one record; at ``end`` at the latest."""
+        cdef Py_ssize_t i
+        begin, end = max(begin, 0), min(end, self.number)
+        for i in range(begin, end):
+            most -= <int64_t>self.at[i].key.size + self.at[i].value.size + self.at[i].headers_size
+            if most < 0 and i > begin:
+                return i
+        return end
+
     def since(self, int64_t offset):
         """Those with this offset or a later one; all of them when the first has."""
         cdef Py_ssize_t i, number = 0
@@ -461,6 +479,7 @@ cdef class Batch:
         make_room(kept, number)
         cursor.at = <const unsigned char*>kept.data.buf
         cursor.end = cursor.at + kept.data.len
+        kept.nbytes += kept.data.len
         fault = self.fill(kept, &cursor)
         if fault != NONE:
             raise ValueError(FAULTS[<int>fault])

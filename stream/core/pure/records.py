@@ -20,6 +20,8 @@ CODEC_BITS: Final = 0x07
 APPEND_TIME: Final = 0x08
 TRANSACTIONAL: Final = 0x10
 CONTROL: Final = 0x20
+OBJECTS: Final = 250
+"""Bytes of the objects of a record, besides its own."""
 SHORTEST: Final = 7
 """Bytes of the shortest record."""
 MOST_BITS: Final = 70
@@ -104,14 +106,15 @@ class Run(Records):
         if not self or self[0].offset >= offset:
             return self
         wanted = (record for record in self if record.offset >= offset)
-        return Run(wanted, self.oldest_ms, create_time=self.create_time)
+        return Run(wanted, self.oldest_ms, create_time=self.create_time, nbytes=self.nbytes)
 
 
 def join(runs: Iterable[Records]) -> Run:
     """One run of all their records, in order. There must be one run at least."""
     parts = list(runs)
     stamped = any(part.create_time for part in parts)
-    return Run(chain.from_iterable(parts), min(part.oldest_ms for part in parts), create_time=stamped)
+    size = sum(part.nbytes for part in parts)
+    return Run(chain.from_iterable(parts), min(part.oldest_ms for part in parts), create_time=stamped, nbytes=size)
 
 
 class Batch:
@@ -171,7 +174,7 @@ class Batch:
         except IndexError:
             raise ValueError(CUT_OFF) from None
         oldest = self.max_timestamp if stamp is not None or not records else min(each.timestamp for each in records)
-        return Run(records, oldest, create_time=stamp is None)
+        return Run(records, oldest, create_time=stamp is None, nbytes=len(data) + OBJECTS * number)
 
     def _records(self, data: bytes, number: int, stamp: int | None) -> list[Record]:
         """Every record passes here: what is one or two bytes long, as nearly all numbers are, is read in place."""
