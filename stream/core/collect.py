@@ -120,7 +120,7 @@ def _end_and_let_go(shard: "Shard") -> Steps[None]:
         yield
     for session in shard.sessions.let_go(watermark):
         yield
-        if any(row.holds(session.key) for row in shard.rows.values()):
+        if shard.rows.hold(session.key, session.last_any):
             shard.sessions.keep(session, watermark + shard.policy.pane_ms)
             continue
         shard.sessions.forget(session, watermark)

@@ -14,7 +14,7 @@ from stream.core.headers import MOST_BYTES, size_of
 from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
-from stream.core.panes import PLACE, Pane, Row
+from stream.core.panes import PLACE, Pane, Row, Rows
 from stream.core.policy import Policy
 from stream.core.session import Session
 from stream.core.units import ahead
@@ -46,7 +46,7 @@ _COUNT: Final[dict[Kind, Callable[..., None]]] = {
 class Judge:
     """Judges and counts. ``rows`` are the shard's; ``meet`` gives the session of a key that is counted."""
 
-    def __init__(self, policy: Policy, rows: dict[int, Row], meet: Callable[[bytes], Session]) -> None:
+    def __init__(self, policy: Policy, rows: Rows, meet: Callable[[bytes], Session]) -> None:
         self.policy = policy
         self._rows = rows
         self.meet = meet
@@ -233,10 +233,7 @@ class Judge:
 
     def row(self, start: int) -> Row:
         """The row of the slice that begins at ``start``, a new one where there is none."""
-        row = self._rows.get(start)
-        if row is None:
-            row = self._rows[start] = Row(start)
-        return row
+        return self._rows.made(start)
 
 
 def _weight(letter: DeadLetter) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from stream.core.packing import head_of
 from stream.core.policy import MINUTE
 from stream.core.steps import Steps, pieces
+from stream.core.windows import FAR_AHEAD
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
@@ -26,16 +27,17 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
     recent = yield from _recent(shard)
     windows_open = yield from shard.windows.open_counts()
     busiest = yield from _busiest(recent, top)
+    panes, ids = yield from _numbers(shard)
     views = [_view(shard.sessions.held[key], events, comments) for key, (events, comments) in busiest]
     return ShardView(
         clocks=dict(shard.clocks),
         watermark=shard.watermark,
         sessions_open=shard.sessions.open,
         sessions_held=len(shard.sessions),
-        panes=sum(row.number() for row in shard.rows.values()),
+        panes=panes,
         windows_open=windows_open,
         windows_closed_held=shard.windows.marks,
-        dedupe_ids=sum(len(ids) for row in shard.rows.values() for ids in row.ids),
+        dedupe_ids=ids,
         checkout_keys=len(shard.checkout_keys),
         known={kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         state_bytes=shard.log.size,
@@ -50,9 +52,7 @@ def _recent(shard: "Shard") -> Steps[dict[bytes, tuple[int, int]]]:
     """(events, comments) of the newest two minutes of event time, by session."""
     newest = shard.newest
     recent: dict[bytes, tuple[int, int]] = {}
-    for start, row in shard.rows.items():
-        if newest is None or start <= newest - RECENT_MS:
-            continue
+    for row in [] if newest is None else shard.rows.between(newest - RECENT_MS + 1, FAR_AHEAD):
         panes: Iterable[tuple[bytes, Pane | bytes]] = chain(row.panes.items(), row.packed.items())
         for number, (key, pane) in enumerate(panes):
             counts = head_of(pane) if isinstance(pane, bytes) else pane
@@ -61,6 +61,16 @@ def _recent(shard: "Shard") -> Steps[dict[bytes, tuple[int, int]]]:
             if not number % PIECE:
                 yield
     return recent
+
+
+def _numbers(shard: "Shard") -> Steps[tuple[int, int]]:
+    """Panes, and ids of events, that are held."""
+    panes = ids = 0
+    for piece in pieces(shard.rows.values(), PIECE):
+        panes += sum(row.number() for row in piece)
+        ids += sum(len(each) for row in piece for each in row.ids)
+        yield
+    return panes, ids
 
 
 def _busiest(recent: dict[bytes, tuple[int, int]], top: int) -> Steps[list[tuple[bytes, tuple[int, int]]]]:

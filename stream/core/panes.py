@@ -4,6 +4,7 @@ A pane is an object while it is counted into, and bytes once it is quiet: some 3
 takes as they are and no garbage collection looks through.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, Final
 
 from stream.core.counts import Counts
@@ -21,7 +22,7 @@ else:
     except ImportError:
         from stream.core.pure.panes import Pane, told_values
 
-__all__ = ["PLACE", "Marks", "Pane", "Row", "told_values", "windows_marked"]
+__all__ = ["PLACE", "Marks", "Pane", "Row", "Rows", "told_values", "windows_marked"]
 
 PLACE: Final = {kind: place for place, kind in enumerate(KINDS)}
 """Where a topic's id set stands in a row."""
@@ -122,6 +123,53 @@ class Row:
 
     def forget_ids(self, kind: Kind) -> None:
         self.ids[PLACE[kind]] = IdSet()
+
+
+class Rows(dict[int, Row]):
+    """The rows that there are, by start. Who walks through time asks for the next one: there may be years between two."""
+
+    __slots__ = ("starts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[int] = []
+        """In order."""
+
+    def __setitem__(self, start: int, row: Row) -> None:
+        if start not in self:
+            insort(self.starts, start)
+        super().__setitem__(start, row)
+
+    def __delitem__(self, start: int) -> None:
+        super().__delitem__(start)
+        del self.starts[bisect_left(self.starts, start)]
+
+    def made(self, start: int) -> Row:
+        """The row that begins there, a new one where there is none."""
+        row = self.get(start)
+        if row is None:
+            row = self[start] = Row(start)
+        return row
+
+    def first_from(self, time: int) -> int | None:
+        """Start of the first row that begins then or later."""
+        place = bisect_left(self.starts, time)
+        return self.starts[place] if place < len(self.starts) else None
+
+    def last_before(self, time: int) -> int | None:
+        """Start of the last row that begins before that."""
+        place = bisect_left(self.starts, time)
+        return self.starts[place - 1] if place else None
+
+    def hold(self, key: bytes, last: int) -> bool:
+        """Whether anything is held of a session, whose last event was then."""
+        starts = self.starts
+        return any(self[start].holds(key) for start in starts[: bisect_right(starts, last)])
+
+    def between(self, start: int, end: int) -> list[Row]:
+        """Rows that begin in ``[start, end)``, in order."""
+        starts = self.starts
+        return [self[each] for each in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
 
 
 def windows_marked(marks: Marks) -> list[int]:

@@ -250,7 +250,7 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
                 raise StateError("a pane without its session")
             if row is None:
                 start = to_number(key[1:9])
-                row = rows[key[1:9]] = shard.rows[start] = Row(start)
+                row = rows[key[1:9]] = shard.rows.made(start)
             _restore_pane(shard, row, session, value)
     for session in sessions.values():
         shard.sessions.adopt(session)
@@ -276,7 +276,7 @@ def _restore_buckets(shard: "Shard", content: Restored) -> None:
     for bucket, chunks in content.buckets.items():
         if bucket.startswith(IDS):
             start = to_number(bucket[2:10])
-            shard.rows.setdefault(start, Row(start)).ids[bucket[1]].restore(chunks)
+            shard.rows.made(start).ids[bucket[1]].restore(chunks)
         elif bucket.startswith(CHECKOUT_KEYS):
             shard.checkout_keys.restore(chunks)
         elif bucket.startswith(KNOWN):

@@ -33,6 +33,10 @@ class WindowSpec:
         """End of the latest window that contains ``t``."""
         return t // self.slide_ms * self.slide_ms + self.size_ms
 
+    def first_ending_after(self, t: int) -> int:
+        """The earliest time whose latest window ends after ``t``."""
+        return ((t - self.size_ms) // self.slide_ms + 1) * self.slide_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -14,7 +14,7 @@ from stream.core.counts import NEVER, Counts
 from stream.core.decode import Decoded, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
-from stream.core.panes import Pane, Row, windows_marked
+from stream.core.panes import Pane, Rows, windows_marked
 from stream.core.persist import restore_into
 from stream.core.policy import Policy
 from stream.core.session import Session
@@ -63,7 +63,7 @@ class Shard:
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
         self.watermark: int | None = None
-        self.rows: dict[int, Row] = {}
+        self.rows = Rows()
         self.sessions = Sessions(policy)
         self.judge = Judge(policy, self.rows, self._session)
         self.clocks = self.judge.clocks

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from stream.core.panes import Row, windows_marked
 from stream.core.snapshot import ids_bucket, pane_key, session_key
-from stream.core.steps import Steps
+from stream.core.steps import Steps, pieces
 from stream.model.names import KINDS
 
 if TYPE_CHECKING:
@@ -18,17 +18,19 @@ PAGES_AT_ONCE: Final = 16
 
 def tidy(shard: "Shard") -> Steps[None]:
     """All that is due. Records may be counted between two steps."""
-    for start in sorted(shard.rows):
-        row = shard.rows[start]
-        if start <= shard.drop_line:
-            yield from _drop_panes(shard, row)
-        elif shard.watermark is not None and start <= min(
-            shard.watermark - shard.policy.pane_ms, shard.alerting.taken_in()
-        ):
-            yield from _pack_panes(row)
-        yield from _tidy_ids(shard, row)
-        if row.is_empty():
-            del shard.rows[start]
+    for piece in pieces(list(shard.rows.starts)):
+        for start in piece:
+            row = shard.rows[start]
+            if start <= shard.drop_line:
+                yield from _drop_panes(shard, row)
+            elif shard.watermark is not None and start <= min(
+                shard.watermark - shard.policy.pane_ms, shard.alerting.taken_in()
+            ):
+                yield from _pack_panes(row)
+            yield from _tidy_ids(shard, row)
+            if row.is_empty():
+                del shard.rows[start]
+        yield
     yield from _pack_sessions(shard)
 
 
@@ -65,7 +67,7 @@ def _pack_sessions(shard: "Shard") -> Steps[None]:
     """A page a step, so many at a time that a checkpoint after a restart is no larger than others."""
 
     def in_panes(key: bytes) -> bool:
-        return any(row.holds(key) for row in shard.rows.values())
+        return shard.rows.hold(key, shard.sessions.held[key].last_any)
 
     for _ in range(PAGES_AT_ONCE):
         packed = shard.sessions.pack(in_panes)

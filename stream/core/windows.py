@@ -11,7 +11,7 @@ from operator import le
 from typing import Final
 
 from stream.core.counts import NEVER, Counts, total
-from stream.core.panes import Marks, Pane, Row
+from stream.core.panes import Marks, Pane, Row, Rows
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
 from stream.core.steps import Steps
@@ -34,7 +34,7 @@ STALE: Final = NEVER
 class Windows:
     """Knows which windows are closed, writes them, and says which panes no window needs any more."""
 
-    def __init__(self, policy: Policy, rows: dict[int, Row]) -> None:
+    def __init__(self, policy: Policy, rows: Rows) -> None:
         self._policy = policy
         self._rows = rows
         self.generation = 0
@@ -114,29 +114,22 @@ class Windows:
 
     def _next_end(self, spec: WindowSpec, after: int) -> int | None:
         """End of the earliest window that ends after ``after`` and touches a row."""
-        first = None
-        for start in self._rows:
-            if spec.last_end(start) > after and (first is None or start < first):
-                first = start
+        first = self._rows.first_from(spec.first_ending_after(after))
         if first is None:
             return None
         end = spec.first_end(first)
         return end if end > after else end + ((after - end) // spec.slide_ms + 1) * spec.slide_ms
 
     def _keys(self, start: int, end: int) -> set[bytes]:
-        rows = self._between(start, end)
+        rows = self._rows.between(start, end)
         return set().union(*(row.panes for row in rows), *(row.packed for row in rows))
-
-    def _between(self, start: int, end: int) -> list[Row]:
-        rows = self._rows
-        return [rows[slice_] for slice_ in range(start, end, self._policy.pane_ms) if slice_ in rows]
 
     # -- writing
 
     def write(self, kind: int, start: int, key: bytes, reason: Closed) -> None:
         """Writes one session's window, unless it holds no event or was written with just these events."""
         spec = self._policy.windows[kind]
-        rows = self._between(start, start + spec.size_ms)
+        rows = self._rows.between(start, start + spec.size_ms)
         revision, seen = rows[0].mark(key, kind) if rows and rows[0].start == start else (0, 0)
         if revision and seen == _events(rows, key):
             return
@@ -147,10 +140,7 @@ class Windows:
             self._emit(spec, key.decode(), total(panes), self._head(spec, start, revision + 1, reason))
 
     def _mark(self, kind: int, start: int, key: bytes, revision: int, events: int) -> None:
-        row = self._rows.get(start)
-        if row is None:
-            row = self._rows[start] = Row(start)
-        row.set_mark(key, kind, revision, events)
+        self._rows.made(start).set_mark(key, kind, revision, events)
         self.marks += revision == 1
         self.touched.append((start, key))
         self.marked_through = max(self.marked_through, start + self._policy.windows[kind].size_ms)
@@ -224,7 +214,7 @@ class Windows:
         revision, seen = (0, 0) if row is None else row.mark(key, kind)
         if row is None or not revision:
             return False
-        rows = self._between(start, start + self._policy.windows[kind].size_ms)
+        rows = self._rows.between(start, start + self._policy.windows[kind].size_ms)
         if (kind, start, key) not in self._waiting and seen != _events(rows, key):
             self._waiting[kind, start, key] = now + CORRECT_EVERY_MS
             row.set_mark(key, kind, revision, STALE)
@@ -270,11 +260,13 @@ class Windows:
 
     def _open_of(self, spec: WindowSpec, horizon: int) -> Steps[int]:
         """From the newest on: those that reach beyond all rows hold what the next newer one holds, and a little more."""
-        newest = max(self._rows, default=LONG_AGO)
         first = self._next_end(spec, horizon)
+        if first is None:
+            return 0
+        newest = self._rows.starts[-1]
         number, end, after = 0, spec.last_end(newest), newest + 1
         keys: set[bytes] = set()
-        while first is not None and end >= first:
+        while end >= first:
             start = end - spec.size_ms
             if end > newest:
                 keys |= self._keys(start, after)
@@ -282,7 +274,10 @@ class Windows:
                 number += len(keys)
             else:
                 number += len(self._keys(start, end))
-            end -= spec.slide_ms
+            before = self._rows.last_before(end - spec.slide_ms)
+            if before is None:
+                break
+            end = min(end - spec.slide_ms, spec.last_end(before))  # to the next that holds anything
             yield
         return number
 

@@ -43,8 +43,10 @@ POLL: Final = 0.2
 SOON: Final = 0.2
 """Seconds after which a restored shard makes its first checkpoint: its results have waited already."""
 HELD_RECORDS: Final = 500_000
-"""Records read that make a checkpoint early, as their results do (kafka/memory.py); while one is being written, reading
-and closing wait. So memory is bounded while a backlog is read."""
+HELD_ROWS: Final = 5_000
+"""Records read, and panes' times begun, that make a checkpoint early, as their results do (kafka/memory.py); while one is
+being written, reading and closing wait. So memory is bounded while a backlog is read, and so is what there is to walk
+through when each event falls into another time."""
 TURN: Final = 0.2
 """Seconds that a shard reads in its turn, when there is no room for all."""
 SOON_THERE: Final = 0.05
@@ -61,6 +63,8 @@ class _Since:
     """What has been read since the last checkpoint was collected."""
 
     began: float
+    rows: int
+    """Held at the beginning."""
     records: int = 0
     samples: list[tuple[Kind, int, int]] = field(default_factory=list)
     """Kind, the broker's ms of the last record, and number of records, of each batch."""
@@ -84,7 +88,7 @@ class Stint:
         self._silence = Silence(place.settings.idle_after.total_seconds())
         self._left_out = LeftOut()
         waited = max(0.0, self._every - SOON) if shard.log.number else 0.0
-        self._since = _Since(time.monotonic() - waited)
+        self._since = _Since(time.monotonic() - waited, len(shard.rows))
         self._commit: asyncio.Task[None] | None = None
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
@@ -314,14 +318,17 @@ class Stint:
             await self._begin_commit()
 
     def _is_much(self) -> bool:
-        return self.shard.waiting_bytes >= self._account.memory.results or self._since.records >= HELD_RECORDS
+        since, shard = self._since, self.shard
+        rows = len(shard.rows) - since.rows
+        full = shard.waiting_bytes >= self._account.memory.results
+        return full or since.records >= HELD_RECORDS or rows >= HELD_ROWS
 
     async def _begin_commit(self) -> None:
         began = time.monotonic()
         # the shard is ours alone: it does nothing else meanwhile
         collecting = self.shard.collecting(in_backlog=self._in_backlog(), now_ms=int(began * 1000))
         outputs = await slices.run(collecting, partial(self._watch.activity, Activity.CHECKPOINT))
-        since, self._since = self._since, _Since(began)
+        since, self._since = self._since, _Since(began, len(self.shard.rows))
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
 

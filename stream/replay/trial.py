@@ -15,7 +15,7 @@ from stream.core.counting import PLAIN_ONLY
 from stream.core.decode import Decoded
 from stream.core.ids import FREEZE_AT
 from stream.core.judge import Judge
-from stream.core.panes import Row
+from stream.core.panes import Row, Rows
 from stream.core.policy import Policy
 from stream.core.session import Session
 from stream.core.steps import drained
@@ -35,7 +35,7 @@ class Trial:
 
     def __init__(self, policy: Policy, books: Sequence[Rules]) -> None:
         self._policy = policy
-        self._rows: dict[int, Row] = {}
+        self._rows = Rows()
         self._judge = Judge(replace(policy, max_ids=PLAIN_ONLY), self._rows, Session)
         self._alertings = [Alerting(policy, rules) for rules in books]
         self._over: set[Kind] = set()
@@ -96,7 +96,8 @@ class Trial:
 
     def _ask(self, limit: int, wall_limit: int) -> None:
         if self._rows:
-            self.first = min(self._rows) if self.first is None else min(self.first, *self._rows)
+            first = self._rows.starts[0]
+            self.first = first if self.first is None else min(self.first, first)
         for alerting in self._alertings:
             drained(alerting.evaluate(self._rows, limit, wall_limit, FAR_AHEAD))
             alerting.stale.clear()
@@ -106,7 +107,7 @@ class Trial:
     def _tidy(self) -> None:
         """What no alert can need is forgotten: panes of slides that were asked about, ids of which no copy can count."""
         through = self._through
-        for start in sorted(self._rows):
+        for start in list(self._rows.starts):
             row = self._rows[start]
             if start + self._policy.pane_ms <= through:
                 row.clear()

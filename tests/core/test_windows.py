@@ -1,8 +1,12 @@
 """Corrections while a topic is left out: one a window now and then, none forgotten. What else windows do: transcripts/."""
 
+from itertools import product
 from typing import Any
 
-from stream.core.policy import HOUR, MINUTE, Policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.windows import CORRECT_EVERY_MS
 from stream.model.names import KINDS, Kind
 from tests.core.test_shard import T0, Room
@@ -101,3 +105,33 @@ def test_the_end_of_a_bounded_input_writes_all_that_waits() -> None:
     room.second(OLD)
     room.shard.finish()
     assert ("s1 0", 2, 2) in room.second()
+
+
+SPECS = (
+    WindowSpec("1m", MINUTE, MINUTE),
+    WindowSpec("7m", 7 * MINUTE, 3 * MINUTE),
+    WindowSpec("2m", 2 * MINUTE, MINUTE),
+)
+moments = st.lists(st.tuples(st.sampled_from((0, HOUR, 400 * DAY)), st.integers(-20 * MINUTE, 20 * MINUTE)), max_size=8)
+
+
+@given(moments, st.integers(0, 3))
+def test_open_windows_are_those_that_hold_an_event_however_far_apart(found: list[tuple[int, int]], closed: int) -> None:
+    room = Room(Policy(windows=SPECS))
+    times = sorted(T0 + far + near for far, near in found)
+    for number, time in enumerate(times):  # each on its own: none is late, and none pane_gone
+        room.see(KINDS[number % 3], time, session_id=f"s{time % 2}", checkout_id=f"k{number}", seen=times[-1])
+    horizon = times[min(closed, len(times) - 1)] if times and closed else -(2**62)
+    room.shard.windows.horizon = [horizon] * len(SPECS)
+    held = [(start, key) for start, row in room.shard.rows.items() for key in row.panes]
+    expected = {
+        spec.name: len(
+            {
+                (end, key)
+                for (start, key), number in product(held, range(spec.size_ms // spec.slide_ms + 1))
+                if (end := spec.first_end(start) + number * spec.slide_ms) <= spec.last_end(start) and end > horizon
+            }
+        )
+        for spec in SPECS
+    }
+    assert room.shard.view(1).windows_open == expected

@@ -17,7 +17,7 @@ from stream.core.alerts.telling import Mute, Telling
 from stream.core.alerts.watched import Watched
 from stream.core.counts import NEVER, Counts
 from stream.core.ontime import column_of, events_of
-from stream.core.panes import Pane, Row
+from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
 from stream.core.steps import Steps, drained, pieces
 from stream.core.windows import FAR_AHEAD, LONG_AGO
@@ -82,17 +82,17 @@ class Alerting:
 
     # -- which slides are due
 
-    def is_behind(self, rows: Mapping[int, Row], due: int) -> bool:
+    def is_behind(self, rows: Rows, due: int) -> bool:
         """A slide that ends at ``due`` or earlier is still to be judged."""
         end = None if self.rules is None else self._next_end(rows)
         return end is not None and end <= due
 
-    def wait(self, rows: Iterable[int], complete: int) -> None:
+    def wait(self, rows: Rows, complete: int) -> None:
         """What is due is judged in `follow`. A state that is stored until then says where that begins."""
         self.complete = complete
         self._pass_over(rows)
 
-    def _pass_over(self, rows: Iterable[int]) -> int | None:
+    def _pass_over(self, rows: Rows) -> int | None:
         """The slides before the next one, on which nobody was on air; its end. None when there is none.
 
         To be called before anybody comes on air, who was not in these slides. (p: after a crash amid the first slide after
@@ -103,7 +103,7 @@ class Alerting:
             self.through = max(self.through, end - self._slide)
         return end
 
-    def follow(self, rows: Mapping[int, Row], changed: Iterable[Pane], limit: int, complete: int) -> Steps[None]:
+    def follow(self, rows: Rows, changed: Iterable[Pane], limit: int, complete: int) -> Steps[None]:
         """Judges every slide that ends at ``limit`` or earlier and is complete. Anything may happen between two steps.
 
         With many sessions that takes seconds, in which records must be read and checkpoints be made. (p: done within one
@@ -112,13 +112,13 @@ class Alerting:
         if self.is_behind(rows, min(limit, complete)):
             yield from self._timed(self._follow(rows, changed, min(limit, complete), complete))
 
-    def _follow(self, rows: Mapping[int, Row], changed: Iterable[Pane], due: int, complete: int) -> Steps[None]:
+    def _follow(self, rows: Rows, changed: Iterable[Pane], due: int, complete: int) -> Steps[None]:
         yield from self.amend(changed)  # what came to earlier slides belongs to the history of those that follow
         self.complete = max(self.complete, complete)
         while self.is_behind(rows, due):
             yield from self._judge(rows)
 
-    def evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int, complete: int) -> Steps[None]:
+    def evaluate(self, rows: Rows, limit: int, wall_limit: int, complete: int) -> Steps[None]:
         """Judges every slide that ends at ``limit`` or earlier, or that the wall clock has passed on a silent shard.
 
         ``complete``: up to where every on-time event is known to be in; what is decided beyond it is marked as idle.
@@ -128,13 +128,13 @@ class Alerting:
         if self.rules is not None:
             yield from self._timed(self._evaluate(rows, limit, wall_limit))
 
-    def _evaluate(self, rows: Mapping[int, Row], limit: int, wall_limit: int) -> Steps[None]:
+    def _evaluate(self, rows: Rows, limit: int, wall_limit: int) -> Steps[None]:
         while self.is_behind(rows, max(limit, wall_limit)):
             yield from self._judge(rows)
         if limit != LONG_AGO:
             self.through = max(self.through, limit // self._slide * self._slide)
 
-    def _judge(self, rows: Mapping[int, Row]) -> Steps[None]:
+    def _judge(self, rows: Rows) -> Steps[None]:
         """The next slide."""
         yield from self._take_over(rows)
         end = self._pass_over(rows)
@@ -153,14 +153,14 @@ class Alerting:
             began = self._stopwatch()
         self.telling.tally.evaluation_seconds += self._stopwatch() - began
 
-    def _next_end(self, rows: Iterable[int]) -> int | None:
+    def _next_end(self, rows: Rows) -> int | None:
         """Where nobody is on air, event time is passed over to the next pane."""
         if self.watched:
             return self.through + self._slide
-        first = min((start for start in rows if start >= self.through), default=None)
+        first = rows.first_from(self.through)
         return None if first is None else first + self._slide
 
-    def _take_over(self, rows: Mapping[int, Row]) -> Steps[None]:
+    def _take_over(self, rows: Rows) -> Steps[None]:
         """Rules that were given meanwhile. Where there were none, what sessions did until now is in the panes."""
         if self._next_rules is None:
             return
@@ -168,17 +168,16 @@ class Alerting:
         if not were:
             yield from self.look_back(rows)
 
-    def begin(self, rows: Mapping[int, Row], closed_through: int) -> None:
+    def begin(self, rows: Rows, closed_through: int) -> None:
         """Where no alerts were looked for until now: slides whose windows are closed count as judged."""
         if self.rules is not None and closed_through != LONG_AGO:
             self.through = closed_through // self._slide * self._slide
             drained(self.look_back(rows))
 
-    def look_back(self, rows: Mapping[int, Row]) -> Steps[None]:
+    def look_back(self, rows: Rows) -> Steps[None]:
         """Takes in what the panes hold of slides that count as judged."""
-        for start in sorted(rows):
-            if start < self.through:
-                yield from self._absorb_row(rows[start])
+        for row in rows.between(LONG_AGO, self.through):
+            yield from self._absorb_row(row)
 
     # -- what sessions did
 

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from stream.core.alerts.figures import EMPTY, Column, added
+from stream.core.alerts.rules import LONGEST
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode
@@ -46,6 +47,11 @@ class History:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return False
 
+    @property
+    def end(self) -> int:
+        """Of the newest slide that is known."""
+        return self.known + len(self._sizes) * self.slide
+
     def columns(self, place: int) -> list[Column]:
         """From this place on."""
         packed = self._columns[sum(self._sizes[:place]) :]
@@ -55,6 +61,8 @@ class History:
         """What a slide holds, again when that has changed; False when it is what it was, or too long ago."""
         if end <= self.known:
             return False
+        if end - self.end > LONGEST:
+            self.forget(end - self.slide)  # no rule looks back across such a gap
         place = (end - self.known) // self.slide - 1
         between = place - len(self._sizes)
         if between < 0:
@@ -74,8 +82,8 @@ class History:
         return True
 
     def begin(self, start: int) -> None:
-        """A slide before the first, which is heard of only now."""
-        if start < self.begun == self.known:
+        """A slide before the first, which is heard of only now. One that no rule could look back to is left alone."""
+        if self.begun - LONGEST <= start < self.begun == self.known:
             before = (self.begun - start) // self.slide
             self._columns = NOTHING * before + self._columns
             self._sizes = bytes((len(NOTHING),)) * before + self._sizes
