@@ -10,6 +10,7 @@ from aiokafka.cluster import ClusterMetadata
 
 from stream.errors import FailedError
 from stream.kafka import client
+from stream.kafka.fetch import _RawRecords
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import settings
 
@@ -81,5 +82,20 @@ def test_a_cluster_that_never_names_a_broker_is_an_error_in_time(
         producer = client.make_producer(config, prefix + "id")
         with pytest.raises(FailedError, match="no Kafka broker answered"):
             await client.start(producer, config)
+
+    asyncio.run(main())
+
+
+def test_every_consumer_that_is_started_unpacks_within_bounds(kafka: EmbeddedKafka, prefix: str) -> None:
+    """aiokafka's own reading has none. (p: the line that sees to it was lost once, and no other test noticed.)"""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        for reader in (client.make_reader(config), client.make_member(config)):
+            await client.start(reader, config)
+            try:
+                assert isinstance(reader._fetcher._records, _RawRecords)
+            finally:
+                await client.end(reader)
 
     asyncio.run(main())
