@@ -141,6 +141,8 @@ class Windows:
 
     def _mark(self, kind: int, start: int, key: bytes, revision: int, events: int) -> None:
         self._rows.made(start).set_mark(key, kind, revision, events)
+        # what has been written waits no longer (p: its mark was not STALE any more, and what came next was forgotten)
+        self._waiting.pop((kind, start, key), None)
         self.marks += revision == 1
         self.touched.append((start, key))
         self.marked_through = max(self.marked_through, start + self._policy.windows[kind].size_ms)

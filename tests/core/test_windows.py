@@ -86,6 +86,30 @@ def test_a_restart_forgets_no_correction_that_waited() -> None:
     assert room.told(20) == []
 
 
+def test_a_restart_forgets_no_correction_of_a_window_that_was_closed_while_one_waited() -> None:
+    room = Trickle()
+
+    def second(*views: int) -> tuple[int, int] | None:
+        """Revision and views of the window of T0's minute, if it is written within a second."""
+        for time in views:
+            room.see(Kind.VIEWS, time)
+        room.second()
+        window = room.windows.get(f"s1/1m/{T0 // MINUTE * MINUTE}")
+        return window and (window["revision"], window["counts"]["views"])
+
+    room.second(OLD)
+    assert room.shard.left_out == {Kind.COMMENTS}
+    room.shard.quiet(T0 + HOUR)
+    assert second() == (1, 1)
+    assert second(T0) is None, "silence has closed it: this waits"
+    room.see(Kind.CHECKOUTS, T0 + 3 * MINUTE, checkout_id="later")
+    assert second(T0 + 3 * MINUTE) == (2, 2), "its turn to be closed has come"
+    assert second(T0) is None
+    room.crash()
+    room.shard.keep_up(KINDS)
+    assert second() == (3, 3)
+
+
 def test_no_pane_goes_before_its_correction() -> None:
     room = Trickle()
     minute = OLD + 20 * MINUTE
