@@ -20,7 +20,7 @@ from typing import Any, Final
 from stream.sandbox.broker import EmbeddedKafka
 from tests.bench import processes
 from tests.bench.flow import Flow
-from tests.bench.latency import watch, wrong_outcomes
+from tests.bench.latency import outcomes_at_last, watch
 from tests.bench.pipe import Pipe
 from tests.bench.report import Options, against, alone, say
 from tests.bench.visible import Group, Visible, percentiles, stamps
@@ -166,14 +166,7 @@ class _Holding:
         found.filled_in, found.backlog = time.monotonic() - began, pipe.sent
         found.peak_filling = processes.peak_mb(worker.pid)
 
-        async def right() -> bool:  # /metrics follows the offsets within milliseconds
-            found.faults = wrong_outcomes(await asyncio.to_thread(worker.metrics), self._flow)
-            return not found.faults
-
-        try:
-            await eventually("the outcomes of the backlog", right, 5)
-        except AssertionError:
-            return
+        found.faults = await outcomes_at_last(worker, self._flow)
 
     async def _hold(self, worker: Worker, group: Group, out: Path) -> None:
         plan, found = self._plan, self._found

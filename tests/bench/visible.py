@@ -1,8 +1,8 @@
-"""From the broker's append to visibility in /metrics, record by record.
+"""From the broker's append to the checkpoint that makes it visible, record by record.
 
 A checkpoint moves the group's offsets, the counters of /metrics and `liveshop_checkpoint_timestamp_seconds` together: the
-offsets say which records became visible, that time says when. Who looks seldom thus measures no less exactly, so long as
-no shard makes two checkpoints between two looks.
+offsets say which records became visible, that time says when. /metrics is made once a second: where it does not say the
+time yet, the record became visible when its offset was looked at, a quarter of a second later at most.
 """
 
 import asyncio
