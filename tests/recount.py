@@ -29,7 +29,8 @@ from datasketches import cpc_sketch, cpc_union
 Event = Mapping[str, Any]  # a decoded event, as JSON has it
 Value = dict[str, Any]  # a result, as JSON has it
 
-DAY_MS = 86_400_000
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+TOO_MANY = ("too_many_sessions", "too_many_events")
 LEAST_MS, SET_MS = 10**11, 10**12
 MAX_SUM = 2**63 - 1
 UNIQUE_ERROR = 0.015316
@@ -135,6 +136,8 @@ class Rules:
     session_keep_ms: int = DAY_MS
     max_new_sessions: int = 20_000
     max_sessions: int = 200_000
+    max_checkout_keys: int = 5_000_000
+    max_pane_events: int = 5_000_000
     run: str = "live"
 
     @cached_property
@@ -441,6 +444,8 @@ class Judge:
         self.clock = -1  # "the largest min(event time, broker timestamp) of one topic partition so far"
         self.ids: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)  # by the start of the pane
         self.first_counted: dict[tuple[str, ...], int] = {}  # checkout key -> event time
+        self.noted: Counter[int] = Counter()  # minute -> checkout keys noted in it that may still count
+        self.forgotten_before = 0  # minutes: checkout keys of before are forgotten, there were too many
         self.latest_pane: dict[str, int] = {}  # session -> start of the latest pane with an event that was counted
         self.admitted: Counter[int] = Counter()  # start of a pane -> sessions that were not known before
 
@@ -455,9 +460,9 @@ class Judge:
             return None, "rejected"
         self.clock = max(self.clock, min(event["event_time"], record.timestamp))
         outcome = self.judge_valid(record.kind, event)
-        if outcome in ("late", "too_many_sessions"):
+        if outcome in ("late", *TOO_MANY):
             result.dead[record.place] = outcome
-        return event, "rejected" if outcome == "too_many_sessions" else outcome
+        return event, "rejected" if outcome in TOO_MANY else outcome
 
     def judge_valid(self, kind: str, event: Event) -> str:
         """Steps 4 to 9. "Only 8 and 9 note ids and checkout keys"."""
@@ -467,10 +472,12 @@ class Judge:
             return "late"
         if not self.is_admitted(event):
             return "too_many_sessions"
+        if len(self.ids[self.pane(event)]) >= self.rules.max_pane_events:
+            return "too_many_events"
         if kind == "checkouts":
             if self.is_resent(event):
                 return "duplicate"
-            self.first_counted[checkout_key(event)] = event["event_time"]
+            self.note_checkout(event)
         self.ids[self.pane(event)].add((event["session_id"], event["event_id"]))
         if kind == "checkouts" and event["status"] == "paid" and event.get("is_cod"):
             return "not_an_order"
@@ -513,7 +520,21 @@ class Judge:
     def is_resent(self, event: Event) -> bool:
         """Checkout keys are "held while the first counted one's event time + 24 h > the checkouts clock"."""
         first = self.first_counted.get(checkout_key(event))
-        return first is not None and first + DAY_MS > self.clock
+        return first is not None and first + DAY_MS > self.clock and first // MINUTE_MS >= self.forgotten_before
+
+    def note_checkout(self, event: Event) -> None:
+        """At most `max_checkout_keys` are known; "of more, whole minutes are forgotten, the oldest first"."""
+        time = event["event_time"]
+        for minute in [minute for minute in self.noted if (minute + 1) * MINUTE_MS + DAY_MS <= self.clock]:
+            del self.noted[minute]
+        if time // MINUTE_MS < self.forgotten_before:
+            return
+        self.first_counted[checkout_key(event)] = time
+        self.noted[time // MINUTE_MS] += 1
+        while self.noted.total() > self.rules.max_checkout_keys:
+            oldest = min(self.noted)
+            del self.noted[oldest]
+            self.forgotten_before = oldest + 1
 
 
 def checkout_key(event: Event) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Two of n ids collide with a chance of n^2 / 2^65: 1.4e-8 for the 720,000 ids of 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,12 +41,37 @@ class TimedHashes:
 
     The first time given stays. Recent ones in a dict, the rest packed in sorted runs: 16 bytes each. Whether one is held
     is decided by its own time, not by whether a sweep came by.
+
+    Strangers may make up any number. So at most ``most`` are held: when one more is noted, those of the oldest slice of
+    time (``slice_ms``) are forgotten. Which those are follows from what was noted, and when.
     """
 
-    __slots__ = ("_packed", "_runs", "fresh", "hold_ms", "recent")
+    __slots__ = (
+        "_noted",
+        "_number",
+        "_packed",
+        "_runs",
+        "_slices",
+        "floor",
+        "fresh",
+        "hold_ms",
+        "most",
+        "recent",
+        "slice_ms",
+    )
 
-    def __init__(self, hold_ms: int) -> None:
+    def __init__(self, hold_ms: int, most: int, slice_ms: int) -> None:
         self.hold_ms = hold_ms
+        self.most = most
+        self.slice_ms = slice_ms
+        self.floor = _NOT_NOTED
+        """None of an earlier time is held: there were too many."""
+        self._noted: dict[int, int] = {}
+        """How many, by slice of time, of those that may be held."""
+        self._slices: list[int] = []
+        """The keys of ``_noted``, a heap."""
+        self._number = 0
+        """The sum of ``_noted``."""
         self.recent: dict[int, int] = {}
         self._runs: list[_Run] = []
         """From the oldest to the newest; a hash noted anew after its hold ended may be in several."""
@@ -57,20 +83,42 @@ class TimedHashes:
         return len(self.recent) + self._packed
 
     def holds(self, hashed: int, now: int) -> bool:
+        oldest = max(self.floor, now - self.hold_ms + 1)
         since = self.recent.get(hashed)
-        if since is not None and since + self.hold_ms > now:
+        if since is not None and since >= oldest:
             return True
-        return any(run.newest + self.hold_ms > now and run.time(hashed) + self.hold_ms > now for run in self._runs)
+        return any(run.newest >= oldest and run.time(hashed) >= oldest for run in self._runs)
+
+    def is_over(self, time: int, now: int | None) -> bool:
+        """Whether nothing of before ``time`` is held any more, whatever was noted."""
+        return time <= self.floor or (now is not None and time + self.hold_ms <= now)
 
     def number_held(self, now: int) -> int:
         """Those not swept away whose time is over are not counted."""
+        oldest = max(self.floor, now - self.hold_ms + 1)
         times = chain(self.recent.values(), *(run.times for run in self._runs))
-        return sum(time + self.hold_ms > now for time in times)
+        return sum(time >= oldest for time in times)
 
-    def note(self, hashed: int, time: int) -> None:
+    def note(self, hashed: int, time: int, now: int) -> None:
         """Only for a hash that is not held."""
+        while self._slices and (self._slices[0] + 1) * self.slice_ms + self.hold_ms <= now:
+            self._number -= self._noted.pop(heappop(self._slices))
+        if time < self.floor:
+            return
         self.recent[hashed] = time
         self.fresh.append((hashed, time))
+        self._count(time // self.slice_ms, 1)
+        while self._number > self.most:
+            oldest = heappop(self._slices)
+            self._number -= self._noted.pop(oldest)
+            self.floor = (oldest + 1) * self.slice_ms
+
+    def _count(self, slice_: int, number: int) -> None:
+        if slice_ not in self._noted:
+            self._noted[slice_] = 0
+            heappush(self._slices, slice_)
+        self._noted[slice_] += number
+        self._number += number
 
     def sweep(self, now: int) -> None:
         """Packs what is recent and forgets what is no longer held, a whole run at a time; so it never takes long.
@@ -81,7 +129,8 @@ class TimedHashes:
         times = np.fromiter(self.recent.values(), np.int64, len(self.recent))
         self.recent = {}
         self._append(_Run.of(hashes, times))
-        self._runs = [run for run in self._runs if run.newest + self.hold_ms > now]
+        oldest = max(self.floor, now - self.hold_ms + 1)
+        self._runs = [run.since(self.floor) for run in self._runs if run.newest >= oldest]
         self._packed = sum(len(run.times) for run in self._runs)
 
     def _append(self, run: "_Run") -> None:
@@ -93,9 +142,16 @@ class TimedHashes:
         self._packed = sum(len(each.times) for each in self._runs)
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """From what `take_fresh` gave, a bucket at a time; of a hash noted twice the later time counts."""
-        pairs = np.frombuffer(b"".join(chunks), np.uint64)
-        self._append(_Run.of(pairs[::2], pairs[1::2].view(np.int64)))
+        """From what `take_fresh` gave, a bucket at a time; of a hash noted twice the later time counts.
+
+        ``floor`` must be known by then.
+        """
+        pairs = np.frombuffer(b"".join(chunks), np.uint64).reshape(-1, 2)
+        pairs = pairs[pairs[:, 1].view(np.int64) >= self.floor]
+        run = _Run.of(pairs[:, 0], pairs[:, 1].view(np.int64))
+        for slice_, number in zip(*np.unique(np.array(run.times) // self.slice_ms, return_counts=True), strict=True):
+            self._count(int(slice_), int(number))
+        self._append(run)
 
     def take_fresh(self, bucket_ms: int) -> Iterator[tuple[int, bytes]]:
         """What was added since the last call, as (bucket of time, packed pairs)."""
@@ -110,11 +166,12 @@ class TimedHashes:
 class _Run:
     """Hashes in order, and beside them their times."""
 
-    __slots__ = ("hashes", "newest", "times")
+    __slots__ = ("hashes", "newest", "oldest", "times")
 
-    def __init__(self, hashes: "array[int]", times: "array[int]", newest: int) -> None:
+    def __init__(self, hashes: "array[int]", times: "array[int]", oldest: int, newest: int) -> None:
         self.hashes = hashes
         self.times = times
+        self.oldest = oldest
         self.newest = newest
 
     @classmethod
@@ -127,7 +184,15 @@ class _Run:
             hashes, times = hashes[places], np.maximum.reduceat(times, places)
         packed_times = array("q")
         packed_times.frombytes(times.tobytes())
-        return cls(unpacked(hashes.tobytes()), packed_times, int(times.max(initial=_NOT_NOTED)))
+        oldest, newest = int(times.min(initial=-_NOT_NOTED)), int(times.max(initial=_NOT_NOTED))
+        return cls(unpacked(hashes.tobytes()), packed_times, oldest, newest)
+
+    def since(self, time: int) -> "_Run":
+        """Without what is older; itself where nothing is."""
+        if self.oldest >= time:
+            return self
+        hashes, times = np.frombuffer(self.hashes, np.uint64), np.frombuffer(self.times, np.int64)
+        return _Run.of(hashes[times >= time], times[times >= time])
 
     def time(self, hashed: int) -> int:
         place = bisect_left(self.hashes, hashed)

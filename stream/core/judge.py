@@ -15,7 +15,7 @@ from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row, Rows
-from stream.core.policy import Policy
+from stream.core.policy import MINUTE, Policy
 from stream.core.session import Session
 from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
@@ -55,7 +55,7 @@ class Judge:
         the broker's."""
         self.known = {kind: Known(policy) for kind in KINDS}
         """The sessions that each topic knows."""
-        self.checkout_keys = TimedHashes(policy.checkout_key_ms)
+        self.checkout_keys = TimedHashes(policy.checkout_key_ms, policy.max_checkout_keys, MINUTE)
         self.kind = Kind.VIEWS
         """The topic of the batch that is judged."""
         self.changed: list[Pane] = []
@@ -86,7 +86,7 @@ class Judge:
         policy = self.policy
         pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
         count, place, changed, hashed = _COUNT[kind], PLACE[kind], self.changed, hash_id
-        known, topic = self.known[kind], 1 << place
+        known, topic, most = self.known[kind], 1 << place, policy.max_pane_events
         checkouts, on_time = kind is Kind.CHECKOUTS, on_time_ms(policy.delay_ms)
         clock = self.clock(kind)
         floor = self.floor(clock)
@@ -131,6 +131,10 @@ class Judge:
             is_first = pane is None or not pane.topics & topic
             if is_first and (why := known.refusal(seed, low, clock)) is not None:
                 self.refuse_session(kind, record, why)
+                continue
+            if len(ids) >= most:
+                why = f"event_time: max_pane_events ({most}) of its topic are in its pane already"
+                self._reject(kind, record, Reason.TOO_MANY_EVENTS, why)
                 continue
             # 7, 8: duplicate by checkout key, not an order
             if checkouts and isinstance(event, Checkout):
@@ -205,7 +209,7 @@ class Judge:
         hashed = hash_id(f"{status}{attempt}/{event.checkout_id}".encode(), seed)
         if self.checkout_keys.holds(hashed, clock):
             return Outcome.DUPLICATE
-        self.checkout_keys.note(hashed, event.event_time)
+        self.checkout_keys.note(hashed, event.event_time, clock)
         return Outcome.NOT_AN_ORDER if status == "paid" and event.is_cod else Outcome.COUNTED
 
     def uncount(self, kind: Kind, outcome: Outcome, number: int = 1) -> None:

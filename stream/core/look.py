@@ -39,6 +39,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         windows_closed_held=shard.windows.marks,
         dedupe_ids=ids,
         checkout_keys=len(shard.checkout_keys),
+        sessions_gone=len(shard.sessions.gone),
         known={kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         state_bytes=shard.log.size,
         busiest=views,

@@ -123,6 +123,8 @@ def _meta(shard: "Shard") -> bytes:
             {str(kind): until for kind, until in shard.gaps.items()},
             shard.alerting.through,
             silent,
+            shard.checkout_keys.floor,
+            shard.sessions.gone.floor,
             {str(kind): known.admitted for kind, known in shard.judge.known.items()},
         )
     )
@@ -147,18 +149,13 @@ def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
 
 def _drop_buckets(shard: "Shard") -> None:
     """Hours of checkout keys and of known sessions, and days of let-go sessions, in which nothing is held any more."""
-    clock, watermark = shard.clocks[Kind.CHECKOUTS], shard.watermark
-    for bucket in shard.log.buckets():
-        last = to_number(bucket[1:9])
-        if bucket.startswith(CHECKOUT_KEYS) and clock is not None:
-            if (last + 1) * HOUR + shard.checkout_keys.hold_ms <= clock:
+    for sort, length, hashes, now in (
+        (CHECKOUT_KEYS, HOUR, shard.checkout_keys, shard.clocks[Kind.CHECKOUTS]),
+        (GONE, DAY, shard.sessions.gone, shard.watermark),
+    ):
+        for bucket in shard.log.buckets():
+            if bucket.startswith(sort) and hashes.is_over((to_number(bucket[1:9]) + 1) * length, now):
                 shard.log.drop_bucket(bucket)
-        elif (
-            bucket.startswith(GONE)
-            and watermark is not None
-            and (last + 1) * DAY + shard.sessions.gone.hold_ms <= watermark
-        ):
-            shard.log.drop_bucket(bucket)
     for kind, known in shard.judge.known.items():
         for hour in known.forget_hours(shard.judge.clock(kind)):
             shard.log.drop_bucket(known_bucket(kind, hour))
@@ -210,6 +207,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     shard.windows.horizon = list(meta.horizon)
     shard.drop_line = meta.drop_line
     shard.gaps = {Kind(name): until for name, until in meta.gaps.items()}
+    shard.checkout_keys.floor, shard.sessions.gone.floor = meta.checkout_floor, meta.gone_floor
     _restore_sessions(shard, content)
     _restore_buckets(shard, content)
     _restore_pages(shard, content)

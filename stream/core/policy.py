@@ -56,7 +56,13 @@ class Policy:
     trust_producer_time: bool = False
     max_ids: int = 1000
     checkout_key_ms: int = DAY
+    max_checkout_keys: int = 5_000_000
+    """That the checkouts of one partition are known by; of more, whole minutes are forgotten, the oldest first."""
+    max_pane_events: int = 5_000_000
+    """That one topic partition counts in a pane."""
     gone_session_ms: int = 90 * DAY
+    max_gone_sessions: int = 2_000_000
+    """That are remembered after they were let go; of more, whole days are forgotten, the oldest first."""
     totals_per_checkpoint: int = 200
     checkpoint_span: int = 60
     max_new_sessions: int = 20_000

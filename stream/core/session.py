@@ -32,12 +32,12 @@ class Session:
         "events",
         "frozen",
         "gmv",
+        "in_line",
         "key",
         "last_any",
         "last_event",
         "let_go_at",
         "named",
-        "queued",
         "revision",
         "seed",
         "session_id",
@@ -45,6 +45,7 @@ class Session:
         "stale",
         "sum",
         "summed",
+        "turn",
         "written_at",
         "written_ended",
         "written_events",
@@ -77,7 +78,10 @@ class Session:
         self.ended = False
         self.frozen = False
         """It was let go before: live.sessions keeps the totals of then."""
-        self.queued = False
+        self.turn = 0
+        """Its number in the line of those that wait to be written; 0 when it stands in none."""
+        self.in_line = False
+        """In which: of those of more than a few events."""
         self.revision = 0
         self.written_events = NEVER
         self.written_ended = False

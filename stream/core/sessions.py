@@ -9,13 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import add
+from typing import Final
 
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import NEVER
 from stream.core.ids import TimedHashes
 from stream.core.pages import LARGEST, Pages, Resting
-from stream.core.policy import Policy
+from stream.core.policy import DAY, Policy
 from stream.core.session import Session, head_in
+
+FEW: Final = 8
+"""Events up to which a session may be a made-up one."""
+SHARE_OF_FEW: Final = 4
+"""Each so many-th of the totals is of a session of few events, when others wait as well."""
+FAR_AHEAD: Final = 2**62
+LONG_AGO: Final = -(2**62)
+"""After and before any time."""
 
 
 class Sessions:
@@ -27,14 +36,16 @@ class Sessions:
         """Those that are not at rest."""
         self.pages = Pages()
         """Those at rest."""
-        self.gone = TimedHashes(policy.gone_session_ms)
+        self.gone = TimedHashes(policy.gone_session_ms, policy.max_gone_sessions, DAY)
         self._ends: list[tuple[int, bytes]] = []
         self._let_go: dict[int, dict[bytes, None]] = {}
         """Keys of ``held``, by when they may be let go."""
         self._dues: list[int] = []
         """The keys of ``_let_go``, a heap."""
-        self._waiting: list[tuple[int, int, bytes]] = []
+        self._lines: tuple[list[tuple[int, int, bytes]], ...] = ([], [])
+        """Those that wait to be written, of few events and of more: (when, turn, key), heaps."""
         self._turn = 0
+        self._written = 0
         self._quiet: dict[bytes, None] = {}
         """Keys of those that may be at rest since."""
         self._ready: dict[bytes, None] = {}
@@ -121,14 +132,16 @@ class Sessions:
     def wait(self, session: Session, at_once: bool = False) -> None:
         """Puts a changed session in line to be written: at its end at once, else ``totals_every`` after the last time.
 
-        It may stand in line twice; the second turn then finds it unchanged.
+        Those of few events stand in a line of their own, so that a flood of made-up ones holds up nobody else. One that
+        stands in line twice has lost its first place.
         """
-        if (at_once or not session.queued) and not session.frozen and session.changed:
-            session.queued = True
-            first = at_once or session.written_at == NEVER
-            due = NEVER if first else session.written_at + self._policy.totals_every_ms
+        line, is_new = session.events > FEW, session.written_at == NEVER
+        has_place = session.turn and line <= session.in_line and (is_new or not at_once)
+        if not has_place and not session.frozen and session.changed:
+            due = NEVER if at_once or is_new else session.written_at + self._policy.totals_every_ms
             self._turn += 1
-            heapq.heappush(self._waiting, (due, self._turn, session.key))
+            session.turn, session.in_line = self._turn, line
+            heapq.heappush(self._lines[line], (due, self._turn, session.key))
 
     def end(self, now: int) -> Iterator[Session]:
         """Ends what is due at ``now``; it is then in line to be written at once."""
@@ -148,15 +161,20 @@ class Sessions:
             yield session
 
     def next_to_write(self, watermark: int | None, everything: bool) -> Session | None:
-        """The changed session that waits longest and is due, taken out of the line."""
-        while self._waiting:
-            due, _, key = self._waiting[0]
-            if not everything and (watermark is None or due > watermark):
-                return None
-            heapq.heappop(self._waiting)
+        """The changed session that waits longest and is due, taken out of its line. Every fourth is one of few events."""
+        limit = FAR_AHEAD if everything else LONG_AGO if watermark is None else watermark
+        self._written += 1
+        first = 0 if self._written % SHARE_OF_FEW == 0 else 1
+        return self._next_in(self._lines[first], limit) or self._next_in(self._lines[1 - first], limit)
+
+    def _next_in(self, line: list[tuple[int, int, bytes]], limit: int) -> Session | None:
+        while line and line[0][0] <= limit:
+            _, turn, key = heapq.heappop(line)
             session = self.held.get(key)
-            if session is not None and session.queued and session.changed:
-                session.queued = False
+            if session is None or session.turn != turn:
+                continue
+            session.turn = 0
+            if session.changed:
                 if session.ended:
                     self.quiet(session)
                 return session
@@ -271,7 +289,7 @@ class Sessions:
         self.show(session, [-number for number in session.shown])
         self.gmv.subtract(session.gmv)
         if not session.frozen:
-            self.gone.note(session.seed, watermark)
+            self.gone.note(session.seed, watermark, watermark)
 
     # -- the state
 

@@ -59,6 +59,9 @@ class Meta(msgspec.Struct):
     """Slides that end here or earlier are judged."""
     silent: tuple[dict[str, int], list[bytes]] | None = None
     """While a rebuild tells no alerts: until the inputs have passed these ends, and what was told before."""
+    checkout_floor: int = -(2**62)
+    gone_floor: int = -(2**62)
+    """Checkout keys and let-go sessions of before are forgotten: there were too many."""
     admitted: dict[str, dict[int, int]] | None = None
     """New sessions by topic and start of the pane; None of a version that knew no bound on them."""
 

@@ -53,6 +53,8 @@ class Reason(StrEnum):
     """In a batch that its producer stamped (CreateTime), which is not trusted: see the setting trust_producer_time."""
     TOO_MANY_SESSIONS = "too_many_sessions"
     """Its topic knows too many sessions already, or has admitted too many in that pane, and does not know this one."""
+    TOO_MANY_EVENTS = "too_many_events"
+    """Its topic has counted so many events in that pane that no more ids are remembered."""
     SKIPPED = "skipped"
     """Not judged at all: an operator has named it, see `liveshop offsets skip`."""
     TOO_MANY_HEADERS = "too_many_headers"

@@ -212,6 +212,8 @@ class ShardView:
     windows_closed_held: int
     dedupe_ids: int
     checkout_keys: int
+    sessions_gone: int
+    """Sessions remembered after they were let go."""
     known: dict[Kind, int]
     """Sessions that each topic knows."""
     state_bytes: int

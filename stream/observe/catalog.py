@@ -107,6 +107,9 @@ KNOWN_SESSIONS: Final = _gauge(
 MAX_SESSIONS: Final = _gauge(
     "max_sessions", "The setting: how many sessions an input's partition may know.", merge="max"
 )
+SESSIONS_GONE: Final = _gauge(
+    "sessions_gone", "Sessions remembered after their totals were let go.", "partition", merge="max"
+)
 TOTALS_FROZEN: Final = _counter(
     "totals_frozen", "Sessions that came back after their totals were let go; live.sessions keeps the old totals."
 )

@@ -118,6 +118,7 @@ class Shards(Collector):
         yield gauge(catalog.STATE_BYTES, [(labels, view.state_bytes) for labels, view in views.items()])
         yield gauge(catalog.DEDUPE_IDS, [(labels, view.dedupe_ids) for labels, view in views.items()])
         yield gauge(catalog.CHECKOUT_KEYS, [(labels, view.checkout_keys) for labels, view in views.items()])
+        yield gauge(catalog.SESSIONS_GONE, [(labels, view.sessions_gone) for labels, view in views.items()])
         known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
         yield gauge(catalog.KNOWN_SESSIONS, known.items())
         yield gauge(catalog.BROKERS_CONNECTED, [((), self._brokers or 0)])

@@ -3,6 +3,8 @@ from hypothesis import strategies as st
 
 from stream.core.ids import TimedHashes
 
+ANY = 2**60
+
 
 @settings(deadline=None)
 @given(
@@ -11,7 +13,7 @@ from stream.core.ids import TimedHashes
 )
 def test_a_hash_is_held_for_its_own_time_whatever_sweeps_come_by(steps: list[tuple[str, int, int]], hold: int) -> None:
     held: dict[int, int] = {}
-    seen = TimedHashes(hold)
+    seen = TimedHashes(hold, ANY, 7)
     chunks: list[bytes] = []
     now = 0
     for action, which, passed in steps:
@@ -20,12 +22,64 @@ def test_a_hash_is_held_for_its_own_time_whatever_sweeps_come_by(steps: list[tup
         assert seen.holds(hashed, now) == (hashed in held and held[hashed] + hold > now)
         if action == "note" and not seen.holds(hashed, now):
             held[hashed] = now
-            seen.note(hashed, now)
+            seen.note(hashed, now, now)
             chunks += [chunk for _, chunk in seen.take_fresh(10)]
         elif action == "sweep":
             seen.sweep(now)
         elif action == "restore":
-            seen = TimedHashes(hold)
+            seen = TimedHashes(hold, ANY, 7)
             seen.restore(chunks)
     for hashed, since in held.items():
         assert seen.holds(hashed, now) == (since + hold > now)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("note", "note", "note", "sweep", "restore")), st.integers(0, 30), st.integers(-15, 9)
+        ),
+        max_size=80,
+    ),
+    st.integers(1, 6),
+)
+def test_of_more_than_there_is_room_for_the_oldest_slices_are_forgotten(
+    steps: list[tuple[str, int, int]], most: int
+) -> None:
+    hold, slice_ms, now = 1000, 10, 100
+    seen = TimedHashes(hold, most, slice_ms)
+    held: dict[int, int] = {}
+    chunks: dict[int, list[bytes]] = {}
+    for action, which, passed in steps:
+        now += max(0, passed)
+        time = now + min(0, passed)
+        hashed = which * 0x9E3779B97F4A7C15 % 2**64
+        assert seen.holds(hashed, now) == (hashed in held)
+        if action == "note" and hashed not in held and time >= seen.floor:
+            seen.note(hashed, time, now)
+            held[hashed] = time
+            while len(held) > most:
+                oldest = min(held.values()) // slice_ms
+                held = {each: at for each, at in held.items() if at // slice_ms > oldest}
+        elif action == "sweep":
+            seen.sweep(now)
+        elif action == "restore":
+            for bucket, chunk in seen.take_fresh(50):
+                chunks.setdefault(bucket, []).append(chunk)
+            before, seen = seen, TimedHashes(hold, most, slice_ms)
+            seen.floor = before.floor
+            for bucket, parts in chunks.items():
+                if not seen.is_over((bucket + 1) * 50, now):
+                    seen.restore(parts)
+        assert seen.number_held(now) == len(held)
+
+
+def test_a_flood_of_checkouts_is_held_in_so_many_bytes() -> None:
+    seen = TimedHashes(10**9, 100_000, 60_000)
+    for number in range(400_000):
+        seen.note(number * 0x9E3779B97F4A7C15 % 2**64, number * 10, number * 10)
+        if len(seen.recent) >= 65_536:
+            seen.sweep(number * 10)
+            list(seen.take_fresh(10**6))
+    assert seen.number_held(number * 10) <= 100_000
+    assert len(seen) < 100_000 + 3 * 65_536

@@ -520,6 +520,37 @@ def test_checkout_keys_are_forgotten_a_day_after_the_first() -> None:
     assert sum(outputs.tally.orders_paid for outputs in room.outputs) == 2
 
 
+def test_a_flood_of_made_up_sessions_holds_up_nobody_elses_totals() -> None:
+    room = Room(Policy(totals_per_checkpoint=8))
+    room.only(Kind.VIEWS)
+    for number in range(400):
+        room.see(Kind.VIEWS, T0, session_id=f"x{number}")
+    for second in range(0, 40, 2):
+        for _ in range(5):
+            room.see(Kind.VIEWS, T0 + second * 1000, session_id="honest")
+        outputs = room.shard.collect()
+        assert outputs is not None
+        room._take(outputs)
+    by_session = [value["session_id"] for value in room.sessions]
+    assert by_session.count("honest") == 4  # of 38 s, every 10; and 9 events or more from the second look on
+    assert len(set(by_session)) == 1 + 20 * 8 - 4
+    room.settle()
+    assert {value["session_id"] for value in room.sessions} == {"honest", *(f"x{number}" for number in range(400))}
+
+
+def test_let_go_sessions_are_remembered_up_to_a_bound() -> None:
+    room = Room(Policy(session_keep_ms=HOUR, max_gone_sessions=3))
+    for day in range(4):
+        for minute, session in ((0, f"s{day}-0"), (0, f"s{day}-1"), (5, "clock")):
+            for kind in KINDS:
+                room.see(kind, T0 + day * DAY + minute * MINUTE, session_id=session, checkout_id=f"{session}/{day}")
+            room.settle()
+    room.crash()
+    keys = [f"s{day}-{number}" for day in range(3) for number in range(2)]
+    frozen = [key for key in keys if room.shard.sessions.meet(key.encode(), T0 + 3 * DAY)[0].frozen]
+    assert frozen == ["s2-0", "s2-1"]
+
+
 # -- sessions at rest
 
 STRANGERS = 200

@@ -46,7 +46,7 @@ class Player:
         minutes = int(size.removesuffix("m"))
         spec = WindowSpec(size, minutes * MINUTE, int((slide or size).removesuffix("m")) * MINUTE)
         retention = int(str(transcript.get("retention", "60m")).removesuffix("m"))
-        bounds = {name: transcript[name] for name in ("max_new_sessions", "max_sessions") if name in transcript}
+        bounds = {name: number for name, number in transcript.items() if name.startswith("max_")}
         self.shard = Shard(Policy(windows=(spec,), state_retention_ms=retention * MINUTE, **bounds))
         self.offsets = dict.fromkeys(KINDS, 0)
         self.written: list[str] = []

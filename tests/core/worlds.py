@@ -50,6 +50,8 @@ def rules_of(policy: Policy) -> Rules:
         session_keep_ms=policy.session_keep_ms,
         max_new_sessions=policy.max_new_sessions,
         max_sessions=policy.max_sessions,
+        max_checkout_keys=policy.max_checkout_keys,
+        max_pane_events=policy.max_pane_events,
     )
 
 
@@ -189,10 +191,12 @@ bounds = st.fixed_dictionaries(
     {
         "max_new_sessions": st.integers(1, 3),
         "max_sessions": st.integers(1, 4),
+        "max_checkout_keys": st.integers(1, 4),
+        "max_pane_events": st.integers(1, 4),
         "session_keep_ms": st.sampled_from((0, 25 * SECOND, 60 * SECOND, 1000 * SECOND)),
     }
 )
-"""Of sessions, small ones, as changes of a policy."""
+"""Of sessions, checkouts and events of a pane: small ones, as changes of a policy."""
 
 
 # -- a schedule: how a worker might have read a world

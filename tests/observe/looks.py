@@ -36,6 +36,7 @@ def view(*busiest: SessionView, rest: SessionView | None = None, **more: Any) ->
         "windows_closed_held": 6,
         "dedupe_ids": 100,
         "checkout_keys": 8,
+        "sessions_gone": 9,
         "known": {Kind.VIEWS: 4, Kind.COMMENTS: 3, Kind.CHECKOUTS: 0},
         "state_bytes": 4096,
     }

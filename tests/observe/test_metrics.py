@@ -180,6 +180,7 @@ def test_gauges_of_the_shards(metrics: Metrics) -> None:
     assert value(metrics, "liveshop_checkout_keys", partition="1") == 8
     assert value(metrics, "liveshop_known_sessions", type="comments", partition="1") == 3
     assert value(metrics, "liveshop_max_sessions") == 200_000
+    assert value(metrics, "liveshop_sessions_gone", partition="1") == 9
     metrics.shard(1, view(left_out=frozenset({Kind.COMMENTS})))
     for partition, topic, expected in (("0", "comments", 0), ("1", "comments", 1), ("1", "views", 0)):
         assert value(metrics, "liveshop_topic_left_out", topic=f"x.live.{topic}", partition=partition) == expected

@@ -119,7 +119,7 @@ def test_every_bad_message_is_refused_for_the_reason_it_names() -> None:
 def test_all_kinds_of_bad_input_come() -> None:
     faults = {message.fault for message in made(Plan(bad=0.5, rate=5000), 30)} - {None}
     # what came before, the batch and its headers, and an operator decide
-    others = {Reason.LATE, Reason.PANE_GONE, Reason.TOO_MANY_SESSIONS, Reason.SKIPPED}
+    others = {Reason.LATE, Reason.PANE_GONE, Reason.TOO_MANY_SESSIONS, Reason.TOO_MANY_EVENTS, Reason.SKIPPED}
     reasons = set(Reason) - others - {Reason.PRODUCER_TIME, Reason.TOO_MANY_HEADERS, Reason.UNREADABLE}
     assert faults == {*reasons, Outcome.TOMBSTONE}
 

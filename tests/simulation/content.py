@@ -53,7 +53,13 @@ def content(number: int) -> Content:
     rng = Random(f"content {number}")
     logs = {(kind, partition): _log(rng, kind, partition) for kind in KINDS for partition in range(PARTITIONS)}
     records = [record for log in logs.values() for record in log]
-    policy = replace(POLICY, max_new_sessions=rng.choice((1, 2, 20_000)), max_sessions=rng.choice((2, 3, 200_000)))
+    policy = replace(
+        POLICY,
+        max_new_sessions=rng.choice((1, 2, 20_000)),
+        max_sessions=rng.choice((2, 3, 200_000)),
+        max_pane_events=rng.choice((4, 10**6, 10**6)),
+        max_checkout_keys=rng.choice((5, 10**6)),
+    )
     return Content(policy, logs, recount(records, rules_of(policy)))
 
 

@@ -150,6 +150,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     cdef int64_t ceiling = min(_oldest_ms(records), FAR_AHEAD) + policy.max_future_ms + 1
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
+    cdef Py_ssize_t most = policy.max_pane_events, room = 0
     cdef bint views = kind is VIEWS
     cdef uint8_t topic = 1 << <int>PLACE[kind]
     cdef object known = judge.known[kind]
@@ -168,7 +169,8 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
             if low <= time < high:
                 row = judge.row(start)
                 ids = row.ids[PLACE[kind]]
-        if not (event.plain and low <= time < high):
+                room = most - len(ids)
+        if not (event.plain and low <= time < high and room > 0):
             judge.set_clock(kind, clock)
             judge.judge_each(kind, (records[number],), (events[number],))
             clock = judge.clock(kind)
@@ -191,6 +193,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
         if not ids.note(event.id):
             duplicates += 1
             continue
+        room -= 1
         if not pane.changed:
             pane.changed = True
             changed.append(pane)
