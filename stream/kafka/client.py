@@ -226,6 +226,7 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
 
 
 async def _end_producer(producer: Producer, seconds: float) -> None:
+    _look_at_failures(producer)  # now, since aiokafka forgets a batch as soon as it has failed
     if not await _within(producer.stop(), seconds):
         await _give_up_sending(producer)
         await _within(_client_of(producer).close(), seconds / 3)
@@ -249,15 +250,20 @@ async def _give_up_sending(producer: Producer) -> None:
 
 
 def _look_at_failures(producer: Producer) -> None:
-    """What happened was raised by the checkpoint; of aiokafka's other futures asyncio would complain, one by one."""
+    """What happens is raised by the checkpoint; of aiokafka's other futures asyncio would complain, one by one."""
     accumulator = producer._message_accumulator  # noqa: SLF001 - aiokafka never looks at them itself
     batches = list(accumulator._pending_batches)  # noqa: SLF001 - the same
     batches += [batch for waiting in accumulator._batches.values() for batch in waiting]  # noqa: SLF001 - the same
     waiting = [fate for batch in batches for fate in (batch.future, batch._drain_waiter)]  # noqa: SLF001 - the same
     fates = [producer._txn_manager.wait_for_transaction_end(), *waiting]  # noqa: SLF001 - the same
     for fate in fates:
-        if fate is not None and fate.done() and not fate.cancelled():
-            fate.exception()
+        if fate is not None:
+            fate.add_done_callback(_look)
+
+
+def _look(fate: asyncio.Future[Any]) -> None:
+    if not fate.cancelled():
+        fate.exception()
 
 
 async def _within(closing: Awaitable[None], seconds: float) -> bool:

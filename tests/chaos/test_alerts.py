@@ -110,7 +110,7 @@ FAULTS: Final = {3: (0, "kill"), 6: (1, "kill"), 10: (0, "term"), 13: (1, "kill"
 
 
 def profile(rules: Path) -> Profile:
-    """No topic is ever left out, neither for silence nor as too far behind: what is decided then is no function of the logs."""
+    """No topic is ever left out, for silence or as far behind: what is decided then is no function of the logs."""
     patient = {"idle_after": "10m", "lateness": "10m"}  # longer than all the traffic
     settings = Profile.short(5).settings | patient | {"rules": str(rules), "checkpoint_every": "200ms"}
     return Profile(5, workers=2, settings=settings)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream.errors import FailedError
 from stream.kafka import client
 from stream.kafka.fetch import _RawRecords
+from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import settings
+from tests.kafka.tools import make_topics, settings
 
 pytestmark = pytest.mark.kafka
 
@@ -99,3 +101,41 @@ def test_every_consumer_that_is_started_unpacks_within_bounds(kafka: EmbeddedKaf
                 await client.end(reader)
 
     asyncio.run(main())
+
+
+def test_a_producer_that_is_given_up_leaves_nothing_for_asyncio_to_complain_of(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
+    """One batch is on its way and one waits; aiokafka forgets the first as soon as it has failed."""
+    complaints: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        producer = client.make_producer(config, prefix + "id")
+        await client.start(producer, config)
+        await producer.begin_transaction()
+        sent = asyncio.Event()
+
+        async def unanswered(node: int, request: Any, *, send: Any = producer.client.send, **how: Any) -> Any:
+            if not isinstance(request, ProduceRequest):
+                return await send(node, request, **how)
+            sent.set()
+            return await asyncio.Event().wait()
+
+        producer.client.send = unanswered
+        for value in (b"on its way", b"waits"):
+            batch = producer.create_batch()
+            batch.append(key=None, value=value, timestamp=None)
+            arrived = await producer.send_batch(batch, config.topic(SESSIONS), partition=0)
+            await asyncio.wait_for(sent.wait(), 10)
+            arrived.cancel()  # as a checkpoint is that is given up: from now on nobody waits for it
+        await client.end(producer, 0.3)
+        del producer, arrived, batch, unanswered
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
