@@ -87,6 +87,11 @@ _REASONS: Final[dict[str, tuple[str, str, str]]] = {
         "a producer makes up session ids",
         "look for ids that occur once; raise max_new_sessions or max_sessions if all are real",
     ),
+    "too_many_events": (
+        "are more than one pane of a partition may count",
+        "a producer sends in a loop, or a partition has far more than its share",
+        "stop the loop, or spread the sessions over more partitions",
+    ),
 }
 """By reason: what, cause, and what to do. A record that an operator skipped is nothing to tell of."""
 

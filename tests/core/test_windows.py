@@ -95,7 +95,7 @@ def test_a_restart_forgets_no_correction_of_a_window_that_was_closed_while_one_w
             room.see(Kind.VIEWS, time)
         room.second()
         window = room.windows.get(f"s1/1m/{T0 // MINUTE * MINUTE}")
-        return window and (window["revision"], window["counts"]["views"])
+        return None if window is None else (window["revision"], window["counts"]["views"])
 
     room.second(OLD)
     assert room.shard.left_out == {Kind.COMMENTS}
