@@ -58,9 +58,9 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float, every: flo
 # --- topics --------------------------------------------------------------------------------------------------------
 
 
-def create_topics(brokers: str, prefix: str, partitions: int = 4) -> None:
+def create_topics(brokers: str, prefix: str, partitions: int = 4, replication: int = 1) -> None:
     settings = Settings(brokers=brokers, topic_prefix=prefix)
-    made = asyncio.run(topics.create(settings, partitions))
+    made = asyncio.run(topics.create(settings, partitions, replication))
     assert {topic.partitions for topic in made} == {partitions}, made
 
 

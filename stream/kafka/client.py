@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaConnectionError
@@ -16,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import security
+from stream.kafka.admin import Admin as PatientAdmin
 from stream.kafka.connection import secure
 from stream.kafka.diagnosis import Address, diagnose, say_why
 from stream.kafka.ending import end_once
@@ -26,7 +26,7 @@ log: Final = structlog.get_logger()
 
 Reader: TypeAlias = AIOKafkaConsumer
 Producer: TypeAlias = AIOKafkaProducer
-Admin: TypeAlias = AIOKafkaAdminClient
+Admin: TypeAlias = PatientAdmin
 
 REQUEST_MS: Final = 15_000
 """How long one request may take. JoinGroup takes as long as a rebalance, so the member keeps aiokafka's 40 s."""
@@ -99,7 +99,8 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
 
 
 def make_admin(settings: Settings) -> Admin:
-    return AIOKafkaAdminClient(
+    return PatientAdmin(
+        patience=settings.connect_timeout.total_seconds(),
         bootstrap_servers=_brokers(settings),
         **security.options(settings),
         client_id=f"liveshop-{settings.group}-admin",
@@ -219,9 +220,7 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
     """
     if isinstance(connection, AIOKafkaProducer):
         await _end_producer(connection, seconds)
-    elif not await _within(
-        (connection.close if isinstance(connection, AIOKafkaAdminClient) else connection.stop)(), seconds
-    ):
+    elif not await _within((connection.close if isinstance(connection, PatientAdmin) else connection.stop)(), seconds):
         await _within(_client_of(connection).close(), seconds / 3)
 
 

@@ -19,7 +19,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     NotCoordinatorForGroupError,
     ProducerFenced,
 )
@@ -42,6 +44,12 @@ Bounds = Mapping[Kind, tuple[int, int]]
 
 ANY: Final = 2**63 - 1
 """``rebuild_before`` for: whatever state there is."""
+_NO_COORDINATOR: Final = (
+    GroupCoordinatorNotAvailableError,
+    NotCoordinatorForGroupError,
+    KafkaConnectionError,
+    NodeNotReadyError,
+)
 BEYOND_CHECKS: Final = 5
 """A leader just elected may for a moment not know its log's end; so often, a second apart, it is asked again."""
 
@@ -280,7 +288,7 @@ async def group_offsets(settings: Settings, inputs: Iterable[TopicPartition]) ->
     try:
         async with asyncio.timeout(settings.connect_timeout.total_seconds()):
             while True:
-                with contextlib.suppress(GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+                with contextlib.suppress(*_NO_COORDINATOR):
                     offsets = await admin.list_consumer_group_offsets(settings.group, partitions=partitions)
                     if len(offsets) == len(partitions):
                         return {partition: committed.offset for partition, committed in offsets.items()}

@@ -197,8 +197,7 @@ def _named(schema: Any, values: Sequence[Any]) -> dict[str, Any]:
 
 
 async def _ask(admin: Admin, question: _Question, node: int | None = None) -> dict[str, Any]:
-    client = admin._client  # noqa: SLF001 - the admin's own requests go the same way
-    answer: dict[str, Any] = await client.send(client.get_random_node() if node is None else node, question)
+    answer: dict[str, Any] = await admin._send_request(question, node)  # noqa: SLF001 - as the admin's own requests go
     _raise_for(answer.get("error_code", 0))
     return answer
 

@@ -73,13 +73,18 @@ class EmbeddedKafka:
         say: jars.Say = lambda _: None,
         listeners: Sequence[Listener] = (),
         settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        version: str | None = None,
+        cluster: str = "",
     ) -> None:
         """``listeners``: what else it listens on, secured, besides the open one of ``bootstrap``; ``settings``: more lines
-        of server.properties.
+        of server.properties, the last of a name counts; ``version``: of Kafka, if not the usual one; ``cluster``: its id.
         """
         self._say = say
         self._listeners = {listener.name: listener for listener in listeners}
         self._settings = settings
+        self._version = version
+        self._cluster = cluster or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._secured: dict[str, int] = {}
         self._scratch: Scratch | None = None
         self._child: Child | None = None
@@ -124,7 +129,7 @@ class EmbeddedKafka:
         Raises UsageError when Java or Maven is missing, FailedError (with the end of its log) when it does not start.
         """
         self._java = jars.java()
-        self._lib = jars.fetch(self._say)
+        self._lib = jars.fetch(self._say, self._version)
         self._scratch = Scratch()
         try:
             self._start_on_free_ports()
@@ -143,9 +148,14 @@ class EmbeddedKafka:
             if self._launch(may_be_taken=attempt + 1 < ATTEMPTS):
                 return
 
-    def restart(self) -> None:
-        """Stop in order when it still runs, start again with the same ports and data. Returns when it answers."""
+    def restart(self, version: str | None = None) -> None:
+        """Stop in order when it still runs, start again with the same ports and data. Returns when it answers.
+
+        ``version``: of Kafka, from now on, if another than before.
+        """
         self._end_child()
+        if version is not None:
+            self._version, self._lib = version, jars.fetch(self._say, version)
         self._launch(may_be_taken=False)
 
     def kill(self) -> None:
@@ -190,12 +200,11 @@ class EmbeddedKafka:
         return [self._java, *_JVM, "-cp", f"{self._lib}/*", main, *arguments]
 
     def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         settings = str(self._folder / "server.properties")
         users = {f"--add-scram={user}" for listener in self._listeners.values() for user in listener.scram_users()}
         # kafka.tools.StorageTool reads its arguments by itself, so an id that begins with a dash is one word with -t.
         child = Child(
-            self._command("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", settings, *users),
+            self._command("kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster}", "-c", settings, *users),
             log=self.log,
         )
         try:
@@ -208,13 +217,21 @@ class EmbeddedKafka:
     def _launch(self, *, may_be_taken: bool) -> bool:
         """True when it answers; False when its port was taken and that may be. Raises FailedError otherwise."""
         began = self.log.stat().st_size
+        self._spawn()
+        return self._await_answer(began, may_be_taken=may_be_taken)
+
+    def _spawn(self) -> None:
         self._child = Child(self._command("kafka.Kafka", str(self._folder / "server.properties")), log=self.log)
+
+    def _await_answer(self, began: int = 0, *, may_be_taken: bool = False) -> bool:
+        """``began``: where its log began, in bytes."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self._child.code is not None:
+            if self._child is None or self._child.code is not None:
                 if may_be_taken and _TAKEN.encode() in self.log.read_bytes()[began:]:
                     return False
-                raise FailedError(f"the embedded Kafka ended with code {self._child.code}:\n{tail(self.log)}")
+                code = None if self._child is None else self._child.code
+                raise FailedError(f"the embedded Kafka ended with code {code}:\n{tail(self.log)}")
             if answers(HOST, self._ports[0]):
                 return True
             time.sleep(0.05)

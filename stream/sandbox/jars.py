@@ -23,16 +23,25 @@ FETCH_SECONDS: Final = 600
 Say = Callable[[str], None]
 """Where a message for a person goes."""
 
+_KAFKA: Final = re.compile(r"(<artifactId>kafka_[^<]{1,9}</artifactId><version>)[^<]{1,20}")
 _OTHER_WAYS: Final = (
     "Other ways: name a Kafka you have (LIVESHOP_BROKERS=host:port), or start one in a container, from a compose file or"
     " with `docker run -p 9092:9092 apache/kafka`, and name that (LIVESHOP_BROKERS=localhost:9092)."
 )
 
 
-def versions() -> str:
-    """The name of the cache folder, such as ``kafka-4.3.0-slf4j-1.7.36``: another pom, another folder."""
-    found = [node.text or "" for node in ET.parse(POM).findall("dependencies/dependency/version")]  # noqa: S314 - our own file
+def versions(kafka: str | None = None) -> str:
+    """The name of the cache folder, such as ``kafka-4.3.0-slf4j-1.7.36``: another pom, another folder.
+
+    ``kafka``: another version of Kafka than the pom's.
+    """
+    found = [node.text or "" for node in ET.fromstring(_pom(kafka)).findall("dependencies/dependency/version")]  # noqa: S314 - our own file
     return "kafka-{}-slf4j-{}".format(*found)
+
+
+def _pom(kafka: str | None) -> str:
+    text = POM.read_text()
+    return text if kafka is None else _KAFKA.sub(rf"\g<1>{kafka}", text)
 
 
 def cache_folder() -> Path:
@@ -56,12 +65,14 @@ def java() -> str:
     return found
 
 
-def fetch(say: Say) -> Path:
+def fetch(say: Say, kafka: str | None = None) -> Path:
     """Folder with the jars; fetches them first where the cache has none. Safe when two run at once.
+
+    ``kafka``: another version of Kafka than the pom's.
 
     Raises UsageError when Maven is missing, FailedError when it could not fetch.
     """
-    folder = cache_folder() / versions()
+    folder = cache_folder() / versions(kafka)
     if folder.is_dir():
         return _trusted(folder)
     mvn = shutil.which("mvn")
@@ -71,7 +82,7 @@ def fetch(say: Say) -> Path:
     with _alone(folder.parent / ".lock"):
         if not folder.is_dir():
             say(f"fetching the jars of Kafka by Maven, once, into {folder} (43 MB)")
-            _fetch_into(folder, mvn)
+            _fetch_into(folder, mvn, _pom(kafka))
     return _trusted(folder)
 
 
@@ -83,10 +94,10 @@ def _trusted(folder: Path) -> Path:
     return folder
 
 
-def _fetch_into(folder: Path, mvn: str) -> None:
+def _fetch_into(folder: Path, mvn: str, pom: str) -> None:
     """By way of a folder beside it and a rename, so that an interrupted fetch leaves nothing that looks complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
-        shutil.copy(POM, scratch)
+        (Path(scratch) / POM.name).write_text(pom)
         jars = Path(scratch) / "lib"
         command = [
             mvn,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from stream.sandbox.broker import EmbeddedKafka
+from tests.chaos.faults import BrokerFaults
 from tests.chaos.profile import Profile
 from tests.chaos.rounds import play
 
@@ -46,7 +47,7 @@ def main() -> int:
     with broker_thread() as (kafka, thread):
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
             profile = Profile.short(seed) if arguments.short else Profile.of(seed)
-            outcome = play(kafka, profile, folder / str(seed), thread)
+            outcome = play(BrokerFaults(kafka, thread, profile), folder / str(seed))
             say(outcome.line())
             for each in outcome.differences[:SHOWN]:
                 say(f"  {each}")

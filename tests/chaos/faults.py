@@ -110,10 +110,14 @@ class BrokerFaults:
 
     def __init__(self, kafka: EmbeddedKafka, thread: ThreadPoolExecutor, profile: Profile) -> None:
         self.faults: Counter[str] = Counter()
-        self.kafka = kafka
+        self._kafka = kafka
         self._thread = thread
         self.profile = profile
         self._rng = Random(f"broker {profile.seed}")
+
+    @property
+    def bootstrap(self) -> str:
+        return self._kafka.bootstrap
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -124,5 +128,5 @@ class BrokerFaults:
             crash = self._rng.random() < 0.5
             self.faults["broker crash" if crash else "broker restart"] += 1
             if crash:
-                await loop.run_in_executor(self._thread, self.kafka.kill)
-            await loop.run_in_executor(self._thread, self.kafka.restart)
+                await loop.run_in_executor(self._thread, self._kafka.kill)
+            await loop.run_in_executor(self._thread, self._kafka.restart)

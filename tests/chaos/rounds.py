@@ -4,13 +4,11 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from stream.sandbox.broker import EmbeddedKafka
-from tests.chaos.faults import BrokerFaults, Slot
+from tests.chaos.faults import Slot
 from tests.chaos.feed import Feed
 from tests.chaos.judge import differences, save
 from tests.chaos.profile import PARTITIONS, Profile
@@ -61,26 +59,39 @@ class Outcome:
         return text + verdict + exits + "".join(f"\n  note: {each}" for each in self.notes)
 
 
-def play(kafka: EmbeddedKafka, profile: Profile, folder: Path, thread: ThreadPoolExecutor) -> Outcome:
+class Brokers(Protocol):
+    """What happens to the brokers of a round, while ``run`` runs."""
+
+    faults: Counter[str]
+    profile: Profile
+
+    @property
+    def bootstrap(self) -> str: ...
+
+    async def run(self) -> None: ...
+
+
+def play(brokers: Brokers, folder: Path, *, replication: int = 1) -> Outcome:
     """A round on topics of its own. Logs, and in case of differences everything compared, are left in ``folder``."""
+    profile = brokers.profile
     prefix = f"chaos-{uuid.uuid4().hex[:10]}."
     folder.mkdir(parents=True, exist_ok=True)
-    create_topics(kafka.bootstrap, prefix, PARTITIONS)
+    create_topics(brokers.bootstrap, prefix, PARTITIONS, replication)
     outcome = Outcome(profile.seed)
     began = time.monotonic()
-    slots = [Slot(number, kafka.bootstrap, prefix, profile, folder) for number in range(profile.workers)]
+    slots = [Slot(number, brokers.bootstrap, prefix, profile, folder) for number in range(profile.workers)]
     try:
-        asyncio.run(_play(prefix, BrokerFaults(kafka, thread, profile), slots, outcome, folder))
+        asyncio.run(_play(prefix, brokers, slots, outcome, folder))
     finally:
         for slot in slots:
             slot.kill()
-    delete_topics(kafka.bootstrap, prefix)
+    delete_topics(brokers.bootstrap, prefix)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def _play(prefix: str, broker: BrokerFaults, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
-    profile, brokers = broker.profile, broker.kafka.bootstrap
+async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
+    profile, brokers = broker.profile, broker.bootstrap
     feed = Feed(brokers, prefix, profile)
     until = time.monotonic() + profile.seconds
     await asyncio.gather(feed.run(), broker.run(), *(slot.suffer(until) for slot in slots))

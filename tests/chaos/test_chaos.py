@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream.sandbox.broker import EmbeddedKafka
+from tests.chaos.faults import BrokerFaults
 from tests.chaos.profile import Profile
 from tests.chaos.rounds import play
 
@@ -14,7 +15,7 @@ from tests.chaos.rounds import play
 @pytest.mark.timeout(180)
 def test_nothing_is_missing_and_nothing_twice_after_a_round_of_faults(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
-        outcome = play(kafka, Profile.short(7), tmp_path / "round", thread)
+        outcome = play(BrokerFaults(kafka, thread, Profile.short(7)), tmp_path / "round")
     assert outcome.differences == [], outcome.line()
     assert outcome.exits == [], outcome.line()
     assert outcome.faults.total() >= 3, outcome.line()

@@ -39,12 +39,13 @@ def test_a_cluster_that_names_no_broker_is_asked_again(
 ) -> None:
     async def main() -> None:
         config = settings(kafka, prefix)
-        made: Any = {
+        makers: dict[str, Any] = {
             "reader": lambda: client.make_reader(config),
             "member": lambda: client.make_member(config),
             "producer": lambda: client.make_producer(config, prefix + "id"),
             "admin": lambda: client.make_admin(config),
-        }[kind]()
+        }
+        made = makers[kind]()
         asked = without_brokers(monkeypatch, 2)
         await client.start(made, config)
         await client.end(made)
