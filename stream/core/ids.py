@@ -93,6 +93,12 @@ class TimedHashes:
         """Whether nothing of before ``time`` is held any more, whatever was noted."""
         return time <= self.floor or (now is not None and time + self.hold_ms <= now)
 
+    def number(self, now: int) -> int:
+        """How many are held, to the slice: also of the one whose time is over in part. For people; it asks no hash."""
+        return sum(
+            number for slice_, number in self._noted.items() if (slice_ + 1) * self.slice_ms + self.hold_ms > now
+        )
+
     def number_held(self, now: int) -> int:
         """Those not swept away whose time is over are not counted."""
         oldest = max(self.floor, now - self.hold_ms + 1)

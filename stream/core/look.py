@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from stream.core.packing import head_of
 from stream.core.policy import MINUTE
 from stream.core.steps import Steps, pieces
-from stream.core.windows import FAR_AHEAD
+from stream.core.windows import FAR_AHEAD, LONG_AGO
+from stream.model.names import Kind
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
         windows_open=windows_open,
         windows_closed_held=shard.windows.marks,
         dedupe_ids=ids,
-        checkout_keys=len(shard.checkout_keys),
-        sessions_gone=len(shard.sessions.gone),
+        checkout_keys=shard.checkout_keys.number(shard.judge.clock(Kind.CHECKOUTS)),
+        sessions_gone=shard.sessions.gone.number(LONG_AGO if shard.watermark is None else shard.watermark),
         known={kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         state_bytes=shard.log.size,
         busiest=views,

@@ -254,15 +254,18 @@ class Windows:
         return min(horizon - spec.size_ms for horizon, spec in zip(self.horizon, self._policy.windows, strict=True))
 
     def open_counts(self) -> Steps[dict[str, int]]:
-        """Windows by name that hold an event and are not closed."""
+        """Windows by name that hold an event and are not closed: neither passed by the watermark, nor written.
+
+        One that silence has closed is not open again when something comes to it: that makes a correction.
+        """
         counts = {}
         for kind, spec in enumerate(self._policy.windows):
-            counts[spec.name] = yield from self._open_of(spec, self.horizon[kind])
+            counts[spec.name] = yield from self._open_of(kind, spec)
         return counts
 
-    def _open_of(self, spec: WindowSpec, horizon: int) -> Steps[int]:
+    def _open_of(self, kind: int, spec: WindowSpec) -> Steps[int]:
         """From the newest on: those that reach beyond all rows hold what the next newer one holds, and a little more."""
-        first = self._next_end(spec, horizon)
+        first = self._next_end(spec, self.horizon[kind])
         if first is None:
             return 0
         newest = self._rows.starts[-1]
@@ -276,12 +279,19 @@ class Windows:
                 number += len(keys)
             else:
                 number += len(self._keys(start, end))
+            if end <= self.marked_through:
+                number -= self._written_of(kind, start)
             before = self._rows.last_before(end - spec.slide_ms)
             if before is None:
                 break
             end = min(end - spec.slide_ms, spec.last_end(before))  # to the next that holds anything
             yield
         return number
+
+    def _written_of(self, kind: int, start: int) -> int:
+        """Sessions whose window that starts there was written. Beyond the horizon their panes are all held."""
+        row, place = self._rows.get(start), 2 * kind
+        return 0 if row is None else sum(len(marks) > place and marks[place] > 0 for marks in row.marks.values())
 
 
 def _events(rows: Iterable[Row], key: bytes) -> int:

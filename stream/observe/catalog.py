@@ -87,7 +87,11 @@ TOPIC_LEFT_OUT: Final = _gauge(
     merge="max",
 )
 WINDOWS: Final = _counter("windows", "Window records written to live.session-windows.", "window", "reason")
-WINDOWS_OPEN: Final = _gauge("windows_open", "Windows that hold an event and are not closed yet.", "window")
+WINDOWS_OPEN: Final = _gauge(
+    "windows_open",
+    "Windows that hold an event and are not closed yet, neither by the watermark nor by silence.",
+    "window",
+)
 WINDOWS_CLOSED_HELD: Final = _gauge("windows_closed_held", "Closed windows kept for corrections by late events.")
 EMIT_DELAY: Final = _histogram(
     "emit_delay_seconds",

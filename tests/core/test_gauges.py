@@ -1,0 +1,257 @@
+"""Every gauge of a shard is held against a recount: from the raw records, and from what was written.
+
+Windows close in many ways (by the watermark, by silence, by a correction, at the end of the input), and shards come back
+from their state. After each of them what people see has to be what there is.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hypothesis import example, given, settings
+
+from stream.core.policy import DAY, HOUR, MINUTE
+from stream.model.alerts import Alert, Status
+from stream.model.names import KINDS, Kind
+from stream.model.results import ShardView
+from tests.core.alerts.test_alerting import COMPILED
+from tests.core.test_laws import LAW
+from tests.core.test_shard import T0, Room
+from tests.core.worlds import (
+    POLICY,
+    Driver,
+    Happening,
+    Step,
+    World,
+    bounds,
+    crowded_worlds,
+    rules_of,
+    schedules,
+    worlds,
+)
+from tests.recount import Judge, Recounted, starts
+
+CLOSING = ("cancelled", "refunded")
+
+
+class Recount:
+    """What a shard holds that has read so much of each log."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.policy, rules = driver.policy, rules_of(driver.policy)
+        self.judges = {kind: Judge(rules) for kind in KINDS}
+        self.panes: set[tuple[str, int]] = set()
+        self.last_event: dict[str, int] = {}
+        for kind, judge in self.judges.items():
+            for record in driver.logs[kind][: driver.shard.positions.get(kind, 0)]:
+                event, outcome = judge.judge(record, Recounted())
+                if event is not None and outcome == "counted":
+                    time = event["event_time"]
+                    self.panes.add((event["session_id"], time - time % rules.pane_ms))
+                    last = self.last_event.setdefault(event["session_id"], -1)
+                    if event.get("status") not in CLOSING:
+                        self.last_event[event["session_id"]] = max(last, time)
+
+    def windows(self) -> Iterator[tuple[str, str]]:
+        """Name and key of those that hold an event."""
+        for spec in self.policy.windows:
+            keys = {(s, start) for s, pane in self.panes for start in starts(pane, spec.size_ms, spec.slide_ms)}
+            yield from ((spec.name, f"{session}/{spec.name}/{start}") for session, start in keys)
+
+    @property
+    def clocks(self) -> dict[Kind, int | None]:
+        return {kind: None if judge.clock < 0 else judge.clock for kind, judge in self.judges.items()}
+
+    @property
+    def known_clocks(self) -> list[int]:
+        return [clock for clock in self.clocks.values() if clock is not None]
+
+    def far_behind(self) -> set[Kind]:
+        newest = max(self.known_clocks, default=0)
+        return {kind for kind, clock in self.clocks.items() if clock is None or newest - clock > self.policy.bound_ms}
+
+    @property
+    def final(self) -> int:
+        """Panes that start here or earlier are needed no more: pane start + longest + delay + lateness <= every clock."""
+        clocks = self.known_clocks
+        slowest = min(clocks) if len(clocks) == len(KINDS) else -(2**62)
+        return slowest - self.policy.longest_ms - self.policy.bound_ms
+
+    def ids(self) -> int:
+        lasts = self.policy.pane_ms + self.policy.bound_ms
+        return sum(
+            len(ids) for judge in self.judges.values() for pane, ids in judge.ids.items() if judge.clock < pane + lasts
+        )
+
+    def checkout_keys(self) -> int:
+        judge = self.judges[Kind.CHECKOUTS]
+        return sum(number for minute, number in judge.noted.items() if (minute + 1) * 60_000 + DAY > judge.clock)
+
+    def known(self) -> dict[Kind, int]:
+        return {kind: sum(map(judge.knows, judge.latest_pane)) for kind, judge in self.judges.items()}
+
+
+class Looked(Driver):
+    """After each checkpoint what can be recounted of it, and more once the shard has done what is due."""
+
+    ended: dict[str, int]
+    """By session: its last event when it ended."""
+    kept: dict[str, int]
+    """As in the state."""
+
+    def run_looked(self, schedule: tuple[Step, ...]) -> None:
+        self.ended, self.kept = {}, {}
+        for name, number in schedule:
+            self.step(name, number)
+            if name == "crash":
+                self.ended = dict(self.kept)
+                self.look_at_windows()
+        self.end()
+        self.settle()
+
+    def checkpoint(self) -> bool:
+        written = super().checkpoint()
+        self._end_sessions()
+        self.look_at_windows()
+        return written
+
+    def settle(self) -> None:
+        super().settle()
+        while self.shard.work(100):  # what the last checkpoint has made final is dropped
+            pass
+        self.look_at_all()
+
+    def _end_sessions(self) -> None:
+        shard, never = self.shard, -(2**62)
+        wall = never if shard.wall is None else shard.wall - self.policy.delay_ms
+        now = max(wall, never if shard.watermark is None else shard.watermark)
+        for session, last in Recount(self).last_event.items():
+            if last < 0 or last + self.policy.session_end_after_ms <= now:
+                self.ended[session] = last
+        self.kept = dict(self.ended)
+
+    def look_at_windows(self) -> None:
+        """A window is open while it holds an event and was never written."""
+        recounted, view = Recount(self), self.shard.view(1)
+        unwritten = Counter(name for name, key in recounted.windows() if key not in self.told.windows)
+        assert view.windows_open == {spec.name: unwritten[spec.name] for spec in self.policy.windows}
+        assert view.known == recounted.known()
+        assert view.clocks == recounted.clocks
+        assert view.left_out <= recounted.far_behind()
+        assert (view.watermark or 0) <= max(recounted.known_clocks, default=self.policy.delay_ms) - self.policy.delay_ms
+        if len(recounted.known_clocks) == len(KINDS):
+            assert (view.watermark or 0) >= min(recounted.known_clocks) - self.policy.delay_ms
+
+    def look_at_all(self) -> None:
+        self.look_at_windows()
+        recounted, view = Recount(self), self.shard.view(1)
+        assert view.dedupe_ids == recounted.ids()
+        assert view.checkout_keys == recounted.checkout_keys()
+        firing = Counter((alert.alert, str(alert.severity)) for alert in self._firing())
+        assert {labels: fired for labels, (_, fired) in view.alerts.items() if fired} == firing
+        if self.policy.session_keep_ms < DAY:
+            return  # what is let go, and when, tests/core/test_shard.py says
+        open_ = [each for each, last in recounted.last_event.items() if last >= 0 and self.ended.get(each) != last]
+        assert view.sessions_open == len(open_)
+        assert view.sessions_held == len(recounted.last_event)
+        self._look_at_what_is_held(recounted, view)
+
+    def _look_at_what_is_held(self, recounted: Recount, view: ShardView) -> None:
+        dropped = self.shard.drop_line
+        assert view.panes == sum(start > dropped for _, start in recounted.panes)
+        assert view.windows_closed_held == sum(value["start"] > dropped for value in self.told.windows.values())
+        if self.shard.windows.first_waiting() > dropped and not view.left_out:
+            assert view.panes <= sum(start > recounted.final for _, start in recounted.panes)
+
+    def _firing(self) -> list[Alert]:
+        newest = {alert.key(): alert for alert in self.told.alerts}
+        return [alert for alert in newest.values() if alert.status is Status.FIRING]
+
+
+CLOSED_BY_SILENCE = World(
+    views=(
+        Happening("enter"),
+        Happening("enter", after=500),
+        Happening("enter", session=1),
+        Happening("enter", ago=700),
+    )
+)
+"""What comes for a window afterwards is a correction where the session's was written, and opens the window of another."""
+SILENCE = (("views", 1), ("only", 0), ("quiet", 2), ("settle", 0), ("views", 1), ("checkpoint", 0))
+OTHERS = (("views", 1), ("checkpoint", 0), ("quiet", 2), ("settle", 0), ("crash", 0), ("views", 1), ("settle", 0))
+
+
+@settings(LAW, max_examples=LAW.max_examples // 2)
+@given(worlds, schedules)
+@example(CLOSED_BY_SILENCE, (*SILENCE, *OTHERS))
+def test_every_gauge_is_as_recounted_after_whatever_has_closed_windows(
+    world: World, schedule: tuple[Step, ...]
+) -> None:
+    Looked(world, POLICY, COMPILED).run_looked(schedule)
+
+
+@settings(LAW, max_examples=LAW.max_examples // 4)
+@given(crowded_worlds, schedules, bounds)
+def test_every_gauge_is_as_recounted_where_there_is_no_room(
+    world: World, schedule: tuple[Step, ...], few: dict[str, int]
+) -> None:
+    Looked(world, replace(POLICY, **few)).run_looked(schedule)  # type: ignore[arg-type]  # only numbers
+
+
+def test_windows_closed_by_silence_are_closed_and_stay_so_when_something_comes_to_them() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    assert room.shard.view(1).windows_open == {"1m": 1, "5m": 5}
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    assert room.shard.view(1).windows_open == {"1m": 0, "5m": 4}, "those that the wall clock has not passed"
+    room.see(Kind.VIEWS, T0 + 1)
+    assert room.shard.view(1).windows_open == {"1m": 0, "5m": 4}, "what they will have next is a correction"
+    room.see(Kind.VIEWS, T0 + 2, session_id="another")
+    assert room.shard.view(1).windows_open == {"1m": 1, "5m": 9}
+    room.crash()
+    assert room.shard.view(1).windows_open == {"1m": 0, "5m": 4}, "what it had counted since is counted again"
+    room.shard.finish()
+    room.settle()
+    assert room.shard.view(1).windows_open == {"1m": 0, "5m": 0}
+
+
+def test_what_retention_closes_and_drops_is_neither_open_nor_held() -> None:
+    """One topic has fallen silent without being left out: the newest clock says what is over."""
+    room = Room()
+    for kind in (Kind.VIEWS, Kind.COMMENTS):
+        room.see(kind, T0)
+    room.settle()
+    view = room.shard.view(1)
+    assert (view.windows_open, view.windows_closed_held, view.panes) == ({"1m": 1, "5m": 5}, 0, 1)
+    room.see(Kind.VIEWS, T0 + 2 * HOUR)
+    room.settle()
+    room.settle()
+    view = room.shard.view(1)
+    assert (view.windows_open, view.windows_closed_held, view.panes) == ({"1m": 1, "5m": 5}, 0, 1), "those of the view"
+    assert len(room.windows) == 6
+    assert (view.dedupe_ids, view.watermark) == (2, None), "the ids of a topic go by its own clock"
+
+
+def test_checkout_keys_and_let_go_sessions_are_those_still_held_also_where_none_is_swept_away() -> None:
+    room = Room()
+    for minute in (0, 60):
+        room.see(Kind.CHECKOUTS, T0 + minute * MINUTE, checkout_id=f"k{minute}", session_id=f"s{minute}")
+    assert room.shard.view(1).checkout_keys == 2
+    room.see(Kind.CHECKOUTS, T0 + DAY + 30 * MINUTE, checkout_id="later")
+    assert room.shard.view(1).checkout_keys == 2, "the first is over"
+    room.see(Kind.CHECKOUTS, T0 + 3 * DAY, checkout_id="much later")
+    for hour in (1, 2):
+        for kind in KINDS:
+            room.see(kind, T0 + 3 * DAY + hour * HOUR, checkout_id="the end")
+        room.settle()
+    view = room.shard.view(1)
+    assert (view.checkout_keys, view.sessions_held) == (2, 1)
+    assert view.sessions_gone == 2
+    room.crash()
+    assert room.shard.view(1).sessions_gone == 2
+    for kind in KINDS:
+        room.see(kind, T0 + 200 * DAY, checkout_id="months later")
+    room.settle()
+    assert (room.shard.view(1).sessions_gone, len(room.shard.sessions.gone)) == (0, 2), "none was swept away"
