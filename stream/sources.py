@@ -17,6 +17,8 @@ LONGEST_LINE: Final = 2_000
 """Characters of a line of it."""
 NAMED: Final = 100
 """Characters of an unknown name that are quoted, and compared with those that are known."""
+OF_THE_BUILD: Final = frozenset({"LIVESHOP_NATIVE"})
+"""Variables that setup.py reads: no settings, and no reason not to start where they are set."""
 NEAR: Final = 0.65
 """How alike two names must be, so that one is suggested for the other."""
 
@@ -79,7 +81,7 @@ def _from_environment(names: Collection[str], environ: Mapping[str, str], proble
 
 
 def _foreign(name: str, value: str) -> bool:
-    return bool(_KUBERNETES.fullmatch(name) or _LINK.match(value))
+    return bool(name in OF_THE_BUILD or _KUBERNETES.fullmatch(name) or _LINK.match(value))
 
 
 def _from_file(names: Collection[str], file: Path | None, problems: list[str]) -> Given:

@@ -1,5 +1,6 @@
 """Settings: one frozen object from flags, environment, file and defaults; all problems in one text."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -16,7 +17,8 @@ from stream.config import DECIDING, SETTINGS, ConfigError, Settings, _text, as_w
 from stream.core.policy import HOUR, MINUTE, Policy, WindowSpec
 from stream.durations import duration_text, parse_duration, parse_windows
 from stream.errors import UsageError
-from stream.sources import LARGEST
+from stream.sources import LARGEST, OF_THE_BUILD
+from tests.live import PROJECT
 
 
 def problems(
@@ -220,6 +222,12 @@ def test_what_kubernetes_adds_for_a_service_of_our_name_is_not_ours() -> None:
         "LIVESHOP_WORKER_PORT_9464_TCP_ADDR": "10.0.0.8",
     }
     assert load({}, None, environ) == Settings()
+
+
+def test_variables_of_the_build_are_no_settings_and_no_mistakes() -> None:
+    found = set(re.findall(r'environ\.get\("(LIVESHOP_\w+)"', (PROJECT / "setup.py").read_text()))
+    assert found == OF_THE_BUILD
+    assert load({}, None, dict.fromkeys(found, "must")) == Settings()
 
 
 def test_what_is_needed_and_not_given_is_a_problem() -> None:
