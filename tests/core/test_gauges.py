@@ -5,12 +5,12 @@ from their state. After each of them what people see has to be what there is.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from hypothesis import example, given, settings
 
-from stream.core.policy import DAY, HOUR, MINUTE
+from stream.core.policy import DAY, HOUR, MINUTE, Policy
 from stream.model.alerts import Alert, Status
 from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
@@ -29,7 +29,7 @@ from tests.core.worlds import (
     schedules,
     worlds,
 )
-from tests.recount import Judge, Recounted, starts
+from tests.recount import Judge, LogRecord, Recounted, starts
 
 CLOSING = ("cancelled", "refunded")
 
@@ -37,13 +37,13 @@ CLOSING = ("cancelled", "refunded")
 class Recount:
     """What a shard holds that has read so much of each log."""
 
-    def __init__(self, driver: Driver) -> None:
-        self.policy, rules = driver.policy, rules_of(driver.policy)
+    def __init__(self, policy: Policy, logs: Mapping[Kind, Iterable[LogRecord]]) -> None:
+        self.policy, rules = policy, rules_of(policy)
         self.judges = {kind: Judge(rules) for kind in KINDS}
         self.panes: set[tuple[str, int]] = set()
         self.last_event: dict[str, int] = {}
         for kind, judge in self.judges.items():
-            for record in driver.logs[kind][: driver.shard.positions.get(kind, 0)]:
+            for record in logs[kind]:
                 event, outcome = judge.judge(record, Recounted())
                 if event is not None and outcome == "counted":
                     time = event["event_time"]
@@ -121,18 +121,21 @@ class Looked(Driver):
             pass
         self.look_at_all()
 
+    def _recount(self) -> Recount:
+        return Recount(self.policy, {kind: log[: self.shard.positions.get(kind, 0)] for kind, log in self.logs.items()})
+
     def _end_sessions(self) -> None:
         shard, never = self.shard, -(2**62)
         wall = never if shard.wall is None else shard.wall - self.policy.delay_ms
         now = max(wall, never if shard.watermark is None else shard.watermark)
-        for session, last in Recount(self).last_event.items():
+        for session, last in self._recount().last_event.items():
             if last < 0 or last + self.policy.session_end_after_ms <= now:
                 self.ended[session] = last
         self.kept = dict(self.ended)
 
     def look_at_windows(self) -> None:
         """A window is open while it holds an event and was never written."""
-        recounted, view = Recount(self), self.shard.view(1)
+        recounted, view = self._recount(), self.shard.view(1)
         unwritten = Counter(name for name, key in recounted.windows() if key not in self.told.windows)
         assert view.windows_open == {spec.name: unwritten[spec.name] for spec in self.policy.windows}
         assert view.known == recounted.known()
@@ -144,7 +147,7 @@ class Looked(Driver):
 
     def look_at_all(self) -> None:
         self.look_at_windows()
-        recounted, view = Recount(self), self.shard.view(1)
+        recounted, view = self._recount(), self.shard.view(1)
         assert view.dedupe_ids == recounted.ids()
         assert view.checkout_keys == recounted.checkout_keys()
         firing = Counter((alert.alert, str(alert.severity)) for alert in self._firing())
