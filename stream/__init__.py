@@ -27,6 +27,7 @@ cli/      one module per command
 config.py    Settings: flags, environment, file; all errors reported together
 secured.py   settings of a secured Kafka: TLS and SASL, and their secrets
 sources.py   where settings come from, and what is wrong with them
+printed.py   commands of ours as messages print them
 durations.py durations written with a unit
 plaintext.py text of data, as it is shown: never obeyed
 errors.py    errors that end a command with one message

@@ -14,12 +14,12 @@ MAY_IMPORT = {
     "model": {"model"},
     "core": {"core", "model"},
     "rules": {"rules", "core", "model", "errors", "durations", "sources"},
-    "kafka": {"kafka", "plaintext", "rules", "core", "model", "config", "secured", "sources", "errors"},
+    "kafka": {"kafka", "plaintext", "printed", "rules", "core", "model", "config", "secured", "sources", "errors"},
     "observe": {"observe", "plaintext", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
-    "doctor": {"doctor", "kafka", "core", "model", "config", "errors", "durations"},
-    "operate": {"operate", "kafka", "core", "model", "config", "errors"},
+    "doctor": {"doctor", "kafka", "core", "model", "config", "printed", "errors", "durations"},
+    "operate": {"operate", "kafka", "core", "model", "config", "printed", "errors"},
     "replay": {"replay", "operate.shards", "kafka", "core", "model", "config", "errors"},
-    "sandbox": {"sandbox", "kafka", "core", "model", "config", "errors", "durations"},
+    "sandbox": {"sandbox", "kafka", "core", "model", "config", "printed", "errors", "durations"},
 }
 IMPURE = {
     "asyncio",

@@ -23,7 +23,7 @@ from stream import cli
 from stream.config import SETTINGS, load
 from tests.live import PROJECT
 
-DOCUMENTS: Final = (PROJECT / "README.md", PROJECT / "deploy" / "runbook.md", *sorted((PROJECT / "docs").glob("*.md")))
+DOCUMENTS: Final = (PROJECT / "README.md", PROJECT / "deploy" / "runbook.md", *sorted((PROJECT / "docs").rglob("*.md")))
 LANGUAGES: Final = {"", "sh", "bash", "shell", "console"}
 """Of blocks that may hold commands."""
 DIAGRAMS: Final = ("live.views  live.comments",)

@@ -209,7 +209,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Sink]:
     await client.start(producer, settings)
     try:
         sink = sender.Sender(producer, settings.topic_prefix)
-        await sink.check()
+        await sink.check(settings)
         yield sink
         await sink.flush()
     finally:

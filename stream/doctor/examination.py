@@ -28,10 +28,12 @@ from stream.doctor.configuration import judge_configuration
 from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.positions import Kept, Shard
 from stream.doctor.topic_settings import Needs, judge_settings
+from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
 from stream.kafka.place import Place
 from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, STATE
+from stream.printed import command
 
 log: Final = structlog.get_logger()
 
@@ -97,7 +99,7 @@ class Examination:
         return found + clock.judge_stamps(stamps, delay)
 
     async def topics(self) -> list[Finding]:
-        return topics.judge_presence(self._visit.topics)
+        return topics.judge_presence(self._visit.topics, self._settings, len(self._visit.named.brokers))
 
     async def replication(self) -> list[Finding]:
         every = [*await self._topics(), *await self._visit.patiently(ask_topics.internal)]
@@ -115,7 +117,8 @@ class Examination:
     async def group(self) -> list[Finding]:
         topic = self._visit.topic
         names = [self._settings.topic(name) for name in INPUTS.values()]
-        return group.judge_group(await self._group(), {name: len(topic(name).partitions) for name in names})
+        partitions = {name: len(topic(name).partitions) for name in names}
+        return group.judge_group(await self._group(), partitions, command(self._settings, "worker"))
 
     async def positions(self) -> list[Finding]:
         owner = Place(self._settings, 0, 1).owner
@@ -126,7 +129,10 @@ class Examination:
         return lag.judge_lag(found, len((await self._group()).members), self._settings.stuck_after)
 
     async def keys(self) -> list[Finding]:
-        return keys.judge_keys([each.sample for each in await self._looked()], self._settings.bad_share)
+        found = await self._looked()
+        unreadable = [batch for each in found for batch in each.unreadable]
+        judged = keys.judge_keys([each.sample for each in found], self._settings.bad_share)
+        return [*judge_unreadable(Check.KEYS, unreadable), *judged]
 
     async def events(self) -> list[Finding]:
         samples: dict[int, list[events.Sampled]] = {}

@@ -30,8 +30,8 @@ class Group:
     members: Sequence[Member] = ()
 
 
-def judge_group(group: Group, inputs: Mapping[str, int]) -> list[Finding]:
-    """``inputs``: the number of partitions of each."""
+def judge_group(group: Group, inputs: Mapping[str, int], worker: str) -> list[Finding]:
+    """``inputs``: the number of partitions of each; ``worker``: the command that starts one."""
     subject = f"group {group.name}"
     if group.state not in SETTLED:
         what = f"is in a rebalance ({group.state}), with {len(group.members)} members"
@@ -39,7 +39,7 @@ def judge_group(group: Group, inputs: Mapping[str, int]) -> list[Finding]:
         return [Finding(Check.GROUP, Severity.WARNING, subject, what, todo)]
     if not group.members:
         exists = "has no member" if group.state == "Empty" else "does not exist"
-        todo = "start one: liveshop worker, with the same --brokers, --group and --topic-prefix"
+        todo = f"start one: {worker}"
         return [Finding(Check.GROUP, Severity.WARNING, subject, f"{exists}: no worker is running", todo)]
     found = _foreign(group, inputs, subject) + _unowned(group, inputs, subject) + _torn(group, inputs, subject)
     if not found:

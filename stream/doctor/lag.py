@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from stream.doctor.finding import Check, Finding, Severity
+from stream.doctor.unreadable import Unreadable, judge_unreadable
 
 USUAL: Final = timedelta(seconds=10)
 """Checkpoints, a rebalance or a pause of the machine take so long."""
@@ -20,10 +21,13 @@ class Lag:
     subject: str
     offsets: int
     waiting: timedelta | None = None
+    unreadable: Unreadable | None = None
+    """The next records, where they cannot be read."""
 
 
 def judge_lag(lags: Sequence[Lag], members: int, stuck_after: timedelta) -> list[Finding]:
     found = [_behind(lag, members, stuck_after) for lag in lags if lag.waiting is not None and lag.waiting > USUAL]
+    found += judge_unreadable(Check.LAG, [lag.unreadable for lag in lags if lag.unreadable is not None])
     if not found and lags:
         unread = sum(lag.offsets for lag in lags if lag.waiting is not None)
         what = f"{unread} records of {len(lags)} partitions are unread, none for longer than {USUAL.seconds} s"

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from stream.config import Settings
 from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity, listed
+from stream.kafka.topics import make_command
 
 SAFE: Final = 3
 """Copies from which on one may be away without a write being refused or lost."""
@@ -34,8 +36,9 @@ class Topic:
         return min(partition.copies for partition in self.partitions)
 
 
-def judge_presence(topics: Sequence[Topic]) -> list[Finding]:
+def judge_presence(topics: Sequence[Topic], settings: Settings, brokers: int) -> list[Finding]:
     """Of our own topics: all there, the same number of partitions, each with a leader."""
+    make = make_command(settings, brokers, max(len(topic.partitions) for topic in topics))
     missing = [topic for topic in topics if not topic.partitions]
     there = [topic for topic in topics if topic.partitions]
     found = [
@@ -44,7 +47,7 @@ def judge_presence(topics: Sequence[Topic]) -> list[Finding]:
             Severity.ERROR,
             topic.name,
             "is missing (or may not be seen by this user)",
-            "liveshop topics create, with the same --topic-prefix; or grant Describe on it",
+            f"{make} ; or grant Describe on it",
         )
         for topic in missing
     ]

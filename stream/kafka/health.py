@@ -22,6 +22,11 @@ class Health(Protocol):
     def refused(self, partition: int, text: str) -> None:
         """A shard of ours stays down, until it is told `recovered`; ``text`` says why, and the way out."""
 
+    def waits(self, partition: int, text: str | None) -> None:
+        """A shard of ours begins again and again and cannot go on: it is not being restored, ``text`` says what it waits
+        for. None: it has gone on, or is somebody else's.
+        """
+
     def unready(self, name: str, text: str) -> None:
         """A reason not to be ready, until it is cleared."""
 

@@ -22,6 +22,7 @@ from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.memory import Memory
 from stream.kafka.outage import News, Outage
 from stream.kafka.task import ShardTask
+from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
 from stream.model.names import Kind
 
@@ -52,7 +53,9 @@ class Monitor:
         *,
         clock: BrokerTime,
         memory: Memory,
+        waiting: Waiting,
     ) -> None:
+        self._waiting = waiting
         self._memory = memory
         self._settings = settings
         self._watch = watch
@@ -77,6 +80,7 @@ class Monitor:
             self._watch.buffered(self._memory.unpacked)
             self._health.beat()
             self._leftovers.settle()
+            self._waiting.look(self._running())
             self._look_at_the_clock()
             if not turn % GIVE_BACK_EVERY:
                 garbage.give_back()

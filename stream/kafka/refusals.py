@@ -7,6 +7,7 @@ from stream.core.framing import StateError
 from stream.errors import UsageError
 from stream.kafka.place import Place
 from stream.model.names import Kind
+from stream.printed import Command, command
 
 
 class RefusedError(UsageError):
@@ -32,7 +33,7 @@ def stateless(place: Place, trace: str) -> RefusedError:
 def unreadable(place: Place, error: StateError) -> RefusedError:
     return RefusedError(
         f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
-        f"Bring back what was there (`liveshop state verify --partition {place.partition}` says when it is right), use the "
+        f"Bring back what was there (`{_command(place, 'state verify')}` says when it is right), use the "
         f"version that wrote it, or count everything anew: {_anew(place)}"
     )
 
@@ -71,4 +72,8 @@ def beyond(place: Place, kind: Kind, position: int, end: int) -> RefusedError:
 
 def _anew(place: Place) -> str:
     """By hand beside workers that run, of one partition; or at the start of them, of all."""
-    return f"`liveshop state rebuild --partition {place.partition} --execute`, or start once with --rebuild for all"
+    return f"`{_command(place, 'state rebuild', '--execute')}`, or start once with --rebuild for all"
+
+
+def _command(place: Place, name: Command, *words: str) -> str:
+    return command(place.settings, name, "--partition", str(place.partition), *words)

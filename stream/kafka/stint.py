@@ -203,6 +203,7 @@ class Stint:
             return False
         except UnreadableError:
             await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
+            await self._look_now()  # and so do the gauges
             raise
         self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
         for kind, records in batches.items():
@@ -359,15 +360,17 @@ class Stint:
             self._watch.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
 
     async def _look(self) -> None:
+        if time.monotonic() >= self._look_at:
+            await self._look_now()
+
+    async def _look_now(self) -> None:
         now = time.monotonic()
-        if now < self._look_at:
-            return
         spent: list[float] = []
         view = await slices.run(self.shard.viewing(self._place.settings.top_sessions), spent.append)
         self._watch.activity(Activity.LOOK, sum(spent))
         self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
         for kind in KINDS:
-            self._watch.lag(self._place.partition, kind, self._unread(kind), self._behind(kind))
+            self._watch.lag(self._place.partition, kind, self._unread(kind), self._seconds(kind))
         self._watch.shard(self._place.partition, view)
         self._tell_left_out(view)
 
@@ -383,6 +386,15 @@ class Stint:
 
     def _unread(self, kind: Kind) -> int:
         return self.inputs.lag(kind) + self._ahead.number(kind)
+
+    def _seconds(self, kind: Kind) -> float | None:
+        """How far the newest record read is behind, for people. Nothing of this life may have been read yet: then the
+        clock of the topic says it, which is never ahead of the broker's.
+        """
+        clock = self.shard.clocks[kind]
+        if not self._unread(kind) or kind in self._newest_ms:
+            return self._behind(kind)
+        return None if clock is None else max(0.0, self._now() - clock / 1000)
 
     def _behind(self, kind: Kind) -> float:
         """Seconds since what was counted last came to the broker; 0 when there is nothing more to read."""

@@ -17,6 +17,7 @@ from stream.config import Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka import client
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.printed import command
 
 DAY_MS: Final = 86_400_000
 SAFE_REPLICATION: Final = 3
@@ -134,22 +135,29 @@ async def check(settings: Settings, only: Collection[str] = ()) -> int:
     ``only``: names, as the code calls them, for who needs no others.
     """
     async with _Admin(settings) as admin:
-        topics = await _look(admin, settings, configs=False)
-    if only:
-        topics = [topic for topic in topics if topic.name in map(settings.topic, only)]
-    missing = [topic.name for topic in topics if topic.made is Made.MISSING]
+        every = await _look(admin, settings, configs=False)
+        topics = [topic for topic in every if not only or topic.name in map(settings.topic, only)]
+        missing = [topic.name for topic in topics if topic.made is Made.MISSING]
+        brokers = len((await admin.describe_cluster())["brokers"]) if missing else 0
     if missing:
         raise UsageError(
-            f"missing topics: {', '.join(missing)}. Make them with: liveshop topics create"
+            f"missing topics: {', '.join(missing)}. Make them with: "
+            + make_command(settings, brokers, max(topic.partitions for topic in every))
             + (", or let this user see them: docs/security.md has the ACLs" if settings.protocol != "plaintext" else "")
         )
     if len({topic.partitions for topic in topics}) > 1:
         counts = ", ".join(f"{topic.name} has {topic.partitions}" for topic in topics)
         raise UsageError(
             f"all topics need the same number of partitions: {counts}. "
-            "Delete those that differ and make them anew with: liveshop topics create"
+            "Where nothing was written yet, kafka-topics.sh --alter --partitions gives each as many as the largest has"
         )
     return topics[0].partitions
+
+
+def make_command(settings: Settings, brokers: int, partitions: int = 0) -> str:
+    """The command that makes the missing ones: with as many partitions as the others, and copies as there is room for."""
+    words = ["--partitions", str(partitions)] if partitions else []
+    return command(settings, "topics create", *words, "--replication", str(min(SAFE_REPLICATION, brokers)))
 
 
 async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:

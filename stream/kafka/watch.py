@@ -38,11 +38,17 @@ class Watch(Protocol):
     def rebalanced(self, seconds: float) -> None:
         """From revocation to all kept and new shards running."""
 
+    def ended(self, partition: int) -> None:
+        """A shard of ours has ended, and begins again: until its next look nobody knows how far behind it is."""
+
     def recovered(self, partition: int, seconds: float, records: int) -> None:
         """A shard was restored from ``records`` records of live.state."""
 
     def refused(self, partition: int) -> None:
-        """A shard's state cannot be continued: it stays down until it is told `recovered`, or is somebody else's."""
+        """A shard's state cannot be continued: it stays down until it is told `recovered`, or is somebody else's.
+
+        Nothing is known of it then.
+        """
 
     def activity(self, activity: Activity, seconds: float) -> None:
         """Seconds spent on one activity."""
@@ -56,8 +62,11 @@ class Watch(Protocol):
     def buffered(self, size: int) -> None:
         """Bytes of memory of unpacked batches whose records wait to be counted."""
 
-    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
-        """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up)."""
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
+        """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up).
+
+        None: that is not known, since none was read yet.
+        """
 
     def brokers(self, connected: int) -> None:
         """So many brokers answered just now; with none, nobody knows how far the inputs' ends are."""

@@ -1,7 +1,6 @@
 """The worker: keeps one task per partition that is ours, and decides what a failed one means for the membership."""
 
 import asyncio
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -16,7 +15,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from stream.config import CONNECTION, DECIDING, Settings
+from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import garbage, topics
@@ -35,8 +34,9 @@ from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
+from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
-from stream.model.names import DEAD_LETTERS, INPUTS
+from stream.model.names import DEAD_LETTERS
 
 log: Final = structlog.get_logger()
 
@@ -123,11 +123,19 @@ class Worker:
         self._failures: dict[int, int] = {}
         self._refused: dict[int, RefusedError] = {}
         """Shards of ours that stay down."""
+        self._waiting = Waiting(settings, health)
         self._has_run = False
         self._stopping = False
         self._leftovers = garbage.Leftovers()
         self._monitor = Monitor(
-            settings, watch, health, self._running, self._leftovers, clock=self._clock, memory=self._memory
+            settings,
+            watch,
+            health,
+            self._running,
+            self._leftovers,
+            clock=self._clock,
+            memory=self._memory,
+            waiting=self._waiting,
         )
         owner = Owner(self._revoked, self._assigned, self._leftovers.add)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
@@ -197,6 +205,7 @@ class Worker:
         self._memory.shards = max(1, len(partitions))
         kept = frozenset(self._shards)
         log.info("assigned", partitions=sorted(partitions), kept=sorted(kept))
+        self._waiting.assigned(partitions)
         for number in kept:
             self._shards[number].resume(self._is_current())
         for number in partitions - kept:
@@ -265,17 +274,18 @@ class Worker:
         error, number = shard.error, shard.partition
         if self._stopping:
             return
-        say = log.debug if self._monitor.brokers_away else log.warning  # that they are away has been said
+        quiet = self._monitor.brokers_away or isinstance(
+            error, UnreadableError
+        )  # that has been said, or is about to be
+        say = log.debug if quiet else log.warning
         say("a shard has ended", partition=number, error=_named(error))
         cause = (error and error.__cause__) or error
         if isinstance(cause, FORBIDDEN):
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
         if isinstance(error, UnreadableError):
-            log.error(
-                "a shard waits at records that cannot be read",
-                detail=str(error),
-                way_out=_way_out(self._settings, error),
-            )
+            self._waiting.begins(number, error)
+        if not isinstance(error, UnreadableError) or shard.stint is None:  # else its last look is of just now
+            self._watch.ended(number)
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
@@ -324,19 +334,6 @@ def _letters(settings: Settings, configs: Configs) -> LetterSize:
     if letters.most < settings.max_value:
         log.warning("dead letters are cut", topic=settings.topic(DEAD_LETTERS), max_message_bytes=limit)
     return letters
-
-
-def _way_out(settings: Settings, error: UnreadableError) -> str:
-    """Other shards go on, and this one tries again: another replica, or the repaired disk, may have them whole.
-
-    The command works as it stands, where secrets are in the environment or the file. Without --execute it only shows.
-    """
-    topic, number = error.partition
-    if not topic.endswith(tuple(INPUTS.values())):
-        return "mend the broker's log"
-    words = ["liveshop", "offsets", "skip", *settings.as_flags((*CONNECTION, "group", "topic_prefix", *DECIDING))]
-    words += ["--topic", topic, "--partition", str(number), "--offset", str(error.first), "--to", str(error.last)]
-    return f"mend the broker's log, or: {shlex.join([*words, '--reason', 'damaged on disk', '--execute'])}"
 
 
 def _named(error: BaseException | None) -> str:

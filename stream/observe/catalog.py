@@ -56,10 +56,12 @@ LOST_OFFSETS: Final = _counter(
 MISPLACED_KEYS: Final = _counter(
     "misplaced_keys", "New sessions whose key belongs to another partition: a producer partitions differently."
 )
-LAG_RECORDS: Final = _gauge("lag_records", "Committed records not yet read.", "topic", "partition", merge="max")
+LAG_RECORDS: Final = _gauge(
+    "lag_records", "Committed records not yet read; absent while that is not known.", "topic", "partition", merge="max"
+)
 LAG_SECONDS: Final = _gauge(
     "lag_seconds",
-    "How far the newest record read is behind the wall clock; 0 when caught up.",
+    "How far the newest record read is behind the wall clock; 0 when caught up, absent while that is not known.",
     "topic",
     "partition",
     merge="max",

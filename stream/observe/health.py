@@ -42,6 +42,7 @@ class Health:
         self._notes: dict[str, str] = {}
         self._recovering: frozenset[int] = frozenset()
         self._refused: dict[int, str] = {}
+        self._waiting: dict[int, str] = {}
 
     # written by the event loop
 
@@ -80,6 +81,11 @@ class Health:
         self._recovering -= {partition}
         self._refused = {**self._refused, partition: text}
 
+    def waits(self, partition: int, text: str | None) -> None:
+        """What a shard of ours waits for that cannot go on; None: it has. Meanwhile it is not said to be restored."""
+        others = {number: each for number, each in self._waiting.items() if number != partition}
+        self._waiting = others if text is None else {**others, partition: text}
+
     def committed(self, tally: Tally) -> None:
         """A checkpoint's numbers, of which shares are made."""
         self._shares.add(self._clock(), tally)
@@ -115,10 +121,10 @@ class Health:
     def problems(self) -> list[str]:
         """Why the worker is not ready, one line each; empty when it is."""
         away = BROKERS_AWAY in self._reasons  # then nothing is restored, and that it is not is no news
-        restored = () if away else sorted(self._recovering)
+        restored = () if away else sorted(self._recovering - self._waiting.keys())
         recovering = [f"partition {partition}: its state is being restored" for partition in restored]
         stalled = self.stalled()
-        down = [text for _, text in sorted(self._refused.items())]
+        down = [text for _, text in sorted((self._waiting | self._refused).items())]
         return [*self._reasons.values(), *down, *recovering, *([stalled] if stalled else [])]
 
     def notes(self) -> list[str]:

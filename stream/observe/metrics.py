@@ -155,7 +155,10 @@ class Metrics:
     def buffered(self, size: int) -> None:
         self._buffered.size = size
 
-    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
+    def ended(self, partition: int) -> None:
+        self._shards.ended(partition)
+
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         self._shards.lag(partition, kind, records, seconds)
 
     def brokers(self, connected: int) -> None:

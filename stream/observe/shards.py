@@ -24,7 +24,7 @@ class Look:
     """
 
     view: ShardView | None = None
-    lag: dict[Kind, tuple[int, float]] = field(default_factory=dict)
+    lag: dict[Kind, tuple[int, float | None]] = field(default_factory=dict)
     checkpoint: float | None = None
     refused: bool = False
 
@@ -75,13 +75,22 @@ class Shards(Collector):
         with self._lock:
             if look := self._looks.get(partition):
                 look.refused = refused
+                if refused:
+                    look.view = None
+                    look.lag.clear()
+
+    def ended(self, partition: int) -> None:
+        """Its lag is not known. All else stands still, as of its last look, until it is restored."""
+        with self._lock:
+            if look := self._looks.get(partition):
+                look.lag.clear()
 
     def shard(self, partition: int, view: ShardView) -> None:
         with self._lock:
             if look := self._looks.get(partition):
                 look.view = view
 
-    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None:
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         with self._lock:
             look = self._looks.get(partition)
             if look and self._brokers != 0:
@@ -134,7 +143,8 @@ class Shards(Collector):
             for kind, lag in look.lag.items()
         ]
         yield gauge(catalog.LAG_RECORDS, [(labels, records) for labels, (records, _) in lags])
-        yield gauge(catalog.LAG_SECONDS, [(labels, seconds) for labels, (_, seconds) in lags])
+        known = [(labels, seconds) for labels, (_, seconds) in lags if seconds is not None]
+        yield gauge(catalog.LAG_SECONDS, known)
 
 
 def _alerts(views: Sequence[ShardView], rules: Sequence[tuple[str, str]]) -> Iterator[Family]:

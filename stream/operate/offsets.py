@@ -13,6 +13,7 @@ from stream.kafka.client import Reader
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.statereader import HangingTransactionError
+from stream.kafka.unreadable import way_out
 from stream.model.names import Kind
 from stream.model.results import RefusedBatch
 from stream.operate.shards import places, reading, stored
@@ -55,7 +56,7 @@ async def show(settings: Settings) -> list[Standing]:
         for place in found:
             positions, problem = await _positions(reader, place)
             for kind, tp in place.inputs.items():
-                shown.append(await _standing(reader, tp, positions.get(kind), problem))
+                shown.append(await _standing(settings, reader, tp, positions.get(kind), problem))
     committed = await recovery.group_offsets(
         settings, inputs
     )  # last: with a running worker they are not behind the state
@@ -74,13 +75,15 @@ async def _positions(reader: Reader, place: Place) -> tuple[Mapping[Kind, int], 
     return ({} if state is None else {Kind(name): offset for name, offset in state.meta.positions.items()}), None
 
 
-async def _standing(reader: Reader, tp: TopicPartition, position: int | None, problem: str | None) -> Standing:
+async def _standing(
+    settings: Settings, reader: Reader, tp: TopicPartition, position: int | None, problem: str | None
+) -> Standing:
     begin, stable = await statereader.bounds(reader, tp)
     end = (await batches.look(reader, tp, stable)).end
     lag = None if position is None else max(0, stable - max(position, begin))
     seconds: float | None = None if lag is None else 0.0
     if lag and position is not None:
-        seconds, unreadable = await _waiting(reader, tp, max(position, begin), stable)
+        seconds, unreadable = await _waiting(settings, reader, tp, max(position, begin), stable)
         problem = problem or unreadable
     return Standing(
         topic=tp.topic,
@@ -98,15 +101,17 @@ async def _standing(reader: Reader, tp: TopicPartition, position: int | None, pr
     )
 
 
-async def _waiting(reader: Reader, tp: TopicPartition, position: int, end: int) -> tuple[float, str | None]:
-    """Seconds that the next record has waited, 0 when there is none; and what is wrong with it."""
+async def _waiting(
+    settings: Settings, reader: Reader, tp: TopicPartition, position: int, end: int
+) -> tuple[float, str | None]:
+    """Seconds that the next record has waited, 0 when there is none; and what is wrong with it, and the way out."""
     try:
         async for record in statereader.read(reader, tp, position, end, refused=True):
             return round(max(0.0, time.time() - record.timestamp / 1000), 1), None
     except UnreadableError as error:
-        found = await batches.look(reader, tp, error.first)
-        timestamps = [batch.timestamp for batch in found.batches[:1]]
-        return round(max(0.0, time.time() - (timestamps or [0])[0] / 1000), 1), str(error)
+        _, error.last, timestamp = await batches.damaged(reader, tp, error.first)
+        out = way_out(settings, tp, error.first, error.last)
+        return round(max(0.0, time.time() - timestamp / 1000), 1), f"{error}. Mend the broker's log, or: {out}"
     return 0.0, None
 
 

@@ -8,7 +8,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
+from stream.config import Settings
 from stream.errors import FailedError, UsageError
+from stream.kafka.topics import make_command
 from stream.model.messages import Message
 from stream.model.names import INPUTS, Kind
 
@@ -30,14 +32,15 @@ class Sender:
         self._place = DefaultPartitioner()
         self._flying: list[asyncio.Future[Any]] = []
 
-    async def check(self) -> None:
-        """UsageError that names the topics that are missing."""
+    async def check(self, settings: Settings) -> None:
+        """UsageError that names the topics that are missing, and the command that makes them."""
         cluster = await self._producer.client.fetch_all_metadata()
         for kind, topic in self._topics.items():
             self._partitions[kind] = sorted(cluster.partitions_for_topic(topic) or ())
         missing = [topic for kind, topic in self._topics.items() if not self._partitions[kind]]
         if missing:
-            raise UsageError(f"missing topics: {', '.join(missing)}. Make them with: liveshop topics create")
+            make = make_command(settings, len(cluster.brokers()), max(map(len, self._partitions.values())))
+            raise UsageError(f"missing topics: {', '.join(missing)}. Make them with: {make}")
 
     async def send(self, messages: Iterable[Message]) -> None:
         """Hand messages over; returns when those of the call before are acknowledged. FailedError when they are not."""

@@ -60,7 +60,7 @@ async def fill(settings: Settings, messages: Sequence[Message]) -> None:
     await producer.start()
     try:
         sending = sender.Sender(producer, settings.topic_prefix)
-        await sending.check()
+        await sending.check(settings)
         await sending.send(messages)
         await sending.flush()
     finally:

@@ -16,7 +16,7 @@ def member(*numbers: int, topics: Sequence[str] = ("views", "comments")) -> Memb
 
 
 def judged(*members: Member, state: str = "Stable", assignor: str = "range") -> list[Finding]:
-    return judge_group(Group("g", state, assignor, members), INPUTS)
+    return judge_group(Group("g", state, assignor, members), INPUTS, "liveshop worker --brokers k:9092")
 
 
 def test_a_stable_group_that_owns_everything_is_fine() -> None:

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from stream.config import Settings
 from stream.doctor.finding import Severity
 from stream.doctor.topics import Partition, Topic, judge_presence, judge_replication
 from tests.doctor.tools import one, severities
+
+SETTINGS = Settings(brokers="k:9092", topic_prefix="x.")
 
 
 def topic(name: str = "t", number: int = 2, copies: int = 3, in_sync: int | None = None, **configs: Any) -> Topic:
@@ -21,16 +24,17 @@ def replication(made: Topic, brokers: int = 3) -> list[Any]:
 
 def test_what_is_missing_differs_or_is_not_led_is_an_error_each() -> None:
     headless = Topic("d", [Partition(0, 1, 3, 3), Partition(1, -1, 3, 0)])
-    findings = judge_presence([topic("a"), Topic("b"), topic("c", number=3), headless])
+    findings = judge_presence([topic("a"), Topic("b"), topic("c", number=3), headless], SETTINGS, 1)
     assert severities(findings) == dict.fromkeys(("b", "c", "d"), Severity.ERROR)
     by_subject = {finding.subject: finding for finding in findings}
-    assert "topics create" in by_subject["b"].todo
+    make = "liveshop topics create --brokers k:9092 --topic-prefix x. --partitions 3 --replication 1"
+    assert by_subject["b"].todo.startswith(f"{make} ; ")
     assert "has 3 partitions, others have 2" in by_subject["c"].what
     assert "partition 1" in by_subject["d"].what
 
 
 def test_topics_as_they_should_be_are_one_line() -> None:
-    assert "2 partitions each" in one(judge_presence([topic("a"), topic("b")]), Severity.OK).what
+    assert "2 partitions each" in one(judge_presence([topic("a"), topic("b")], SETTINGS, 1), Severity.OK).what
     assert "3 copies" in one(replication(topic()), Severity.OK).what
 
 

@@ -60,8 +60,8 @@ async def in_transactions(sender: AIOKafkaProducer, topic: str) -> None:
 def test_it_yields_what_the_ordinary_path_yields(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = settings(kafka, prefix)
-        await make_topics(config)
-        await stamp(config, config.topic(DEAD_LETTERS), "CreateTime")
+        await make_topics(config, 2)
+        await stamp(kafka, config, config.topic(DEAD_LETTERS), "CreateTime")
         for topic in (config.topic(INPUTS[Kind.VIEWS]), config.topic(DEAD_LETTERS)):  # append time, create time
             for codec in ("lz4", "gzip", "zstd", "snappy", None):
                 async with producer(kafka, compression_type=codec, linger_ms=20) as sender:
@@ -86,13 +86,13 @@ def test_what_is_handed_out_together_is_all_stamped_by_the_broker_or_all_by_prod
 
     async def main() -> None:
         config = settings(kafka, prefix)
-        await make_topics(config)
+        await make_topics(config, 2)
         tp, types = (
             TopicPartition(config.topic(INPUTS[Kind.VIEWS]), 0),
             ("LogAppendTime", "CreateTime", "LogAppendTime"),
         )
         for turn, stamping in enumerate(types):
-            await stamp(config, tp.topic, stamping)
+            await stamp(kafka, config, tp.topic, stamping)
             await send_batches(kafka, config, [range(10 * turn, 10 * turn + 5), range(10 * turn + 5, 10 * turn + 10)])
         reader = client.make_reader(config, wait_ms=20)
         await client.start(reader, config)
@@ -137,7 +137,8 @@ def test_a_silent_topic_does_not_hold_up_another(kafka: EmbeddedKafka, prefix: s
     asyncio.run(main())
 
 
-async def stamp(config: Settings, topic: str, stamping: str) -> None:
+async def stamp(kafka: EmbeddedKafka, config: Settings, topic: str, stamping: str) -> None:
+    """Returns when it is so: the broker may take a moment. Partition 1 is there to be tried on."""
     admin = client.make_admin(config)
     await client.start(admin, config)
     try:
@@ -145,6 +146,10 @@ async def stamp(config: Settings, topic: str, stamping: str) -> None:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
     finally:
         await client.end(admin)
+    wanted = int(stamping == "LogAppendTime")
+    async with producer(kafka) as sender, asyncio.timeout(30):
+        while (await sender.send_and_wait(topic, b"", partition=1)).timestamp_type != wanted:
+            pass
 
 
 async def send_poison(sender: AIOKafkaProducer, topic: str, numbers: range, poison: int) -> None:

@@ -25,6 +25,7 @@ from stream.sandbox.broker import EmbeddedKafka
 
 BASE: Final = 1_700_000_000_000
 """An event time."""
+MARKER_SECONDS: Final = 3.0
 Rows = list[tuple[bytes | None, bytes | None]]
 
 
@@ -94,7 +95,11 @@ async def send_views(kafka: EmbeddedKafka, config: Settings, numbers: Iterable[i
 
 
 async def everything(kafka: EmbeddedKafka, topic: str, partition: int = 0) -> list[Any]:
-    """All committed records of a partition, through the ordinary path of aiokafka."""
+    """All committed records of a partition, through the ordinary path of aiokafka.
+
+    A transaction whose commit was acknowledged is readable a moment later, when its marker is written: that is awaited,
+    but not for long, since others may be left open.
+    """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap,
         isolation_level="read_committed",
@@ -106,12 +111,16 @@ async def everything(kafka: EmbeddedKafka, topic: str, partition: int = 0) -> li
     try:
         tp = TopicPartition(topic, partition)
         consumer.assign([tp])
-        begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
-        consumer.seek(tp, begin)
+        consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
         found: list[Any] = []
-        while await consumer.position(tp) < end:
+        deadline = asyncio.get_running_loop().time() + MARKER_SECONDS
+        while True:
             found += (await consumer.getmany(tp, timeout_ms=20)).get(tp, [])
-        return found
+            stable, end = consumer.last_stable_offset(tp), consumer.highwater(tp)
+            if stable is None or await consumer.position(tp) < stable:
+                continue
+            if stable == end or asyncio.get_running_loop().time() > deadline:
+                return found
     finally:
         await consumer.stop()
 
@@ -135,6 +144,8 @@ class Memory:
         self.waiting: frozenset[int] = frozenset()
         self.reasons: dict[str, str] = {}
         self.down: dict[int, str] = {}
+        self.stops: dict[int, str] = {}
+        self.lags: dict[tuple[int, Kind], tuple[int, float | None]] = {}
         self.beats = 0
         self.offsets: list[float] = []
         self.notes: dict[str, str] = {}
@@ -164,7 +175,12 @@ class Memory:
         self.notes = {key: value for key, value in {**self.notes, name: text}.items() if value is not None}
 
     def buffered(self, size: int) -> None: ...
-    def lag(self, partition: int, kind: Kind, records: int, seconds: float) -> None: ...
+    def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
+        self.lags[partition, kind] = (records, seconds)
+
+    def ended(self, partition: int) -> None:
+        self.lags = {place: lag for place, lag in self.lags.items() if place[0] != partition}
+
     def shard(self, partition: int, view: ShardView) -> None: ...
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None: ...
     def brokers(self, connected: int) -> None: ...
@@ -188,6 +204,9 @@ class Memory:
 
     def beat(self) -> None:
         self.beats += 1
+
+    def waits(self, partition: int, text: str | None) -> None:
+        self.stops = {number: each for number, each in {**self.stops, partition: text}.items() if each is not None}
 
     def unready(self, name: str, text: str) -> None:
         self.reasons[name] = text

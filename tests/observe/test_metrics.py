@@ -123,6 +123,26 @@ def test_every_family_without_labels_has_a_sample_from_the_start(metrics: Metric
             assert family.samples, family.name
 
 
+def test_of_a_shard_that_is_down_nothing_is_shown_that_may_be_wrong(metrics: Metrics) -> None:
+    metrics.assigned(frozenset({0, 1}))
+    views = {"topic": "x.live.views", "partition": "0"}
+    for partition in (0, 1):
+        metrics.shard(partition, view(session("7301", 50)))
+        metrics.lag(partition, Kind.VIEWS, 12, 3.5)
+    metrics.ended(0)
+    assert value(metrics, "liveshop_lag_records", **views) is None
+    assert value(metrics, "liveshop_windows_open", window="1m") == 6, "it stands still, as it was looked at last"
+    metrics.lag(0, Kind.VIEWS, 20, None)
+    assert value(metrics, "liveshop_lag_records", **views) == 20
+    assert value(metrics, "liveshop_lag_seconds", **views) is None
+    metrics.refused(0)
+    assert value(metrics, "liveshop_state_refused", partition="0") == 1
+    assert value(metrics, "liveshop_lag_records", **views) is None
+    assert value(metrics, "liveshop_dedupe_ids", partition="0") is None
+    assert value(metrics, "liveshop_windows_open", window="1m") == 3
+    assert value(metrics, "liveshop_lag_records", topic="x.live.views", partition="1") == 12
+
+
 def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> None:
     metrics.assigned(frozenset({0}))
     metrics.shard(0, view(session("7301", 50)))

@@ -16,8 +16,11 @@ from stream.doctor.events import Sampled, sampled
 from stream.doctor.keys import Sample
 from stream.doctor.lag import Lag
 from stream.doctor.positions import Shard
-from stream.kafka import statereader
+from stream.doctor.unreadable import Unreadable
+from stream.kafka import batches, statereader
+from stream.kafka.fetch import UnreadableError
 from stream.kafka.place import Place
+from stream.kafka.unreadable import way_out
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, RefusedBatch
 
@@ -33,6 +36,7 @@ class Looked:
     sample: Sample
     newest: Stamp | None
     events: Sequence[Sampled]
+    unreadable: Sequence[Unreadable]
 
 
 async def looked(visit: Visit) -> list[Looked]:
@@ -49,11 +53,25 @@ async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: i
     subject = f"{tp.topic}/{tp.partition}"
     place = Place(visit.settings, tp.partition, len(visit.inputs[kind]))  # of this topic, whatever the others have
     tally, newest = _Tally(place, kind), None
-    async for record in statereader.read(visit.reader, tp, start, end, refused=True):
-        tally.add(record)
-        newest = record.timestamp
+    unreadable: list[Unreadable] = []
+    while start < end:
+        try:
+            async for record in statereader.read(visit.reader, tp, start, end, refused=True):
+                tally.add(record)
+                newest = record.timestamp
+            break
+        except UnreadableError as error:
+            unreadable.append(await _unreadable(visit, tp, error))
+            start = unreadable[-1].last + 1
     stamp = None if newest is None else Stamp(subject, newest, now_ms())
-    return Looked(tp.topic, tp.partition, tally.sample(subject), stamp, tally.events)
+    return Looked(tp.topic, tp.partition, tally.sample(subject), stamp, tally.events, unreadable)
+
+
+async def _unreadable(visit: Visit, tp: TopicPartition, error: UnreadableError, *, waits: bool = False) -> Unreadable:
+    """``waits``: the shard stands at them."""
+    _, last, _ = await batches.damaged(visit.reader, tp, error.first)
+    skip = way_out(visit.settings, tp, error.first, last) if waits else None
+    return Unreadable(f"{tp.topic}/{tp.partition}", error.first, last, error.why, skip)
 
 
 class _Tally:
@@ -103,7 +121,10 @@ async def lags(visit: Visit, shards: Sequence[Shard]) -> list[Lag]:
 
 async def _lag(visit: Visit, tp: TopicPartition, position: int, end: int) -> Lag:
     subject = f"{tp.topic}/{tp.partition}"
-    async for record in statereader.read(visit.reader, tp, position, end, refused=True):
-        waiting = max(0, now_ms() - record.timestamp)
-        return Lag(subject, end - position, timedelta(milliseconds=waiting))
+    try:
+        async for record in statereader.read(visit.reader, tp, position, end, refused=True):
+            waiting = max(0, now_ms() - record.timestamp)
+            return Lag(subject, end - position, timedelta(milliseconds=waiting))
+    except UnreadableError as error:
+        return Lag(subject, end - position, unreadable=await _unreadable(visit, tp, error, waits=True))
     return Lag(subject, end - position)

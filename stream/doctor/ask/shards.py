@@ -66,9 +66,12 @@ async def shards(visit: Visit) -> list[Shard]:
 
 
 async def _any(log: _Log, place: Place) -> bool:
-    """Whether there are results."""
+    """Whether there are results. What cannot be read is one."""
     for tp in place.outputs:
-        if await log.newest(tp) is not None:
+        try:
+            if await log.newest(tp) is not None:
+                return True
+        except UnreadableError:
             return True
     return False
 

@@ -1,0 +1,29 @@
+"""Commands of ours as messages print them: with the settings of whoever prints, so that each works as it stands.
+
+Secrets are not among them: whoever types the command has those in the environment or in the file, as the worker has.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+from stream.config import CONNECTION, DECIDING, Settings
+
+Command: TypeAlias = Literal["topics create", "state verify", "state rebuild", "offsets skip", "doctor", "worker"]
+
+_TOPICS: Final = (*CONNECTION, "topic_prefix")
+_STATES: Final = (*_TOPICS, "group", "transaction_timeout", *DECIDING)
+TAKES: Final[Mapping[Command, tuple[str, ...]]] = {
+    "topics create": _TOPICS,
+    "state verify": _STATES,
+    "state rebuild": _STATES,
+    "offsets skip": _STATES,
+    "doctor": _STATES,
+    "worker": _STATES,
+}
+"""The settings that decide what a command does. Those that are defaults are left out."""
+
+
+def command(settings: Settings, name: Command, *words: str) -> str:
+    """One line for a shell."""
+    return shlex.join(["liveshop", *name.split(), *settings.as_flags(TAKES[name]), *words])
