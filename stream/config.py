@@ -90,7 +90,7 @@ class Settings(Security):
     # where
     brokers: Brokers | None = Field(default=None, description="Kafka brokers, host:port with commas between")
     group: KafkaName = Field(
-        default="liveshop", min_length=1, description="consumer group, and part of every transactional id"
+        default="liveshop", min_length=1, description="consumer group, one for all workers of an installation"
     )
     topic_prefix: KafkaName = Field(default="", description="put before the name of every topic")
     http_host: str = Field(default="127.0.0.1", min_length=1, description="address that /metrics and health listen on")

@@ -20,7 +20,7 @@ from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import topics
-from stream.kafka.recovery import state_ends
+from stream.kafka.discarded import Discards, states_now
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
 from stream.observe.http import HttpServer
@@ -75,8 +75,8 @@ def supervise(settings: Settings, processes: int, *, rebuild: bool) -> int:
     """
     ports = child_ports(settings.http_port, processes)
     # looked up once for all, so that a process that is started again does not rebuild again
-    ends = asyncio.run(_state_ends(settings)) if rebuild else {}
-    commands = [_command(number, port, ends) for number, port in enumerate(ports)]
+    discards = asyncio.run(_states_now(settings)) if rebuild else {}
+    commands = [_command(number, port, discards) for number, port in enumerate(ports)]
     fleet = Fleet([page_url(settings.http_host, port) for port in ports], settings.top_sessions)
     registry = CollectorRegistry()
     registry.register(fleet)
@@ -109,12 +109,14 @@ def page_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _state_ends(settings: Settings) -> Mapping[int, int]:
-    return await state_ends(settings, await topics.check(settings))
+async def _states_now(settings: Settings) -> Discards:
+    return await states_now(settings, await topics.check(settings))
 
 
-def _command(number: int, port: int, ends: Mapping[int, int]) -> list[str]:
-    rebuild = [f"--rebuild-before={','.join(f'{each}:{end}' for each, end in ends.items())}"] if ends else []
+def _command(number: int, port: int, discards: Discards) -> list[str]:
+    rebuild = (
+        [f"--rebuild-before={','.join(f'{each}:{state}' for each, state in discards.items())}"] if discards else []
+    )
     return liveshop("worker", f"--http-port={port}", f"--process={number}", *rebuild)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Annotated, Final
 
 import structlog
@@ -13,6 +13,7 @@ from stream import __version__
 from stream.cli.flags import takes_settings
 from stream.cli.processes import MOST, supervise
 from stream.config import Settings
+from stream.kafka.discarded import Discarded, Discards
 from stream.kafka.worker import run_worker
 from stream.observe import logs
 from stream.observe.health import Health
@@ -63,15 +64,18 @@ def command(
     if processes > 1:
         raise typer.Exit(supervise(settings, processes, rebuild=rebuild))
     log.info("worker starts", version=__version__, rebuild=rebuild or bool(rebuild_before), **settings.shown())
-    raise typer.Exit(work(settings, rebuild=_offsets(rebuild_before) if rebuild_before else rebuild))
+    raise typer.Exit(work(settings, rebuild=_discards(rebuild_before) if rebuild_before else rebuild))
 
 
-def _offsets(text: str) -> dict[int, int]:
-    """``0:12,1:7``: partition and offset, as a parent passes them to its processes."""
-    return {int(partition): int(offset) for partition, _, offset in (each.partition(":") for each in text.split(","))}
+def _discards(text: str) -> dict[int, Discarded]:
+    """``0:12.1,1:7.0``: partition and what is thrown away of it, as a parent passes them to its processes."""
+    return {
+        int(partition): Discarded.parse(state)
+        for partition, _, state in (each.partition(":") for each in text.split(","))
+    }
 
 
-def work(settings: Settings, *, rebuild: bool | Mapping[int, int]) -> int:
+def work(settings: Settings, *, rebuild: bool | Discards) -> int:
     """Runs a worker with its metrics and its HTTP server to its end, and returns the exit code.
 
     ``rebuild``: see run_worker. Raises UsageError and FailedError, each with one clear message.

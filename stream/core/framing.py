@@ -156,6 +156,14 @@ class Found:
         return f"checkpoint {self.number} (offset {f'{self.offset} to {last}' if last > self.offset else last})"
 
 
+def first_part(value: bytes, offset: int) -> Found:
+    """A checkpoint of which only the first part is known. Raises StateError for another part."""
+    head = head_of_part(value, offset)
+    if head.part:
+        raise StateError(f"the record at offset {offset} ({head}) is not the first part")
+    return Found(offset, head.number, head.span, [memoryview(value)[_HEADER.size :]])
+
+
 def checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
     """All of them, in order. Raises StateError where one is not whole."""
     parts: list[memoryview] = []

@@ -126,6 +126,7 @@ def _meta(shard: "Shard") -> bytes:
             shard.checkout_keys.floor,
             shard.sessions.gone.floor,
             {str(kind): known.admitted for kind, known in shard.judge.known.items()},
+            transactional_id=shard.transactional_id,
         )
     )
 

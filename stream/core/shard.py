@@ -60,6 +60,8 @@ class Shard:
         self.policy = policy
         self.owner: dict[str, str] = {}
         """Who writes this state; kept in it, so that another's state is recognised."""
+        self.transactional_id = ""
+        """Of the producer that writes it; kept in it, so that a later version knows whom to fence."""
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
         self.watermark: int | None = None

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.framing import Found, StateError, checkpoints, cut, framed
+from stream.core.framing import Found, StateError, checkpoints, cut, first_part, framed
 from stream.core.steps import PIECE, Steps
 from stream.core.stored import Meta, Section
 from stream.model.names import KINDS
@@ -290,6 +290,11 @@ def newest_meta(records: Iterable[tuple[int, bytes]]) -> Meta:
     if not found:
         raise StateError("there is no complete checkpoint")
     return Restored(meta=next(found[-1].sections(), Section()).meta).read_meta()
+
+
+def meta_of(value: bytes, offset: int) -> Meta:
+    """What the first part of a checkpoint says of its shard, whether or not the others are there. Raises StateError."""
+    return Restored(meta=next(first_part(value, offset).sections(), Section()).meta).read_meta()
 
 
 @dataclass(slots=True)

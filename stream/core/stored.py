@@ -64,6 +64,8 @@ class Meta(msgspec.Struct):
     """Checkout keys and let-go sessions of before are forgotten: there were too many."""
     admitted: dict[str, dict[int, int]] | None = None
     """New sessions by topic and start of the pane; None of a version that knew no bound on them."""
+    transactional_id: str = ""
+    """Of the producer that wrote it; empty of a version that did not say."""
 
 
 class Section(msgspec.Struct, array_like=True):

@@ -118,7 +118,11 @@ class Examination:
         topic = self._visit.topic
         names = [self._settings.topic(name) for name in INPUTS.values()]
         partitions = {name: len(topic(name).partitions) for name in names}
-        return group.judge_group(await self._group(), partitions, command(self._settings, "worker"))
+        found = group.judge_group(await self._group(), partitions, command(self._settings, "worker"))
+        try:
+            return found + group.judge_neighbours(await self._visit.patiently(ask_group.others), names)
+        except (KafkaError, OSError) as error:
+            return [*found, failed(Check.GROUP, error)]
 
     async def positions(self) -> list[Finding]:
         owner = Place(self._settings, 0, 1).owner

@@ -1,23 +1,30 @@
 """Whether the group of workers stands, and shares all partitions among its members."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from stream.doctor.finding import Check, Finding, Severity, listed
 
 ASSIGNOR: Final = "range"
+OURS: Final = "liveshop-"
+"""With which the client ids of workers begin."""
 SETTLED: Final = frozenset({"Stable", "Empty", "Dead", ""})
 """States in which nothing is going on. The others are a rebalance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``partitions`` by topic."""
+    """``partitions`` by topic; ``topics`` are those that it has subscribed to, if that is known.
+
+    ``is_earlier``: its client id is that of the workers of earlier versions.
+    """
 
     client: str
     host: str
     partitions: Mapping[str, Sequence[int]]
+    topics: frozenset[str] = frozenset()
+    is_earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ def judge_group(group: Group, inputs: Mapping[str, int], worker: str) -> list[Fi
         todo = f"start one: {worker}"
         return [Finding(Check.GROUP, Severity.WARNING, subject, f"{exists}: no worker is running", todo)]
     found = _foreign(group, inputs, subject) + _unowned(group, inputs, subject) + _torn(group, inputs, subject)
+    found += _earlier(group, subject)
     if not found:
         found.append(
             Finding(Check.GROUP, Severity.OK, subject, f"stable, {len(group.members)} members own all partitions")
@@ -62,10 +70,38 @@ def _foreign(group: Group, inputs: Mapping[str, int], subject: str) -> list[Find
         what = f"shares partitions by {group.assignor or 'no assignor'}, workers do it by {ASSIGNOR}: somebody else is in it"
         found.append(Finding(Check.GROUP, Severity.ERROR, subject, what, todo))
     for member in group.members:
-        others = sorted(topic for topic, numbers in member.partitions.items() if numbers and topic not in inputs)
+        owned = {topic for topic, numbers in member.partitions.items() if numbers}
+        others = sorted((owned | member.topics) - inputs.keys())
         if others:
             what = f"member {member.client} ({member.host}) reads topics that are not ours: {', '.join(others)}"
             found.append(Finding(Check.GROUP, Severity.ERROR, subject, what, todo))
+    return found
+
+
+def _earlier(group: Group, subject: str) -> list[Finding]:
+    hosts = sorted({member.host for member in group.members if member.is_earlier})
+    if not hosts:
+        return []
+    what = f"workers of an earlier version are in it (at {', '.join(hosts)}): newer ones wait until they have left"
+    todo = "stop all workers of the earlier version, then start the newer ones"
+    return [Finding(Check.GROUP, Severity.WARNING, subject, what, todo)]
+
+
+def judge_neighbours(others: Iterable[Group], inputs: Iterable[str]) -> list[Finding]:
+    """Other groups whose members are workers of ours, and read our inputs: a second installation on the same topics."""
+    wanted = frozenset(inputs)
+    found = []
+    for group in others:
+        for member in group.members:
+            reads = member.topics | {topic for topic, numbers in member.partitions.items() if numbers}
+            if member.client.startswith(OURS) and wanted & reads:
+                what = (
+                    f"member {member.client} ({member.host}) is a worker of another installation on the same topics: only "
+                    "one of them can have the state of a partition"
+                )
+                todo = "stop one of the two, or give it topics of its own (--topic-prefix)"
+                found.append(Finding(Check.GROUP, Severity.ERROR, f"group {group.name}", what, todo))
+                break
     return found
 
 

@@ -16,11 +16,12 @@ from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, Prod
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
-from stream.kafka import slices, topics
+from stream.kafka import gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.deadletters import Row, rows, size_of
 from stream.kafka.demands import too_small
 from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
+from stream.kafka.refusals import RefusedError
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 
@@ -32,6 +33,8 @@ FLYING: Final = 4
 """Batches of one topic that are on their way, of half a megabyte each: the sender takes one after another."""
 
 
+MARKER: Final = 1
+"""Offsets that the end of a transaction takes in each partition."""
 LOG_APPEND_TIME: Final = 1
 """The type of a timestamp that the broker made."""
 
@@ -50,8 +53,12 @@ class _TooLargeError(Exception):
 class Checkpoints:
     """Writes the checkpoints of one shard, one at a time. After an exception it is not to be used again."""
 
-    def __init__(self, place: Place, producer: Producer) -> None:
+    def __init__(self, place: Place, producer: Producer, state_end: int | None = None) -> None:
+        """``state_end``: where live.state ended when the shard was recovered; None: nobody looks who else writes there."""
         self._place = place
+        self._state_end = state_end
+        self._marked = 0
+        """Offsets behind that end which the marker of our last transaction takes, or has taken: it comes in its own time."""
         self._producer = producer
         self._settings = place.settings
         self._seconds = place.settings.transaction_timeout.total_seconds()
@@ -63,11 +70,10 @@ class Checkpoints:
 
         Raises FencedError when another producer has taken over or the transaction timed out, CheckpointError for anything
         else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout.
-        A dead letter that is too large for its topic is LetterRefusedError, any other record UsageError: it names the
-        topic and its limit.
+        RefusedError: another installation writes the same state. A dead letter that is too large for its topic is
+        LetterRefusedError, any other record UsageError: it names the topic and its limit.
         """
-        written = await self._in_transaction(lambda: self._send_all(outputs))
-        first: int = written[STATE]
+        first: int = await self._in_transaction(lambda: self._send_alone(outputs))
         return first
 
     async def probe(self, positions: dict[Kind, int]) -> None:
@@ -83,6 +89,9 @@ class Checkpoints:
                 return sent
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError from error
+        except (FencedError, RefusedError, CheckpointError):
+            await self._abort()
+            raise
         except _TooLargeError as error:
             await self._abort()
             raise await self._refused(error) from error.__cause__
@@ -111,7 +120,27 @@ class Checkpoints:
         except Exception as error:  # noqa: BLE001 - the producer is given up either way
             log.debug("the transaction could not be aborted", error=type(error).__name__)
 
-    async def _send_all(self, outputs: Outputs) -> dict[str, int]:
+    async def _send_alone(self, outputs: Outputs) -> int:
+        """Sends, and makes sure that the state follows on what this shard has written last. Offset of its first record."""
+        spans = (await self._send_all(outputs))[STATE]
+        for begin, records in spans:
+            await self._insist_on_being_alone(begin)
+            if self._state_end is not None:
+                self._state_end, self._marked = begin + records, 0
+        self._marked += MARKER if spans else 0
+        return spans[0][0] if spans else NOTHING
+
+    async def _insist_on_being_alone(self, begin: int) -> None:
+        """Of a batch of the state that begins there."""
+        if self._state_end is None or begin == self._state_end + self._marked:
+            return
+        if begin < self._state_end + self._marked:
+            what = f"{self._place.state.topic} has lost records: {begin} comes after {self._state_end + self._marked}"
+            log.error("the end of the state is gone", partition=self._place.partition, detail=what)
+            raise CheckpointError(what)
+        await gap.insist_on_markers(self._place, self._state_end, begin)
+
+    async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
         place, prefix = self._place, self._settings.topic_prefix
         self._letter_bytes = most = place.letters.most
@@ -128,8 +157,8 @@ class Checkpoints:
         _raise_worst(results)
         return dict(zip(contents, results, strict=False))  # type: ignore[arg-type]  # those that are exceptions were raised
 
-    async def _send(self, name: str, content: Iterable[Row]) -> int:
-        """The offset of the first record, or NOTHING."""
+    async def _send(self, name: str, content: Iterable[Row]) -> list[tuple[int, int]]:
+        """First offset and number of records of each batch."""
         topic, sent = self._settings.topic(name), list[_Sent]()
         most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
         batch = self._producer.create_batch()
@@ -146,16 +175,16 @@ class Checkpoints:
         offsets = [await _arrived(each, name) for each in sent]
         if any(offset < 0 for offset in offsets):
             raise CheckpointError(f"the broker did not say at which offset of {topic} the records are")
-        return offsets[0] if offsets else NOTHING
+        return [(offset, records) for offset, (_, records, _) in zip(offsets, sent, strict=True)]
 
     async def _hand_over(self, batch: Any, topic: str) -> "_Sent":
         batch.close()
-        size, began = batch.size(), time.monotonic()
+        size, records, began = batch.size(), batch.record_count(), time.monotonic()
         arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self._place.partition)
         arrived.add_done_callback(_retrieve)
         if topic == self._place.state.topic:
             arrived.add_done_callback(partial(self._note_time, began))
-        return size, arrived
+        return size, records, arrived
 
     def _note_time(self, sent: float, arrived: asyncio.Future[Any]) -> None:
         """The acknowledgement has the broker's time when the topic keeps LogAppendTime."""
@@ -180,8 +209,8 @@ class Checkpoints:
             raise
 
 
-_Sent = tuple[int, asyncio.Future[Any]]
-"""Size in bytes and fate of a batch."""
+_Sent = tuple[int, int, asyncio.Future[Any]]
+"""Size in bytes, number of records and fate of a batch."""
 
 
 def _append(batch: Any, row: Row) -> bool:
@@ -192,7 +221,7 @@ def _append(batch: Any, row: Row) -> bool:
 
 async def _arrived(sent: _Sent, name: str) -> int:
     """The offset of a batch's first record."""
-    size, arrived = sent
+    size, _, arrived = sent
     try:
         offset: int = (await arrived).offset
     except (MessageSizeTooLargeError, RecordListTooLargeError) as error:

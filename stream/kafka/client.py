@@ -47,13 +47,13 @@ def ms(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-def make_reader(settings: Settings, *, wait_ms: int = 500) -> Reader:
-    """A consumer of committed records that belongs to no group and never moves by itself."""
+def make_reader(settings: Settings, *, wait_ms: int = 500, uncommitted: bool = False) -> Reader:
+    """A consumer of committed records, or of all, that belongs to no group and never moves by itself."""
     return AIOKafkaConsumer(
         bootstrap_servers=_brokers(settings),
         **security.options(settings),
         client_id=f"liveshop-{settings.group}-reader",
-        isolation_level="read_committed",
+        isolation_level="read_uncommitted" if uncommitted else "read_committed",
         auto_offset_reset="none",
         enable_auto_commit=False,
         fetch_max_wait_ms=wait_ms,
@@ -67,7 +67,7 @@ def make_member(settings: Settings) -> Reader:
     return AIOKafkaConsumer(
         bootstrap_servers=_brokers(settings),
         **security.options(settings),
-        client_id=f"liveshop-{settings.group}-member",
+        client_id=member_id(settings),
         group_id=settings.group,
         partition_assignment_strategy=(RangePartitionAssignor,),
         auto_offset_reset="latest",
@@ -78,6 +78,16 @@ def make_member(settings: Settings) -> Reader:
         rebalance_timeout_ms=max(ms(settings.revoke_deadline) * 3, ms(settings.session_timeout)),
         max_poll_interval_ms=600_000,
     )
+
+
+def member_id(settings: Settings) -> str:
+    """The client id of a member. It names the prefix of the topics, since it is shown in every state of the group."""
+    return f"liveshop-{settings.group}-worker-{settings.topic_prefix}"
+
+
+def earlier_member_id(settings: Settings) -> str:
+    """That of the members of earlier versions, whose producers have transactional ids of their group."""
+    return f"liveshop-{settings.group}-member"
 
 
 def make_producer(settings: Settings, transactional_id: str) -> Producer:

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 STUCK: Final = "stuck"
 BROKERS_AWAY: Final = "brokers_away"
 CLOCK: Final = "clock"
+KEPT_OUT: Final = "kept_out"
 
 
 class Health(Protocol):

@@ -1,10 +1,12 @@
 """Membership of the group: which partition numbers are ours. Its consumer is only a member; it hands out no records.
 
-The protocol's rules live here: the three inputs with the range assignor, every partition paused at once, polled without
-pause, and after a fence the group is left and joined anew. What a shard does about it is the worker's business.
+The protocol's rules live here: no joining where other members may not be joined, the three inputs with the range assignor,
+every partition paused at once, polled without pause, and after a fence the group is left and joined anew. What a shard
+does about it is the worker's business.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuth
 
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import client
+from stream.kafka import client, members
 from stream.model.names import INPUTS
 
 log: Final = structlog.get_logger()
@@ -27,6 +29,10 @@ BACKOFF: Final = (0.5, 10.0)
 CALM: Final = 60.0
 """Seconds of membership after which an earlier trouble is forgotten."""
 LEAVE_SECONDS: Final = 1.5
+KEPT_OUT_SECONDS: Final = 2.0
+"""Between two looks at members that keep us out."""
+TELL_AGAIN: Final = 60.0
+"""Seconds after which the log repeats who does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Owner:
     """These partition numbers are ours now, whole: keep, drop and start shards. Returns at once."""
     left: Callable[[object], None] = lambda _: None
     """Hears of each consumer that has left the group, whose memory may be given back."""
+    kept_out: Callable[[str | None], None] = lambda _: None
+    """Hears what keeps it from joining, for people; None: nothing does."""
 
 
 class Membership:
@@ -56,6 +64,7 @@ class Membership:
         self._assigned = False
         self._polled = time.monotonic()
         self._joined = time.monotonic()
+        self._has_joined = False
         self._rejoin: str | None = None
         self._failure: BaseException | None = None
         self._consumer: client.Reader | None = None
@@ -81,6 +90,7 @@ class Membership:
             if self._brokers_there is not None:
                 await self._brokers_there()
             try:
+                await self._await_welcome()
                 await self._join()
             except UnreachableError:
                 continue  # the topics have been looked at: this is no start with a wrong address any more
@@ -104,12 +114,30 @@ class Membership:
         self._owner.left(self._consumer)
         self._consumer = None
 
+    async def _await_welcome(self) -> None:
+        """Returns when no member keeps us out. UsageError: the group has other topics, and has had from our start on."""
+        told = -math.inf
+        while True:
+            found = await members.look(self._settings)
+            others = members.others(self._settings, found)
+            if others and not self._has_joined:
+                raise UsageError(others)
+            text = others or members.earlier(self._settings, found)
+            self._owner.kept_out(text)
+            if text is None:
+                return
+            if time.monotonic() - told > TELL_AGAIN:
+                told = time.monotonic()
+                log.error("waiting to join the group", why=text)
+            await asyncio.sleep(KEPT_OUT_SECONDS)
+
     async def _join(self) -> None:
         consumer = client.make_member(self._settings)
         await client.start(consumer, self._settings)
         self._consumer = consumer
         self._polled = self._joined = time.monotonic()
         consumer.subscribe(self._topics, listener=_Listener(self, consumer))
+        self._has_joined = True
         log.info("joining the group", group=self._settings.group)
 
     async def _stay(self) -> None:

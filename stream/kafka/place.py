@@ -1,6 +1,6 @@
 """Where a shard is: its partition number, and the names that follow from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -52,8 +52,12 @@ class Place:
 
     @property
     def transactional_id(self) -> str:
-        """One producer per shard: whoever starts one with this id last is the one."""
-        return f"{self.settings.group}.{ROLE}.{LIVE_RUN}.{self.partition}"
+        """One producer per state, whatever the group of its worker: whoever starts one with this id last is the one."""
+        return f"liveshop.{self.state.topic}.{LIVE_RUN}.{self.partition}"
+
+    def earlier_id(self, owner: Mapping[str, str]) -> str:
+        """The id under which an earlier version wrote this state: it was named after the group of its owner."""
+        return f"{owner.get('group')}.{owner.get('role')}.{owner.get('run')}.{self.partition}"
 
     @property
     def inputs(self) -> dict[Kind, TopicPartition]:

@@ -1,16 +1,17 @@
-"""How a shard comes to be: fence, read the state, decide where to start. Steps 1 to 3 of the protocol.
+"""How a shard comes to be: look whose it is, fence, read the state, decide where to start. Steps 1 to 3 of the protocol.
 
-Positions come from the state, never from the group. What cannot be continued rightly is refused with the way out.
+Positions come from the state, never from the group. What cannot be continued rightly is refused with the way out. The
+state of another installation is refused before anybody is fenced.
 
-Which states ``--rebuild`` throws away: those whose newest record was there before this process started, by offset. So a
-shard is rebuilt once: what this process, or another that rebuilds at the same time, has written since is continued. A
-worker that is restarted with the flag rebuilds again; the flag is to be taken away afterwards.
+Which states ``--rebuild`` throws away: see `stream.kafka.discarded`. A worker that is restarted with the flag rebuilds
+again; the flag is to be taken away afterwards.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,26 +25,27 @@ from aiokafka.errors import (
     NodeNotReadyError,
     NotCoordinatorForGroupError,
     ProducerFenced,
+    TransactionalIdAuthorizationFailed,
 )
 
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.core.persist import StateRefusedError
 from stream.core.shard import Shard
+from stream.core.statelog import newest_meta
 from stream.errors import UsageError
 from stream.kafka import client, refusals, statereader
 from stream.kafka.client import Producer, Reader
+from stream.kafka.discarded import ANY, Discarded
 from stream.kafka.place import FencedError, OutdatedError, Place
-from stream.kafka.statereader import HangingTransactionError, StateRecords
-from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
+from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, Kind
 
 log: Final = structlog.get_logger()
 
 Bounds = Mapping[Kind, tuple[int, int]]
 """First offset and last stable offset of each input."""
 
-ANY: Final = 2**63 - 1
-"""``rebuild_before`` for: whatever state there is."""
 _NO_COORDINATOR: Final = (
     GroupCoordinatorNotAvailableError,
     NotCoordinatorForGroupError,
@@ -62,34 +64,110 @@ class Recovered:
     producer: Producer
     records: int
     """Records of live.state it was made of."""
+    state_end: int
+    """Where live.state ended then: the next record there is to be ours."""
 
 
-async def recover(place: Place, *, rebuild_before: int | None, current: Callable[[], bool]) -> Recovered:
-    """Starts the shard's producer, then makes the shard. ``rebuild_before``: older states are to be rebuilt.
+async def recover(place: Place, *, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
+    """Starts the shard's producer, then makes the shard. ``discard``: states that are to be rebuilt, whoever's.
 
     Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, FencedError
     when another took over before that was sure, KafkaError or TimeoutError for a broker's trouble; closes the producer.
     """
+    recovered = None
+    try:
+        async with _reading(place) as reader:
+            recovered = await _recover(place, reader, discard, current)
+    except BaseException:
+        if recovered is not None:
+            await client.end(recovered.producer)
+        raise
+    return recovered
+
+
+async def _recover(place: Place, reader: Reader, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
+    hanging, seen = False, Generations()
     while True:
+        newest = await _newest(place, reader)
+        if newest is not None and newest.meta.owner != place.owner and not _is_discarded(newest, discard):
+            raise refusals.foreign(place, newest.meta.owner)
         if not current():
             raise OutdatedError
-        producer = client.make_producer(place.settings, place.transactional_id)
+        if discard is not None and (newest is None or _is_discarded(newest, discard)):
+            await seen.read(reader, _results(place))  # that takes long: whoever works on it does so until it is fenced
+            if not current():
+                raise OutdatedError
+        await _fence_earlier(place, newest, hanging=hanging)
+        recovered = await _begin(place, reader, discard, seen)
+        if recovered is not None:
+            return recovered
+        hanging = True
+
+
+@asynccontextmanager
+async def _reading(place: Place) -> AsyncIterator[Reader]:
+    reader = client.make_reader(place.settings, wait_ms=50)
+    await client.start(reader, place.settings)
+    reader.assign([place.state, *place.inputs.values(), *place.outputs])
+    try:
+        yield reader
+    finally:
+        await client.end(reader)
+
+
+async def _newest(place: Place, reader: Reader) -> Newest | None:
+    """What the newest checkpoint says, read without fencing anybody. None without one that can be read."""
+    try:
+        return await statereader.newest_checkpoint(reader, place.state)
+    except StateError:
+        return None
+
+
+def _is_discarded(newest: Newest, discard: Discarded | None) -> bool:
+    return discard is not None and discard.holds(newest.offset, newest.meta.generation)
+
+
+async def _fence_earlier(place: Place, newest: Newest | None, *, hanging: bool) -> None:
+    """An earlier version had another transactional id: its open transaction is ended, and a zombie of it fenced.
+
+    Not once this version has written the state: then it was done.
+    """
+    if newest is None or newest.meta.transactional_id == place.transactional_id:
+        return
+    name = place.earlier_id(newest.meta.owner)
+    producer = client.make_producer(place.settings, name)
+    try:
         await client.start(producer, place.settings)
+    except TransactionalIdAuthorizationFailed:
+        raise UsageError(
+            f"an earlier version wrote the state of partition {place.partition} as {name}, and the broker does not let us "
+            "take that transactional id over: allow it for the upgrade, see docs/security.md"
+        ) from None  # the worker looks at the cause, and would tell only that
+    if hanging:
+        await _end_forgotten(place, producer)
+    await client.end(producer)
+
+
+async def _begin(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> Recovered | None:
+    """Fences, and makes the shard. None when a transaction had to be ended first."""
+    producer = client.make_producer(place.settings, place.transactional_id)
+    await client.start(producer, place.settings)
+    try:
+        shard, records, state_end = await _make(place, reader, discard, seen)
+    except HangingTransactionError:
+        log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
+        await _end_forgotten(place, producer)
+        await client.end(producer)
+        return None
+    except BaseException as error:
         try:
-            shard, records = await _make(place, rebuild_before)
-        except HangingTransactionError:
-            log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
-            await _end_forgotten(place, producer)
+            if isinstance(error, UsageError):
+                await _make_sure(place, producer)
+        finally:
             await client.end(producer)
-        except BaseException as error:
-            try:
-                if isinstance(error, UsageError):
-                    await _make_sure(place, producer)
-            finally:
-                await client.end(producer)
-            raise
-        else:
-            return Recovered(shard, producer, records)
+        raise
+    shard.transactional_id = place.transactional_id
+    return Recovered(shard, producer, records, state_end)
 
 
 async def _make_sure(place: Place, producer: Producer) -> None:
@@ -123,46 +201,43 @@ async def _end_forgotten(place: Place, producer: Producer) -> None:
         log.warning("it could not be ended", partition=place.partition, error=type(error).__name__)
 
 
-async def state_ends(settings: Settings, partitions: int) -> dict[int, int]:
-    """The end of every partition of live.state now: what lies before it was written before this process started."""
-    reader = client.make_reader(settings)
-    await client.start(reader, settings)
-    try:
-        tps = [TopicPartition(settings.topic(STATE), partition) for partition in range(partitions)]
-        ends = await reader.end_offsets(tps)
-        return {tp.partition: end for tp, end in ends.items()}
-    finally:
-        await client.end(reader)
-
-
 async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Shard, int]:
     """What `recover` would make of the state now, and of how many records, changing nothing and fencing nobody.
 
     Raises what it would raise, and HangingTransactionError.
     """
-    return await _make(place, ANY if rebuild else None)
+    async with _reading(place) as reader:
+        shard, records, _ = await _make(place, reader, ANY if rebuild else None, Generations())
+        return shard, records
 
 
-async def _make(place: Place, rebuild_before: int | None) -> tuple[Shard, int]:
-    reader = client.make_reader(place.settings, wait_ms=50)
-    await client.start(reader, place.settings)
-    reader.assign([place.state, *place.inputs.values(), *place.outputs])
+async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> tuple[Shard, int, int]:
+    """The shard, the records it was made of, and where the state ended."""
+    patience = place.settings.transaction_timeout.total_seconds()
     try:
-        patience = place.settings.transaction_timeout.total_seconds()
-        try:
-            state = await statereader.read_state(reader, place.state, patience)
-        except StateError as error:
-            if rebuild_before is None:
-                raise refusals.unreadable(place, error) from error
-            return await _rebuilt(place, reader, 0), 0
-        if rebuild_before is not None and state.newest < rebuild_before:
-            return await _rebuilt(place, reader, 0 if state.records else -1), 0
-        if not state.records:
-            return await _fresh(place, reader), 0
-        number = len(state.records)
-        return await _restored(place, reader, state), number
-    finally:
-        await client.end(reader)
+        state = await statereader.read_state(reader, place.state, patience)
+    except StateError as error:
+        if discard is None:
+            raise refusals.unreadable(place, error) from error
+        _, end = await statereader.bounds(reader, place.state)
+        return await _rebuilt(place, reader, max(0, discard.generation), seen), 0, end
+    if discard is not None:
+        generation = _generation(state)
+        if generation is None or discard.holds(state.newest, generation):
+            least = -1 if generation is None else max(0, generation)
+            return await _rebuilt(place, reader, max(least, discard.generation), seen), 0, state.end
+    if not state.records:
+        return await _fresh(place, reader), 0, state.end
+    number = len(state.records)
+    return await _restored(place, reader, state), number, state.end
+
+
+def _generation(state: StateRecords) -> int | None:
+    """Of a state that may be thrown away; -1 where nobody can tell, None without a state."""
+    try:
+        return newest_meta(state.records).generation if state.records else None
+    except StateError:
+        return -1
 
 
 async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
@@ -201,12 +276,16 @@ async def _fresh(place: Place, reader: Reader) -> Shard:
     return shard
 
 
-async def _rebuilt(place: Place, reader: Reader, least: int) -> Shard:
+def _results(place: Place) -> list[TopicPartition]:
+    """Where a generation shows."""
+    return [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
+
+
+async def _rebuilt(place: Place, reader: Reader, least: int, seen: Generations) -> Shard:
     """Everything anew from the oldest records, as the generation after the highest found, or after ``least``."""
-    outputs = [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
-    highest = await statereader.highest_generation(reader, outputs, least)
+    await seen.read(reader, _results(place))
     found = await input_bounds(place, reader)
-    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, highest + 1)
+    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, max(least, seen.highest) + 1)
     for kind, (begin, _) in found.items():
         if begin:
             _lose(place, shard, kind, begin)

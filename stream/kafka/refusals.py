@@ -58,8 +58,21 @@ def foreign(place: Place, owner: Mapping[str, str]) -> RefusedError:
     )
     return RefusedError(
         f"the state of partition {place.partition} in {place.state.topic} is another's: {differences}. "
-        "Give this worker its own --topic-prefix, or start once with --rebuild to throw that state away",
+        "Give this worker its own --topic-prefix, or throw that state away and fence whoever writes it: "
+        f"{_anew(place)}",
         everywhere=True,
+    )
+
+
+def foreign_writer(place: Place, owner: Mapping[str, str] | None, offset: int) -> RefusedError:
+    """``owner``: what is written at ``offset`` says so; None when that cannot be read."""
+    said = "that cannot be read"
+    if owner is not None:
+        said = f"of another installation: its group is {owner.get('group')}, its inputs are {owner.get('topics')}"
+    return RefusedError(
+        f"the state of partition {place.partition} in {place.state.topic} is written by somebody else too: at offset "
+        f"{offset} is a record {said}. This worker has stopped counting the partition, and looks again. Stop the other one; "
+        f"if the state cannot be continued then, count everything anew: {_anew(place)}"
     )
 
 

@@ -44,6 +44,8 @@ class StateRecords:
 
     records: list[tuple[int, bytes]] = field(default_factory=list)
     newest: int = -1
+    end: int = 0
+    """Of the partition when nothing was open in it: what is there later was written since."""
     written_at: int = -1
     """When the newest was written, ms."""
     vouched: bool = True
@@ -97,9 +99,9 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
     begin, end = await bounds(reader, partition)
     newest = await newest_part(reader, partition, begin, end)
     if newest is None:
-        return StateRecords()
+        return StateRecords(end=end)
     start = first_needed(newest.value, newest.offset)
-    state = StateRecords(newest=newest.offset, written_at=newest.timestamp)
+    state = StateRecords(newest=newest.offset, end=end, written_at=newest.timestamp)
     async for record in read(reader, partition, max(start, begin), end):
         state.add(record)
     if not state.records or state.records[0][0] != start:
@@ -230,21 +232,27 @@ def _insist_on_records(record: Any, partition: TopicPartition) -> None:
         raise UnreadableError(partition, record.first, record.offset, record.detail)
 
 
-async def highest_generation(reader: Reader, partitions: Iterable[TopicPartition], highest: int) -> int:
-    """The highest generation among the committed values of these partitions, or ``highest`` if that is more.
+@dataclass(slots=True)
+class Generations:
+    """What the committed values of some partitions say of their generation."""
 
-    What is no result of ours has none, whatever it says.
-    """
-    for partition in partitions:
-        others = Passed(partition)
-        begin, end = await bounds(reader, partition)
-        async for record in read(reader, partition, begin, end, refused=True):
-            if not is_tombstone(record):
-                generation = _generation(record)
-                others.note(record.offset, is_right=generation is not None)
-                highest = max(highest, generation or 0)
-        others.tell("results")
-    return highest
+    highest: int = -1
+    """-1: there are no values."""
+    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    """How far each partition was read: what comes later is all that is read the next time."""
+
+    async def read(self, reader: Reader, partitions: Iterable[TopicPartition]) -> None:
+        """To their ends. What is no result of ours has no generation, whatever it says."""
+        for partition in partitions:
+            others = Passed(partition)
+            begin, end = await bounds(reader, partition)
+            async for record in read(reader, partition, max(begin, self.ends.get(partition, 0)), end, refused=True):
+                if not is_tombstone(record):
+                    generation = _generation(record)
+                    others.note(record.offset, is_right=generation is not None)
+                    self.highest = max(self.highest, generation or 0)
+            others.tell("results")
+            self.ends[partition] = end
 
 
 def _generation(record: Any) -> int | None:

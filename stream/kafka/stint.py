@@ -22,6 +22,7 @@ from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
+from stream.kafka.refusals import RefusedError
 from stream.kafka.silence import LeftOut, Silence
 from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
@@ -41,7 +42,8 @@ READ_OLD_EVERY: Final = 5.0
 POLL: Final = 0.2
 """Seconds to wait for records."""
 SOON: Final = 0.2
-"""Seconds after which a restored shard makes its first checkpoint: its results have waited already."""
+"""Seconds after which a shard makes its first checkpoint: the results of a restored one have waited already, and by that of
+a new one any other installation sees whose state it is."""
 HELD_RECORDS: Final = 500_000
 HELD_ROWS: Final = 5_000
 """Records read, and panes' times begun, that make a checkpoint early, as their results do (kafka/memory.py); while one is
@@ -87,8 +89,7 @@ class Stint:
         self._delay_ms, self._retention_ms = policy.delay_ms, policy.state_retention_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
         self._left_out = LeftOut()
-        waited = max(0.0, self._every - SOON) if shard.log.number else 0.0
-        self._since = _Since(time.monotonic() - waited, len(shard.rows))
+        self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), len(shard.rows))
         self._commit: asyncio.Task[None] | None = None
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
@@ -343,7 +344,7 @@ class Stint:
         began = time.perf_counter()
         try:
             offset = await self._checkpoints.write(outputs)
-        except (FencedError, CheckpointError) as error:
+        except (FencedError, CheckpointError, RefusedError) as error:
             self._watch.transaction_failed(self._place.partition, type(error.__cause__ or error).__name__)
             raise
         self.shard.committed(outputs.checkpoint, offset)

@@ -10,6 +10,7 @@ import structlog
 
 from stream.kafka import client, garbage
 from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.discarded import Discarded
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import Memory
 from stream.kafka.place import FencedError, OutdatedError, Place
@@ -37,7 +38,7 @@ class ShardTask:
         place: Place,
         watch: Watch,
         *,
-        rebuild_before: int | None,
+        discard: Discarded | None,
         current: Callable[[], bool],
         running: Callable[["ShardTask"], None],
         after: "ShardTask | None" = None,
@@ -53,7 +54,7 @@ class ShardTask:
         self.began = time.monotonic()
         self.stint: Stint | None = None
         self._watch = watch
-        self._rebuild_before = rebuild_before
+        self._discard = discard
         self._tell_running = running
         self.current = current
         self._parking = False
@@ -102,7 +103,7 @@ class ShardTask:
         if self._brokers_there is not None:
             await self._brokers_there()
         began = time.monotonic()
-        recovered = await recover(self.place, rebuild_before=self._rebuild_before, current=self.current)
+        recovered = await recover(self.place, discard=self._discard, current=self.current)
         inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
         try:
             await inputs.start(recovered.shard.positions)
@@ -113,7 +114,7 @@ class ShardTask:
             await asyncio.gather(client.end(recovered.producer), inputs.stop())
 
     async def _serve(self, recovered: Recovered, inputs: Inputs) -> None:
-        checkpoints = Checkpoints(self.place, recovered.producer)
+        checkpoints = Checkpoints(self.place, recovered.producer, recovered.state_end)
         stint = self.stint = Stint(self.place, recovered.shard, inputs, checkpoints, self._watch)
         self._run_on()
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -22,14 +22,14 @@ from stream.kafka import garbage, topics
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
+from stream.kafka.discarded import Discards, states_now
 from stream.kafka.fetch import UnreadableError
-from stream.kafka.health import Health
+from stream.kafka.health import KEPT_OUT, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.preflight import check_states
-from stream.kafka.recovery import state_ends
 from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
@@ -62,11 +62,11 @@ FORBIDDEN: Final = (
 """Of these, what only a person can mend."""
 
 
-async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Mapping[int, int]) -> int:
+async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards) -> int:
     """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
 
-    ``rebuild``: every shard; or those whose newest state lies before the given offset of their partition of live.state,
-    so that several processes that begin at different times rebuild each shard once.
+    ``rebuild``: every shard; or those that have the given states, so that several processes that begin at different times
+    rebuild each shard once.
 
     Raises UsageError for topics or a state that are not as they must be, FailedError for a broker that does not answer
     and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
@@ -104,7 +104,7 @@ class Worker:
         watch: Watch,
         health: Health,
         *,
-        rebuild: bool | Mapping[int, int],
+        rebuild: bool | Discards,
         rulebook: RuleBook | None = None,
     ) -> None:
         self._settings = settings
@@ -112,7 +112,7 @@ class Worker:
         self._watch = watch
         self._health = health
         self._rebuild = rebuild
-        self._rebuild_before: Mapping[int, int] = {} if isinstance(rebuild, bool) else rebuild
+        self._discards: Discards = {} if isinstance(rebuild, bool) else rebuild
         self._partitions = 0
         self._letters = LetterSize()
         self._clock = BrokerTime()
@@ -137,7 +137,7 @@ class Worker:
             memory=self._memory,
             waiting=self._waiting,
         )
-        owner = Owner(self._revoked, self._assigned, self._leftovers.add)
+        owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
@@ -150,8 +150,8 @@ class Worker:
         check_configs(self._settings, configs)
         self._letters = _letters(self._settings, configs)
         if self._rebuild is True:
-            self._rebuild_before = await state_ends(self._settings, self._partitions)
-        await check_states(self._settings, self._partitions, self._rebuild_before)
+            self._discards = await states_now(self._settings, self._partitions)
+        await check_states(self._settings, self._partitions, self._discards)
         monitor = self._monitor
         lasting = (self._membership.run(), monitor.beat(), monitor.watch_dog(), monitor.watch_brokers())
         tasks = [asyncio.ensure_future(each) for each in lasting]
@@ -178,6 +178,12 @@ class Worker:
         if self._failed.done():
             self._failed.exception()  # else asyncio complains of one that came while we were stopping
         garbage.end()  # what the shards held is garbage now
+
+    def _kept_out(self, why: str | None) -> None:
+        if why is None:
+            self._health.clear(KEPT_OUT)
+        else:
+            self._health.unready(KEPT_OUT, why)
 
     def _running(self) -> dict[int, ShardTask]:
         return {number: shard for number, shard in self._shards.items() if shard.phase is Phase.RUNNING}
@@ -224,7 +230,7 @@ class Worker:
         shard = ShardTask(
             Place(self._settings, number, self._partitions, self._rulebook, self._letters, self._clock, self._memory),
             self._watch,
-            rebuild_before=self._rebuild_before.get(number),
+            discard=self._discards.get(number),
             current=self._is_current(),
             after=self._leaving.get(number),
             pause=pause,

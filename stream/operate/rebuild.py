@@ -15,6 +15,7 @@ from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import client, recovery
 from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.discarded import ANY
 from stream.kafka.place import FencedError, Place
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS
@@ -81,11 +82,11 @@ async def plan(place: Place) -> Plan:
 async def execute(place: Place, planned: Plan) -> Plan:
     """Does it: fences the shard, writes its new beginning, lets go."""
     for _ in range(TRIES):
-        recovered = await recovery.recover(place, rebuild_before=recovery.ANY, current=lambda: True)
+        recovered = await recovery.recover(place, discard=ANY, current=lambda: True)
         try:
             outputs = await asyncio.to_thread(recovered.shard.collect)
             assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
-            await Checkpoints(place, recovered.producer).write(outputs)
+            await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
         except FencedError:
             continue
         finally:

@@ -130,7 +130,7 @@ async def execute(place: Place, skip: Skip) -> Plan:
     await plan(place, skip)  # nobody is fenced for a skip that is refused
     place = replace(place, letters=LetterSize.of(await topics.max_bytes(place.settings, DEAD_LETTERS) or LETTER_BYTES))
     for _ in range(TRIES):
-        recovered = await recovery.recover(place, rebuild_before=None, current=lambda: True)
+        recovered = await recovery.recover(place, discard=None, current=lambda: True)
         try:
             done, records = await _named(place, skip, recovered.shard, recovered.records)
             recovered.shard.skip(skip.kind, records, skip.detail)
@@ -149,7 +149,7 @@ async def execute(place: Place, skip: Skip) -> Plan:
 async def _commit(place: Place, recovered: recovery.Recovered) -> int:
     outputs = await asyncio.to_thread(recovered.shard.collect)
     assert outputs is not None  # noqa: S101 - a skip always changes something
-    await Checkpoints(place, recovered.producer).write(outputs)
+    await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
     return outputs.checkpoint
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from stream.doctor.finding import Finding, Severity
-from stream.doctor.group import Group, Member, judge_group
+from stream.doctor.group import Group, Member, judge_group, judge_neighbours
 from tests.doctor.tools import one
 
 INPUTS = {"views": 2, "comments": 2}
@@ -55,3 +55,29 @@ def test_strangers_are_errors() -> None:
 
 def test_members_that_stand_by_are_told() -> None:
     assert "1 of 2 members own nothing" in one(judged(member(0, 1), member()), Severity.INFO).what
+
+
+def test_a_member_that_has_other_topics_is_an_error_though_it_owns_nothing() -> None:
+    other = Member("liveshop-g-worker-b.", "/h", {}, frozenset({"b.views", "b.comments"}))
+    found = one(judged(member(0, 1), other), Severity.ERROR)
+    assert found.what == "member liveshop-g-worker-b. (/h) reads topics that are not ours: b.comments, b.views"
+    assert "--group" in found.todo
+
+
+def test_workers_of_an_earlier_version_are_a_warning() -> None:
+    found = one(
+        judged(Member("c", "/10.0.0.3", {"views": [0, 1], "comments": [0, 1]}, is_earlier=True)), Severity.WARNING
+    )
+    assert "earlier version are in it (at /10.0.0.3)" in found.what
+    assert found.todo.startswith("stop all workers of the earlier version")
+
+
+def test_another_installation_on_the_same_topics_is_an_error() -> None:
+    ours = frozenset({"views", "comments"})
+    worker = Member("liveshop-h-worker-", "/h", {}, ours)
+    found = one(judge_neighbours([Group("h", "Stable", "range", [worker, worker])], INPUTS), Severity.ERROR)
+    assert found.subject == "group h"
+    assert "--topic-prefix" in found.todo
+    app = Member("analytics", "/h", {}, ours)
+    elsewhere = Member("liveshop-h-worker-b.", "/h", {"b.views": [0]}, frozenset({"b.views"}))
+    assert judge_neighbours([Group("h", "Stable", "range", [app, elsewhere])], INPUTS) == []

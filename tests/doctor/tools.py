@@ -48,7 +48,7 @@ async def checked(config: Settings, check: Check) -> list[Finding]:
 async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
     """One worker's life on partition 0: it reads what views there are, makes a checkpoint, and is gone."""
     place = Place(config, 0, 1)
-    found = await recover(place, rebuild_before=None, current=lambda: True)
+    found = await recover(place, discard=None, current=lambda: True)
     try:
         await _count(kafka, config, found.shard)
         outputs = found.shard.collect()

@@ -10,6 +10,7 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import preflight
 from stream.kafka import worker as worker_module
+from stream.kafka.discarded import Discarded
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import Memory, send_views, settings, until
 from tests.live import Worker, eventually
@@ -82,7 +83,7 @@ def test_what_a_running_state_can_follow_joins_and_so_does_a_rebuild(kafka: Embe
         longer = settings(kafka, prefix, lateness="10m")
         with pytest.raises(UsageError, match="--lateness was 5m, is now 10m"):
             await preflight.check_states(longer, 2, {})
-        await preflight.check_states(longer, 2, {0: 10**9})
+        await preflight.check_states(longer, 2, {0: Discarded(10**9)})
 
     asyncio.run(main())
 

@@ -24,7 +24,10 @@ from stream import cli
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import end
 from stream.kafka.place import Place
+from stream.kafka.recovery import recover
 from stream.kafka.worker import Worker
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
@@ -88,7 +91,8 @@ def acls(config: Settings, asked: argparse.Namespace) -> Iterator[tuple[Any, ...
     if asked.group:
         resources.append(("group", asked.group.replace("liveshop", config.group)))
     if asked.transactional_id:
-        resources.append(("transactional_id", asked.transactional_id.replace("liveshop", config.group)))
+        name = asked.transactional_id.replace("live.state", config.topic(STATE))
+        resources.append(("transactional_id", name))
     if asked.cluster:
         resources.append(("cluster", "kafka-cluster"))
     assert resources
@@ -303,6 +307,23 @@ def test_a_worker_without_them_ends_with_one_message(guarded: EmbeddedKafka, pre
         async with asyncio.timeout(30):
             with pytest.raises(UsageError, match=r"the ACLs|the broker refuses|uthoriz"):
                 await Worker(as_user(guarded, prefix, user), memory, memory, rebuild=False).run()
+
+    asyncio.run(main())
+
+
+def test_an_upgrade_needs_the_ids_of_the_earlier_version(guarded: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await prepared(guarded, prefix)
+        found = await recover(Place(config, 0, 1), discard=None, current=lambda: True)
+        found.shard.transactional_id = ""  # as an earlier version wrote it
+        outputs = found.shard.collect()
+        assert outputs is not None
+        await Checkpoints(Place(config, 0, 1), found.producer).write(outputs)
+        await end(found.producer)
+        memory = Memory()
+        async with asyncio.timeout(30):
+            with pytest.raises(UsageError, match=rf"as {config.group}.worker.live.0, and .* see docs/security.md"):
+                await Worker(as_user(guarded, prefix, WORKER), memory, memory, rebuild=False).run()
 
     asyncio.run(main())
 

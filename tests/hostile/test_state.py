@@ -19,6 +19,7 @@ from stream.kafka.place import Place
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.operate import rebuild, verify
+from stream.printed import command as printed
 from stream.sandbox.broker import EmbeddedKafka
 from tests.cli.test_processes import Supervised, partitions, read
 from tests.kafka.tools import BASE, Memory, everything, producer, send, send_views, settings, until
@@ -104,8 +105,8 @@ def test_a_state_that_is_damaged_keeps_its_own_shard_down_until_it_is_rebuilt(
                 in text
             )
             assert re.search(r"\(checkpoint \d+, part 1 of 1\) is damaged: its checksum is wrong", text)
-            assert "`liveshop state verify --partition 0`" in text
-            assert "`liveshop state rebuild --partition 0 --execute`" in text
+            assert f"`{printed(config, 'state verify', '--partition', '0')}`" in text
+            assert f"`{printed(config, 'state rebuild', '--partition', '0', '--execute')}`" in text
             place = Place(config, 0, 2)
             await rebuild.execute(place, await rebuild.plan(place))
             await until(lambda: not memory.down and memory.counted == 40 + 60, "it is counted anew")

@@ -250,6 +250,7 @@ def test_a_broker_that_does_not_answer_costs_the_transaction_timeout(kafka: Embe
 
 def test_all_of_a_place_is_of_one_partition() -> None:
     place = Place(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4)
-    assert place.transactional_id == "g.worker.live.2"
+    assert place.transactional_id == "liveshop.p.live.state.live.2"
+    assert place.earlier_id(place.owner) == "g.worker.live.2"
     assert place.state == TopicPartition("p.live.state", 2)
     assert {tp.partition for tp in (*place.inputs.values(), *place.outputs)} == {2}

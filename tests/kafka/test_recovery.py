@@ -19,8 +19,9 @@ from stream.core.shard import Shard
 from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.discarded import Discarded, states_now
 from stream.kafka.place import OutdatedError, Place
-from stream.kafka.recovery import Recovered, recover, state_ends
+from stream.kafka.recovery import Recovered, recover
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import everything, make_topics, producer, send, send_views, settings
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.kafka
 
 
 @asynccontextmanager
-async def recovered(config: Settings, *, rebuild_before: int | None = None) -> AsyncIterator[Recovered]:
-    found = await recover(Place(config, 0, 1), rebuild_before=rebuild_before, current=lambda: True)
+async def recovered(config: Settings, *, discard: Discarded | None = None) -> AsyncIterator[Recovered]:
+    found = await recover(Place(config, 0, 1), discard=discard, current=lambda: True)
     try:
         yield found
     finally:
@@ -43,9 +44,9 @@ async def make(kafka: EmbeddedKafka, prefix: str, **changes: object) -> Settings
     return config
 
 
-async def work(kafka: EmbeddedKafka, config: Settings, **options: int | None) -> int:
+async def work(kafka: EmbeddedKafka, config: Settings, discard: Discarded | None = None) -> int:
     """Reads all views in one go, in two checkpoints. Returns the generation."""
-    async with recovered(config, **options) as found:
+    async with recovered(config, discard=discard) as found:
         shard = found.shard
         records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
         rest = [record for record in records if record.offset >= shard.positions[Kind.VIEWS]]
@@ -150,7 +151,7 @@ def test_a_hanging_transaction_is_fenced_again_after_the_transaction_timeout(kaf
             await foreign.begin_transaction()
             await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1), rebuild_before=None, current=current)
+                await recover(Place(config, 0, 1), discard=None, current=current)
             assert rounds == 3
             await foreign.abort_transaction()
 
@@ -207,7 +208,7 @@ def test_an_assignment_that_is_gone_starts_no_producer(kafka: EmbeddedKafka, pre
         config = await make(kafka, prefix)
         async with recovered(config) as found:
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1), rebuild_before=None, current=lambda: False)
+                await recover(Place(config, 0, 1), discard=None, current=lambda: False)
             await Checkpoints(Place(config, 0, 1), found.producer).probe({Kind.VIEWS: 0})  # not fenced
 
     asyncio.run(main())
@@ -222,8 +223,8 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
         with pytest.raises(UsageError, match=f"{prefix}live.sessions holds results.*--rebuild"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
-        assert await work(kafka, config, rebuild_before=0) == 7
-        async with recovered(config, rebuild_before=0) as found:
+        assert await work(kafka, config, discard=Discarded(0)) == 7
+        async with recovered(config, discard=Discarded(0)) as found:
             assert found.shard.generation == 7, "what was written since is continued, not rebuilt again"
             assert found.shard.positions[Kind.VIEWS] == 4
         windows = await everything(kafka, config.topic(SESSION_WINDOWS))
@@ -249,12 +250,12 @@ def test_an_older_state_is_rebuilt_and_a_newer_one_is_not(kafka: EmbeddedKafka, 
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(4))
         assert await work(kafka, config) == 0
-        before = (await state_ends(config, 1))[0]
-        async with recovered(config, rebuild_before=before) as found:
+        before = (await states_now(config, 1))[0]
+        async with recovered(config, discard=before) as found:
             assert found.shard.generation == 1
             assert found.shard.positions[Kind.VIEWS] == 0
-        assert await work(kafka, config, rebuild_before=before) == 1
-        async with recovered(config, rebuild_before=before) as found:
+        assert await work(kafka, config, discard=before) == 1
+        async with recovered(config, discard=before) as found:
             assert (found.shard.generation, found.shard.positions[Kind.VIEWS]) == (1, 4)
 
     asyncio.run(main())
@@ -267,7 +268,7 @@ def test_changed_settings_are_refused_by_name(kafka: EmbeddedKafka, prefix: str)
         await work(kafka, config)
         with pytest.raises(UsageError, match=r"other settings: --windows was 1m,5m/1m, is now 2m\. .*--rebuild"):
             await work(kafka, settings(kafka, prefix, windows="2m"))
-        assert await work(kafka, settings(kafka, prefix, windows="2m"), rebuild_before=10**9) == 1
+        assert await work(kafka, settings(kafka, prefix, windows="2m"), discard=Discarded(10**9)) == 1
 
     asyncio.run(main())
 
@@ -290,7 +291,7 @@ def test_an_unreadable_state_is_refused_until_rebuilt(kafka: EmbeddedKafka, pref
         with pytest.raises(UsageError, match="cannot be read: the record at offset 0 is a state of version 255"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
-        assert await work(kafka, config, rebuild_before=10) == 1
+        assert await work(kafka, config, discard=Discarded(10)) == 1
         async with recovered(config) as found:
             assert found.shard.positions[Kind.VIEWS] == 4
 
@@ -320,7 +321,7 @@ def test_a_rebuild_of_a_topic_whose_beginning_is_gone_is_a_gap(kafka: EmbeddedKa
         await send_views(kafka, config, range(10))
         await work(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
-        async with recovered(config, rebuild_before=10**9) as found:
+        async with recovered(config, discard=Discarded(10**9)) as found:
             assert found.shard.positions[Kind.VIEWS] == 4
             assert Kind.VIEWS in found.shard.gaps
 

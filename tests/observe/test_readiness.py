@@ -16,14 +16,17 @@ from stream.core.brokertime import BrokerTime
 from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import health as names
-from stream.kafka import refusals
+from stream.kafka import members, refusals
+from stream.kafka.client import earlier_member_id
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.garbage import Leftovers
+from stream.kafka.members import Member
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.outage import Outage
 from stream.kafka.place import Place
 from stream.kafka.unreadable import Waiting
+from stream.kafka.worker import Worker
 from stream.model.names import KINDS, Kind
 from stream.observe import health as observed
 from stream.observe.health import Health
@@ -114,6 +117,13 @@ def refused(room: Room) -> Iterator[None]:
     room.health.recovered(3)
 
 
+def kept_out(room: Room) -> Iterator[None]:
+    worker = cast("Worker", SimpleNamespace(_health=room.health))
+    Worker._kept_out(worker, members.earlier(SETTINGS, [Member(earlier_member_id(SETTINGS), "/10.0.0.3")]))
+    yield
+    Worker._kept_out(worker, None)
+
+
 def brokers_away(room: Room) -> Iterator[None]:
     room.monitor._outage = Outage(time.monotonic() - 10)
     room.monitor._hear(0, "kafka-1:9092 refuses connections (refused)", datetime.now(UTC))
@@ -164,7 +174,19 @@ class Case(NamedTuple):
 
 CASES: Final = [
     Case(each.__name__, each)
-    for each in (starting, restoring, waiting, refused, brokers_away, stuck, bad_events, stalled, clock, shares)
+    for each in (
+        starting,
+        restoring,
+        waiting,
+        refused,
+        kept_out,
+        brokers_away,
+        stuck,
+        bad_events,
+        stalled,
+        clock,
+        shares,
+    )
 ]
 
 

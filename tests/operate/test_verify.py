@@ -139,7 +139,7 @@ def test_a_transaction_that_hangs_at_its_end_is_found(kafka: EmbeddedKafka, pref
 async def set_offset(config: Settings, offset: int) -> None:
     """Of the group, as a tool would."""
     place = Place(config, 0, 1)
-    found = await recover(place, rebuild_before=None, current=lambda: True)
+    found = await recover(place, discard=None, current=lambda: True)
     await Checkpoints(place, found.producer).probe({Kind.VIEWS: offset})
     await found.producer.stop()
 

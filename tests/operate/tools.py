@@ -25,7 +25,7 @@ async def make(kafka: EmbeddedKafka, prefix: str, partitions: int = 1, **changes
 async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, partitions: int = 1) -> None:
     """Counts all views there are, in several checkpoints; in the end all windows are closed and all totals written."""
     place = Place(config, partition, partitions)
-    found = await recover(place, rebuild_before=None, current=lambda: True)
+    found = await recover(place, discard=None, current=lambda: True)
     shard = found.shard
     try:
         records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]), partition)

@@ -147,11 +147,11 @@ class Cluster:
         self.group(group).write(who.producer, offsets)
 
     def fetch(
-        self, places: Mapping[TopicPartition, int], wait: float, most: int
+        self, places: Mapping[TopicPartition, int], wait: float, most: int, *, uncommitted: bool = False
     ) -> "asyncio.Future[dict[TopicPartition, Slice | KafkaError]]":
         """Answered when there is something, or after ``wait`` seconds."""
         answer = self.promise()
-        found = self._look(places, most)
+        found = self._look(places, most, uncommitted=uncommitted)
         if self._is_much(found, places):
             answer.set_result(found)
             return answer
@@ -159,7 +159,7 @@ class Cluster:
         def look() -> None:
             if answer.done():
                 return
-            found = self._look(places, most)
+            found = self._look(places, most, uncommitted=uncommitted)
             if self._is_much(found, places):
                 answer.set_result(found)
             else:
@@ -173,18 +173,23 @@ class Cluster:
 
         def give_up() -> None:
             if not answer.done():
-                answer.set_result(self._look(places, most))
+                answer.set_result(self._look(places, most, uncommitted=uncommitted))
 
         listen()
         self.later(wait, give_up)
         return answer
 
-    def _look(self, places: Mapping[TopicPartition, int], most: int) -> dict[TopicPartition, Slice | KafkaError]:
-        return {partition: self._read(partition, offset, most) for partition, offset in places.items()}
+    def _look(
+        self, places: Mapping[TopicPartition, int], most: int, *, uncommitted: bool
+    ) -> dict[TopicPartition, Slice | KafkaError]:
+        return {
+            partition: self._read(partition, offset, most, uncommitted=uncommitted)
+            for partition, offset in places.items()
+        }
 
-    def _read(self, partition: TopicPartition, offset: int, most: int) -> Slice | KafkaError:
+    def _read(self, partition: TopicPartition, offset: int, most: int, *, uncommitted: bool) -> Slice | KafkaError:
         try:
-            return self.log(partition).read(offset, most)
+            return self.log(partition).read(offset, most, uncommitted=uncommitted)
         except KafkaError as error:
             return error
 

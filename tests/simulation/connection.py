@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.simulation.wire import Wire
@@ -41,6 +42,19 @@ class Probe:
         """Nothing is left to close."""
 
 
+def _metadata(topics: Iterable[str]) -> bytes:
+    encoded: bytes = ConsumerProtocolMemberMetadata(0, list(topics), b"").encode() if topics else b""
+    return encoded
+
+
+def _assignment(owned: Iterable[TopicPartition] | None) -> bytes:
+    by_topic: dict[str, list[int]] = {}
+    for topic, partition in owned or ():
+        by_topic.setdefault(topic, []).append(partition)
+    encoded: bytes = ConsumerProtocolMemberAssignment(0, list(by_topic.items()), b"").encode() if by_topic else b""
+    return encoded
+
+
 class Admin:
     """What stream/kafka uses of AIOKafkaAdminClient."""
 
@@ -65,6 +79,15 @@ class Admin:
     async def describe_configs(self, _resources: object) -> list[Any]:
         """Nothing is told of settings, as to a user who may not see them."""
         return []
+
+    async def describe_consumer_groups(self, names: Iterable[str]) -> list[Any]:
+        (name,) = names
+        state, members = await self._wire.ask("describe group", lambda: self._wire.cluster.group(name).describe())
+        described = [
+            (member, client, "/memory", _metadata(topics), _assignment(owned))
+            for member, client, topics, owned in members
+        ]
+        return [SimpleNamespace(groups=[(0, name, state, "consumer", "range", described)])]
 
     async def list_consumer_group_offsets(
         self, group: str, *, partitions: Iterable[TopicPartition]

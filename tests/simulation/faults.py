@@ -34,6 +34,7 @@ class Faults:
             (self._cut, 2),
             (self._outage, 2),
             (self._another_worker, 2),
+            (self._neighbour, 2),
             (self._throw_out, 1),
             (self._compact, 3),
             (self._forget, 1),
@@ -57,7 +58,7 @@ class Faults:
         world.weather.rough = 0.0
         if not world.cluster.up:
             world.cluster.come_back()
-        for slot in world.slots:
+        for slot in world.workers:
             if slot.process is not None:
                 slot.process.fuse = 0
             slot.wake()
@@ -67,7 +68,7 @@ class Faults:
             world.retired.append(slot)
 
     def _slot(self) -> Slot:
-        return self._rng.choice(self._world.slots)
+        return self._rng.choice(self._world.workers)
 
     def _soon(self, slot: Slot, happen: Callable[[], None]) -> None:
         """Now, or before some step to come."""
@@ -131,6 +132,13 @@ class Faults:
         world.slots.append(slot)
         slot.start()
         return "another worker"
+
+    def _neighbour(self) -> str:
+        """Another installation on the same topics: it may win what nobody has begun yet, and nothing else."""
+        if self._world.neighbour is not None:
+            return ""
+        self._world.move_in()
+        return "neighbour"
 
     def _throw_out(self) -> str:
         group = self._world.cluster.group(self._world.settings.group)

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
@@ -31,10 +31,20 @@ class State(Enum):
     STABLE = 4
 
 
+_STATES: Final = {
+    State.EMPTY: "Empty",
+    State.PREPARING: "PreparingRebalance",
+    State.COMPLETING: "CompletingRebalance",
+    State.STABLE: "Stable",
+}
+
+
 @dataclass(slots=True)
 class Member:
     session: float
     rebalance: float
+    client: str = ""
+    topics: tuple[str, ...] = ()
     expires: float = 0.0
     joining: asyncio.Future[Joined] | None = None
     syncing: asyncio.Future[Any] | None = None
@@ -60,14 +70,16 @@ class Group:
 
     # -- membership
 
-    def join(self, name: str, session: float, rebalance: float) -> "asyncio.Future[Joined]":
+    def join(
+        self, name: str, session: float, rebalance: float, client: str = "", topics: tuple[str, ...] = ()
+    ) -> "asyncio.Future[Joined]":
         """Answered when all have joined, or have had their time."""
         if name and name not in self.members:
             raise UnknownMemberIdError
         fresh = not name
         if fresh:
             name = f"member-{next(self._names)}"
-            self.members[name] = Member(session, rebalance)
+            self.members[name] = Member(session, rebalance, client, topics)
             self._watch(name)
         member = self.members[name]
         self._touch(member)
@@ -195,6 +207,15 @@ class Group:
     def _joined(self, name: str) -> Joined:
         members = tuple(self.members) if name == self.leader else ()
         return Joined(self.generation, name, self.leader, members)
+
+    def describe(self) -> tuple[str, list[tuple[str, str, tuple[str, ...], Any]]]:
+        """The state, and id, client, topics and assignment of each member: the last two only while all is settled."""
+        settled = self.state is State.STABLE
+        members = [
+            (name, its.client, its.topics if settled else (), its.assignment if settled else None)
+            for name, its in self.members.items()
+        ]
+        return _STATES[self.state], members
 
     # -- offsets
 

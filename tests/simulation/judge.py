@@ -74,7 +74,7 @@ def _state(cluster: Cluster, place: Place, policy: Policy) -> Iterator[str]:
     except StateError as error:
         yield f"partition {place.partition}: the state cannot be restored: {error}"
         return
-    committed = cluster.group(place.settings.group).offsets
+    committed = cluster.group(shard.owner["group"]).offsets
     for kind, partition in place.inputs.items():
         for whose, position in (("state", shard.positions[kind]), ("group", committed.get(partition, 0))):
             left = len(cluster.log(partition).committed(position))

@@ -141,22 +141,22 @@ class Log:
         for listener in listeners:
             listener()
 
-    def read(self, offset: int, most: int) -> Slice:
-        """Committed records from ``offset`` on, up to the last stable offset, out of at most ``most`` offsets."""
+    def read(self, offset: int, most: int, *, uncommitted: bool = False) -> Slice:
+        """Committed records from ``offset`` on, up to the last stable offset, out of at most ``most`` offsets; or all."""
         if not self.begin <= offset <= self.high:
             raise OffsetOutOfRangeError
-        stable = self.stable
+        stable = self.high if uncommitted else self.stable
         records: list[Entry] = []
         position = max(offset, self.begin)
         for entry in self.entries[position:stable]:
             position += 1
             if entry is not None:
                 most -= 1
-                if not entry.marker and not entry.aborted:
+                if not entry.marker and (uncommitted or not entry.aborted):
                     records.append(entry)
                 if most <= 0:
                     break
-        return Slice(records, position, stable, self.high)
+        return Slice(records, position, self.stable, self.high)
 
     def committed(self, start: int = 0) -> list[Entry]:
         """Every record that a reader of committed ones sees."""

@@ -36,6 +36,7 @@ class Terms:
     session: float
     beat: float
     rebalance: float
+    client: str = ""
 
 
 class Member:
@@ -123,7 +124,8 @@ class Member:
         terms = self._terms
         try:
             joined: Joined = await self._ask(
-                "join", lambda group, name: group.join(name, terms.session, terms.rebalance)
+                "join",
+                lambda group, name: group.join(name, terms.session, terms.rebalance, terms.client, tuple(self._topics)),
             )
             self._name, self._generation = joined.member, joined.generation
             assignment = self._assign(joined) if joined.leader == joined.member else {}

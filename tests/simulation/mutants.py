@@ -23,6 +23,18 @@ def nobody_is_fenced() -> Iterator[None]:
 
 
 @contextmanager
+def neighbours_write_the_same_state() -> Iterator[None]:
+    """The transactional id is named after the group, so that two groups fence nobody, and nobody looks who else writes."""
+
+    async def trust(_self: Checkpoints, _begin: int) -> None:
+        await asyncio.sleep(0)
+
+    name = property(lambda place: place.earlier_id(place.owner))
+    with patch.object(Place, "transactional_id", name), patch.object(Checkpoints, "_insist_on_being_alone", trust):
+        yield
+
+
+@contextmanager
 def sent_again_from_memory() -> Iterator[None]:
     """A checkpoint of which nobody knows whether it was committed is written once more, by a new producer."""
     write = Checkpoints.write
@@ -56,6 +68,7 @@ MUTANTS: Final[Mapping[str, Any]] = {
     mutant.__name__: mutant
     for mutant in (
         nobody_is_fenced,
+        neighbours_write_the_same_state,
         sent_again_from_memory,
         hanging_state_is_not_waited_for,
     )

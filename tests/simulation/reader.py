@@ -50,11 +50,12 @@ class _Fetched:
 class Reader:
     """``wait``: seconds that the broker may keep a fetch; ``most``: offsets in one answer."""
 
-    def __init__(self, wire: Wire, wait: float, most: int) -> None:
+    def __init__(self, wire: Wire, wait: float, most: int, *, uncommitted: bool = False) -> None:
         self._client = Client(wire)
         self._wire = wire
         self._wait = wait
         self._most = most
+        self._uncommitted = uncommitted
         self._places: dict[TopicPartition, _Place] = {}
         self._fetched: dict[TopicPartition, _Fetched] = {}
         self._fetching = False
@@ -184,7 +185,7 @@ class Reader:
             cluster = self._wire.cluster
             self._wire.submit(
                 "fetch",
-                lambda: cluster.fetch(places, self._wait, self._most),
+                lambda: cluster.fetch(places, self._wait, self._most, uncommitted=self._uncommitted),
                 lambda answers, error: self._take(places, answers, error),
             )
 

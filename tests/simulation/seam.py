@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import stream.kafka
 from stream.config import Settings
+from stream.kafka.client import member_id
 from tests.simulation.connection import Admin, Probe, diagnose
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.member import Member, Terms
@@ -57,13 +58,15 @@ class Connections:
     def _loop(self) -> Loop:
         return self.wire.cluster.loop
 
-    def make_reader(self, _settings: Settings, *, wait_ms: int = 0) -> Reader:
-        return Reader(self.wire, wait_ms / 1000 if wait_ms else self.idle_wait, self.fetch_offsets)
+    def make_reader(self, _settings: Settings, *, wait_ms: int = 0, uncommitted: bool = False) -> Reader:
+        wait = wait_ms / 1000 if wait_ms else self.idle_wait
+        return Reader(self.wire, wait, self.fetch_offsets, uncommitted=uncommitted)
 
     def make_member(self, settings: Settings) -> Member:
         session = settings.session_timeout.total_seconds()
         rebalance = max(settings.revoke_deadline.total_seconds() * 3, session)
-        return Member(self.wire, Terms(settings.group, session, settings.heartbeat_every.total_seconds(), rebalance))
+        beat, name = settings.heartbeat_every.total_seconds(), member_id(settings)
+        return Member(self.wire, Terms(settings.group, session, beat, rebalance, name))
 
     def make_producer(self, settings: Settings, name: str) -> Producer:
         return Producer(self.wire, name, settings.transaction_timeout.total_seconds(), self.batch_records)

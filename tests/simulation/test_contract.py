@@ -118,6 +118,36 @@ def test_an_open_transaction_holds_back_what_others_write_behind_it(stage: Stage
     stage.play(act)
 
 
+def test_who_reads_uncommitted_sees_what_is_open_and_what_was_aborted_but_no_markers(stage: Stage) -> None:
+    async def act() -> None:
+        await stage.make_topics()
+        place = views(stage)
+        async with (
+            started(producer(stage), stage.settings) as first,
+            started(producer(stage, "b"), stage.settings) as second,
+            started(client.make_reader(stage.settings, wait_ms=50, uncommitted=True), stage.settings) as reader,
+        ):
+            await transaction(first, place, b"1", abort=True)
+
+            async def marked() -> bool:
+                return (await bounds(stage, place))[1] == 2
+
+            await eventually(marked, "the first transaction has its marker")
+            await second.begin_transaction()
+            await write(second, place, b"open")
+            reader.assign([place])
+            reader.seek(place, 0)
+            found: Found = []
+            async with asyncio.timeout(20):
+                while await reader.position(place) < 3:
+                    batches = await reader.getmany(place, timeout_ms=20)
+                    found += [(record.offset, record.value) for record in batches.get(place, ())]
+            assert found == [(0, b"1"), (2, b"open")]
+            await second.abort_transaction()
+
+    stage.play(act)
+
+
 def test_whoever_starts_last_is_the_producer_and_ends_what_was_open(stage: Stage) -> None:
     async def act() -> None:
         await stage.make_topics()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from stream.kafka import client
+from stream.kafka.members import describe
 from stream.model.names import INPUTS
 from tests.simulation.stage import Stage, eventually, started
 
@@ -50,6 +51,13 @@ def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Stag
                     ]
 
                 await eventually(shared, "they share")
+                async with started(client.make_admin(stage.settings), stage.settings) as admin:
+                    found = await describe(admin, stage.settings.group)
+                assert (found.state, found.assignor) == ("Stable", "range")
+                for member in found.members:
+                    assert (member.client, member.topics) == (client.member_id(stage.settings), frozenset(topics))
+                owned = sorted(sorted(map(tuple, member.partitions.values())) for member in found.members)
+                assert owned == [[(0, 1)] * 3, [(2, 3)] * 3]
                 assert ("revoked", {0, 1, 2, 3}) in watching[0].told
             await eventually(alone, "the first has all of them again")
             assert watching[0].told[-2][0] == "revoked"

@@ -95,12 +95,12 @@ def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: St
 
         async def look_late(place: Place, reader: Reader) -> str | None:
             with patch.object(recovery, "_trace", look):
-                heir = await recovery.recover(place, rebuild_before=None, current=lambda: True)
+                heir = await recovery.recover(place, discard=None, current=lambda: True)
             await Checkpoints(place, heir.producer).write(Outputs(sessions=[(b"s", b"{}")], state=[(b"k", b"v")]))
             await client.end(heir.producer)
             return await look(place, reader)
 
         with patch.object(recovery, "_trace", look_late), pytest.raises(FencedError):
-            await recovery.recover(place, rebuild_before=None, current=lambda: True)
+            await recovery.recover(place, discard=None, current=lambda: True)
 
     stage.play(act)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 
 from stream.errors import FailedError, UsageError
+from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.worker import Worker
 from tests.core.alerts.test_alerting import COMPILED
@@ -15,6 +16,7 @@ from tests.simulation.cluster import BROKER
 from tests.simulation.loop import Life, Process
 
 if TYPE_CHECKING:
+    from stream.config import Settings
     from tests.simulation.world import World
 
 FORGIVEN = (FailedError, KafkaError, OSError)
@@ -32,8 +34,10 @@ RULES = _Rules()
 
 
 class Slot:
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: "World", number: int, settings: "Settings | None" = None) -> None:
+        """``settings``: of another installation; else of the world's own."""
         self.number = number
+        self._settings = settings or world.settings
         self.process: Process | None = None
         self._world = world
         self._rng = Random(f"slot {world.seed} {number}")
@@ -65,7 +69,7 @@ class Slot:
 
     async def _work(self) -> None:
         memory = Memory()
-        self._worker = Worker(self._world.settings, memory, memory, rebuild=False, rulebook=RULES)
+        self._worker = Worker(self._settings, memory, memory, rebuild=False, rulebook=RULES)
         await self._worker.run()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -73,6 +77,8 @@ class Slot:
             return
         error = None if task.cancelled() else task.exception()
         self._world.wire.note(f"{self.process.name} has ended: {error!r}")
+        if isinstance(error, RefusedError) and "is another's" in str(error) and self._world.neighbour is not None:
+            error = None  # as it must be: it tries again, as a supervisor has it do
         if isinstance(error, UsageError) or (error is not None and not isinstance(error, FORGIVEN)):
             self._world.problem(f"{self.process.name} ended with {error!r}")
         self.process.kill()  # what it has left running ends with it

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import PrivateAttr
 
@@ -27,11 +27,17 @@ from tests.simulation.seam import Connections, installed
 from tests.simulation.wire import Weather, Wire
 from tests.simulation.workers import Slot
 
+if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
 EPOCH: Final = T0 / 1000 + 3600
 """All event time is past, so that silence closes the last windows at once."""
 SEEDS_A_CONTENT: Final = 40
 PATIENCE: Final = 120.0
 """Seconds within which everything must have come to rest, once nothing goes wrong any more."""
+NEIGHBOUR: Final = "h"
+"""The group of another installation on the same topics."""
+NEIGHBOUR_NUMBER: Final = 9
 STILL: Final = 3.0
 """Seconds without an output after which there will be none: idle_after, a look at the clock each second, a checkpoint."""
 
@@ -103,6 +109,8 @@ class World:
         )
         self.outcome = Outcome(seed)
         self.slots = [Slot(self, number) for number in range(2)]
+        self.neighbour: Slot | None = None
+        """A worker of another installation on the same topics."""
         self.retired: list[Slot] = []
         """Those that are to end, and not to start again."""
         self.feed = Feed(
@@ -117,6 +125,17 @@ class World:
     @property
     def settings(self) -> Settings:
         return self._settings
+
+    @property
+    def workers(self) -> list[Slot]:
+        """All that are to work."""
+        return [*self.slots, self.neighbour] if self.neighbour is not None else self.slots
+
+    def move_in(self) -> None:
+        """The neighbour begins, in a group of its own."""
+        theirs = self._settings.model_copy(update={"group": NEIGHBOUR})
+        self.neighbour = Slot(self, NEIGHBOUR_NUMBER, theirs)
+        self.neighbour.start()
 
     def run(self) -> Outcome:
         asyncio.set_event_loop(self.loop)
@@ -167,27 +186,30 @@ class World:
     def _standing(self) -> tuple[object, ...]:
         """What changes until all is at rest: how much is written, and who reads what."""
         written = (log.high for partition, log in self.cluster.logs.items() if partition.topic in _OUTPUTS)
-        return *written, *(slot.shards for slot in self.slots)
+        return *written, *(slot.shards for slot in self.workers)
 
     def _unrest(self) -> str:
         """Partitions that nobody reads, and inputs that have records which no checkpoint holds."""
-        committed = self.cluster.group(SETTINGS.group).offsets
+        committed: dict[TopicPartition, int] = {}
+        for group in (SETTINGS.group, NEIGHBOUR):
+            for place, offset in self.cluster.group(group).offsets.items():
+                committed[place] = max(offset, committed.get(place, 0))
         behind = [
             f"{place.topic}/{place.partition} at {committed.get(place, 0)} of {log.stable}"
             for place, log in self.cluster.logs.items()
             if place.topic in _INPUTS and log.committed(committed.get(place, 0))
         ]
-        read = sorted(number for slot in self.slots for number in slot.shards)
+        read = sorted(number for slot in self.workers for number in slot.shards)
         if read != list(range(PARTITIONS)):
             behind.append(f"shards that run: {read}")
         return ", ".join(behind)
 
     async def _stop(self) -> None:
         """In order, as a signal does: nothing of that may change what has been written."""
-        for slot in self.slots:
+        for slot in self.workers:
             slot.terminate(for_good=True)
         until = self.loop.now + 30
-        while any(slot.running for slot in (*self.slots, *self.retired)):
+        while any(slot.running for slot in (*self.workers, *self.retired)):
             if self.loop.now > until:
                 self.problem("a worker does not end")
                 return

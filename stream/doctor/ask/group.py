@@ -1,14 +1,20 @@
 """The group's members and what they own, and what the group has committed."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
-from aiokafka.protocol.group import MemberAssignment
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.doctor.ask.topics import INTERNAL
 from stream.doctor.ask.visit import Visit
 from stream.doctor.group import Group, Member
+from stream.kafka.client import earlier_member_id
+from stream.kafka.members import Described, describe, describe_all
+
+CONSUMERS: Final = "consumer"
+"""What the groups of consumers say of their protocol; others are of Connect and the like."""
+MOST: Final = 1000
 
 
 def _without_groups(visit: Visit) -> bool:
@@ -20,17 +26,25 @@ async def group(visit: Visit) -> Group:
     name = visit.settings.group
     if _without_groups(visit):
         return Group(name, "Dead")
-    (response,) = await visit.admin.describe_consumer_groups([name])
-    code, _, state, _kind, assignor, members, *_ = response.groups[0]
-    if code:
-        raise for_code(code)(name)
-    return Group(name, state, assignor, [_member(client, host, owned) for _, client, host, _, owned in members])
+    return _group(name, await describe(visit.admin, name), earlier_member_id(visit.settings))
 
 
-def _member(client: str, host: str, owned: bytes) -> Member:
-    """While the group is in a rebalance, nobody owns anything yet."""
-    assignment = MemberAssignment.decode(owned).assignment if owned else []
-    return Member(client, host, dict(assignment))
+async def others(visit: Visit) -> list[Group]:
+    """The other groups that this user may see. Each broker is asked for those that it coordinates, at most `MOST`."""
+    found: list[Group] = []
+    for node in () if _without_groups(visit) else visit.named.brokers:
+        listed = [name for name, kind, *_ in await visit.admin.list_consumer_groups([node]) if kind == CONSUMERS]
+        names = sorted({*listed} - {visit.settings.group})[:MOST]
+        found += [_group(name, each) for name, each in await describe_all(visit.admin, names, node)]
+    return found
+
+
+def _group(name: str, found: Described, earlier: str = "") -> Group:
+    members = [
+        Member(each.client, each.host, each.partitions, each.topics, is_earlier=each.client == earlier)
+        for each in found.members
+    ]
+    return Group(name, found.state, found.assignor, members)
 
 
 async def committed(visit: Visit, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:

@@ -1,0 +1,63 @@
+"""What lies in live.state where our next record should be: markers that were written again, or what another has written.
+
+Fencing keeps out every producer with our transactional id. A worker of an earlier version has another one, and so has
+anybody who copies records. So each checkpoint is held against the end of the one before: if its first record lies
+further on, what is between is read, committed or not.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from stream.core.framing import StateError, is_part
+from stream.core.statelog import meta_of
+from stream.kafka import client, refusals, statereader
+from stream.kafka.place import FencedError, Place
+from stream.model.results import RefusedBatch
+
+log: Final = structlog.get_logger()
+
+
+async def insist_on_markers(place: Place, begin: int, end: int) -> None:
+    """Returns when nothing between these offsets is of a state, so that ours stands as it was.
+
+    Raises FencedError when it is of a worker of our own group, RefusedError when it is another's; both say so in the log.
+    """
+    found = await _written(place, begin, end)
+    parts = [record for record in found if _is_of_a_state(record)]
+    if not parts:
+        say = log.warning if found else log.info
+        say("live.state has more than our records", partition=place.partition, begin=begin, others=len(found))
+        return
+    owner = _owner(parts)
+    if owner == place.owner:
+        log.error("another worker of this group writes the same state", partition=place.partition, offset=begin)
+        raise FencedError
+    raise refusals.foreign_writer(place, owner, parts[0].offset)
+
+
+async def _written(place: Place, begin: int, end: int) -> list[Any]:
+    """Every record between two offsets, of open and of aborted transactions too; markers are none."""
+    reader = client.make_reader(place.settings, wait_ms=50, uncommitted=True)
+    await client.start(reader, place.settings)
+    try:
+        reader.assign([place.state])
+        return [record async for record in statereader.read(reader, place.state, begin, end, refused=True)]
+    finally:
+        await client.end(reader)
+
+
+def _is_of_a_state(record: Any) -> bool:
+    """A batch that cannot be read may be."""
+    return isinstance(record, RefusedBatch) or (is_part(record.key) and record.value is not None)
+
+
+def _owner(parts: Iterable[Any]) -> Mapping[str, str] | None:
+    """What the first of them that can be read says of its owner."""
+    for record in parts:
+        try:
+            return meta_of(record.value or b"", record.offset).owner
+        except StateError:
+            continue
+    return None

@@ -1,0 +1,142 @@
+"""Who else is in our group: looked at before the group is joined, since to join is to take shards away from others.
+
+Two sorts of members keep a worker out. Those of an earlier version write under other transactional ids (see
+`Place.transactional_id`): their writing would not be fenced by ours, so they are to be stopped first. Those that read other
+topics are another installation with the same name of group.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.group import MemberAssignment
+
+from stream.config import Settings
+from stream.kafka import client
+from stream.kafka.client import Admin
+from stream.model.names import INPUTS
+
+log: Final = structlog.get_logger()
+
+AGAIN: Final = 0.2
+"""Seconds until a coordinator that is not there yet is asked again."""
+PATIENCE: Final = 5.0
+"""Seconds for a coordinator to answer: the join that follows is patient itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a group. ``topics`` and ``partitions`` are empty while the group is in a rebalance."""
+
+    client: str
+    host: str
+    topics: frozenset[str] = frozenset()
+    """What it has subscribed to."""
+    partitions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """What it owns, by topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A group. ``state`` is Kafka's word; Dead for a group that does not exist."""
+
+    state: str
+    assignor: str = ""
+    members: Sequence[Member] = ()
+
+
+async def describe(admin: Admin, group: str) -> Described:
+    """Asks the group's coordinator. Raises KafkaError."""
+    (response,) = await admin.describe_consumer_groups([group])
+    code = response.groups[0][0]
+    if code:
+        raise for_code(code)(group)
+    return _described(*response.groups[0])
+
+
+async def describe_all(admin: Admin, groups: Sequence[str], node: int) -> list[tuple[str, Described]]:
+    """Asks the broker that coordinates all of them, in one request. Groups that it does not describe are left out."""
+    if not groups:
+        return []
+    (response,) = await admin.describe_consumer_groups(list(groups), node)
+    return [(each[1], _described(*each)) for each in response.groups if not each[0]]
+
+
+def _described(
+    _code: int, _name: str, state: str, _kind: str, assignor: str, members: Iterable[Sequence[Any]], *_: object
+) -> Described:
+    return Described(state, assignor, [_member(*each) for each in members])
+
+
+def _member(_member_id: str, client_id: str, host: str, metadata: bytes, owned: bytes) -> Member:
+    """What it says of its topics may be of any protocol: whoever joins a group chooses that."""
+    try:
+        assignment = dict(MemberAssignment.decode(owned).assignment) if owned else {}
+        topics = frozenset(ConsumerProtocolMemberMetadata.decode(metadata).subscription if metadata else ())
+    except (ValueError, struct.error):
+        return Member(client_id, host)
+    return Member(client_id, host, topics, assignment)
+
+
+async def look(settings: Settings) -> Sequence[Member]:
+    """The members of our group now; none when nobody can tell: then the join itself says what is wrong."""
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _patiently(admin, settings.group)
+    except (KafkaError, TimeoutError) as error:
+        log.debug("the members of the group are not known", error=type(error).__name__)
+        return ()
+    finally:
+        await client.end(admin)
+
+
+async def _patiently(admin: Admin, group: str) -> Sequence[Member]:
+    while True:
+        try:
+            return (await describe(admin, group)).members
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+        await asyncio.sleep(AGAIN)
+
+
+def earlier(settings: Settings, members: Iterable[Member]) -> str | None:
+    """What to say of members of an earlier version, None without any."""
+    hosts = sorted({each.host for each in members if each.client == client.earlier_member_id(settings)})
+    if not hosts:
+        return None
+    return (
+        f"workers of an earlier version are in the group {settings.group} (at {', '.join(hosts)}). Stop all of them: then "
+        "this one joins. They write under other transactional ids, and could not fence it"
+    )
+
+
+def others(settings: Settings, members: Iterable[Member]) -> str | None:
+    """What to say of members that read other topics than ours, None without any."""
+    ours = frozenset(settings.topic(name) for name in INPUTS.values())
+    for each in members:
+        theirs = each.topics - ours or ours - each.topics if each.topics else _topics_by_id(settings, each)
+        if theirs:
+            return (
+                f"the group {settings.group} belongs to an installation on other topics: its member {each.client} "
+                f"({each.host}) reads {', '.join(sorted(each.topics or theirs))}, and this worker would read "
+                f"{', '.join(sorted(ours))}. Give this worker a group of its own (--group), or the --topic-prefix of that "
+                "installation"
+            )
+    return None
+
+
+def _topics_by_id(settings: Settings, member: Member) -> frozenset[str]:
+    """Of a member that has other topics, as its client id says: that is known also while the group is in a rebalance."""
+    begin = client.member_id(settings).removesuffix(settings.topic_prefix)
+    prefix = member.client.removeprefix(begin)
+    if not member.client.startswith(begin) or prefix == settings.topic_prefix:
+        return frozenset()
+    return frozenset(prefix + name for name in INPUTS.values())
