@@ -110,8 +110,9 @@ _TLS: Final = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_key_password
 _PASSWORD: Final = ("sasl_username", "sasl_password", "sasl_password_file")
 _CLIENT: Final = ("sasl_client_id", "sasl_secret", "sasl_secret_file", "sasl_scope")
 _TOKEN: Final = ("sasl_token_file", "sasl_token_url", *_CLIENT)
-_FILES: Final = tuple(name for name in Security.model_fields if name.endswith("_file"))
-_SECRETS: Final = tuple(name for name in _FILES if name.removesuffix("_file") in Security.model_fields)
+FILES: Final = tuple(name for name in Security.model_fields if name.endswith("_file"))
+"""Settings that name a file."""
+_SECRETS: Final = tuple(name for name in FILES if name.removesuffix("_file") in Security.model_fields)
 
 
 def read_secret(value: SecretStr | None, file: Path | None) -> str | None:
@@ -287,7 +288,7 @@ def _tls_errors(settings: Security) -> list[str]:
     """The files are tried out, once it is known that they are there."""
     if settings.tls_cert_file is None and (needing := _given(settings, _TLS[2:])):
         return [f"{name}: is of no use without tls_cert_file" for name in needing]
-    if any(_file_errors(name)(settings) for name in _TLS if name in _FILES):
+    if any(_file_errors(name)(settings) for name in _TLS if name in FILES):
         return []
     try:
         if settings.uses_tls:
@@ -300,7 +301,7 @@ def _tls_errors(settings: Security) -> list[str]:
 
 
 CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Security], list[str]]], ...]] = (
-    *((frozenset({name}), _file_errors(name)) for name in _FILES),
+    *((frozenset({name}), _file_errors(name)) for name in FILES),
     *((frozenset({name, name.removesuffix("_file")}), _either(name)) for name in _SECRETS),
     (frozenset({"security_protocol", "sasl_mechanism", *_TLS}), _protocol_errors),
     (frozenset({"security_protocol", "sasl_mechanism", *_TLS, *_PASSWORD, *_TOKEN}), _stray_errors),

@@ -169,7 +169,7 @@ async def _tell_why(settings: Settings) -> None:
 
 async def _start_patiently(connection: Any, settings: Settings) -> None:
     client = _client_of(connection)
-    secure(client)
+    secure(client, security.Credentials(settings).current)
     _insist_on_brokers(client)
     pause = 0.1
     while True:

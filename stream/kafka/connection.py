@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -78,9 +78,12 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
             self.close(reason=CloseReason.IDLE_DROP)
 
 
-def secure(client: AIOKafkaClient) -> None:
-    """From now on the client's connections are renewed in time and closed in order; to be called before it starts."""
-    secured = _Secured(client)
+def secure(client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> None:
+    """From now on the client's connections are renewed in time and closed in order; to be called before it starts.
+
+    ``current`` gives aiokafka's options that are others by now than when the client was made: renewed certificates.
+    """
+    secured = _Secured(client, current)
     client.bootstrap = secured.bootstrap
     if client._security_protocol != "PLAINTEXT":  # noqa: SLF001 - see above
         client._get_conn, client.close = secured.get, secured.close  # noqa: SLF001 - see above
@@ -89,8 +92,9 @@ def secure(client: AIOKafkaClient) -> None:
 class _Secured:
     """Stands in for three methods of one client."""
 
-    def __init__(self, client: AIOKafkaClient) -> None:
+    def __init__(self, client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> None:
         self._client = client
+        self._current = current
         self._conns: dict[Any, Any] = client._conns  # noqa: SLF001 - see above
         self._get_conn, self._close = client._get_conn, client.close  # noqa: SLF001 - see above
         self._opening = asyncio.Lock()
@@ -183,7 +187,7 @@ class _Secured:
 
     async def _open(self, host: str, port: int, **more: Any) -> Connection:
         """A new one, made as aiokafka makes its own."""
-        client = self._client
+        client, current = self._client, self._current()
         opened = Connection(
             host,
             port,
@@ -191,10 +195,10 @@ class _Secured:
             request_timeout_ms=client._request_timeout_ms,  # noqa: SLF001 - see above
             max_idle_ms=client._connections_max_idle_ms,  # noqa: SLF001 - see above
             security_protocol=client._security_protocol,  # noqa: SLF001 - see above
-            ssl_context=client._ssl_context,  # noqa: SLF001 - see above
+            ssl_context=current.get("ssl_context", client._ssl_context),  # noqa: SLF001 - see above
             sasl_mechanism=client._sasl_mechanism,  # noqa: SLF001 - see above
             sasl_plain_username=client._sasl_plain_username,  # noqa: SLF001 - see above
-            sasl_plain_password=client._sasl_plain_password,  # noqa: SLF001 - see above
+            sasl_plain_password=current.get("sasl_plain_password", client._sasl_plain_password),  # noqa: SLF001 - see above
             sasl_oauth_token_provider=client._sasl_oauth_token_provider,  # noqa: SLF001 - see above
             **more,
         )

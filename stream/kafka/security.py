@@ -6,8 +6,10 @@ person must mend is found out here, by asking the brokers once more.
 
 import ssl
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
 from stream.config import Settings
@@ -15,7 +17,9 @@ from stream.errors import UsageError
 from stream.kafka.connection import Connection
 from stream.kafka.diagnosis import Address
 from stream.kafka.tokens import TokenRefusedError, provider
-from stream.secured import tls_context
+from stream.secured import FILES, tls_context
+
+log: Final = structlog.get_logger()
 
 ASK_MS: Final = 5_000
 """For one broker to say why."""
@@ -36,6 +40,42 @@ def options(settings: Settings) -> dict[str, Any]:
         else:
             made |= {"sasl_plain_username": settings.sasl_username, "sasl_plain_password": settings.password()}
     return made
+
+
+class Credentials:
+    """Sees when a file of `options` was replaced: certificates and passwords are renewed while a worker runs.
+
+    Until the new files can be used (one of two may have come), the earlier ones are.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stamp = self._stamps()
+        self._options: dict[str, Any] = {}
+
+    def current(self) -> dict[str, Any]:
+        """`options` as they are for a connection that is opened now; empty while they are the first ones."""
+        stamp = self._stamps()
+        if stamp != self._stamp:
+            try:
+                self._options = options(self._settings)
+            except UsageError as error:
+                log.warning("renewed files cannot be used yet, the earlier ones are", why=str(error))
+            else:
+                self._stamp = stamp
+                log.info("certificates or secrets were renewed: new connections use them")
+        return self._options
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(file) for name in FILES if (file := getattr(self._settings, name)) is not None]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 async def ask_why(settings: Settings, brokers: Iterable[Address]) -> str:

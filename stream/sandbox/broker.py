@@ -158,6 +158,11 @@ class EmbeddedKafka:
             self._version, self._lib = version, jars.fetch(self._say, version)
         self._launch(may_be_taken=False)
 
+    def listen(self, listener: Listener) -> None:
+        """From its next start on this one is as given; it must have had one of that name."""
+        self._listeners[listener.name] = listener
+        self._write_settings()
+
     def kill(self) -> None:
         """SIGKILL, as a crash would be. ``restart`` brings it back."""
         if self._child:

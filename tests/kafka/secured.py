@@ -62,6 +62,15 @@ class SecuredKafka:
         new = self.file(f"{name}.new", text)
         new.replace(self._folder / name)
 
+    def renew_certificates(self) -> None:
+        """New CAs, and new certificates of the brokers and of the client: of MUTUAL, from the broker's next start on."""
+        servers, clients = trustme.CA(), trustme.CA()
+        key, cert = certificate(servers)
+        tls = Tls(key.decode(), cert.decode(), clients_ca=clients.cert_pem.bytes().decode())
+        self.kafka.listen(Listener(MUTUAL, tls=tls))
+        self.replace(self.ca.name, servers.cert_pem.bytes().decode())
+        self.replace(self.client.name, b"".join(certificate(clients)).decode())
+
     def login(self, listener: str, mechanism: str | None = None) -> dict[str, Any]:
         """Settings that this listener lets in."""
         found: dict[str, Any] = {"brokers": self.kafka.address(listener)}

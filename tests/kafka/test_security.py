@@ -8,12 +8,14 @@ import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import trustme
 from aiokafka.conn import CloseReason
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -25,13 +27,25 @@ from stream.config import Settings
 from stream.errors import FailedError, UsageError
 from stream.kafka import client, connection, security
 from stream.kafka.connection import Connection
+from stream.kafka.security import Credentials
 from stream.kafka.worker import Worker
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child
 from stream.secured import UNSECURED
 from tests import live
-from tests.kafka.secured import KEY_PASSWORD, MUTUAL, OPEN, PASSWORD, SEALED, SHORT, USER, SecuredKafka, token
+from tests.kafka.secured import (
+    KEY_PASSWORD,
+    MUTUAL,
+    OPEN,
+    PASSWORD,
+    SEALED,
+    SHORT,
+    USER,
+    SecuredKafka,
+    certificate,
+    token,
+)
 from tests.kafka.tools import Memory, everything, make_topics, newest, send_views, settings, until
 
 pytestmark = pytest.mark.kafka
@@ -240,6 +254,56 @@ def test_a_token_that_is_renewed_too_late_is_waited_for(secured: SecuredKafka, p
             await written(secured, config, 40)
 
     asyncio.run(main())
+
+
+def test_a_worker_outlives_its_certificates_and_those_of_the_brokers(
+    kafka: EmbeddedKafka, prefix: str, tmp_path: Path
+) -> None:
+    """All are of new CAs when the broker comes back: no connection could be made with the files read at the start."""
+    assert kafka.running
+    secured = SecuredKafka(tmp_path)
+
+    async def main(thread: ThreadPoolExecutor) -> Memory:
+        config = config_for(secured, prefix, secured.login(MUTUAL), **PATIENT)
+        await make_topics(config)
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries, "the shard has begun")
+            await send_views(secured.kafka, config, range(20))
+            await counted(memory, 20)
+            secured.renew_certificates()
+            await asyncio.get_running_loop().run_in_executor(thread, secured.kafka.restart)
+            await send_views(secured.kafka, config, range(20, 40))
+            await counted(memory, 40)
+            await written(secured, config, 40)
+        return memory
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(secured.kafka.start).result()
+        try:
+            with capture_logs() as logs:
+                asyncio.run(main(thread))
+        finally:
+            thread.submit(secured.kafka.kill).result()
+            thread.submit(secured.kafka.stop).result()
+    renewed = [line for line in logs if line["event"].startswith("certificates or secrets were renewed")]
+    assert renewed
+
+
+def test_files_that_cannot_be_used_yet_change_nothing(secured: SecuredKafka) -> None:
+    """Whoever renews a certificate and its key replaces one of them first."""
+    key, chain = certificate(trustme.CA())
+    cert_file, key_file = secured.file("one.pem", chain.decode()), secured.file("one.key", key.decode())
+    login = secured.login(MUTUAL) | {"tls_cert_file": str(cert_file), "tls_key_file": str(key_file)}
+    credentials = Credentials(Settings(**login))
+    assert credentials.current() == {}
+    other_key, other_chain = certificate(trustme.CA())
+    secured.replace("one.pem", other_chain.decode())
+    with capture_logs() as logs:
+        assert credentials.current() == {}
+    assert [line["event"] for line in logs] == ["renewed files cannot be used yet, the earlier ones are"]
+    secured.replace("one.key", other_key.decode())
+    assert "ssl_context" in (renewed := credentials.current())
+    assert credentials.current() is renewed
 
 
 # -- an endpoint that gives tokens
