@@ -119,7 +119,7 @@ class BrokerFaults:
     def bootstrap(self) -> str:
         return self._kafka.bootstrap
 
-    async def run(self) -> None:
+    async def run(self, _prefix: str) -> None:
         loop = asyncio.get_running_loop()
         length = self.profile.seconds
         for number in range(self.profile.broker_restarts):

@@ -68,7 +68,7 @@ class Brokers(Protocol):
     @property
     def bootstrap(self) -> str: ...
 
-    async def run(self) -> None: ...
+    async def run(self, prefix: str) -> None: ...
 
 
 def play(brokers: Brokers, folder: Path, *, replication: int = 1) -> Outcome:
@@ -94,7 +94,7 @@ async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcom
     profile, brokers = broker.profile, broker.bootstrap
     feed = Feed(brokers, prefix, profile)
     until = time.monotonic() + profile.seconds
-    await asyncio.gather(feed.run(), broker.run(), *(slot.suffer(until) for slot in slots))
+    await asyncio.gather(feed.run(), broker.run(prefix), *(slot.suffer(until) for slot in slots))
     calm = time.monotonic()
     records = await read_inputs(brokers, prefix, PARTITIONS)
     expected = await asyncio.to_thread(recount, records, profile.rules)

@@ -37,7 +37,7 @@ class Upgrades:
     def bootstrap(self) -> str:
         return self._cluster.bootstrap
 
-    async def run(self) -> None:
+    async def run(self, _prefix: str) -> None:
         await asyncio.sleep(2)  # some traffic before the first goes
         for number, node in enumerate(self._cluster.nodes):
             await self._cluster.whole()

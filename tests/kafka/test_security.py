@@ -28,7 +28,6 @@ from stream.errors import FailedError, UsageError
 from stream.kafka import client, connection, security
 from stream.kafka.connection import Connection
 from stream.kafka.security import Credentials
-from stream.kafka.worker import Worker
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child
@@ -46,7 +45,7 @@ from tests.kafka.secured import (
     certificate,
     token,
 )
-from tests.kafka.tools import Memory, everything, make_topics, newest, send_views, settings, until
+from tests.kafka.tools import Memory, everything, make_topics, newest, send_views, settings, until, worker
 
 pytestmark = pytest.mark.kafka
 
@@ -63,21 +62,6 @@ def secured(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     with made.kafka:
         yield made
         made.kafka.kill()  # nobody needs what it would still put in order
-
-
-@asynccontextmanager
-async def worker(config: Settings) -> AsyncIterator[Memory]:
-    """A running worker, stopped in order at the end."""
-    memory = Memory()
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=False).run())
-    try:
-        yield memory
-    finally:
-        running.cancel()
-        await asyncio.wait({running}, timeout=10)
-        assert running.done()
-        if not running.cancelled():
-            running.result()
 
 
 def config_for(secured: SecuredKafka, prefix: str, login: dict[str, Any], **more: Any) -> Settings:

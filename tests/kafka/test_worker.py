@@ -3,8 +3,7 @@
 import asyncio
 import random
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +35,7 @@ from tests.kafka.tools import (
     until,
     view,
     views,
+    worker,
 )
 
 pytestmark = pytest.mark.kafka
@@ -44,22 +44,6 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture(autouse=True)
 def _quick_rejoin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
-
-
-@asynccontextmanager
-async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Memory]:
-    """A running worker, stopped in order at the end."""
-    memory = Memory()
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=rebuild).run())
-    memory.running = running
-    try:
-        yield memory
-    finally:
-        running.cancel()
-        await asyncio.wait({running}, timeout=10)
-        assert running.done()
-        if not running.cancelled():
-            running.result()
 
 
 async def totals(kafka: EmbeddedKafka, config: Settings, partitions: int = 1) -> dict[bytes, int]:

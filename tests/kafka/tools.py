@@ -19,6 +19,7 @@ from stream.config import Settings
 from stream.kafka import topics
 from stream.kafka.batches import HEADER
 from stream.kafka.watch import Activity
+from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
 from stream.sandbox.broker import EmbeddedKafka
@@ -40,7 +41,7 @@ def settings(kafka: EmbeddedKafka, prefix: str, **changes: Any) -> Settings:
         "session_timeout": timedelta(seconds=6),
         "heartbeat_every": timedelta(milliseconds=500),
     }
-    return Settings(brokers=kafka.bootstrap, topic_prefix=prefix, **{**quick, **changes})
+    return Settings(**{"brokers": kafka.bootstrap, "topic_prefix": prefix, **quick, **changes})
 
 
 def view(number: int, session: str = "s1", **changes: Any) -> bytes:
@@ -223,6 +224,22 @@ class Memory:
     @property
     def read(self) -> int:
         return sum(self.outcomes.values())
+
+
+@asynccontextmanager
+async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Memory]:
+    """A running worker, stopped in order at the end."""
+    memory = Memory()
+    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=rebuild).run())
+    memory.running = running
+    try:
+        yield memory
+    finally:
+        running.cancel()
+        await asyncio.wait({running}, timeout=10)
+        assert running.done()
+        if not running.cancelled():
+            running.result()
 
 
 async def until(condition: Callable[[], object], what: str, deadline: float = 30.0) -> None:
