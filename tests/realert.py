@@ -7,7 +7,7 @@ An alert's life is that of one broadcast: a session that went off air and comes 
 while a topic was left out are no function of the logs, so callers arrange for that not to happen.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -114,6 +114,18 @@ def realert(records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watch
     return sorted(told for broadcast in broadcasts for told in broadcast.told())
 
 
+def standing(
+    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[Watch], until: int
+) -> Counter[tuple[str, str]]:
+    """How many are pending and firing after the slides that end then or earlier: (alert, "pending" or "firing")."""
+    watches, found = list(watches), Counter[tuple[str, str]]()
+    for name, events in on_time(records, rules).items():
+        broadcast = Broadcast(name, events, rules, end_after_ms, watches)
+        list(broadcast.told(until))
+        found.update((each, "firing" if was["seller"] else "pending") for each, was in broadcast.standing.items())
+    return found
+
+
 def on_time(records: Iterable[LogRecord], rules: Rules) -> dict[str, list[Arrived]]:
     """Counted events that were not behind their own topic's clock by the delay, by session.
 
@@ -146,7 +158,7 @@ class Broadcast:
         self.watches = watches
         self.standing: dict[str, dict[str, Any]] = {}  # pending without a seller, firing with one
 
-    def told(self) -> Iterator[Told]:
+    def told(self, until: int = 2**62) -> Iterator[Told]:
         since = -(2**62)
         while (opening := self.opening(since)) is not None:
             known: dict[tuple[int, int], dict[str, int]] = {}
@@ -154,6 +166,8 @@ class Broadcast:
             on_air = True
             while on_air:
                 since += self.rules.pane_ms
+                if since > until:
+                    return
                 seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
                 on_air = last_of(seen) + self.end_after_ms > since
                 look = Look(seen, begun, since, self.rules, 0, 0, known)

@@ -14,7 +14,7 @@ from stream.core.policy import DAY, HOUR, MINUTE, Policy
 from stream.model.alerts import Alert, Status
 from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
-from tests.core.alerts.test_alerting import COMPILED
+from tests.core.alerts.test_alerting import COMPILED, FAR_ON, QUIETED, RULES, WATCHES
 from tests.core.test_laws import LAW
 from tests.core.test_shard import T0, Room
 from tests.core.worlds import (
@@ -29,6 +29,7 @@ from tests.core.worlds import (
     schedules,
     worlds,
 )
+from tests.realert import standing
 from tests.recount import Judge, LogRecord, Recounted, starts
 
 CLOSING = ("cancelled", "refunded")
@@ -199,6 +200,35 @@ def test_every_gauge_is_as_recounted_where_there_is_no_room(
     world: World, schedule: tuple[Step, ...], few: dict[str, int]
 ) -> None:
     Looked(world, replace(POLICY, **few)).run_looked(schedule)  # type: ignore[arg-type]  # only numbers
+
+
+SILENT_FOR_A_WHILE = World(
+    views=(*(Happening("enter"),) * 3, *(Happening("enter", after=7000, session=3),) * 6),
+    comments=(FAR_ON,),
+    checkouts=(FAR_ON,),
+)
+"""A slide in which a session is silent, and another until that fires."""
+ONE_AT_A_TIME = (("comments", 1), ("checkouts", 1), *(("views", 1),) * 9)
+
+
+@settings(LAW, max_examples=LAW.max_examples // 4)
+@given(worlds, schedules)
+@example(SILENT_FOR_A_WHILE, ONE_AT_A_TIME)
+def test_alerts_pending_and_firing_are_those_of_the_second_opinion(world: World, schedule: tuple[Step, ...]) -> None:
+    """While no topic is left out: what is decided then is no function of the logs."""
+    driver = Driver(world, POLICY, COMPILED)
+    for name, number in schedule:
+        if name not in QUIETED:
+            driver.step(name, number)
+            driver.settle()
+            shard = driver.shard
+            read = [each for kind in KINDS for each in driver.logs[kind][: shard.positions.get(kind, 0)]]
+            until = -1 if shard.watermark is None else shard.watermark
+            expected = standing(read, rules_of(POLICY), POLICY.session_end_after_ms, WATCHES, until)
+            shown = {alert: counts for (alert, _), counts in shard.view(1).alerts.items()}
+            assert shown == {
+                each.alert: (expected[each.alert, "pending"], expected[each.alert, "firing"]) for each in RULES
+            }
 
 
 def test_windows_closed_by_silence_are_closed_and_stay_so_when_something_comes_to_them() -> None:
