@@ -9,12 +9,15 @@ from typing import Final, Literal, TypeAlias
 
 from stream.config import CONNECTION, DECIDING, Settings
 
-Command: TypeAlias = Literal["topics create", "state verify", "state rebuild", "offsets skip", "doctor", "worker"]
+Command: TypeAlias = Literal[
+    "topics create", "topics grow", "state verify", "state rebuild", "offsets skip", "doctor", "worker"
+]
 
 _TOPICS: Final = (*CONNECTION, "topic_prefix")
 _STATES: Final = (*_TOPICS, "group", "transaction_timeout", *DECIDING)
 TAKES: Final[Mapping[Command, tuple[str, ...]]] = {
     "topics create": _TOPICS,
+    "topics grow": (*_STATES, "rules"),
     "state verify": _STATES,
     "state rebuild": _STATES,
     "offsets skip": _STATES,

@@ -207,6 +207,7 @@ def test_a_command_gives_every_setting_that_is_no_default(
 MORE: Final = {
     "offsets skip": ("--topic", "live.views", "--partition", "0", "--offset", "1", "--reason", "a disk"),
     "state rebuild": ("--partition", "0"),
+    "topics grow": ("--partitions", "6", "--to-prefix", "p6."),
 }
 """What a command cannot do without."""
 

@@ -110,7 +110,7 @@ def page_url(host: str, port: int) -> str:
 
 
 async def _states_now(settings: Settings) -> Discards:
-    return await states_now(settings, await topics.check(settings))
+    return await states_now(settings, await topics.shards(settings))
 
 
 def _command(number: int, port: int, discards: Discards) -> list[str]:

@@ -15,7 +15,7 @@ from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
 from stream.operate import verify as verifying
 from stream.operate.rebuild import Plan
-from stream.operate.shards import places
+from stream.operate.shards import insist_on_partitions, places
 from stream.operate.show import Shown
 
 FAILED: Final = 1
@@ -174,6 +174,7 @@ def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
 
 
 async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[Place, Plan]]:
+    await insist_on_partitions(settings)
     return [(place, await rebuilding.plan(place)) for place in await places(settings, numbers)]
 
 

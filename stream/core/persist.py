@@ -127,6 +127,8 @@ def _meta(shard: "Shard") -> bytes:
             shard.sessions.gone.floor,
             {str(kind): known.admitted for kind, known in shard.judge.known.items()},
             transactional_id=shard.transactional_id,
+            partitions=shard.partitions,
+            moved_to=shard.moved_to,
         )
     )
 
@@ -200,7 +202,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     if strangers:
         raise StateError(f"it holds what this version does not know: sorts {sorted(strangers)}")
     _check_policy(shard.policy, meta.policy)
-    shard.owner = meta.owner
+    shard.owner, shard.partitions, shard.moved_to = meta.owner, meta.partitions, meta.moved_to
     shard.windows.generation = meta.generation
     shard.positions = {Kind(name): offset for name, offset in meta.positions.items()}
     shard.clocks.update({kind: meta.clocks.get(kind) for kind in KINDS})

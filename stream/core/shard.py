@@ -62,6 +62,10 @@ class Shard:
         """Who writes this state; kept in it, so that another's state is recognised."""
         self.transactional_id = ""
         """Of the producer that writes it; kept in it, so that a later version knows whom to fence."""
+        self.partitions: int | None = None
+        """How many each topic has, if anybody has said so: keys are placed by it, so it is kept in the state."""
+        self.moved_to: str | None = None
+        """The prefix of the topics to which what is not counted here was moved."""
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
         self.watermark: int | None = None

@@ -66,6 +66,10 @@ class Meta(msgspec.Struct):
     """New sessions by topic and start of the pane; None of a version that knew no bound on them."""
     transactional_id: str = ""
     """Of the producer that wrote it; empty of a version that did not say."""
+    partitions: int | None = None
+    """How many there were of each topic: keys are placed by it. None of a version that did not write it."""
+    moved_to: str | None = None
+    """The prefix of the topics to which what is not counted here was moved: nothing more is counted here."""
 
 
 class Section(msgspec.Struct, array_like=True):

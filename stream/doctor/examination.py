@@ -125,8 +125,12 @@ class Examination:
             return [*found, failed(Check.GROUP, error)]
 
     async def positions(self) -> list[Finding]:
-        owner = Place(self._settings, 0, 1).owner
-        return positions.judge_positions(await self._shards(), owner, self._settings.topic(STATE))
+        owner, state = Place(self._settings, 0, 1).owner, self._settings.topic(STATE)
+        shards = await self._shards()
+        counts = {topic.name: len(topic.partitions) for topic in self._visit.topics if topic.partitions}
+        return positions.judge_outgrown(shards, counts, self._settings) or positions.judge_positions(
+            shards, owner, state
+        )
 
     async def lag(self) -> list[Finding]:
         found = await lags(self._visit, await self._shards())

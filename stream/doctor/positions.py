@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity, listed
-from stream.model.names import KINDS, Kind
+from stream.kafka.partitions import Outgrown, judge
+from stream.model.names import KINDS, STATE, Kind
 
 REBUILD: Final = "start the worker once with --rebuild to count everything anew as a new generation"
 
@@ -22,6 +24,10 @@ class Kept:
     policy: Mapping[str, object]
     generation: int
     positions: Mapping[Kind, int]
+    partitions: int | None = None
+    """How many there were when it was counted."""
+    moved_to: str | None = None
+    """The prefix of the topics that have taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,23 @@ class Shard:
         """Where reading goes on: by the state, else by the group; -1 for nowhere."""
         position = self.state.positions.get(kind) if isinstance(self.state, Kept) else None
         return self.inputs[kind].after if position is None else position
+
+
+def judge_outgrown(shards: Sequence[Shard], counts: Mapping[str, int], settings: Settings) -> list[Finding]:
+    """Whether the states are of another number of partitions, or moved elsewhere. ``counts``: partitions by topic.
+
+    Topics that differ among themselves are the matter of the check of topics.
+    """
+    states = [shard.state for shard in shards if isinstance(shard.state, Kept)]
+    counted = max((state.partitions for state in states if state.partitions is not None), default=0)
+    moved_to = next((state.moved_to for state in states if state.moved_to is not None), None)
+    outgrown = judge(counts, counted) if counted and len(set(counts.values())) == 1 else None
+    if moved_to is not None:
+        outgrown = Outgrown(counted, moved_to=moved_to)
+    if outgrown is None:
+        return []
+    subject = settings.topic(STATE)
+    return [Finding(Check.POSITIONS, Severity.ERROR, subject, outgrown.what(settings), outgrown.todo(settings))]
 
 
 def judge_positions(shards: Sequence[Shard], owner: Mapping[str, str], state_topic: str) -> list[Finding]:

@@ -7,6 +7,7 @@ from typing import Final
 from stream.config import Settings
 from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity, listed
+from stream.kafka.partitions import judge
 from stream.kafka.topics import make_command
 
 SAFE: Final = 3
@@ -51,7 +52,7 @@ def judge_presence(topics: Sequence[Topic], settings: Settings, brokers: int) ->
         )
         for topic in missing
     ]
-    found += _co_partitioned(there)
+    found += _co_partitioned(there, settings)
     found += [each for topic in there for each in _leaderless(topic)]
     if not found:
         what = f"all {len(there)} are there, with {len(there[0].partitions)} partitions each"
@@ -59,22 +60,22 @@ def judge_presence(topics: Sequence[Topic], settings: Settings, brokers: int) ->
     return found
 
 
-def _co_partitioned(topics: Sequence[Topic]) -> list[Finding]:
-    counts = [len(topic.partitions) for topic in topics]
-    if len(set(counts)) < 2:  # noqa: PLR2004 - all the same
+def _co_partitioned(topics: Sequence[Topic], settings: Settings) -> list[Finding]:
+    """Partitions are never taken away: those of all topics are the shards, and what is beyond was added."""
+    counts = {topic.name: len(topic.partitions) for topic in topics}
+    outgrown = judge(counts, min(counts.values())) if counts else None
+    if outgrown is None:
         return []
-    usual = max(counts, key=counts.count)
     return [
         Finding(
             Check.TOPICS,
             Severity.ERROR,
-            topic.name,
-            f"has {count} partitions, others have {usual}: a shard is one partition number of all topics",
-            "the worker refuses to start. Make it anew with as many as the others (its records are lost), "
-            "or give all topics the larger number and start the worker once with --rebuild",
+            name,
+            f"has {count} partitions, others have {outgrown.counted}: a shard is one partition number of all topics, and "
+            "workers count nothing while there are others",
+            outgrown.todo(settings),
         )
-        for topic, count in zip(topics, counts, strict=True)
-        if count != usual
+        for name, count in outgrown.topics.items()
     ]
 
 

@@ -184,15 +184,19 @@ class Membership:
     async def _assign(self, partitions: Iterable[TopicPartition]) -> None:
         self._assigned = True
         self._polled = time.monotonic()
-        self._owner.assigned(_numbers(partitions, self._topics))
+        numbers = _numbers(partitions, self._topics)
+        self._owner.assigned(numbers or frozenset())
+        if numbers is None:  # somebody is adding partitions: the monitor sees it, or the next assignment is whole
+            self.rejoin("the inputs do not have the same number of partitions")
 
 
-def _numbers(partitions: Iterable[TopicPartition], topics: list[str]) -> frozenset[int]:
-    """The partition numbers. The range assignor gives the same ones of every topic when they have equally many."""
-    by_topic = {topic: {tp.partition for tp in partitions if tp.topic == topic} for topic in topics}
-    if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
-        raise UsageError(f"{', '.join(topics)} do not have the same number of partitions (any more)")
-    return frozenset(by_topic[topics[0]])
+def _numbers(partitions: Iterable[TopicPartition], topics: list[str]) -> frozenset[int] | None:
+    """The partition numbers. The range assignor gives the same ones of every topic when they have equally many.
+
+    None when they have not.
+    """
+    by_topic = {topic: frozenset(tp.partition for tp in partitions if tp.topic == topic) for topic in topics}
+    return by_topic[topics[0]] if len(set(by_topic.values())) == 1 else None
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed for us

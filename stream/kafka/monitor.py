@@ -1,6 +1,7 @@
-"""Watching: does the event loop move, do brokers answer, and does every shard move that has records to read?"""
+"""Watching: does the event loop move, do brokers answer, are the topics as they were, and does every shard move?"""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from stream.kafka.garbage import Leftovers
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.memory import Memory
 from stream.kafka.outage import News, Outage
+from stream.kafka.partitions import Partitions
 from stream.kafka.task import ShardTask
 from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
@@ -54,9 +56,11 @@ class Monitor:
         clock: BrokerTime,
         memory: Memory,
         waiting: Waiting,
+        partitions: Partitions,
     ) -> None:
         self._waiting = waiting
         self._memory = memory
+        self._partitions = partitions
         self._settings = settings
         self._watch = watch
         self._health = health
@@ -155,6 +159,8 @@ class Monitor:
         It asks for the ends itself, with a consumer of its own: one that has stopped fetching does not know that it is
         behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
         transaction that hangs upstream is no reason to exit.
+
+        Raises OutgrownError when partitions were added to a topic.
         """
         reader = await self._reader()
         try:
@@ -175,6 +181,8 @@ class Monitor:
             return reader
 
     async def _look(self, reader: Reader) -> None:
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            await self._partitions.confirm(reader)
         shards = dict(self._running())
         inputs = {number: shard.place.inputs for number, shard in shards.items()}
         partitions = [tp for by_kind in inputs.values() for tp in by_kind.values()]

@@ -1,6 +1,6 @@
 """Where a shard is: its partition number, and the names that follow from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +9,7 @@ from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
+from stream.kafka.client import Reader
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.memory import Memory
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
@@ -49,6 +50,10 @@ class Place:
     letters: LetterSize = field(default_factory=LetterSize, compare=False)
     clock: BrokerTime = field(default_factory=BrokerTime, compare=False)
     memory: Memory | None = field(default=None, compare=False)
+    confirm: Callable[[Reader], Awaitable[None]] | None = field(default=None, compare=False)
+    """Raises OutgrownError when the topics have not so many partitions any more."""
+    moving_to: str | None = None
+    """The prefix of the topics to which all that is not counted here is being moved: that is no reason to refuse it."""
 
     @property
     def transactional_id(self) -> str:

@@ -6,45 +6,24 @@ fences nobody.
 """
 
 import asyncio
-from typing import Final
-
-import structlog
-from aiokafka.errors import KafkaError
+from collections.abc import Mapping
 
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.core.policy import refused_changes
-from stream.core.stored import Meta
 from stream.kafka import client, refusals, statereader
 from stream.kafka.discarded import Discarded, Discards
+from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.place import Place
+from stream.kafka.topics import uneven
 
-log: Final = structlog.get_logger()
-
-Refused = list[tuple[Place, list[tuple[str, object, object]]]]
-"""Where a state does not follow our settings, and the changes: setting, its value in the state, ours."""
-
-
-async def check_states(settings: Settings, partitions: int, discards: Discards) -> None:
-    """Raises RefusedError when every state there is would be refused under these settings, or is another's.
-
-    When only some are, the worker joins, and those stay down with a message: the others are worked on. What cannot be
-    read is for recovery to tell, and a partition without a state has no settings. States of ``discards`` are to be thrown
-    away, and not judged.
-    """
-    metas = await _newest(settings, partitions, discards)
-    foreign = [place for place, meta in metas if meta.owner != place.owner]
-    if foreign and len(foreign) == len(metas):
-        raise refusals.foreign(foreign[0], metas[0][1].owner)
-    ours = settings.policy().deciding()
-    refused = [(place, found) for place, meta in metas if (found := refused_changes(meta.policy, ours))]
-    if refused and len(refused) == len(metas):
-        raise refusals.refused(*refused[0], others=len(refused) - 1)
+Found = list[tuple[Place, statereader.Newest | None]]
+"""The newest checkpoint of each partition that has a state; None: it cannot be read."""
 
 
-async def _newest(settings: Settings, partitions: int, discards: Discards) -> list[tuple[Place, Meta]]:
-    """What each state that would be continued says of itself. A broker's trouble is no reason not to join."""
-    found: list[tuple[Place, Meta]] = []
+async def newest_states(settings: Settings, partitions: int) -> Found:
+    """What each state says of itself, fencing nobody. KafkaError, TimeoutError, OSError: a broker's trouble."""
+    found: Found = []
     places = [Place(settings, number, partitions) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
@@ -52,22 +31,60 @@ async def _newest(settings: Settings, partitions: int, discards: Discards) -> li
         reader.assign([place.state for place in places])
         async with asyncio.timeout(settings.connect_timeout.total_seconds()):
             for place in places:
-                newest = await _checkpoint(reader, place)
-                if newest is not None and not _is_discarded(newest, discards.get(place.partition)):
-                    found.append((place, newest.meta))
-    except (KafkaError, TimeoutError, OSError) as error:
-        log.warning("the settings could not be compared with every state", error=type(error).__name__)
+                with_state, newest = await _checkpoint(reader, place)
+                if with_state:
+                    found.append((place, newest))
     finally:
         await client.end(reader)
     return found
 
 
+async def _checkpoint(reader: client.Reader, place: Place) -> tuple[bool, statereader.Newest | None]:
+    try:
+        newest = await statereader.newest_checkpoint(reader, place.state)
+    except StateError:
+        return True, None
+    return newest is not None, newest
+
+
+def outgrown(settings: Settings, found: Found, counts: Mapping[str, int]) -> Outgrown | None:
+    """Whether partitions were added since the states were counted, or what is there was moved elsewhere.
+
+    ``counts``: partitions by topic. A state of a version that did not keep their number was counted under the smallest,
+    since there are never fewer. UsageError when they differ and nothing was counted yet: then somebody has made them so.
+    """
+    metas = [newest.meta for _, newest in found if newest is not None]
+    counted = max((meta.partitions for meta in metas if meta.partitions is not None), default=min(counts.values()))
+    moved_to = next((meta.moved_to for meta in metas if meta.moved_to is not None), None)
+    if moved_to is not None:
+        return Outgrown(counted, moved_to=moved_to)
+    if not found and len(set(counts.values())) > 1:
+        raise uneven(settings, counts)
+    return judge(counts, counted)
+
+
+async def check_states(settings: Settings, partitions: int, discards: Discards, found: Found | None = None) -> None:
+    """Raises RefusedError when every state there is would be refused under these settings, or is another's.
+
+    When only some are, the worker joins, and those stay down with a message: the others are worked on. What cannot be
+    read is for recovery to tell, and a partition without a state has no settings. States of ``discards`` are to be thrown
+    away, and not judged. ``found``: where they have been looked at already.
+    """
+    if found is None:
+        found = await newest_states(settings, partitions)
+    metas = [
+        (place, newest.meta)
+        for place, newest in found
+        if newest is not None and not _is_discarded(newest, discards.get(place.partition))
+    ]
+    foreign = [place for place, meta in metas if meta.owner != place.owner]
+    if foreign and len(foreign) == len(metas):
+        raise refusals.foreign(foreign[0], metas[0][1].owner)
+    ours = settings.policy().deciding()
+    refused = [(place, changes) for place, meta in metas if (changes := refused_changes(meta.policy, ours))]
+    if refused and len(refused) == len(metas):
+        raise refusals.refused(*refused[0], others=len(refused) - 1)
+
+
 def _is_discarded(newest: statereader.Newest, discard: Discarded | None) -> bool:
     return discard is not None and discard.holds(newest.offset, newest.meta.generation)
-
-
-async def _checkpoint(reader: client.Reader, place: Place) -> statereader.Newest | None:
-    try:
-        return await statereader.newest_checkpoint(reader, place.state)
-    except StateError:
-        return None

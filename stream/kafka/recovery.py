@@ -37,9 +37,10 @@ from stream.errors import UsageError
 from stream.kafka import client, refusals, statereader
 from stream.kafka.client import Producer, Reader
 from stream.kafka.discarded import ANY, Discarded
+from stream.kafka.partitions import Outgrown, OutgrownError
 from stream.kafka.place import FencedError, OutdatedError, Place
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
-from stream.model.names import KINDS, SESSION_WINDOWS, SESSIONS, Kind
+from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 
 log: Final = structlog.get_logger()
 
@@ -259,9 +260,18 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
         raise refusals.unreadable(place, error) from error
     if shard.owner != place.owner:
         raise refusals.foreign(place, shard.owner)
+    _insist_on_partitions(place, shard)
     await settle(place, reader, shard)
     log.info("restored", partition=place.partition, checkpoints=number, generation=shard.generation)
     return shard
+
+
+def _insist_on_partitions(place: Place, shard: Shard) -> None:
+    counted = shard.partitions
+    if shard.moved_to not in {None, place.moving_to} or counted not in {None, place.partitions}:
+        topics = dict.fromkeys(map(place.settings.topic, INPUTS.values()), place.partitions)
+        raise OutgrownError(Outgrown(counted or place.partitions, topics, shard.moved_to), place.settings)
+    shard.partitions = place.partitions
 
 
 async def _fresh(place: Place, reader: Reader) -> Shard:
@@ -297,7 +307,7 @@ async def _rebuilt(place: Place, reader: Reader, least: int, seen: Generations) 
 
 def _new(place: Place, positions: dict[Kind, int], generation: int) -> Shard:
     shard = Shard(place.settings.policy(), generation=generation, **_of_its_own(place))
-    shard.owner = place.owner
+    shard.owner, shard.partitions = place.owner, place.partitions
     shard.begin_at(positions)
     return shard
 

@@ -1,4 +1,4 @@
-"""Questions that aiokafka has no classes for: features, the quorum, transactions and their producers. All read only.
+"""Questions that aiokafka has no classes for: topics, features, the quorum, transactions. All read only.
 
 A question here looks to aiokafka's connection like one of its own: so it goes over the same, secured, connections. Field
 names and their order are the protocol's; every one of these is of the flexible kind, with compact arrays and tags.
@@ -12,15 +12,27 @@ from typing import Any, Final, TypeVar
 import msgspec
 from aiokafka.errors import IncompatibleBrokerVersion, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import RequestHeader_v2, ResponseHeader_v0, ResponseHeader_v1
-from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
 from stream import __version__
-from stream.kafka.client import Admin
+from stream.kafka.client import Admin, Reader
 
 T = TypeVar("T")
 _TEXT: Final = CompactString("utf-8")
 _TAGS: Final = ("tags", TaggedFields)
 _QUORUM_TOPIC: Final = "__cluster_metadata"
+
+
+class _Uuid:
+    """16 bytes, as they are."""
+
+    @staticmethod
+    def encode(value: bytes) -> bytes:
+        return value
+
+    @staticmethod
+    def decode(data: BytesIO) -> bytes:
+        return data.read(16)
 
 
 def _list(*fields: tuple[str, Any]) -> Any:
@@ -51,6 +63,46 @@ _VERSIONS: Final = _Api(
     ),
     old_header=True,
 )
+_METADATA: Final = _Api(
+    3,
+    12,
+    Schema(
+        ("topics", _list(("topic_id", _Uuid), ("name", _TEXT))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        _TAGS,
+    ),
+    Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", _list(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            _list(
+                ("error_code", Int16),
+                ("name", _TEXT),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    _list(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("in_sync", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        _TAGS,
+    ),
+)
+_NO_ID: Final = bytes(16)
 _REPLICAS: Final = _list(
     ("replica_id", Int32),
     ("log_end_offset", Int64),
@@ -196,8 +248,14 @@ def _named(schema: Any, values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-async def _ask(admin: Admin, question: _Question, node: int | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = await admin._send_request(question, node)  # noqa: SLF001 - as the admin's own requests go
+async def _ask(asker: Admin | Reader, question: _Question, node: int | None = None) -> dict[str, Any]:
+    """As its own requests go; a reader asks the broker it is told."""
+    answer: dict[str, Any]
+    if isinstance(asker, Admin):
+        answer = await asker._send_request(question, node)  # noqa: SLF001 - no other way
+    else:
+        client = asker._client  # noqa: SLF001 - no other way
+        answer = await client.send(client.get_random_node() if node is None else node, question)
     _raise_for(answer.get("error_code", 0))
     return answer
 
@@ -205,6 +263,30 @@ async def _ask(admin: Admin, question: _Question, node: int | None = None) -> di
 def _raise_for(code: int, what: str = "") -> None:
     if code:
         raise for_code(code)(what)
+
+
+class TopicMetadata(msgspec.Struct, frozen=True):
+    """A topic as one broker knows it now."""
+
+    topic_id: bytes
+    """Kafka's own, 16 bytes: a topic that was made anew under its name has another."""
+    partitions: int
+
+
+async def topic_metadata(
+    asker: Admin | Reader, names: Iterable[str], node: int | None = None
+) -> dict[str, TopicMetadata]:
+    """Those of these topics that are there, and that we may see. None is created by asking.
+
+    One broker is asked, any one unless it is named: what was changed a moment ago it may not know yet.
+    """
+    asked: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in names]
+    answer = await _ask(asker, _Question(_METADATA, asked, False, False), node)
+    return {
+        each["name"]: TopicMetadata(each["topic_id"], len(each["partitions"]))
+        for each in answer["topics"]
+        if not each["error_code"]
+    }
 
 
 class Features(msgspec.Struct, frozen=True):

@@ -342,6 +342,7 @@ class Stint:
     async def _write(self, outputs: Outputs, since: _Since) -> None:
         """One checkpoint from beginning to end. While it is written the shard steps on, but what it counts is the next."""
         began = time.perf_counter()
+        await self._confirm_places(outputs)
         try:
             offset = await self._checkpoints.write(outputs)
         except (FencedError, CheckpointError, RefusedError) as error:
@@ -350,6 +351,15 @@ class Stint:
         self.shard.committed(outputs.checkpoint, offset)
         self._watch.committed(self._place.partition, outputs.tally, time.perf_counter() - began)
         self._tell_delays(outputs, since)
+
+    async def _confirm_places(self, outputs: Outputs) -> None:
+        """New sessions of other partitions are there when a producer places keys otherwise: or by a new number of them.
+
+        Then another shard has them as well, and what was counted of them here must not be committed. The records came
+        after the change, so brokers know of it by now. Raises OutgrownError.
+        """
+        if self._place.confirm is not None and outputs.tally.misplaced.total():
+            await self._place.confirm(self.inputs.reader)
 
     # -- what people see
 

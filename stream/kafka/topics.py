@@ -112,6 +112,26 @@ async def create(settings: Settings, partitions: int, replication: int = 1) -> l
     return [_reported(topic, created, partitions, replication) for topic in found]
 
 
+async def copy(settings: Settings, target: Settings, partitions: int) -> list[Topic]:
+    """Makes the topics of ``target`` that are missing like those of ``settings``: their copies and own settings.
+
+    Those that are there are left as they are. Raises as `create` does.
+    """
+    async with _Admin(settings) as admin:
+        old = await _look(admin, settings)
+        own = await _configs(admin, [topic.name for topic in old], own=True)
+        there = {topic.name for topic in await _look(admin, target, configs=False) if topic.made is not Made.MISSING}
+        new = [
+            NewTopic(target.topic(spec.name), partitions, topic.replication, topic_configs=own.get(topic.name, {}))
+            for spec, topic in zip(SPECS, old, strict=True)
+            if target.topic(spec.name) not in there
+        ]
+        if new:
+            await _create(admin, new)
+        found = await _wait_for(admin, target)
+    return [_reported(topic, {each.name for each in new}, partitions, 0) for topic in found]
+
+
 async def describe(settings: Settings) -> list[Topic]:
     """Every topic as it is, missing ones included."""
     async with _Admin(settings) as admin:
@@ -129,8 +149,8 @@ async def delete(settings: Settings) -> list[str]:
     return there
 
 
-async def check(settings: Settings, only: Collection[str] = ()) -> int:
-    """The number of partitions, the same for all topics. UsageError names every topic that is missing or differs.
+async def counts(settings: Settings, only: Collection[str] = ()) -> dict[str, int]:
+    """The number of partitions of each topic, by name on the broker. UsageError names every topic that is missing.
 
     ``only``: names, as the code calls them, for who needs no others.
     """
@@ -145,13 +165,31 @@ async def check(settings: Settings, only: Collection[str] = ()) -> int:
             + make_command(settings, brokers, max(topic.partitions for topic in every))
             + (", or let this user see them: docs/security.md has the ACLs" if settings.protocol != "plaintext" else "")
         )
-    if len({topic.partitions for topic in topics}) > 1:
-        counts = ", ".join(f"{topic.name} has {topic.partitions}" for topic in topics)
-        raise UsageError(
-            f"all topics need the same number of partitions: {counts}. "
-            "Where nothing was written yet, kafka-topics.sh --alter --partitions gives each as many as the largest has"
-        )
-    return topics[0].partitions
+    return {topic.name: topic.partitions for topic in topics}
+
+
+async def check(settings: Settings, only: Collection[str] = ()) -> int:
+    """The number of partitions, the same for all topics. UsageError names every topic that is missing or differs."""
+    found = await counts(settings, only)
+    if len(set(found.values())) > 1:
+        raise uneven(settings, found)
+    return min(found.values())
+
+
+async def shards(settings: Settings) -> int:
+    """How many there are: the partition numbers that every topic has. UsageError names every topic that is missing."""
+    return min((await counts(settings)).values())
+
+
+def uneven(settings: Settings, counts: Mapping[str, int]) -> UsageError:
+    """To be raised for topics whose numbers of partitions differ, and of which nothing is counted yet."""
+    listed, most = ", ".join(f"{name} has {number}" for name, number in counts.items()), max(counts.values())
+    words = ("--partitions", str(max(2, most)), "--to-prefix", f"{settings.topic_prefix}p{most}.")
+    return UsageError(
+        f"all topics need the same number of partitions: {listed}. "
+        "Where nothing was written yet, kafka-topics.sh --alter --partitions gives each as many as the largest has. Else "
+        f"a new set of topics takes over what is in them; this shows the plan: {command(settings, 'topics grow', *words)}"
+    )
 
 
 def make_command(settings: Settings, brokers: int, partitions: int = 0) -> str:
@@ -183,6 +221,10 @@ def set_config(brokers: str | None, topic: str, key: str, value: str) -> str:
         f"kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic} "
         f"--add-config {key}={written}"
     )
+
+
+_OWN: Final = 1
+"""DYNAMIC_TOPIC_CONFIG: where a setting comes from."""
 
 
 class _Admin:
@@ -246,12 +288,13 @@ def _topic(name: str, partitions: list[dict[str, Any]], configs: Mapping[str, st
     return Topic(name, Made.EXISTS, len(partitions), copies, configs)
 
 
-async def _configs(admin: client.Admin, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+async def _configs(admin: client.Admin, topics: Iterable[str], *, own: bool = False) -> dict[str, dict[str, str]]:
+    """``own``: only what is set for the topic itself."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
     found = {}
     for response in responses:
         for _code, _message, _type, name, entries in response.resources:
-            found[name] = {entry[0]: entry[1] for entry in entries}
+            found[name] = {entry[0]: entry[1] for entry in entries if not own or entry[3] == _OWN}
     return found
 
 

@@ -1,6 +1,6 @@
 """What the Kafka edge reports about itself. observe/metrics.py implements it; the edge knows no Prometheus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -70,6 +70,9 @@ class Watch(Protocol):
 
     def brokers(self, connected: int) -> None:
         """So many brokers answered just now; with none, nobody knows how far the inputs' ends are."""
+
+    def partitions_added(self, added: Mapping[str, int]) -> None:
+        """How many each topic has, by name on the broker, beyond those that are counted. Empty: none any more."""
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """The shards this worker owns now; series of others are dropped."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -18,25 +19,25 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import garbage, topics
+from stream.kafka import garbage, preflight, topics
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
 from stream.kafka.fetch import UnreadableError
-from stream.kafka.health import KEPT_OUT, Health
+from stream.kafka.health import KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
+from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
-from stream.kafka.preflight import check_states
 from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
-from stream.model.names import DEAD_LETTERS
+from stream.model.names import DEAD_LETTERS, STATE
 
 log: Final = structlog.get_logger()
 
@@ -44,6 +45,10 @@ GRACE: Final = 8.5
 """Seconds from the first signal to the end, whatever the broker does; ten are promised."""
 LAST_CHECKPOINT: Final = 4.0
 """Of these, for the last checkpoints."""
+LOOK_AGAIN: Final = 10.0
+"""Seconds until topics in which nothing can be counted are looked at again."""
+TELL_EVERY: Final = 6
+"""Of these looks, one says again what is the matter."""
 AGAIN: Final = (0.2, 5.0)
 """Seconds before a failed shard is recovered again: at first, and at most."""
 REFUSED_AGAIN: Final = 30.0
@@ -125,17 +130,24 @@ class Worker:
         """Shards of ours that stay down."""
         self._waiting = Waiting(settings, health)
         self._has_run = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Whatever lives as long as it is counted, and no longer."""
+        settings = self._settings
         self._stopping = False
         self._leftovers = garbage.Leftovers()
+        self._known = Partitions(settings, self._partitions, topics.names(settings))
         self._monitor = Monitor(
             settings,
-            watch,
-            health,
+            self._watch,
+            self._health,
             self._running,
             self._leftovers,
             clock=self._clock,
             memory=self._memory,
             waiting=self._waiting,
+            partitions=self._known,
         )
         owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
@@ -145,13 +157,39 @@ class Worker:
 
     async def run(self) -> None:
         """Until cancelled: then makes the last checkpoints, leaves the group, and closes everything."""
-        self._partitions = await topics.check(self._settings)
-        configs = await topics.configs(self._settings)
-        check_configs(self._settings, configs)
-        self._letters = _letters(self._settings, configs)
-        if self._rebuild is True:
-            self._discards = await states_now(self._settings, self._partitions)
-        await check_states(self._settings, self._partitions, self._discards)
+        while True:
+            outgrown = await self._prepare() or await self._count()
+            await self._wait_outgrown(outgrown)
+
+    async def _prepare(self) -> Outgrown | None:
+        """Looks at topics and states, and touches none. Returns why nothing can be counted here any more."""
+        settings = self._settings
+        counts = await topics.counts(settings)
+        self._partitions = min(counts.values())
+        found = await self._states(counts)
+        if (outgrown := preflight.outgrown(settings, found, counts)) is not None:
+            return outgrown
+        configs = await topics.configs(settings)
+        check_configs(settings, configs)
+        self._letters = _letters(settings, configs)
+        if self._rebuild is True and not self._discards:
+            self._discards = await states_now(settings, self._partitions)
+        await preflight.check_states(settings, self._partitions, self._discards, found)
+        return None
+
+    async def _states(self, counts: Mapping[str, int]) -> preflight.Found:
+        """A broker's trouble is no reason not to join."""
+        try:
+            return await preflight.newest_states(self._settings, counts[self._settings.topic(STATE)])
+        except (KafkaError, TimeoutError, OSError) as error:
+            if len(set(counts.values())) > 1:
+                raise
+            log.warning("the settings could not be compared with every state", error=type(error).__name__)
+            return []
+
+    async def _count(self) -> Outgrown:
+        """Until cancelled, or nothing can be counted rightly any more."""
+        self._begin()
         monitor = self._monitor
         lasting = (self._membership.run(), monitor.beat(), monitor.watch_dog(), monitor.watch_brokers())
         tasks = [asyncio.ensure_future(each) for each in lasting]
@@ -160,8 +198,36 @@ class Worker:
             for done in (self._failed, *tasks):
                 if done.done():
                     done.result()
+        except OutgrownError as error:
+            return error.outgrown
         finally:
             await self._stop(tasks)
+        raise AssertionError  # none of them returns
+
+    async def _wait_outgrown(self, outgrown: Outgrown) -> None:
+        """Says what is the matter as long as it is. A restart would mend nothing, so the process stays."""
+        self._watch.assigned(frozenset())
+        self._health.assigned(frozenset())
+        told: str | None = None
+        for turn in count():
+            text = outgrown.text(self._settings)
+            if text != told or turn % TELL_EVERY == 0:
+                log.error("nothing is counted any more", detail=text)
+                self._health.clear(PARTITIONS)
+                self._health.unready(PARTITIONS, text)
+                self._watch.partitions_added({name: n - outgrown.counted for name, n in outgrown.topics.items()})
+                told = text
+            await asyncio.sleep(LOOK_AGAIN)
+            try:
+                found = await self._prepare()
+            except MENDABLE as error:
+                log.warning("the topics cannot be looked at", error=_named(error))
+                continue
+            if found is None:
+                break
+            outgrown = found
+        self._health.clear(PARTITIONS)
+        self._watch.partitions_added({})
 
     async def _stop(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         self._deadline = min(self._deadline, LAST_CHECKPOINT)
@@ -205,7 +271,11 @@ class Worker:
                 self._drop(shard)
 
     def _assigned(self, partitions: frozenset[int]) -> None:
-        """Goes on with those given back, drops those gone, starts those new."""
+        """Goes on with those given back, drops those gone, starts those new.
+
+        A number that is not counted was added a moment ago: the monitor will see.
+        """
+        partitions = frozenset(number for number in partitions if number < self._partitions)
         for number in set(self._shards) - partitions:
             self._drop(self._shards[number])
         self._memory.shards = max(1, len(partitions))
@@ -225,10 +295,18 @@ class Worker:
         return lambda: self._membership.current(epoch)
 
     def _start(self, number: int, pause: float = 0.0) -> None:
-        if number >= self._partitions:
-            raise UsageError(f"the inputs have more partitions than at the start ({self._partitions}): start anew")
+        place = Place(
+            self._settings,
+            number,
+            self._partitions,
+            self._rulebook,
+            self._letters,
+            self._clock,
+            self._memory,
+            self._known.confirm,
+        )
         shard = ShardTask(
-            Place(self._settings, number, self._partitions, self._rulebook, self._letters, self._clock, self._memory),
+            place,
             self._watch,
             discard=self._discards.get(number),
             current=self._is_current(),

@@ -161,6 +161,13 @@ STATE_REFUSED: Final = _gauge(
     "partition",
     merge="max",
 )
+PARTITIONS_ADDED: Final = _gauge(
+    "partitions_added",
+    "Partitions of a topic beyond those that are counted. Not 0: nothing is counted until a new set of topics takes over; "
+    "the log and /readyz say how.",
+    "topic",
+    merge="max",
+)
 STATE_BYTES: Final = _gauge(
     "state_bytes", "Size of the shard's live records in live.state, before compression.", "partition", merge="max"
 )

@@ -5,7 +5,7 @@ Business counters move in ``committed`` and nowhere else, so that a crash counts
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Final
 
@@ -17,7 +17,7 @@ from stream import __version__
 from stream.config import Settings
 from stream.kafka.watch import Activity
 from stream.model.alerts import Status
-from stream.model.names import INPUTS, KINDS, Closed, Kind, Outcome, Reason
+from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Closed, Kind, Outcome, Reason
 from stream.model.results import ShardView, Tally
 from stream.observe import catalog
 from stream.observe.sessions import Sessions
@@ -56,7 +56,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)
         self._buffered = _Buffered()
-        for collector in (self._store, self._shards, sessions, self._offset, self._buffered, _Build()):
+        self._added = _Added(map(settings.topic, (*INPUTS.values(), *OUTPUTS, STATE)))
+        for collector in (self._store, self._shards, sessions, self._offset, self._buffered, self._added, _Build()):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
 
@@ -164,6 +165,9 @@ class Metrics:
     def brokers(self, connected: int) -> None:
         self._shards.brokers(connected)
 
+    def partitions_added(self, added: Mapping[str, int]) -> None:
+        self._added.set(added)
+
     def assigned(self, partitions: frozenset[int]) -> None:
         self._shards.assigned(partitions)
 
@@ -186,6 +190,20 @@ class _Buffered(Collector):
 
     def collect(self) -> Iterable[Family]:
         return [gauge(catalog.BUFFERED_BYTES, [((), self.size)])]
+
+
+class _Added(Collector):
+    """Replaced whole by the event loop, read by the scrape."""
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._none = dict.fromkeys(topics, 0)
+        self._added: Mapping[str, int] = self._none
+
+    def set(self, added: Mapping[str, int]) -> None:
+        self._added = {**self._none, **added}
+
+    def collect(self) -> Iterable[Family]:
+        return [gauge(catalog.PARTITIONS_ADDED, [((topic,), number) for topic, number in self._added.items()])]
 
 
 class _Build(Collector):

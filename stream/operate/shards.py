@@ -14,10 +14,12 @@ from stream.core.shard import Shard
 from stream.core.statelog import StateLog
 from stream.core.stored import Meta
 from stream.errors import UsageError
-from stream.kafka import client, statereader, topics
+from stream.kafka import client, preflight, statereader, topics
 from stream.kafka.client import Reader
+from stream.kafka.partitions import OutgrownError
 from stream.kafka.place import Place
 from stream.kafka.statereader import StateRecords
+from stream.model.names import STATE
 
 TRIES: Final = 3
 """A state that is compacted while it is read may lack a checkpoint: read once more, it begins later."""
@@ -45,11 +47,20 @@ def restored(policy: Policy, state: StateRecords, place: Place) -> Shard:
 
 async def places(settings: Settings, numbers: Collection[int]) -> list[Place]:
     """The shards of these partition numbers, or all. UsageError for missing topics and for a number there is not."""
-    partitions = await topics.check(settings)
+    partitions = await topics.shards(settings)
     for number in numbers:
         if not 0 <= number < partitions:
             raise UsageError(f"there is no partition {number}: the topics have {partitions}, the first is 0")
     return [Place(settings, number, partitions) for number in sorted(set(numbers)) or range(partitions)]
+
+
+async def insist_on_partitions(settings: Settings) -> None:
+    """Before anything is counted here. Raises OutgrownError where partitions were added, or all was moved elsewhere."""
+    counts = await topics.counts(settings)
+    found = await preflight.newest_states(settings, counts[settings.topic(STATE)])
+    outgrown = preflight.outgrown(settings, found, counts)
+    if outgrown is not None:
+        raise OutgrownError(outgrown, settings)
 
 
 @asynccontextmanager

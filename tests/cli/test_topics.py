@@ -74,7 +74,7 @@ def test_unequal_partitions_are_usage(monkeypatch: pytest.MonkeyPatch, capsys: p
 
     monkeypatch.setattr(topics, "create", create)
     assert ended("create", "--brokers", "k:9092") == 2
-    assert "same number of partitions" in capsys.readouterr().err
+    assert "need the same number of partitions" in capsys.readouterr().err
 
 
 def test_what_the_broker_refuses_is_one_message(

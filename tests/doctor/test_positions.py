@@ -2,8 +2,9 @@
 
 import pytest
 
+from stream.config import Settings
 from stream.doctor.finding import Finding, Severity
-from stream.doctor.positions import Bounds, Kept, Shard, Unusable, judge_positions
+from stream.doctor.positions import Bounds, Kept, Shard, Unusable, judge_outgrown, judge_positions
 from stream.model.names import KINDS, Kind
 from tests.doctor.tools import one
 
@@ -74,3 +75,17 @@ def test_anothers_state_is_an_error() -> None:
 
 def test_nothing_yet_is_told() -> None:
     assert "partition 2: no state yet" in one(judged(stateless()), Severity.INFO).what
+
+
+def test_a_state_of_another_number_of_partitions_or_moved_elsewhere_is_an_error() -> None:
+    settings, inputs = Settings(brokers="k:9092"), {kind: Bounds(f"live.{kind}", 0, 9) for kind in KINDS}
+
+    def found(*, has: int, counted: int | None, moved_to: str | None = None) -> list[Finding]:
+        state = Kept(OWNER, {}, 0, {}, counted, moved_to)
+        return judge_outgrown([Shard(0, inputs, state), Shard(1, inputs)], {"live.views": has}, settings)
+
+    assert found(has=2, counted=2) == found(has=2, counted=None) == []
+    grown = one(found(has=3, counted=2), Severity.ERROR)
+    assert "live.views has 3, and 2 are counted" in grown.what
+    assert "liveshop topics grow" in grown.todo
+    assert "--topic-prefix p3." in one(found(has=2, counted=2, moved_to="p3."), Severity.ERROR).todo

@@ -30,6 +30,10 @@ def test_what_is_missing_differs_or_is_not_led_is_an_error_each() -> None:
     make = "liveshop topics create --brokers k:9092 --topic-prefix x. --partitions 3 --replication 1"
     assert by_subject["b"].todo.startswith(f"{make} ; ")
     assert "has 3 partitions, others have 2" in by_subject["c"].what
+    assert (
+        "liveshop topics grow --brokers k:9092 --topic-prefix x. --partitions 3 --to-prefix x.p3."
+        in by_subject["c"].todo
+    )
     assert "partition 1" in by_subject["d"].what
 
 

@@ -11,7 +11,9 @@ import pytest
 from stream.config import Settings
 from stream.kafka import membership
 from stream.kafka.membership import Membership, Owner
+from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from tests.faults.grown import add_partitions
 from tests.kafka.tools import make_topics, settings, until
 
 pytestmark = pytest.mark.kafka
@@ -90,6 +92,21 @@ def test_leaving_and_joining_again(kafka: EmbeddedKafka, prefix: str, monkeypatc
             member.membership.rejoin("a test")
             assert not member.membership.current(epoch)
             await until(lambda: member.membership.epoch > epoch and member.owned == {0}, "it owns it anew")
+
+    monkeypatch.setattr(membership, "BACKOFF", (0.05, 0.05))
+    asyncio.run(main())
+
+
+def test_an_uneven_assignment_is_none(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group hears of added partitions before the monitor does: nothing is owned, and nothing ends."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config, 2)
+        await add_partitions(kafka, {config.topic(INPUTS[Kind.CHECKOUTS]): 3})
+        async with members(config, Member) as [member]:
+            await until(lambda: member.owned == frozenset() and member.membership.epoch > 2, "it joins again and again")
+            assert not member.running.done()
 
     monkeypatch.setattr(membership, "BACKOFF", (0.05, 0.05))
     asyncio.run(main())

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -151,6 +151,7 @@ class Memory:
         self.offsets: list[float] = []
         self.notes: dict[str, str] = {}
         self.checkpoints = 0
+        self.added: dict[str, int] = {}
 
     # Watch
 
@@ -185,6 +186,8 @@ class Memory:
     def shard(self, partition: int, view: ShardView) -> None: ...
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None: ...
     def brokers(self, connected: int) -> None: ...
+    def partitions_added(self, added: Mapping[str, int]) -> None:
+        self.added = dict(added)
 
     # both
 

@@ -24,6 +24,7 @@ from stream.kafka.members import Member
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.outage import Outage
+from stream.kafka.partitions import Outgrown, Partitions
 from stream.kafka.place import Place
 from stream.kafka.unreadable import Waiting
 from stream.kafka.worker import Worker
@@ -58,7 +59,7 @@ class Room:
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
         self.monitor = Monitor(
             SETTINGS, watch, self.health, lambda: self.running, Leftovers(),
-            clock=clock, memory=memory, waiting=self.waiting,
+            clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(SETTINGS, 4, []),
         )  # fmt: skip
 
     def is_ready(self) -> "Room":
@@ -131,6 +132,12 @@ def brokers_away(room: Room) -> Iterator[None]:
     room.monitor._hear(1, "", datetime.now(UTC))
 
 
+def partitions(room: Room) -> Iterator[None]:
+    room.health.unready(names.PARTITIONS, Outgrown(4, {"live.views": 6}).text(SETTINGS))
+    yield
+    room.health.clear(names.PARTITIONS)
+
+
 def stuck(room: Room) -> Iterator[None]:
     shard = cast("ShardTask", Shard(7))
     ends = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: 8}
@@ -181,6 +188,7 @@ CASES: Final = [
         refused,
         kept_out,
         brokers_away,
+        partitions,
         stuck,
         bad_events,
         stalled,

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.structs import OffsetAndMetadata
 
+from stream.kafka.requests import TopicMetadata
 from tests.simulation.wire import Wire
 
 
@@ -15,7 +16,7 @@ class Client:
     """Of one connection."""
 
     def __init__(self, wire: Wire) -> None:
-        self.cluster = SimpleNamespace(brokers=lambda: (SimpleNamespace(host="broker", port=9092),))
+        self.cluster = SimpleNamespace(brokers=lambda: (SimpleNamespace(nodeId=1, host="broker", port=9092),))
         self._security_protocol = "PLAINTEXT"
         self._conns: dict[Any, Any] = {}
         self._wire = wire
@@ -30,6 +31,14 @@ class Client:
 async def diagnose(_addresses: object, _protocol: str) -> str:
     """There is no network to look at."""
     return ""
+
+
+async def topic_metadata(asker: Any, names: Iterable[str], _node: int) -> dict[str, TopicMetadata]:
+    """The same question over a connection of this world."""
+    logs, wire = asker._wire.cluster.logs, asker._wire
+    await wire.ask("describe", lambda: None)
+    numbers = {name: sum(place.topic == name for place in logs) for name in names}
+    return {name: TopicMetadata(b"", number) for name, number in numbers.items() if number}
 
 
 class Probe:

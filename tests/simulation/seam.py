@@ -15,7 +15,7 @@ from typing import Any, Final
 import stream.kafka
 from stream.config import Settings
 from stream.kafka.client import member_id
-from tests.simulation.connection import Admin, Probe, diagnose
+from tests.simulation.connection import Admin, Probe, diagnose, topic_metadata
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.member import Member, Terms
 from tests.simulation.producer import Producer
@@ -85,6 +85,7 @@ class Connections:
         every = {
             **made,
             "diagnose": diagnose,
+            "topic_metadata": topic_metadata,
             "Buffer": _Buffer,
             "secure": lambda _client: None,  # there is nothing to be renewed or closed
             "time": clocks,

@@ -1,0 +1,120 @@
+"""How many partitions our topics have, against how many are counted.
+
+Producers place a key by the number of partitions. When somebody adds some, most sessions move: their records lie in
+partitions that no shard reads, or in those of another shard, which would count them a second time under the same keys.
+So nothing more is counted then, by a worker that runs and by one that starts: all that is right is in the results, all the
+rest is in the log, and `topics grow` brings it to a new set of topics.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from stream.config import Settings
+from stream.errors import UsageError
+from stream.kafka.client import Reader
+from stream.kafka.requests import topic_metadata
+from stream.printed import command
+
+GUIDE: Final = "docs/operate/partitions.md"
+ASK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgrown:
+    """Why nothing can be counted in a set of topics any more."""
+
+    counted: int
+    """Partitions of each topic when it was counted, so many shards there are."""
+    topics: Mapping[str, int] = field(default_factory=dict)
+    """Topics that have another number now, by name on the broker."""
+    moved_to: str | None = None
+    """The prefix of the set to which all that was not counted was moved."""
+
+    def text(self, settings: Settings) -> str:
+        """What is the matter and what to do, in one line."""
+        return f"{self.what(settings)}. {self.todo(settings)}"
+
+    def what(self, settings: Settings) -> str:
+        if self.moved_to is not None:
+            old, new = settings.topic("live.*"), self.moved_to + "live.*"
+            return f"what is in {old} was moved to {new}: nothing is counted here any more"
+        topics = ", ".join(f"{name} has {number}" for name, number in self.topics.items())
+        return (
+            f"partitions were added: {topics}, and {self.counted} are counted. Producers place keys by that number, so "
+            "sessions move to other partitions. Nothing is counted until a new set of topics takes over, and nothing is lost"
+        )
+
+    def todo(self, settings: Settings) -> str:
+        """A command in it works as it stands, and only shows."""
+        if self.moved_to is not None:
+            return f"Start workers with --topic-prefix {self.moved_to} and a --group of their own; see {GUIDE}"
+        return f"{GUIDE} tells how; this shows the plan: {grow_command(settings, max(self.topics.values()))}"
+
+
+class OutgrownError(UsageError):
+    """Nothing can be counted here any more. A worker stays, and says so; a command ends with it."""
+
+    def __init__(self, outgrown: Outgrown, settings: Settings) -> None:
+        super().__init__(outgrown.text(settings))
+        self.outgrown = outgrown
+
+
+def judge(counts: Mapping[str, int], counted: int) -> Outgrown | None:
+    """What ``counts``, partitions by topic, says against the number that is counted; None: all is as it was."""
+    others = {name: number for name, number in counts.items() if number != counted}
+    return Outgrown(counted, others) if others else None
+
+
+def grow_command(settings: Settings, partitions: int) -> str:
+    """Shows the plan, as a person would type it."""
+    to_prefix = next_prefix(settings.topic_prefix, partitions)
+    return command(settings, "topics grow", "--partitions", str(partitions), "--to-prefix", to_prefix)
+
+
+def next_prefix(prefix: str, partitions: int) -> str:
+    """A prefix for the new set: ``shop.`` with 6 partitions is ``shop.p6.``, which with 12 is ``shop.p12.``."""
+    return re.sub(r"(^|(?<=\.))p\d+\.$", "", prefix) + f"p{partitions}."
+
+
+async def ask(reader: Reader, names: Collection[str]) -> dict[str, int]:
+    """Partitions of these topics, the most that any broker knows of: one hears of a change before another.
+
+    Those that are missing, or may not be seen, are not there. KafkaError when no broker answers.
+    """
+    nodes = [broker.nodeId for broker in reader._client.cluster.brokers()]  # noqa: SLF001 - no other way
+    answers = await asyncio.gather(*(_ask_one(reader, names, node) for node in nodes), return_exceptions=True)
+    known = [answer for answer in answers if isinstance(answer, dict)]
+    if not known:
+        raise KafkaError("no broker says how many partitions there are")
+    return {
+        name: max(answer[name] for answer in known if name in answer)
+        for name in names
+        if any(name in answer for answer in known)
+    }
+
+
+async def _ask_one(reader: Reader, names: Collection[str], node: int) -> dict[str, int]:
+    async with asyncio.timeout(ASK_SECONDS):
+        found = await topic_metadata(reader, names, node)
+    return {name: topic.partitions for name, topic in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """Of one worker. ``counted``: how many shards there are."""
+
+    settings: Settings
+    counted: int
+    names: Collection[str]
+    """Of all our topics, on the broker."""
+
+    async def confirm(self, reader: Reader) -> None:
+        """Raises OutgrownError when they are not what is counted, KafkaError when nobody answers."""
+        found = judge(await ask(reader, self.names), self.counted)
+        if found is not None:
+            raise OutgrownError(found, self.settings)
