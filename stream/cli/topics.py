@@ -1,4 +1,4 @@
-"""``liveshop topics``: makes the topics the worker needs, and shows what they are like."""
+"""``liveshop topics``: makes the topics the worker needs, shows what they are like, lets larger ones take over."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,17 +7,28 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.output import lines, print_json, print_table
-from stream.config import CONNECTION, Settings
+from stream.cli.operating import NEEDED as OPERATING
+from stream.cli.operating import ask, do, speak
+from stream.cli.output import lines, print_json, print_table, say
+from stream.config import CONNECTION, DECIDING, Settings, load
+from stream.durations import parse_duration
 from stream.errors import UsageError
 from stream.kafka import topics
 from stream.kafka.topics import Made, Topic
+from stream.operate import grow as growing
+from stream.operate import takeover
+from stream.operate.grow import Growth, Plan
 
 NEEDED: Final = (*CONNECTION, "topic_prefix")
+SOME_FAILED: Final = 3
+SHOWN: Final = 20
+"""Sessions that are listed for people."""
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
-app: Final = typer.Typer(help="Make or show the topics.", no_args_is_help=True)
+app: Final = typer.Typer(
+    help="Make or show the topics, or let a set with more partitions take over.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -31,7 +42,7 @@ def create(
     """Make the topics that are missing; those that exist are left as they are. May be run again."""
     found = asyncio.run(topics.create(settings, partitions, replication))
     _print(found, as_json=as_json)
-    _refuse_unequal(found)
+    _refuse_unequal(settings, found)
 
 
 @app.command()
@@ -41,9 +52,71 @@ def show(settings: Settings, as_json: Json = False) -> None:
     _print(asyncio.run(topics.describe(settings)), as_json=as_json)
 
 
-def _refuse_unequal(found: Sequence[Topic]) -> None:
+@app.command()
+@takes_settings((*OPERATING, *DECIDING, "rules", "log_format"), required=("brokers",))
+def grow(
+    settings: Settings,
+    *,
+    partitions: Annotated[int, typer.Option(min=1, metavar="N", help="of each topic of the new set")],
+    to_prefix: Annotated[str, typer.Option(metavar="PREFIX", help="put before the names of the new topics")],
+    quiet: Annotated[
+        str, typer.Option(metavar="TIME", help="producers have left the old set when nothing has come for so long")
+    ] = "30s",
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give a new set of topics more partitions and let it take over; every event is counted once.
+
+    Shows how it stands and what is to do; nothing is done without --execute. That makes the new topics, waits until
+    producers have left the old ones and workers have counted them, and moves what they have not. Ctrl-C ends it at any
+    time; the same command goes on. Give the settings that the workers have. See docs/operate/partitions.md. Exit code 3:
+    records that nobody can read became dead letters of the new set.
+    """
+    asked = Growth(to_prefix, partitions, _seconds(quiet))
+    load({"topic_prefix": to_prefix}, None, {})  # it has the form of a prefix
+    if execute:
+        speak(settings)
+        found = do(takeover.execute(settings, asked, lambda text: say(text, err=True)))
+    else:
+        found = ask(growing.plan(settings, asked))
+    if as_json:
+        print_json([found])
+    else:
+        _print_growth(settings, asked, found, executed=execute)
+    if found.moved_letters:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _seconds(quiet: str) -> float:
+    try:
+        return parse_duration(quiet).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--quiet: {error}") from error
+
+
+def _print_growth(settings: Settings, asked: Growth, found: Plan, *, executed: bool) -> None:
+    rows = [(each.topic, each.partition, each.counted, each.moved, each.end, each.left) for each in found.rest]
+    print_table(("topic", "partition", "counted", "moved", "end", "left"), rows)
+    print_table(("step", "", ""), [(each.name, each.stands, each.text) for each in growing.steps(found)])
+    _print_sessions("on air in the old set", found.on_air)
+    _print_sessions("with events in both sets, so with two totals to be added", found.split)
+    if executed:
+        say(f"moved {found.moved_records:,} records, and {found.moved_letters:,} that nobody can read as dead letters")
+    if found.done:
+        say("all is moved. What producers still write to the old topics is moved when this is run again")
+    elif not executed:
+        say("nothing is done without --execute")
+    say(f"workers on the new set: {growing.worker_command(growing.target_of(settings, asked).settings)}")
+
+
+def _print_sessions(what: str, ids: Sequence[str]) -> None:
+    more = f" and {len(ids) - SHOWN:,} more (--json shows all)" if len(ids) > SHOWN else ""
+    say(f"sessions {what}: {', '.join(ids[:SHOWN]) or 'none'}{more}")
+
+
+def _refuse_unequal(settings: Settings, found: Sequence[Topic]) -> None:
     if len({topic.partitions for topic in found}) > 1:
-        raise UsageError("the topics do not have the same number of partitions: the worker would refuse them")
+        raise topics.uneven(settings, {topic.name: topic.partitions for topic in found})
 
 
 def _print(found: Sequence[Topic], *, as_json: bool) -> None:

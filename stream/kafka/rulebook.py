@@ -17,8 +17,8 @@ log: Final = structlog.get_logger()
 class RuleBook:
     """``current`` is what every shard is to go by; each looks here in every turn."""
 
-    def __init__(self, settings: Settings, watch: Watch) -> None:
-        """Raises UsageError with every mistake in the file."""
+    def __init__(self, settings: Settings, watch: Watch | None = None) -> None:
+        """``watch`` is told of the rules. Raises UsageError with every mistake in the file."""
         self._setting = settings.rules
         self._pane_ms = settings.policy().pane_ms
         self._watch = watch
@@ -41,5 +41,6 @@ class RuleBook:
         from stream.rules.reading import load_rules  # noqa: PLC0415  # CEL takes a quarter of a second to import
 
         rules = load_rules(self._setting, self._pane_ms)
-        self._watch.rules([(each.rule.alert, each.rule.severity) for each in rules])
+        if self._watch is not None:
+            self._watch.rules([(each.rule.alert, each.rule.severity) for each in rules])
         return rules

@@ -1,0 +1,68 @@
+"""Closing the shards of a set of topics for good: what is open is written, and all else is left to another set.
+
+Everything that a shard has counted comes into the results: windows that were not due yet (``end_of_input``), totals, and the
+end of each alert. Then its state says where the rest goes, so that no worker counts on here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from stream.config import Settings
+from stream.errors import FailedError
+from stream.kafka import client, recovery, topics
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.deadletters import LetterSize
+from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.recovery import Recovered
+from stream.kafka.rulebook import RuleBook
+from stream.kafka.topics import LETTER_BYTES
+from stream.model.names import DEAD_LETTERS
+
+TRIES: Final = 5
+"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
+STEPS: Final = 100
+
+
+async def places(settings: Settings, counted: int, moving_to: str) -> list[Place]:
+    """Of all shards. One that never began would begin with the oldest records."""
+    settings = settings.model_copy(update={"start_at": "earliest"})
+    letters = LetterSize.of(await topics.max_bytes(settings, DEAD_LETTERS) or LETTER_BYTES)
+    no_rules = RuleBook(settings.model_copy(update={"rules": "none"}))
+    return [
+        Place(settings, number, counted, rulebook=no_rules, letters=letters, moving_to=moving_to)
+        for number in range(counted)
+    ]
+
+
+async def close(place: Place) -> None:
+    """Fences the shard, writes what is open, and marks its state. May be done again: then nothing is written twice."""
+    for _ in range(TRIES):
+        recovered = await recovery.recover(place, discard=None, current=lambda: True)
+        try:
+            await _finish(place, recovered)
+        except (FencedError, CheckpointError):
+            continue
+        finally:
+            await client.end(recovered.producer)
+        return
+    raise FailedError(f"partition {place.partition} was taken back {TRIES} times before it was closed: run this again")
+
+
+async def _finish(place: Place, recovered: Recovered) -> None:
+    shard = recovered.shard
+    if shard.moved_to is None:
+        shard.moved_to, shard.moved = place.moving_to, True
+    checkpoints = Checkpoints(place, recovered.producer, recovered.state_end)
+    shard.finish()
+    while True:
+        await asyncio.to_thread(_work, shard.work)
+        outputs = await asyncio.to_thread(shard.collect)
+        if outputs is None:
+            return
+        shard.committed(outputs.checkpoint, await checkpoints.write(outputs))
+
+
+def _work(work: Callable[[int], bool]) -> None:
+    while work(STEPS):
+        pass
