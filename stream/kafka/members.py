@@ -59,12 +59,17 @@ async def describe(admin: Admin, group: str) -> Described:
     return _described(*response.groups[0])
 
 
-async def describe_all(admin: Admin, groups: Sequence[str], node: int) -> list[tuple[str, Described]]:
-    """Asks the broker that coordinates all of them, in one request. Groups that it does not describe are left out."""
-    if not groups:
-        return []
-    (response,) = await admin.describe_consumer_groups(list(groups), node)
-    return [(each[1], _described(*each)) for each in response.groups if not each[0]]
+async def describe_all(admin: Admin, groups: Iterable[str], node: int) -> list[tuple[str, Described]]:
+    """Asks the broker that coordinates all of them. Groups that it does not describe (any more) are left out.
+
+    One after another: aiokafka cannot read an answer with several (its schema of version 3 lacks a field of each).
+    """
+    found = []
+    for name in groups:
+        (response,) = await admin.describe_consumer_groups([name], node)
+        if not response.groups[0][0]:
+            found.append((name, _described(*response.groups[0])))
+    return found
 
 
 def _described(

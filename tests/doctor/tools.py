@@ -53,7 +53,11 @@ async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
         await _count(kafka, config, found.shard)
         outputs = found.shard.collect()
         assert outputs is not None
-        await Checkpoints(place, found.producer).write(outputs)
+        checkpoints = Checkpoints(place, found.producer)
+        await checkpoints.write(outputs)
+        await checkpoints.probe(
+            outputs.positions
+        )  # it begins when the markers of the first are written: all see it now
     finally:
         await client.end(found.producer)
 

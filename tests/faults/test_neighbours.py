@@ -17,6 +17,7 @@ from aiokafka.errors import ProducerFenced
 
 from stream.config import Settings
 from stream.core.shard import Shard
+from stream.doctor.finding import Check, Severity
 from stream.errors import UsageError
 from stream.kafka import client, membership, statereader
 from stream.kafka import worker as worker_module
@@ -31,6 +32,7 @@ from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import liveshop
 from tests import live
+from tests.doctor.tools import checked
 from tests.kafka.tools import Memory, everything, make_topics, producer, send_views, settings, until
 from tests.live import eventually
 from tests.operate.tools import make, totals, worker
@@ -335,6 +337,39 @@ def test_a_rebuild_fences_whoever_runs(kafka: EmbeddedKafka, prefix: str) -> Non
                 assert first.counted == 60
             assert await owners(config, 1) == [config.group + "-b"]
         assert set((await results(kafka, config)).values()) == {1}
+
+    asyncio.run(main())
+
+
+# -- doctor
+
+
+def test_doctor_finds_other_installations(kafka: EmbeddedKafka, prefix: str) -> None:
+    """On the same topics, with a state of theirs and without; and in the same group, on others."""
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(60))
+        second, elsewhere = another(config), settings(kafka, prefix + "b.", group=config.group)
+        await make_topics(elsewhere)
+        async with worker(config) as memory:
+            await until(lambda: memory.counted == 60, "all are counted")
+            await eventually("it has a state", lambda: owned(config), 30)
+            (state, running) = await errors(second)
+            assert f"the state is another's: its group is {config.group}" in state
+            assert f"group {config.group}: member {client.member_id(config)} " in running
+            assert "is a worker of another installation on the same topics" in running
+            assert await errors(config) == []
+            (found,) = [text for text in await errors(elsewhere) if "not ours" in text]
+            assert f"member {client.member_id(config)} " in found
+            assert f"{prefix}live.views" in found
+
+    async def owned(config: Settings) -> bool:
+        return await owners(config, 1) == [config.group]
+
+    async def errors(config: Settings) -> list[str]:
+        found = [*await checked(config, Check.POSITIONS), *await checked(config, Check.GROUP)]
+        return [f"{each.subject}: {each.what}" for each in found if each.severity is Severity.ERROR]
 
     asyncio.run(main())
 
