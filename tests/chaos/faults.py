@@ -9,11 +9,19 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
+from stream.config import Settings
+from stream.errors import FailedError
+from stream.operate.show import show
 from stream.sandbox.broker import EmbeddedKafka
 from tests.chaos.profile import Profile
 from tests.live import STOP_SECONDS, Worker, eventually
 
 WEIGHTS: Final = {"kill": 4, "term": 2, "stop": 4}
+NEIGHBOUR_SECONDS: Final = 90.0
+REFUSED: Final = 2
+"""Exit code of a worker that would be refused again however often it was started."""
 RESTART_AFTER: Final = (0.0, 3.0)
 """Seconds until the supervisor starts the next worker, from..to."""
 
@@ -103,6 +111,43 @@ class Slot:
 
     def kill(self) -> None:
         self.worker.child.kill()
+
+
+class Neighbour:
+    """A worker of another installation on the same topics: it must end with 2, whatever happens to the others meanwhile."""
+
+    def __init__(self, brokers: str, prefix: str, profile: Profile, folder: Path) -> None:
+        self.faults: Counter[str] = Counter()
+        self.exits: list[str] = []
+        """What it did instead."""
+        self._brokers = brokers
+        self._prefix = prefix
+        self._profile = profile
+        self._log = folder / "neighbour.log"
+        self._rng = Random(f"neighbour {profile.seed}")
+
+    async def run(self) -> None:
+        """It moves in when every partition has a state, some time in the middle of the round."""
+        await asyncio.sleep(self._profile.seconds * self._rng.uniform(0.2, 0.5))
+        await eventually("every partition has a state", self._all_begun, NEIGHBOUR_SECONDS, every=0.5)
+        self.faults["neighbour"] += 1
+        group = f"{self._prefix.rstrip('.')}-neighbour"
+        with Worker(self._brokers, self._prefix, self._log, **self._profile.settings, group=group) as worker:
+
+            async def gone() -> bool:
+                return worker.child.code is not None
+
+            await eventually("the neighbour has ended", gone, NEIGHBOUR_SECONDS)
+            said = [str(line.get("event")) for line in worker.lines()]
+            if worker.child.code != REFUSED or not any("is another's: its group is" in text for text in said):
+                self.exits.append(f"the neighbour ended with {worker.child.code}: {said[-3:]}")
+
+    async def _all_begun(self) -> bool:
+        settings = Settings(brokers=self._brokers, topic_prefix=self._prefix, group=self._prefix.rstrip("."))
+        try:
+            return all(each.figures for each in await show(settings, ()))
+        except (KafkaError, FailedError, OSError):
+            return False  # no broker is there
 
 
 class BrokerFaults:
