@@ -14,7 +14,10 @@ MAY_IMPORT = {
     "model": {"model"},
     "core": {"core", "model"},
     "rules": {"rules", "core", "model", "errors", "durations", "sources"},
-    "kafka": {"kafka", "plaintext", "printed", "rules", "core", "model", "config", "secured", "sources", "errors"},
+    "kafka": {
+        *("kafka", "plaintext", "printed", "rules", "core", "model", "config", "secured", "sources", "errors"),
+        "durations",
+    },
     "observe": {"observe", "plaintext", "kafka.watch", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "kafka", "core", "model", "config", "printed", "errors", "durations"},
     "operate": {"operate", "kafka", "core", "model", "config", "printed", "errors"},

@@ -1,10 +1,12 @@
-"""Whether the brokers answer, and of which version they are."""
+"""Whether the brokers answer, of which version they are, and whether their limits allow what a worker asks of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity
+from stream.kafka.limits import Asked, problems
 
 RELEASES: Final = {7: "3.3", 8: "3.4", 9: "3.5", 12: "3.6", 15: "3.7", 20: "3.8", 21: "3.9"} | {
     22: "4.0",
@@ -69,6 +71,21 @@ def judge_addresses(addresses: Sequence[Address]) -> list[Finding]:
 def judge_cluster(cluster: Cluster) -> list[Finding]:
     answering = [broker for broker in cluster.brokers if not broker.error]
     return [_silent(broker) for broker in cluster.brokers if broker.error] + _versions(answering, cluster.finalized)
+
+
+def judge_limits(settings: Settings, asked: Asked) -> list[Finding]:
+    """``asked``: of the brokers that answer."""
+    seen = [node for node, values in asked.items() if values]
+    if not seen:
+        todo = "grant this user DescribeConfigs on the cluster; a worker is told when a broker refuses it"
+        return [Finding(Check.BROKERS, Severity.INFO, "limits", "this user may not see the brokers' settings", todo)]
+    found = [
+        Finding(Check.BROKERS, Severity.ERROR, each.name, each.what, each.todo) for each in problems(settings, asked)
+    ]
+    fine = (
+        f"those of {len(seen)} brokers allow these settings" if len(seen) > 1 else "the broker's allow these settings"
+    )
+    return found or [Finding(Check.BROKERS, Severity.OK, "limits", fine)]
 
 
 def _silent(broker: Broker) -> Finding:

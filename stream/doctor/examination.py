@@ -30,6 +30,7 @@ from stream.doctor.positions import Kept, Shard
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
+from stream.kafka import limits
 from stream.kafka.place import Place
 from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, STATE
@@ -85,7 +86,10 @@ class Examination:
             return [failed(check, error)]
 
     async def brokers(self) -> list[Finding]:
-        return brokers.judge_cluster(await ask_brokers.cluster(self._visit))
+        cluster = await ask_brokers.cluster(self._visit)
+        return brokers.judge_cluster(cluster) + brokers.judge_limits(
+            self._settings, await limits.ask(self._visit.admin)
+        )
 
     async def clock(self) -> list[Finding]:
         """The records' stamps are looked at even where the controller may not be asked."""

@@ -10,11 +10,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import InvalidTransactionTimeout, KafkaConnectionError
 
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import security
+from stream.kafka import limits, security
 from stream.kafka.admin import Admin as PatientAdmin
 from stream.kafka.connection import secure
 from stream.kafka.diagnosis import Address, diagnose, say_why
@@ -132,8 +132,8 @@ def _brokers(settings: Settings) -> list[str]:
 async def start(connection: Any, settings: Settings) -> None:
     """Connects. A broker that does not answer is tried again until ``connect_timeout``, then UnreachableError says why.
 
-    A login or a certificate that is refused is a UsageError, at once. Whatever goes wrong, a connection that did not
-    start is closed.
+    A login, a certificate or a transaction timeout that is refused is a UsageError, at once. Whatever goes wrong, a
+    connection that did not start is closed.
     """
     seconds = settings.connect_timeout.total_seconds()
     telling = asyncio.create_task(_tell_why(settings))
@@ -148,6 +148,9 @@ async def start(connection: Any, settings: Settings) -> None:
         why = await _ask_why(settings, nodes)
         text = f"no Kafka broker answered at {settings.brokers} within {seconds:g} s"
         raise UnreachableError(f"{text}: {why}" if why else text) from None
+    except InvalidTransactionTimeout as error:
+        await end(connection)
+        raise limits.refused(settings, "transaction_timeout") from error
     except BaseException:
         await end(connection)
         raise

@@ -1,10 +1,13 @@
-"""What a worker demands of the settings of its topics before it touches one. Pure; topics.py asks for them."""
+"""What a worker demands of the settings of topics and brokers before it touches one. Pure; others ask for them."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from stream.config import Settings
 from stream.errors import UsageError
+from stream.kafka import limits
+from stream.kafka.limits import BATCH_LIMIT, Asked
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, set_config
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 
@@ -21,12 +24,16 @@ Configs = Mapping[str, Mapping[str, str]]
 """Settings by topic, as the code calls it. Without settings: this user may not see them."""
 
 
-def check_configs(settings: Settings, configs: Configs) -> None:
-    """Raises UsageError with one line for each topic that a worker cannot work with, and the way out.
+def check_configs(settings: Settings, configs: Configs, brokers: Asked = MappingProxyType({})) -> None:
+    """Raises UsageError with one line for each topic and each limit that a worker cannot work with, and the way out.
 
     What may not be seen is not judged: the type of each batch, and the broker when it refuses one, say it later.
     """
-    problems = [*_stamped_by_producers(settings, configs), *_too_small(settings, configs)]
+    problems = [
+        *_stamped_by_producers(settings, configs),
+        *_too_small(settings, configs, limits.least_batch(brokers)),
+        *map(str, limits.problems(settings, brokers)),
+    ]
     if problems:
         raise UsageError("\n".join(problems))
 
@@ -44,16 +51,24 @@ def _stamped_by_producers(settings: Settings, configs: Configs) -> Iterator[str]
             )
 
 
-def _too_small(settings: Settings, configs: Configs) -> Iterator[str]:
+def _too_small(settings: Settings, configs: Configs, brokers: int | None) -> Iterator[str]:
     for name, least in LEAST.items():
         actual = int(configs.get(name, {}).get(MAX_BYTES, least))
         if actual < least:
-            yield too_small(settings, name, actual, least)
+            yield too_small(settings, name, actual, least, is_brokers=actual == brokers)
 
 
-def too_small(settings: Settings, name: str, actual: int | None, needed: int) -> str:
-    """What to tell of a topic that does not take a batch of ``needed`` bytes. ``actual`` is None where nobody knows."""
+def too_small(settings: Settings, name: str, actual: int | None, needed: int, *, is_brokers: bool = False) -> str:
+    """What to tell of a topic that does not take a batch of ``needed`` bytes. ``actual`` is None where nobody knows.
+
+    ``is_brokers``: it is what the brokers allow where a topic says nothing of its own.
+    """
     topic = settings.topic(name)
-    said = "does not take what the worker writes" if actual is None else f"has {MAX_BYTES}={actual}"
+    said = f"does not take a batch of the worker (its {MAX_BYTES} may not be seen)"
+    if actual is not None:
+        said = f"has {MAX_BYTES}={actual}" + (f" ({BATCH_LIMIT} of the brokers)" if is_brokers else "")
     command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, LEAST[name])))
-    return f"{topic} {said}: it must take batches of {needed} bytes, as must its brokers. Let it: {command}"
+    return (
+        f"{topic} {said}: it must take {needed} bytes. What is set for the topic holds, whatever {BATCH_LIMIT} the brokers "
+        f"have: {command}"
+    )

@@ -14,11 +14,16 @@ from typing import Final
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import client, members
+from stream.kafka import client, limits, members
 from stream.model.names import INPUTS
 
 log: Final = structlog.get_logger()
@@ -148,6 +153,8 @@ class Membership:
                 await consumer.getmany(timeout_ms=POLL_MS)
             except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
                 raise UsageError(f"the broker does not let us read as group {self._settings.group}: {error}") from error
+            except InvalidSessionTimeoutError as error:
+                raise limits.refused(self._settings, "session_timeout") from error
             except KafkaError as error:
                 self._rejoin = f"the group consumer failed: {error!r}"
                 log.warning("leaving the group to join it again", why=self._rejoin)

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
-from stream.kafka import client
+from stream.kafka import client, limits
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.printed import command
 
@@ -36,6 +36,8 @@ TIMESTAMPS: Final = "message.timestamp.type"
 MAX_BYTES: Final = "max.message.bytes"
 LETTER_BYTES: Final = client.RECORD_BYTES + 64 * 1024
 """The largest dead letter and its batch header."""
+BATCH_BYTES: Final = 1_048_588
+"""What Kafka's topics take by default. It is set for each topic that a worker writes, since a broker may have less."""
 # The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in
 # the others retention goes by it, whatever the clock of a worker's machine says.
 _STAMPED: Final = {TIMESTAMPS: "LogAppendTime"}
@@ -205,6 +207,12 @@ async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:
     return {spec.name: topic.configs for spec, topic in zip(SPECS, found, strict=True) if topic.made is Made.EXISTS}
 
 
+async def broker_limits(settings: Settings) -> limits.Asked:
+    """What the brokers' own settings allow. Empty ones: this user may not see them."""
+    async with _Admin(settings) as admin:
+        return await limits.ask(admin)
+
+
 async def max_bytes(settings: Settings, name: str) -> int | None:
     """A topic's max.message.bytes now, by the topic's name in the code. None: it cannot be told."""
     try:
@@ -244,6 +252,8 @@ class _Admin:
 
 def _new(settings: Settings, spec: Spec, partitions: int, replication: int) -> NewTopic:
     configs = dict(spec.configs)
+    if spec.name not in INPUTS.values():
+        configs.setdefault(MAX_BYTES, str(BATCH_BYTES))
     if replication >= SAFE_REPLICATION:
         configs |= {"min.insync.replicas": str(replication - 1), "unclean.leader.election.enable": "false"}
     return NewTopic(settings.topic(spec.name), partitions, replication, topic_configs=configs)

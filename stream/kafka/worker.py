@@ -10,7 +10,6 @@ import structlog
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    InvalidTransactionTimeout,
     KafkaError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -62,7 +61,6 @@ FORBIDDEN: Final = (
     GroupAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     ClusterAuthorizationFailedError,
-    InvalidTransactionTimeout,
 )
 """Of these, what only a person can mend."""
 
@@ -170,7 +168,7 @@ class Worker:
         if (outgrown := preflight.outgrown(settings, found, counts)) is not None:
             return outgrown
         configs = await topics.configs(settings)
-        check_configs(settings, configs)
+        check_configs(settings, configs, await topics.broker_limits(settings))
         self._letters = _letters(settings, configs)
         if self._rebuild is True and not self._discards:
             self._discards = await states_now(settings, self._partitions)

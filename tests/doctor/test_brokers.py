@@ -2,7 +2,8 @@
 
 import pytest
 
-from stream.doctor.brokers import Address, Broker, Cluster, judge_addresses, judge_cluster, release
+from stream.config import Settings
+from stream.doctor.brokers import Address, Broker, Cluster, judge_addresses, judge_cluster, judge_limits, release
 from stream.doctor.finding import Severity
 from tests.doctor.tools import one
 
@@ -39,3 +40,13 @@ def test_differing_versions_are_a_warning_and_an_unfinished_upgrade_is_told() ->
     assert "broker 1: Kafka 4.0" in one(judge_cluster(mixed), Severity.WARNING).what
     late = Cluster([Broker(1, "a:1", level=30)], 25)
     assert "metadata.version 25" in one(judge_cluster(late), Severity.INFO).what
+
+
+def test_limits_that_the_settings_do_not_keep_are_errors() -> None:
+    settings = Settings(brokers="k:9092")
+    asked = {1: {"group.max.session.timeout.ms": 7_000, "transaction.max.timeout.ms": 900_000}}
+    found = one(judge_limits(settings, asked), Severity.ERROR)
+    assert (found.subject, "--session-timeout is 10s" in found.what) == ("group.max.session.timeout.ms", True)
+    assert "--session-timeout 7s" in found.todo
+    one(judge_limits(settings, {1: {"transaction.max.timeout.ms": 900_000}, 2: {}}), Severity.OK)
+    one(judge_limits(settings, {1: {}, 2: {}}), Severity.INFO)

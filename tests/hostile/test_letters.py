@@ -121,5 +121,5 @@ def test_other_topics_that_are_too_small_are_named_with_their_limit(
         wait_for("it ends", lambda: worker.child.code is not None, 30)
         assert worker.child.code == 2
         told = worker.log.read_text()
-    assert f"{small} has max.message.bytes=50000: it must take batches of 1000000 bytes" in told
+    assert f"{small} has max.message.bytes=50000: it must take 1000000 bytes" in told
     assert f"--entity-name {small} --add-config max.message.bytes=1000000" in told

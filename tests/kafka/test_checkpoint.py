@@ -222,7 +222,7 @@ def test_one_record_that_cannot_be_written_keeps_all_of_them_back(kafka: Embedde
             with pytest.raises(UsageError) as raised:
                 await written.write(impossible)
             assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
-            told = f"{prefix}live.sessions has max.message.bytes=1048588: it must take batches of 2000"
+            told = f"{prefix}live.sessions has max.message.bytes=1048588: it must take 2000"
             assert str(raised.value).startswith(told)
         found = await committed(kafka, place)
         assert set(map(len, found.values())) == {0}

@@ -44,3 +44,22 @@ def test_smaller_letters_and_larger_results_are_fine() -> None:
 def test_who_trusts_producers_may_let_them_stamp() -> None:
     trusting = SETTINGS.model_copy(update={"trust_producer_time": True})
     check_configs(trusting, {**AS_MADE, "live.views": {"message.timestamp.type": "CreateTime"}})
+
+
+def test_a_topic_that_has_the_brokers_limit_is_told_so() -> None:
+    inherited = {**AS_MADE, "live.sessions": {"max.message.bytes": "200000"}}
+    with pytest.raises(UsageError) as raised:
+        check_configs(SETTINGS, inherited, {1: {"message.max.bytes": 200_000}})
+    told = str(raised.value)
+    assert told.startswith(
+        "p.live.sessions has max.message.bytes=200000 (message.max.bytes of the brokers): it must take"
+    )
+    assert "--entity-name p.live.sessions --add-config max.message.bytes=1000000" in told
+
+
+def test_limits_of_the_brokers_are_told_in_the_same_message() -> None:
+    with pytest.raises(UsageError) as raised:
+        check_configs(
+            SETTINGS, {**AS_MADE, "live.sessions": {"max.message.bytes": "1"}}, {1: {"transaction.max.timeout.ms": 1}}
+        )
+    assert len(str(raised.value).splitlines()) == 2

@@ -85,6 +85,9 @@ class Admin:
             partitions.setdefault(place.topic, []).append({"leader": 1, "replicas": [1]})
         return [{"topic": topic, "partitions": described} for topic, described in partitions.items()]
 
+    async def describe_cluster(self) -> dict[str, Any]:
+        return {"brokers": [{"node_id": 1}]}
+
     async def describe_configs(self, _resources: object) -> list[Any]:
         """Nothing is told of settings, as to a user who may not see them."""
         return []
