@@ -10,19 +10,21 @@ from typing import Final, Literal, TypeAlias
 from stream.config import CONNECTION, DECIDING, Settings
 
 Command: TypeAlias = Literal[
-    "topics create", "topics grow", "state verify", "state rebuild", "offsets skip", "doctor", "worker"
+    "topics create", "topics grow", "state verify", "state rebuild", "state adopt", "offsets skip", "doctor", "worker"
 ]
 
 _TOPICS: Final = (*CONNECTION, "topic_prefix")
 _STATES: Final = (*_TOPICS, "group", "transaction_timeout", *DECIDING)
+_WORKERS: Final = (*_STATES, "session_timeout")
 TAKES: Final[Mapping[Command, tuple[str, ...]]] = {
     "topics create": _TOPICS,
     "topics grow": (*_STATES, "rules"),
     "state verify": _STATES,
     "state rebuild": _STATES,
+    "state adopt": _STATES,
     "offsets skip": _STATES,
-    "doctor": _STATES,
-    "worker": _STATES,
+    "doctor": _WORKERS,
+    "worker": _WORKERS,
 }
 """The settings that decide what a command does. Those that are defaults are left out."""
 

@@ -208,6 +208,7 @@ MORE: Final = {
     "offsets skip": ("--topic", "live.views", "--partition", "0", "--offset", "1", "--reason", "a disk"),
     "state rebuild": ("--partition", "0"),
     "topics grow": ("--partitions", "6", "--to-prefix", "p6."),
+    "state adopt": ("--positions", "keep"),
 }
 """What a command cannot do without."""
 

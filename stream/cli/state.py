@@ -1,4 +1,4 @@
-"""``liveshop state``: what the shards' states hold, whether they are right, and counting one anew."""
+"""``liveshop state``: what the shards' states hold, whether they are right; counting one anew, adopting other topics."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias
@@ -9,14 +9,17 @@ from stream.cli.flags import takes_settings
 from stream.cli.operating import NEEDED, ask, confirm, do, moment, speak
 from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
+from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
-from stream.kafka.place import Place
+from stream.kafka.place import Adopted, Place
+from stream.operate import adopt as adopting
 from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
 from stream.operate import verify as verifying
 from stream.operate.rebuild import Plan
 from stream.operate.shards import insist_on_partitions, places
 from stream.operate.show import Shown
+from stream.printed import command
 
 FAILED: Final = 1
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -24,7 +27,9 @@ Partitions: TypeAlias = Annotated[
     list[int] | None, typer.Option("--partition", metavar="N", help="only this one; may be given again")
 ]
 
-app: Final = typer.Typer(help="Look at the shards' states, verify them, count a shard anew.", no_args_is_help=True)
+app: Final = typer.Typer(
+    help="Look at the shards' states, verify them, count a shard anew, adopt other topics.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -46,17 +51,17 @@ def show(
     if as_json:
         print_json(shown)
     else:
-        _print_states(shown)
+        _print_states(settings, shown)
     if any(each.problem for each in shown):
         raise typer.Exit(FAILED)
 
 
-def _print_states(shown: Sequence[Shown]) -> None:
+def _print_states(settings: Settings, shown: Sequence[Shown]) -> None:
     headers = ("partition", "generation", "checkpoint", "age", "bytes", "views", "comments", "checkouts", "watermark")
     more = ("open", "held", "panes", "closed windows", "event ids", "checkout keys", "gaps", "settings")
     print_table([*headers, *more], [_state_row(each) for each in shown])
     for each in shown:
-        for line in _remarks(each):
+        for line in _remarks(settings, each):
             say(line)
 
 
@@ -72,15 +77,21 @@ def _state_row(shown: Shown) -> list[object]:
     ]
 
 
-def _remarks(shown: Shown) -> list[str]:
+def _remarks(settings: Settings, shown: Shown) -> list[str]:
     if shown.problem:
         return [f"partition {shown.partition}: {shown.problem}"]
     if shown.figures is None:
         return [f"partition {shown.partition}: no state yet"]
-    return [
+    differing = [
         f"partition {shown.partition}: counted under {each.flag} {each.old}, yours is {each.new}"
         for each in shown.figures["settings_differ"]
     ]
+    plan = command(settings, "state adopt", "--positions", "beginning")
+    others = [
+        f"partition {shown.partition}: {topic} was made anew, the state knows another one. What to do: {plan}"
+        for topic in shown.figures["topics_made_anew"]
+    ]
+    return differing + others
 
 
 def _show_session(settings: Settings, numbers: Sequence[int], session: str, *, as_json: bool) -> None:
@@ -164,6 +175,63 @@ def rebuild(
     done = do(_execute(planned))
     lines = [f"partition {plan.partition} begins anew as generation {plan.generation}" for plan in done]
     _print_done(done, "\n".join(lines), as_json=as_json)
+
+
+@app.command()
+@takes_settings((*NEEDED, *DECIDING, "log_format"), required=("brokers",))
+def adopt(
+    settings: Settings,
+    *,
+    positions: Annotated[
+        Adopted,
+        typer.Option(
+            help="where reading goes on in inputs that are others: keep (same log, same offsets, as on another cluster) or "
+            "beginning (another log: all of it is read, besides what was counted)"
+        ),
+    ],
+    partition: Partitions = None,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take the topics that are there now for those of the states: after a move to another cluster, or when one was made
+    anew.
+
+    Shows the plan; nothing is done without --execute, and that not while the group has members (exit code 2). Give the
+    settings that the workers have: the checkpoint that is written stores them.
+    """
+    if not execute:
+        planned = ask(_adoption(settings, partition or (), positions))
+        _print_adoption(planned, as_json=as_json)
+        return
+    speak(settings)
+    _print_adoption(do(_adopted(settings, partition or (), positions)), as_json=as_json)
+
+
+async def _adoption(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
+    return await adopting.plan(await places(settings, numbers), positions)
+
+
+async def _adopted(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
+    return await adopting.execute(settings, await places(settings, numbers), positions)
+
+
+def _print_adoption(plans: Sequence[adopting.Plan], *, as_json: bool) -> None:
+    if as_json:
+        print_json(plans)
+        return
+    rows = [
+        (plan.partition, each.topic, each.id_then, each.id_now, each.position, each.begin, each.end, each.goes_on_at)
+        for plan in plans
+        for each in plan.topics
+    ]
+    if rows:
+        print_table(("partition", "topic", "id then", "id now", "stood at", "begins at", "ends at", "goes on at"), rows)
+    if not rows:
+        say("all states know the topics that are there: there is nothing to adopt")
+    elif all(plan.checkpoint is None for plan in plans):
+        say("nothing is done without --execute")
+    else:
+        say(f"they are adopted in partition {listed(plan.partition for plan in plans)}: start the workers")
 
 
 def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:

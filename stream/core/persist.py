@@ -129,6 +129,7 @@ def _meta(shard: "Shard") -> bytes:
             transactional_id=shard.transactional_id,
             partitions=shard.partitions,
             moved_to=shard.moved_to,
+            topic_ids=shard.topic_ids,
         )
     )
 
@@ -203,6 +204,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
         raise StateError(f"it holds what this version does not know: sorts {sorted(strangers)}")
     _check_policy(shard.policy, meta.policy)
     shard.owner, shard.partitions, shard.moved_to = meta.owner, meta.partitions, meta.moved_to
+    shard.topic_ids = dict(meta.topic_ids)
     shard.windows.generation = meta.generation
     shard.positions = {Kind(name): offset for name, offset in meta.positions.items()}
     shard.clocks.update({kind: meta.clocks.get(kind) for kind in KINDS})

@@ -66,6 +66,8 @@ class Shard:
         """How many each topic has, if anybody has said so: keys are placed by it, so it is kept in the state."""
         self.moved_to: str | None = None
         """The prefix of the topics to which what is not counted here was moved."""
+        self.topic_ids: dict[str, str] = {}
+        """Kafka's ids of the topics it reads and writes, by their names in the code: one made anew has another."""
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
         self.watermark: int | None = None

@@ -70,6 +70,8 @@ class Meta(msgspec.Struct):
     """How many there were of each topic: keys are placed by it. None of a version that did not write it."""
     moved_to: str | None = None
     """The prefix of the topics to which what is not counted here was moved: nothing more is counted here."""
+    topic_ids: dict[str, str] = {}
+    """Kafka's ids of the topics read and written, by their names in the code. Empty of a version that did not ask."""
 
 
 class Section(msgspec.Struct, array_like=True):

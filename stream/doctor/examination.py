@@ -30,7 +30,7 @@ from stream.doctor.positions import Kept, Shard
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
-from stream.kafka import limits
+from stream.kafka import limits, topicids
 from stream.kafka.place import Place
 from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, STATE
@@ -132,9 +132,11 @@ class Examination:
         owner, state = Place(self._settings, 0, 1).owner, self._settings.topic(STATE)
         shards = await self._shards()
         counts = {topic.name: len(topic.partitions) for topic in self._visit.topics if topic.partitions}
-        return positions.judge_outgrown(shards, counts, self._settings) or positions.judge_positions(
-            shards, owner, state
-        )
+        if outgrown := positions.judge_outgrown(shards, counts, self._settings):
+            return outgrown
+        ids = await self._visit.patiently(lambda visit: topicids.ask(visit.admin, visit.settings))
+        others = positions.judge_ids(shards, ids, self._settings)
+        return others + positions.judge_positions(shards, owner, state)
 
     async def lag(self) -> list[Finding]:
         found = await lags(self._visit, await self._shards())

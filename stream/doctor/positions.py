@@ -1,17 +1,19 @@
-"""Where each shard stands: its state's positions, held against the log and against the group's offsets.
+"""Where each shard stands: its state's positions, held against the log and against the group's offsets, and its topics.
 
 The worker goes by the state alone; the group's offsets are for lag tools and autoscalers, which then see something wrong.
 Also: whether it can be continued at all (the worker refuses the same things at its start).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity, listed
 from stream.kafka.partitions import Outgrown, judge
-from stream.model.names import KINDS, STATE, Kind
+from stream.kafka.refusals import beginning_command, keep_command
+from stream.kafka.topicids import Ids, letters_made_anew, made_anew
+from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, STATE, Kind
 
 REBUILD: Final = "start the worker once with --rebuild to count everything anew as a new generation"
 
@@ -28,6 +30,7 @@ class Kept:
     """How many there were when it was counted."""
     moved_to: str | None = None
     """The prefix of the topics that have taken over."""
+    topic_ids: Ids = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,33 @@ def judge_positions(shards: Sequence[Shard], owner: Mapping[str, str], state_top
         what = f"partition {listed(new)}: no state yet, nobody has worked on it"
         found.append(Finding(Check.POSITIONS, Severity.INFO, state_topic, what))
     return found
+
+
+def judge_ids(shards: Sequence[Shard], now: Ids, settings: Settings) -> list[Finding]:
+    """Topics that are not those the states know. ``now``: the ids of those that are there."""
+    states = {shard.partition: shard.state for shard in shards if isinstance(shard.state, Kept)}
+    others: dict[str, list[int]] = {}
+    for partition, state in states.items():
+        for name in made_anew(state.topic_ids, now):
+            others.setdefault(name, []).append(partition)
+    found = [_anew(name, now[name], partitions, settings) for name, partitions in others.items()]
+    if any(letters_made_anew(state.topic_ids, now) for state in states.values()):
+        what = "was made anew: the letters in it before are gone"
+        todo = "nothing: a worker goes on with it"
+        found.append(Finding(Check.POSITIONS, Severity.WARNING, settings.topic(DEAD_LETTERS), what, todo))
+    return found
+
+
+def _anew(name: str, topic_id: str, partitions: Sequence[int], settings: Settings) -> Finding:
+    what = f"was made anew: its id is {topic_id}, and the state of partition {listed(partitions)} knows another one"
+    keep = keep_command(settings)
+    todo = f"stop all workers and go on with it: {keep}"
+    if name in INPUTS.values():
+        begin = beginning_command(settings)
+        todo = f"stop all workers and read it from the beginning: {begin} ; after a move to another cluster: {keep}"
+    if name == STATE:
+        todo = f"bring the state back, or {REBUILD}"
+    return Finding(Check.POSITIONS, Severity.ERROR, settings.topic(name), what, todo)
 
 
 def _judge(shard: Shard, owner: Mapping[str, str], subject: str) -> list[Finding]:

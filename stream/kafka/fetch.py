@@ -11,10 +11,11 @@ on them. A version that was not tested is refused, since its own reading has non
 What lies before a damaged batch is handed out first; then the place is named.
 """
 
+import asyncio
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from stream.errors import FailedError
 from stream.kafka.batches import last_of
+from stream.kafka.fetchbyid import FetchById, Fetched
 from stream.kafka.fetched import DamagedError, joined, runs, since
 from stream.model.results import Record, RefusedBatch, create_time, nbytes, part
 
@@ -39,6 +41,9 @@ BESIDE_MS: Final = 20
 """Longest wait of the broker for records of silent topics while records of another wait here to be counted: aiokafka asks a
 broker one thing at a time, and these could not be followed by the next until it has answered. (p: a backlog of views
 stood still for half a second after each fetch, beside comments that were all read.)"""
+
+GONE_SECONDS: Final = 0.5
+"""Until a topic is asked for again that is not there under its id: aiokafka would ask as fast as it is answered."""
 
 
 class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka is not typed for us
@@ -98,6 +103,10 @@ class Buffer:
         """Memory of a batch that was unpacked and handed out in part."""
         runs = getattr(self._records.get(partition), "_partition_records", None)
         return runs.left if runs is not None else 0
+
+    def insist_on(self, ids: Mapping[str, bytes]) -> None:
+        """From the next fetch on, only topics with these ids are read. ``ids``: of every topic that is assigned."""
+        self._fetcher._client.ids = ids  # noqa: SLF001 - see above
 
     def forget(self, partition: TopicPartition) -> None:
         """What was fetched of a partition; it is fetched again."""
@@ -234,11 +243,15 @@ def _readable(records: Any, fetched: bytes, max_batch: int) -> Iterator[Any]:
 
 
 class _Client:
-    """The fetcher's client, which also keeps the bytes of the answers until their records are unpacked."""
+    """The fetcher's client, which also keeps the bytes of the answers until their records are unpacked.
+
+    With ``ids``, by topic, it fetches no other topics than these.
+    """
 
     def __init__(self, client: Any, records: _RawRecords) -> None:
         self._client = client
         self._records = records
+        self.ids: Mapping[str, bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -248,7 +261,11 @@ class _Client:
             return await self._client.send(node, request, **options)
         if self._records:
             request._max_wait_ms = min(request._max_wait_ms, BESIDE_MS)  # noqa: SLF001 - see above
-        response = await self._client.send(node, request, **options)
+        response = await self._client.send(node, FetchById(request, self.ids) if self.ids else request, **options)
+        if isinstance(response, Fetched):
+            response.check()
+            if response.unknown:
+                await asyncio.sleep(GONE_SECONDS)
         for topic, partitions in response.topics:
             for partition, *_, fetched in partitions:
                 self._records.fetched[TopicPartition(topic, partition)] = fetched

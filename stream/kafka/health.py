@@ -7,6 +7,7 @@ BROKERS_AWAY: Final = "brokers_away"
 CLOCK: Final = "clock"
 KEPT_OUT: Final = "kept_out"
 PARTITIONS: Final = "partitions"
+TOPICS: Final = "topics"
 
 
 class Health(Protocol):

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -18,7 +19,8 @@ from stream.kafka.client import Reader
 from stream.kafka.fetch import Buffer, UnreadableError
 from stream.kafka.memory import Account, Memory
 from stream.kafka.place import Place
-from stream.model.names import KINDS, Kind
+from stream.kafka.topicids import Ids, as_bytes
+from stream.model.names import INPUTS, KINDS, Kind
 from stream.model.results import Record
 
 FRESH_SECONDS: Final = 5.0
@@ -41,10 +43,17 @@ class Inputs:
     def reader(self) -> Reader:
         return self._reader
 
-    async def start(self, positions: Mapping[Kind, int]) -> None:
-        """Connects and stands at these positions."""
+    async def start(self, positions: Mapping[Kind, int], topic_ids: Ids = MappingProxyType({})) -> None:
+        """Connects and stands at these positions. Of topics whose ids are given no others of the same name are read."""
         await client.start(self._reader, self._place.settings)
         self._buffer = Buffer(self._reader, self.account)
+        ids = {
+            tp.topic: as_bytes(topic_ids[INPUTS[kind]])
+            for kind, tp in self._partitions.items()
+            if INPUTS[kind] in topic_ids
+        }
+        if len(ids) == len(self._partitions):
+            self._buffer.insist_on(ids)
         self._reader.assign(list(self._partitions.values()))
         self.seek(positions)
         ends = await self._reader.end_offsets(list(self._partitions.values()))

@@ -5,7 +5,6 @@ refusal is here, too: it names the setting and the limits that it may have passe
 """
 
 import asyncio
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +14,10 @@ import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from stream.config import CONNECTION, Settings
+from stream.config import Settings
 from stream.durations import duration_text
 from stream.errors import UsageError
+from stream.printed import command
 from stream.sources import flag
 
 if TYPE_CHECKING:
@@ -93,13 +93,8 @@ def refused(settings: Settings, setting: str) -> UsageError:
     return UsageError(
         f"the broker refuses {flag(setting)} {_written(getattr(settings, setting))}: it must be {bound} "
         f"{' and '.join(sorted(names, reverse=True))} of the brokers. Set {flag(setting)} so, or change what the brokers "
-        f"allow in server.properties. `{_doctor(settings)}` shows it to whoever may see it"
+        f"allow in server.properties. `{command(settings, 'doctor')}` shows it to whoever may see it"
     )
-
-
-def _doctor(settings: Settings) -> str:
-    words = settings.as_flags((*CONNECTION, "group", "topic_prefix", *dict.fromkeys(each.setting for each in LIMITS)))
-    return shlex.join(["liveshop", "doctor", *words])
 
 
 def _strictest(asked: Asked, limit: Limit) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
+from stream.core.shard import Shard
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, garbage
 from stream.kafka.client import Reader, make_probe
@@ -23,7 +24,9 @@ from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.memory import Memory
 from stream.kafka.outage import News, Outage
 from stream.kafka.partitions import Partitions
+from stream.kafka.place import Place
 from stream.kafka.task import ShardTask
+from stream.kafka.topicwatch import TopicWatch
 from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
 from stream.model.names import Kind
@@ -69,6 +72,7 @@ class Monitor:
         self._clock = clock
         self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
+        self._topics = TopicWatch(settings, health)
         self._outage = Outage(time.monotonic())
         self._there = asyncio.Event()
         self._there.set()
@@ -154,7 +158,8 @@ class Monitor:
             log.warning("the clock of this machine is wrong", detail=text, clock_offset_seconds=round(ahead, 1))
 
     async def watch_dog(self) -> None:
-        """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.
+        """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``, and
+        RefusedError when a topic that shards read or write was made anew.
 
         It asks for the ends itself, with a consumer of its own: one that has stopped fetching does not know that it is
         behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
@@ -166,6 +171,7 @@ class Monitor:
         try:
             while True:
                 await asyncio.sleep(min(LOOK_EVERY, self._patience / 4))
+                await self._topics.look(reader, self._counting(), time.monotonic())
                 await self._look(reader)
         finally:
             await client.end(reader)
@@ -179,6 +185,9 @@ class Monitor:
             except UnreachableError:
                 continue  # they went away after the start of this process, which has more time now
             return reader
+
+    def _counting(self) -> list[tuple[Place, Shard]]:
+        return [(task.place, task.stint.shard) for task in self._running().values() if task.stint is not None]
 
     async def _look(self, reader: Reader) -> None:
         with contextlib.suppress(KafkaError, OSError, TimeoutError):

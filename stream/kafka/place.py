@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
@@ -36,6 +37,15 @@ class OutdatedError(Exception):
     """The assignment under which this was begun does not stand any more."""
 
 
+class Adopted(StrEnum):
+    """Where reading goes on in inputs that are other topics than those a state was counted from."""
+
+    KEEP = "keep"
+    """At the positions of the state: it is the same log, with the same offsets, for example on another cluster."""
+    BEGINNING = "beginning"
+    """At the oldest record: it is another log."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One partition number of one group's topics. ``partitions`` is how many there are.
@@ -54,6 +64,8 @@ class Place:
     """Raises OutgrownError when the topics have not so many partitions any more."""
     moving_to: str | None = None
     """The prefix of the topics to which all that is not counted here is being moved: that is no reason to refuse it."""
+    adopts: Adopted | None = None
+    """By hand: the topics that are there now are to be those of the state, whatever their ids. A worker refuses others."""
 
     @property
     def transactional_id(self) -> str:

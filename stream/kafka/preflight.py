@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.core.policy import refused_changes
-from stream.kafka import client, refusals, statereader
+from stream.core.stored import Meta
+from stream.kafka import client, refusals, statereader, topicids
 from stream.kafka.discarded import Discarded, Discards
 from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.place import Place
@@ -72,11 +73,7 @@ async def check_states(settings: Settings, partitions: int, discards: Discards, 
     """
     if found is None:
         found = await newest_states(settings, partitions)
-    metas = [
-        (place, newest.meta)
-        for place, newest in found
-        if newest is not None and not _is_discarded(newest, discards.get(place.partition))
-    ]
+    metas = _kept(found, discards)
     foreign = [place for place, meta in metas if meta.owner != place.owner]
     if foreign and len(foreign) == len(metas):
         raise refusals.foreign(foreign[0], metas[0][1].owner)
@@ -84,6 +81,23 @@ async def check_states(settings: Settings, partitions: int, discards: Discards, 
     refused = [(place, changes) for place, meta in metas if (changes := refused_changes(meta.policy, ours))]
     if refused and len(refused) == len(metas):
         raise refusals.refused(*refused[0], others=len(refused) - 1)
+
+
+async def check_topics(settings: Settings, found: Found, discards: Discards) -> None:
+    """Raises RefusedError when every state there is, but for those of ``discards``, is of other topics of these names."""
+    ids = await topicids.current(settings)
+    metas = _kept(found, discards)
+    anew = [(place, names) for place, meta in metas if (names := topicids.made_anew(meta.topic_ids, ids))]
+    if anew and len(anew) == len(metas):
+        raise refusals.made_anew(*anew[0])
+
+
+def _kept(found: Found, discards: Discards) -> list[tuple[Place, Meta]]:
+    return [
+        (place, newest.meta)
+        for place, newest in found
+        if newest is not None and not _is_discarded(newest, discards.get(place.partition))
+    ]
 
 
 def _is_discarded(newest: statereader.Newest, discard: Discarded | None) -> bool:

@@ -34,13 +34,14 @@ from stream.core.persist import StateRefusedError
 from stream.core.shard import Shard
 from stream.core.statelog import newest_meta
 from stream.errors import UsageError
-from stream.kafka import client, refusals, statereader
+from stream.kafka import client, refusals, statereader, topicids
 from stream.kafka.client import Producer, Reader
 from stream.kafka.discarded import ANY, Discarded
 from stream.kafka.partitions import Outgrown, OutgrownError
-from stream.kafka.place import FencedError, OutdatedError, Place
+from stream.kafka.place import Adopted, FencedError, OutdatedError, Place
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
-from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
+from stream.kafka.topicids import Ids
+from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 
 log: Final = structlog.get_logger()
 
@@ -214,6 +215,8 @@ async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Shard, int]:
 
 async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> tuple[Shard, int, int]:
     """The shard, the records it was made of, and where the state ended."""
+    # before any position is looked at: should a topic be made anew meanwhile, it does not have this id
+    ids = await topicids.ask(reader, place.settings)
     patience = place.settings.transaction_timeout.total_seconds()
     try:
         state = await statereader.read_state(reader, place.state, patience)
@@ -221,16 +224,16 @@ async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: G
         if discard is None:
             raise refusals.unreadable(place, error) from error
         _, end = await statereader.bounds(reader, place.state)
-        return await _rebuilt(place, reader, max(0, discard.generation), seen), 0, end
+        return await _rebuilt(place, reader, ids, max(0, discard.generation), seen), 0, end
     if discard is not None:
         generation = _generation(state)
         if generation is None or discard.holds(state.newest, generation):
             least = -1 if generation is None else max(0, generation)
-            return await _rebuilt(place, reader, max(least, discard.generation), seen), 0, state.end
+            return await _rebuilt(place, reader, ids, max(least, discard.generation), seen), 0, state.end
     if not state.records:
-        return await _fresh(place, reader), 0, state.end
+        return await _fresh(place, reader, ids), 0, state.end
     number = len(state.records)
-    return await _restored(place, reader, state), number, state.end
+    return await _restored(place, reader, ids, state), number, state.end
 
 
 def _generation(state: StateRecords) -> int | None:
@@ -241,7 +244,7 @@ def _generation(state: StateRecords) -> int | None:
         return -1
 
 
-async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
+async def _restored(place: Place, reader: Reader, ids: Ids, state: StateRecords) -> Shard:
     policy = place.settings.policy()
     try:
         # in a thread, so that a large state does not stop the heartbeats and the other shards
@@ -261,6 +264,7 @@ async def _restored(place: Place, reader: Reader, state: StateRecords) -> Shard:
     if shard.owner != place.owner:
         raise refusals.foreign(place, shard.owner)
     _insist_on_partitions(place, shard)
+    await _identify(place, reader, shard, ids)
     await settle(place, reader, shard)
     log.info("restored", partition=place.partition, checkpoints=number, generation=shard.generation)
     return shard
@@ -274,14 +278,47 @@ def _insist_on_partitions(place: Place, shard: Shard) -> None:
     shard.partitions = place.partitions
 
 
-async def _fresh(place: Place, reader: Reader) -> Shard:
+async def _identify(place: Place, reader: Reader, shard: Shard, ids: Ids) -> None:
+    """The topics must be those that the state was counted from and written to, unless they are adopted by hand."""
+    others = topicids.made_anew(shard.topic_ids, ids)
+    if others and place.adopts is None:
+        raise refusals.made_anew(place, others)
+    if place.adopts is Adopted.BEGINNING:
+        await _begin_again(place, reader, shard, ids)
+    if topicids.letters_made_anew(shard.topic_ids, ids):
+        log.warning(
+            "the topic of dead letters was made anew: those in it before are gone",
+            topic=place.settings.topic(DEAD_LETTERS),
+            partition=place.partition,
+        )
+    known = topicids.adopted({} if place.adopts else shard.topic_ids, ids)
+    shard.moved = shard.moved or known != shard.topic_ids
+    shard.topic_ids = known
+
+
+async def _begin_again(place: Place, reader: Reader, shard: Shard, ids: Ids) -> None:
+    """What was unread in the topics before is lost, however much that was."""
+    found = await input_bounds(place, reader)
+    positions = {str(kind): offset for kind, offset in shard.positions.items()}
+    for kind in to_begin_again(shard.topic_ids, ids, positions, found):
+        shard.positions[kind], _ = found[kind]
+        _lose(place, shard, kind, found[kind][0])
+
+
+def to_begin_again(known: Ids, now: Ids, positions: Mapping[str, int], found: Bounds) -> set[Kind]:
+    """Inputs of which everything there is has yet to be read: they are others, or shorter than what was read."""
+    others = topicids.made_anew(known, now)
+    return {kind for kind in KINDS if INPUTS[kind] in others or positions.get(kind, 0) > found[kind][1]}
+
+
+async def _fresh(place: Place, reader: Reader, ids: Ids) -> Shard:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
     trace = await _trace(place, reader)
     if trace:
         raise refusals.stateless(place, trace)
     found = await input_bounds(place, reader)
     earliest = place.settings.start_at == "earliest"
-    shard = _new(place, {kind: begin if earliest else end for kind, (begin, end) in found.items()}, 0)
+    shard = _new(place, {kind: begin if earliest else end for kind, (begin, end) in found.items()}, 0, ids)
     log.info("nothing there yet: begins", partition=place.partition, at=place.settings.start_at)
     return shard
 
@@ -291,11 +328,11 @@ def _results(place: Place) -> list[TopicPartition]:
     return [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
 
 
-async def _rebuilt(place: Place, reader: Reader, least: int, seen: Generations) -> Shard:
+async def _rebuilt(place: Place, reader: Reader, ids: Ids, least: int, seen: Generations) -> Shard:
     """Everything anew from the oldest records, as the generation after the highest found, or after ``least``."""
     await seen.read(reader, _results(place))
     found = await input_bounds(place, reader)
-    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, max(least, seen.highest) + 1)
+    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
     for kind, (begin, _) in found.items():
         if begin:
             _lose(place, shard, kind, begin)
@@ -305,9 +342,9 @@ async def _rebuilt(place: Place, reader: Reader, least: int, seen: Generations) 
     return shard
 
 
-def _new(place: Place, positions: dict[Kind, int], generation: int) -> Shard:
+def _new(place: Place, positions: dict[Kind, int], generation: int, ids: Ids) -> Shard:
     shard = Shard(place.settings.policy(), generation=generation, **_of_its_own(place))
-    shard.owner, shard.partitions = place.owner, place.partitions
+    shard.owner, shard.partitions, shard.topic_ids = place.owner, place.partitions, dict(ids)
     shard.begin_at(positions)
     return shard
 

@@ -1,12 +1,12 @@
 """Why a shard is not started: each says what is the matter with its state, and the way out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from stream.config import changes
+from stream.config import Settings, changes
 from stream.core.framing import StateError
 from stream.errors import UsageError
 from stream.kafka.place import Place
-from stream.model.names import Kind
+from stream.model.names import INPUTS, STATE, Kind
 from stream.printed import Command, command
 
 
@@ -76,10 +76,46 @@ def foreign_writer(place: Place, owner: Mapping[str, str] | None, offset: int) -
     )
 
 
+def made_anew(place: Place, names: Collection[str], *, running: bool = False) -> RefusedError:
+    """``names``: topics, as the code calls them, that are others than those the state knows."""
+    topics = [place.settings.topic(name) for name in names]
+    are, they, them = ("was", "it is", "it") if len(topics) == 1 else ("were", "they are", "them")
+    return RefusedError(
+        f"{', '.join(topics)} {are} made anew{' while a worker ran' if running else ''}: {they} not what the state of "
+        f"partition {place.partition} was counted from or written to. {_taken(place, names, them)}"
+        "Or start once with --rebuild to count everything anew",
+        everywhere=True,
+    )
+
+
+def _taken(place: Place, names: Collection[str], them: str) -> str:
+    """How a state goes on with other topics. Without its own topic there is none."""
+    if STATE in names:
+        return f"Bring back what was in {place.state.topic}. "
+    keep = keep_command(place.settings)
+    if not set(names) & set(INPUTS.values()):
+        return f"Stop all workers and go on with {them}, without what was written before: {keep} . "
+    return (
+        f"Stop all workers and read {them} from the beginning, besides what was counted: "
+        f"{beginning_command(place.settings)} . After a move to another cluster, with the same offsets: {keep} . "
+    )
+
+
+def keep_command(settings: Settings) -> str:
+    """Goes on with other topics at the positions of the states."""
+    return command(settings, "state adopt", "--positions", "keep", "--execute")
+
+
+def beginning_command(settings: Settings) -> str:
+    """Goes on with other topics, from their beginning."""
+    return command(settings, "state adopt", "--positions", "beginning", "--execute")
+
+
 def beyond(place: Place, kind: Kind, position: int, end: int) -> RefusedError:
     return RefusedError(
         f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
-        f"the topic was made anew. Count from its beginning: {_anew(place)}"
+        f"the topic was made anew. Stop all workers and read it from the beginning, besides what was counted: "
+        f"{beginning_command(place.settings)} . Or count everything anew: {_anew(place)}"
     )
 
 

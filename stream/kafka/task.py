@@ -106,7 +106,7 @@ class ShardTask:
         recovered = await recover(self.place, discard=self._discard, current=self.current)
         inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
         try:
-            await inputs.start(recovered.shard.positions)
+            await inputs.start(recovered.shard.positions, recovered.shard.topic_ids)
             self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
             garbage.keep()
             await self._serve(recovered, inputs)

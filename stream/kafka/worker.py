@@ -165,6 +165,8 @@ class Worker:
         counts = await topics.counts(settings)
         self._partitions = min(counts.values())
         found = await self._states(counts)
+        if self._rebuild is not True or self._discards:  # else all of them are thrown away
+            await preflight.check_topics(settings, found, self._discards)
         if (outgrown := preflight.outgrown(settings, found, counts)) is not None:
             return outgrown
         configs = await topics.configs(settings)

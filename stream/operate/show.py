@@ -15,7 +15,9 @@ from stream.core.policy import Policy, fingerprint
 from stream.core.render import counts_of, session_value
 from stream.core.session import Session
 from stream.core.shard import Shard
+from stream.kafka import topicids
 from stream.kafka.statereader import HangingTransactionError
+from stream.kafka.topicids import Ids
 from stream.model.names import KINDS, LIVE_RUN
 from stream.operate.shards import Stored, places, reading, stored
 
@@ -39,10 +41,11 @@ async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
     found = await places(settings, numbers)
     shown = []
     async with reading(settings, [place.state for place in found]) as reader:
+        ids = await topicids.ask(reader, settings)
         for place in found:
             try:
                 state = await stored(reader, place)
-                shown.append(Shown(place.partition, figures=_figures(state) if state else None))
+                shown.append(Shown(place.partition, figures=_figures(state, ids) if state else None))
             except StateError as error:
                 shown.append(Shown(place.partition, f"cannot be read: {error}"))
             except HangingTransactionError:
@@ -50,10 +53,11 @@ async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
     return shown
 
 
-def _figures(state: Stored) -> dict[str, Any]:
+def _figures(state: Stored, ids: Ids) -> dict[str, Any]:
     shard = state.restore()
     view = shard.view(0)
-    meta, ours = state.meta, state.place.settings.policy()
+    meta, settings = state.meta, state.place.settings
+    ours = settings.policy()
     return {
         "owner": meta.owner,
         "generation": shard.generation,
@@ -79,6 +83,8 @@ def _figures(state: Stored) -> dict[str, Any]:
         "settings": meta.policy,
         "settings_hash": fingerprint(meta.policy),
         "settings_differ": differing(meta.policy, ours),
+        "topic_ids": {settings.topic(name): topic_id for name, topic_id in meta.topic_ids.items()},
+        "topics_made_anew": [settings.topic(name) for name in topicids.made_anew(meta.topic_ids, ids)],
     }
 
 

@@ -672,3 +672,16 @@ def test_at_rest_a_session_costs_the_state_a_few_bytes() -> None:
         room._take(outputs)
     assert sum(len(value) for outputs in room.outputs for _, value in outputs.state) < 1000 * 60
     assert room.shard.view(1).state_bytes < 1000 * 60
+
+
+def test_the_ids_of_its_topics_are_kept_and_an_earlier_state_has_none() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    room.crash()
+    assert room.shard.topic_ids == {}
+    room.shard.topic_ids = {"live.views": "AAECAwQFBgcICQoLDA0ODw"}
+    room.see(Kind.VIEWS, T0 + 1)
+    room.settle()
+    room.crash()
+    assert room.shard.topic_ids == {"live.views": "AAECAwQFBgcICQoLDA0ODw"}

@@ -4,8 +4,8 @@ import pytest
 
 from stream.config import Settings
 from stream.doctor.finding import Finding, Severity
-from stream.doctor.positions import Bounds, Kept, Shard, Unusable, judge_outgrown, judge_positions
-from stream.model.names import KINDS, Kind
+from stream.doctor.positions import Bounds, Kept, Shard, Unusable, judge_ids, judge_outgrown, judge_positions
+from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSIONS, STATE, Kind
 from tests.doctor.tools import one
 
 OWNER = {"group": "g", "topics": "v,c,k"}
@@ -89,3 +89,33 @@ def test_a_state_of_another_number_of_partitions_or_moved_elsewhere_is_an_error(
     assert "live.views has 3, and 2 are counted" in grown.what
     assert "liveshop topics grow" in grown.todo
     assert "--topic-prefix p3." in one(found(has=2, counted=2, moved_to="p3."), Severity.ERROR).todo
+
+
+KNOWN = dict.fromkeys((INPUTS[Kind.VIEWS], SESSIONS, STATE, DEAD_LETTERS), "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "todo"),
+    [
+        (INPUTS[Kind.VIEWS], "liveshop state adopt --brokers k:9092 --positions beginning --execute"),
+        (SESSIONS, "liveshop state adopt --brokers k:9092 --positions keep --execute"),
+        (STATE, "bring the state back, or start the worker once with --rebuild"),
+    ],
+)
+def test_a_topic_made_anew_is_an_error_with_its_way_out(name: str, todo: str) -> None:
+    shards = [Shard(number, {}, Kept(OWNER, {}, 0, {}, topic_ids=KNOWN)) for number in range(3)]
+    shards += [
+        Shard(3, {}, Kept(OWNER, {}, 0, {}, topic_ids={**KNOWN, name: "b"})),
+        Shard(4, {}, Kept(OWNER, {}, 0, {})),
+    ]
+    settings = Settings(brokers="k:9092")
+    assert judge_ids(shards[:3], KNOWN, settings) == []
+    assert judge_ids(shards, {}, settings) == [], "missing is told elsewhere"
+    found = one(judge_ids(shards, {**KNOWN, name: "b"}, settings), Severity.ERROR, name)
+    assert "its id is b, and the state of partition 0-2 knows another one" in found.what
+    assert todo in found.todo
+
+
+def test_dead_letters_made_anew_are_a_warning() -> None:
+    state = Kept(OWNER, {}, 0, {}, topic_ids=KNOWN)
+    one(judge_ids([Shard(0, {}, state)], {**KNOWN, DEAD_LETTERS: "b"}, Settings()), Severity.WARNING, DEAD_LETTERS)

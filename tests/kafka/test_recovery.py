@@ -17,14 +17,15 @@ from aiokafka.producer.transaction_manager import TransactionManager
 from stream.config import Settings
 from stream.core.shard import Shard
 from stream.errors import UsageError
-from stream.kafka import client
+from stream.kafka import client, topicids
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.discarded import Discarded, states_now
+from stream.kafka.discarded import ANY, Discarded, states_now
 from stream.kafka.place import OutdatedError, Place
 from stream.kafka.recovery import Recovered, recover
-from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.kafka.refusals import RefusedError
+from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import everything, make_topics, producer, send, send_views, settings
+from tests.kafka.tools import everything, make_anew, make_topics, producer, send, send_views, settings
 
 pytestmark = pytest.mark.kafka
 
@@ -331,17 +332,71 @@ def test_a_rebuild_of_a_topic_whose_beginning_is_gone_is_a_gap(kafka: EmbeddedKa
 def test_a_position_beyond_the_end_is_refused(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a state of a version that did not know the topics' ids it is all that shows."""
+
     async def main() -> None:
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(10))
-        await work(kafka, config)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-        await admin.start()
-        await admin.delete_topics([config.topic(INPUTS[Kind.VIEWS])])
-        await admin.close()
-        await make_topics(config)
+        with monkeypatch.context() as before:
+            before.setattr("stream.kafka.topicids.ask", no_ids)
+            await work(kafka, config)
+        await make_anew(config, INPUTS[Kind.VIEWS])
         with pytest.raises(UsageError, match=r"ends at 0, but was read up to 10: the topic was made anew.*--rebuild"):
             await work(kafka, config)
 
     monkeypatch.setattr("stream.kafka.recovery.BEYOND_CHECKS", 1)
+    asyncio.run(main())
+
+
+async def no_ids(*_: object) -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.parametrize("name", [INPUTS[Kind.VIEWS], SESSIONS])
+def test_a_topic_made_anew_is_refused_however_long_it_is(kafka: EmbeddedKafka, prefix: str, name: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        await make_anew(config, name)
+        await send_views(kafka, config, range(100, 300))
+        told = rf"^{prefix}{name} was made anew: it is not what the state of partition 0 .*state adopt.*--rebuild"
+        with pytest.raises(RefusedError, match=told) as raised:
+            await work(kafka, config)
+        assert raised.value.everywhere
+        async with recovered(config, discard=ANY) as found:
+            assert found.shard.topic_ids == await topicids.current(config)
+
+    asyncio.run(main())
+
+
+def test_a_state_without_ids_takes_those_it_finds_and_keeps_them(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        with monkeypatch.context() as before:
+            before.setattr("stream.kafka.topicids.ask", no_ids)
+            await work(kafka, config)
+        async with recovered(config) as found:
+            assert found.shard.topic_ids == await topicids.current(config)
+            assert found.shard.moved
+        await work(kafka, config)
+        await make_anew(config, INPUTS[Kind.VIEWS])
+        with pytest.raises(RefusedError, match="was made anew"):
+            await work(kafka, config)
+
+    asyncio.run(main())
+
+
+def test_dead_letters_made_anew_are_no_reason_to_stop(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+        await work(kafka, config)
+        await make_anew(config, DEAD_LETTERS)
+        async with recovered(config) as found:
+            assert found.shard.topic_ids == await topicids.current(config)
+
     asyncio.run(main())

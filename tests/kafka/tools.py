@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.config import Settings
-from stream.kafka import topics
+from stream.kafka import topicids, topics
 from stream.kafka.batches import HEADER
 from stream.kafka.watch import Activity
 from stream.kafka.worker import Worker
@@ -128,6 +129,24 @@ async def everything(kafka: EmbeddedKafka, topic: str, partition: int = 0) -> li
 
 async def make_topics(config: Settings, partitions: int = 1) -> None:
     await topics.create(config, partitions)
+
+
+async def make_anew(config: Settings, *names: str, partitions: int = 1) -> None:
+    """Deletes these topics (named as the code names them) and makes them under their names, empty, as the others are."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=config.brokers)
+    await admin.start()
+    try:
+        before = await topicids.current(config)
+        await admin.delete_topics([config.topic(name) for name in names])
+        async with asyncio.timeout(30):
+            while True:  # a broker deletes a moment after it has said so
+                await topics.create(config, partitions)
+                now = await topicids.current(config)
+                if all(name in now and now[name] != before[name] for name in names):
+                    return
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 class Memory:

@@ -138,6 +138,14 @@ def partitions(room: Room) -> Iterator[None]:
     room.health.clear(names.PARTITIONS)
 
 
+def topics(room: Room) -> Iterator[None]:
+    shard = SimpleNamespace(topic_ids={"live.views": "a"})
+    running = [(Place(SETTINGS, 3, 4), cast("Any", shard))]
+    room.monitor._topics._look_for_missing(set(), running)
+    yield
+    room.monitor._topics._look_for_missing({"live.views"}, running)
+
+
 def stuck(room: Room) -> Iterator[None]:
     shard = cast("ShardTask", Shard(7))
     ends = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: 8}
@@ -189,6 +197,7 @@ CASES: Final = [
         kept_out,
         brokers_away,
         partitions,
+        topics,
         stuck,
         bad_events,
         stalled,

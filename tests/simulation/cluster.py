@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from aiokafka import TopicPartition
@@ -54,6 +55,9 @@ class Cluster:
         self.loop = loop
         self.up = True
         self.logs: dict[TopicPartition, Log] = {}
+        self.ids: dict[str, bytes] = {}
+        """Each topic's own: made anew, it has another."""
+        self._made = 0
         self._epoch = epoch
         self._groups: dict[str, Group] = {}
         self._waiting: list[asyncio.Future[Any]] = []
@@ -61,8 +65,18 @@ class Cluster:
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         for topic in topics:
+            self._made += 1
+            self.ids[topic] = self._made.to_bytes(16, "big")
             for number in range(partitions):
                 self.logs[TopicPartition(topic, number)] = Log(topic, number)
+
+    def delete(self, topic: str) -> None:
+        """Whoever waits for something of it is told that it is not there."""
+        del self.ids[topic]
+        for place in [place for place in self.logs if place.topic == topic]:
+            log = self.logs.pop(place)
+            for listener in log.listeners:
+                listener()
 
     @property
     def now_ms(self) -> int:
@@ -146,12 +160,26 @@ class Cluster:
             raise InvalidProducerEpoch from None
         self.group(group).write(who.producer, offsets)
 
+    def metadata(self, names: Iterable[str]) -> dict[str, tuple[bytes, int]]:
+        """Id and number of partitions of the topics that are there."""
+        return {
+            name: (self.ids[name], sum(place.topic == name for place in self.logs))
+            for name in names
+            if name in self.ids
+        }
+
     def fetch(
-        self, places: Mapping[TopicPartition, int], wait: float, most: int, *, uncommitted: bool = False
+        self,
+        places: Mapping[TopicPartition, int],
+        wait: float,
+        most: int,
+        ids: Mapping[str, bytes] = MappingProxyType({}),
+        *,
+        uncommitted: bool = False,
     ) -> "asyncio.Future[dict[TopicPartition, Slice | KafkaError]]":
-        """Answered when there is something, or after ``wait`` seconds."""
+        """Answered when there is something, or after ``wait`` seconds. With ``ids``, other topics are as good as none."""
         answer = self.promise()
-        found = self._look(places, most, uncommitted=uncommitted)
+        found = self._look(places, most, ids, uncommitted=uncommitted)
         if self._is_much(found, places):
             answer.set_result(found)
             return answer
@@ -159,35 +187,39 @@ class Cluster:
         def look() -> None:
             if answer.done():
                 return
-            found = self._look(places, most, uncommitted=uncommitted)
+            found = self._look(places, most, ids, uncommitted=uncommitted)
             if self._is_much(found, places):
                 answer.set_result(found)
             else:
                 listen()
 
         def listen() -> None:
-            for partition in places:
+            for partition in filter(self.logs.__contains__, places):
                 listeners = self.log(partition).listeners
                 if look not in listeners:
                     listeners.append(look)
 
         def give_up() -> None:
             if not answer.done():
-                answer.set_result(self._look(places, most, uncommitted=uncommitted))
+                answer.set_result(self._look(places, most, ids, uncommitted=uncommitted))
 
         listen()
         self.later(wait, give_up)
         return answer
 
     def _look(
-        self, places: Mapping[TopicPartition, int], most: int, *, uncommitted: bool
+        self, places: Mapping[TopicPartition, int], most: int, ids: Mapping[str, bytes], *, uncommitted: bool
     ) -> dict[TopicPartition, Slice | KafkaError]:
         return {
-            partition: self._read(partition, offset, most, uncommitted=uncommitted)
+            partition: self._read(partition, offset, most, ids, uncommitted=uncommitted)
             for partition, offset in places.items()
         }
 
-    def _read(self, partition: TopicPartition, offset: int, most: int, *, uncommitted: bool) -> Slice | KafkaError:
+    def _read(
+        self, partition: TopicPartition, offset: int, most: int, ids: Mapping[str, bytes], *, uncommitted: bool
+    ) -> Slice | KafkaError:
+        if ids and ids[partition.topic] != self.ids.get(partition.topic):
+            return UnknownTopicOrPartitionError()
         try:
             return self.log(partition).read(offset, most, uncommitted=uncommitted)
         except KafkaError as error:

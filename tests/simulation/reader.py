@@ -53,6 +53,8 @@ class Reader:
     def __init__(self, wire: Wire, wait: float, most: int, *, uncommitted: bool = False) -> None:
         self._client = Client(wire)
         self._wire = wire
+        self.ids: Mapping[str, bytes] = {}
+        """Of topics: no others of these names are fetched."""
         self._wait = wait
         self._most = most
         self._uncommitted = uncommitted
@@ -185,7 +187,7 @@ class Reader:
             cluster = self._wire.cluster
             self._wire.submit(
                 "fetch",
-                lambda: cluster.fetch(places, self._wait, self._most, uncommitted=self._uncommitted),
+                lambda: cluster.fetch(places, self._wait, self._most, self.ids, uncommitted=self._uncommitted),
                 lambda answers, error: self._take(places, answers, error),
             )
 

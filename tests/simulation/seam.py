@@ -6,7 +6,7 @@ those of the simulated world; nothing else of it is touched.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
@@ -106,7 +106,11 @@ class Connections:
 class _Buffer:
     """There are no batches here, packed or not."""
 
-    def __init__(self, _reader: object, _account: object) -> None: ...
+    def __init__(self, reader: Reader, _account: object) -> None:
+        self._reader = reader
+
+    def insist_on(self, ids: Mapping[str, bytes]) -> None:
+        self._reader.ids = ids
 
     def fetch_at_most(self, size: int) -> None: ...
 

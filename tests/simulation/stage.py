@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from stream.config import Settings
 from stream.kafka import client, topics
 from stream.sandbox.broker import EmbeddedKafka
+from tests.kafka.tools import make_anew
 from tests.kafka.tools import settings as real_settings
 from tests.simulation.cluster import Cluster, Habits
 from tests.simulation.loop import Loop
@@ -37,6 +38,9 @@ class Stage(Protocol):
 
     async def compact(self, partition: TopicPartition) -> None:
         """All but the active segment, if a compaction is due."""
+
+    async def make_anew(self, name: str) -> None:
+        """Deletes the topic that the code calls so, and makes another of its name, with one partition."""
 
 
 class InMemory:
@@ -69,6 +73,10 @@ class InMemory:
     async def compact(self, partition: TopicPartition) -> None:
         self.cluster.log(partition).compact(self.cluster.log(partition).high)
 
+    async def make_anew(self, name: str) -> None:
+        self.cluster.delete(self.settings.topic(name))
+        self.cluster.create([self.settings.topic(name)], 1)
+
 
 class Real:
     sweep_seconds = 10.0
@@ -92,6 +100,9 @@ class Real:
 
     async def compact(self, partition: TopicPartition) -> None:
         """It is done by itself; whoever looks waits for it."""
+
+    async def make_anew(self, name: str) -> None:
+        await make_anew(self.settings, name)
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:

@@ -7,8 +7,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError, ProducerFenced
 
-from stream.kafka import client
-from stream.model.names import INPUTS, Kind
+from stream.kafka import client, topicids
+from stream.kafka.inputs import Inputs
+from stream.kafka.memory import Memory
+from stream.kafka.place import Place
+from stream.model.names import INPUTS, KINDS, Kind
 from tests.simulation.stage import COMPACTED, Stage, eventually, started
 
 Found = list[tuple[int, bytes | None]]
@@ -299,3 +302,46 @@ def test_compaction_keeps_the_newest_of_each_key_at_its_offset(stage: Stage) -> 
         assert (await bounds(stage, place))[0] == 0, "what is gone leaves gaps"
 
     stage.play(act)
+
+
+def test_a_topic_made_anew_has_another_id_and_hands_out_nothing_under_the_old_one(stage: Stage) -> None:
+    async def act() -> None:
+        place = Place(stage.settings, 0, 1)
+        await stage.make_topics()
+        before = await topicids.current(stage.settings)
+        assert len(before) == len(set(before.values())) == 8
+        inputs = Inputs(place, Memory(2**30))
+        await inputs.start(dict.fromkeys(KINDS, 0), before)
+        try:
+            async with started(producer(stage), stage.settings) as sender:
+                await transaction(sender, views(stage), b"1", b"2")
+            found = await taken(inputs, 2)
+            await stage.make_anew(INPUTS[Kind.VIEWS])
+            now = await topicids.current(stage.settings)
+            assert topicids.made_anew(before, now) == [INPUTS[Kind.VIEWS]]
+            async with started(producer(stage, "b"), stage.settings) as sender:
+                await transaction(sender, views(stage), *[b"other"] * 9)
+                await transaction(sender, place.inputs[Kind.COMMENTS], b"3")
+            found += await taken(inputs, 1)
+            found += await taken(inputs, 1, seconds=1.0)
+            assert found == [(Kind.VIEWS, b"1"), (Kind.VIEWS, b"2"), (Kind.COMMENTS, b"3")]
+        finally:
+            await inputs.stop()
+        again = Inputs(place, Memory(2**30))
+        await again.start(dict.fromkeys(KINDS, 0), now)
+        try:
+            assert await taken(again, 10) == [(Kind.VIEWS, b"other")] * 9 + [(Kind.COMMENTS, b"3")]
+        finally:
+            await again.stop()
+
+    stage.play(act)
+
+
+async def taken(inputs: Inputs, number: int, seconds: float = 20.0) -> list[tuple[Kind, bytes | None]]:
+    """So many records, or what comes of them in that time; views before comments."""
+    found: list[tuple[Kind, bytes | None]] = []
+    end = asyncio.get_running_loop().time() + seconds
+    while len(found) < number and asyncio.get_running_loop().time() < end:
+        for kind, records in (await inputs.fetch(KINDS, 0.05, 100)).items():
+            found += [(kind, record.value) for record in records]
+    return sorted(found, key=lambda each: KINDS.index(each[0]))

@@ -34,6 +34,7 @@ REFUSALS: Final = {
     "fetch": (),
     "bounds": (NotLeaderForPartitionError,),
     "connect": (),
+    "metadata": (),
 }
 """What a broker may answer instead of doing what it is asked to: of coordinators, what follows."""
 MOVED: Final = (NotCoordinatorError, CoordinatorNotAvailableError, CoordinatorLoadInProgressError)

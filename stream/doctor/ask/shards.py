@@ -97,4 +97,4 @@ async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
     _, content = StateLog.restore(state.records, ANY_SPAN)
     meta = content.read_meta()
     positions = {Kind(name): offset for name, offset in meta.positions.items()}
-    return Kept(meta.owner, meta.policy, meta.generation, positions, meta.partitions, meta.moved_to)
+    return Kept(meta.owner, meta.policy, meta.generation, positions, meta.partitions, meta.moved_to, meta.topic_ids)

@@ -1,0 +1,73 @@
+"""The look at our topics' metadata while shards run: are they still the topics that these read and write?"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from stream.config import Settings
+from stream.core.shard import Shard
+from stream.kafka import refusals, topicids
+from stream.kafka.client import Reader
+from stream.kafka.health import TOPICS, Health
+from stream.kafka.place import Place
+from stream.kafka.topicids import Ids
+from stream.model.names import DEAD_LETTERS
+
+log: Final = structlog.get_logger()
+
+LOOK_EVERY: Final = 10.0
+"""Seconds."""
+
+Running = Iterable[tuple[Place, Shard]]
+
+
+class TopicWatch:
+    """Of one process: one question for all topics, to each broker."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._due = 0.0
+
+    async def look(self, reader: Reader, running: Running, now: float) -> None:
+        """Asks, when it is time. ``now``: monotonic seconds. Raises RefusedError when a topic was made anew.
+
+        Brokers that do not answer, or do not agree yet, are asked again the next time.
+        """
+        if now < self._due:
+            return
+        try:
+            answers = await topicids.ask_all(reader, self._settings)
+        except (KafkaError, OSError):
+            return
+        self._look_for_missing(set.intersection(*(set(answer) for answer in answers)), running)
+        ids = topicids.agreed(self._settings, answers)
+        if ids is not None:
+            self._due = now + LOOK_EVERY
+            self._look_for_others(ids, running)
+
+    def _look_for_missing(self, there: set[str], running: Running) -> None:
+        """Whoever has deleted a topic, or may not let us see it any more, can put that right: no reason to end."""
+        known = {self._settings.topic(name) for _, shard in running for name in shard.topic_ids}
+        missing = ", ".join(sorted(known - there))
+        if missing:
+            self._health.unready(TOPICS, f"missing topics: {missing}. They were deleted, or this user may not see them")
+        else:
+            self._health.clear(TOPICS)
+
+    def _look_for_others(self, ids: Ids, running: Running) -> None:
+        for place, shard in running:
+            others = topicids.made_anew(shard.topic_ids, ids)
+            if others:
+                raise refusals.made_anew(place, others, running=True)
+        letters = [shard for _, shard in running if topicids.letters_made_anew(shard.topic_ids, ids)]
+        if letters:
+            log.warning(
+                "the topic of dead letters was made anew: those in it before are gone",
+                topic=self._settings.topic(DEAD_LETTERS),
+            )
+        for shard in letters:
+            shard.topic_ids = topicids.adopted(shard.topic_ids, ids)
+            shard.moved = True

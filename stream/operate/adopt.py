@@ -1,0 +1,143 @@
+"""Other topics taken for those of a state, by hand: after a move to another cluster, or when a topic was made anew.
+
+A checkpoint is written that names the ids of the topics that are there now, and where their reading goes on. Workers of the
+group must be stopped: one that runs has the old topics in its memory.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from stream.config import Settings
+from stream.core.framing import StateError
+from stream.errors import FailedError, UsageError
+from stream.kafka import client, members, recovery, topicids
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import Reader
+from stream.kafka.place import Adopted, FencedError, Place
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import INPUTS, KINDS
+from stream.operate.shards import Stored, reading, stored
+from stream.operate.show import HANGING
+
+log: Final = structlog.get_logger("liveshop")
+
+TRIES: Final = 5
+"""A worker that starts meanwhile may take the shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A topic that is not the one the state knows. Offsets are of inputs: the others are only written to."""
+
+    topic: str
+    id_then: str | None
+    """None: the state is of a version that did not ask for ids."""
+    id_now: str
+    position: int | None
+    """Where the state stands."""
+    begin: int | None
+    end: int | None
+    goes_on_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is adopted in one partition. Without ``checkpoint``, nothing was written."""
+
+    partition: int
+    topics: list[Other]
+    checkpoint: int | None = None
+
+
+async def plan(places: Sequence[Place], positions: Adopted) -> list[Plan]:
+    """What would be adopted, touching nobody: only partitions in which something is. Refuses what recovery would."""
+    plans = []
+    for place in places:
+        async with reading(place.settings, [place.state, *place.inputs.values()]) as reader:
+            found = await _stored(reader, place)
+            others = await _others(reader, place, found, positions) if found else []
+        if others:
+            await _rehearse(replace(place, adopts=positions))
+            plans.append(Plan(place.partition, others))
+    return plans
+
+
+async def _stored(reader: Reader, place: Place) -> Stored | None:
+    try:
+        return await stored(reader, place)
+    except StateError as error:
+        raise FailedError(f"the state of partition {place.partition} cannot be read: {error}") from error
+    except HangingTransactionError:
+        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+
+
+async def _rehearse(place: Place) -> None:
+    try:
+        await recovery.rehearse(place)
+    except HangingTransactionError:
+        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+
+
+async def _others(reader: Reader, place: Place, found: Stored, positions: Adopted) -> list[Other]:
+    now = await topicids.ask(reader, place.settings)
+    known = found.meta.topic_ids
+    bounds = await recovery.input_bounds(place, reader)
+    again = (
+        recovery.to_begin_again(known, now, found.meta.positions, bounds) if positions is Adopted.BEGINNING else set()
+    )
+    kinds = {INPUTS[kind]: kind for kind in KINDS}
+    others = []
+    for name, id_now in now.items():
+        kind = kinds.get(name)
+        if known.get(name) == id_now and kind not in again:
+            continue
+        position = None if kind is None else found.meta.positions.get(kind)
+        begin, end = (None, None) if kind is None else bounds[kind]
+        goes_on_at = begin if kind in again else position
+        others.append(Other(place.settings.topic(name), known.get(name), id_now, position, begin, end, goes_on_at))
+    return others
+
+
+async def execute(settings: Settings, places: Sequence[Place], positions: Adopted) -> list[Plan]:
+    """Does it. Raises UsageError while the group has members."""
+    await _insist_on_nobody(settings)
+    plans = {each.partition: each for each in await plan(places, positions)}
+    return [
+        await _adopt(replace(place, adopts=positions), plans[place.partition])
+        for place in places
+        if place.partition in plans
+    ]
+
+
+async def _adopt(place: Place, planned: Plan) -> Plan:
+    for _ in range(TRIES):
+        recovered = await recovery.recover(place, discard=None, current=lambda: True)
+        try:
+            outputs = await asyncio.to_thread(recovered.shard.collect)
+            assert outputs is not None  # noqa: S101 - other ids are something new
+            await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+        except FencedError:
+            continue
+        finally:
+            await client.end(recovered.producer)
+        log.warning("the state goes on with other topics", partition=place.partition, positions=outputs.positions)
+        return replace(planned, checkpoint=outputs.checkpoint)
+    raise FailedError(f"partition {place.partition} was taken {TRIES} times meanwhile: stop all workers and try again")
+
+
+async def _insist_on_nobody(settings: Settings) -> None:
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    try:
+        described = await members.describe(admin, settings.group)
+    finally:
+        await client.end(admin)
+    if described.members:
+        raise UsageError(
+            f"the group {settings.group} has members ({len(described.members)}): stop all workers first. One that was "
+            "killed is gone when the session timeout has passed"
+        )
