@@ -87,7 +87,7 @@ class Connections:
             "diagnose": diagnose,
             "topic_metadata": topic_metadata,
             "Buffer": _Buffer,
-            "secure": lambda _client: None,  # there is nothing to be renewed or closed
+            "secure": lambda *_: None,  # there is nothing to be renewed or closed
             "time": clocks,
             "gc": COLLECTOR,
             "log": _Said(self),
