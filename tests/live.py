@@ -131,7 +131,10 @@ def path() -> str:
 
 
 class Worker:
-    """``liveshop worker`` as a process of its own. Settings are flags: ``delay="2s"`` is ``--delay 2s``."""
+    """``liveshop worker`` as a process of its own. Settings are flags: ``delay="2s"`` is ``--delay 2s``.
+
+    ``environ``: more of its environment, as ``NAME=value``.
+    """
 
     def __init__(
         self,
@@ -141,6 +144,7 @@ class Worker:
         *,
         program: Sequence[str] = ("stream.cli",),
         flags: Sequence[str] = (),
+        environ: Sequence[str] = (),
         **settings: str,
     ) -> None:
         self.log = log
@@ -148,8 +152,10 @@ class Worker:
         command = [sys.executable, "-m", *program, "worker", "--brokers", brokers, *flags]
         for name, value in given.items():
             command += [f"--{name.replace('_', '-')}", value]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")}
-        self.child = Child(command, log=log, environ=environ | {"PYTHONPATH": path()})
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")}
+        self.child = Child(
+            command, log=log, environ={**ours, "PYTHONPATH": path(), **dict(each.split("=", 1) for each in environ)}
+        )
 
     def __enter__(self) -> Self:
         return self

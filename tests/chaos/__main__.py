@@ -13,7 +13,7 @@ from typing import Final
 
 from stream.sandbox.broker import EmbeddedKafka
 from tests.chaos.faults import BrokerFaults
-from tests.chaos.profile import Profile
+from tests.chaos.profile import OUTAGE, Profile
 from tests.chaos.rounds import play
 
 SHOWN: Final = 10
@@ -39,6 +39,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="of the first round")
+    parser.add_argument(
+        "--outage", type=float, default=OUTAGE, help="seconds that brokers are away, in one round of five"
+    )
     parser.add_argument("--short", action="store_true", help="short rounds with few faults")
     arguments = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says a lot while there is no broker
@@ -46,7 +49,7 @@ def main() -> int:
     failed = 0
     with broker_thread() as (kafka, thread):
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-            profile = Profile.short(seed) if arguments.short else Profile.of(seed)
+            profile = Profile.short(seed) if arguments.short else Profile.of(seed, arguments.outage)
             outcome = play(BrokerFaults(kafka, thread, profile), folder / str(seed))
             say(outcome.line())
             for each in outcome.differences[:SHOWN]:

@@ -22,6 +22,8 @@ WEIGHTS: Final = {"kill": 4, "term": 2, "stop": 4}
 NEIGHBOUR_SECONDS: Final = 90.0
 REFUSED: Final = 2
 """Exit code of a worker that would be refused again however often it was started."""
+JUMPS: Final = ((-7200, -600), (60, 1800), (7200, 7200), (0, 0))
+"""Seconds, from..to, that the clocks of the machines are wrong by, one after another."""
 RESTART_AFTER: Final = (0.0, 3.0)
 """Seconds until the supervisor starts the next worker, from..to."""
 
@@ -45,7 +47,11 @@ class Slot:
     def _start(self) -> Worker:
         self._started += 1
         log = self._folder / f"worker-{self._number}-{self._started}.log"
-        return Worker(self._brokers, self._prefix, log, **self._profile.settings)
+        if not self._profile.clock_jumps:
+            return Worker(self._brokers, self._prefix, log, **self._profile.settings)
+        environ = (f"WRONG_CLOCK_FILE={_clock_file(self._folder)}",)
+        program = ("tests.faults.wrong_clock",)
+        return Worker(self._brokers, self._prefix, log, program=program, environ=environ, **self._profile.settings)
 
     async def suffer(self, until: float) -> None:
         """Faults until that moment of the monotonic clock; a worker runs when it returns."""
@@ -128,8 +134,9 @@ class Neighbour:
 
     async def run(self) -> None:
         """It moves in when every partition has a state, some time in the middle of the round."""
+        patience = NEIGHBOUR_SECONDS + self._profile.outage
         await asyncio.sleep(self._profile.seconds * self._rng.uniform(0.2, 0.5))
-        await eventually("every partition has a state", self._all_begun, NEIGHBOUR_SECONDS, every=0.5)
+        await eventually("every partition has a state", self._all_begun, patience, every=0.5)
         self.faults["neighbour"] += 1
         group = f"{self._prefix.rstrip('.')}-neighbour"
         with Worker(self._brokers, self._prefix, self._log, **self._profile.settings, group=group) as worker:
@@ -137,7 +144,7 @@ class Neighbour:
             async def gone() -> bool:
                 return worker.child.code is not None
 
-            await eventually("the neighbour has ended", gone, NEIGHBOUR_SECONDS)
+            await eventually("the neighbour has ended", gone, patience)
             said = [str(line.get("event")) for line in worker.lines()]
             if worker.child.code != REFUSED or not any("is another's: its group is" in text for text in said):
                 self.exits.append(f"the neighbour ended with {worker.child.code}: {said[-3:]}")
@@ -148,6 +155,34 @@ class Neighbour:
             return all(each.figures for each in await show(settings, ()))
         except (KafkaError, FailedError, OSError):
             return False  # no broker is there
+
+
+class Clock:
+    """Of the workers' machines: it jumps, and is right again at the end."""
+
+    def __init__(self, profile: Profile, folder: Path) -> None:
+        self.faults: Counter[str] = Counter()
+        self._profile = profile
+        self._folder = folder
+        self._rng = Random(f"clock {profile.seed}")
+
+    async def run(self) -> None:
+        jumps = JUMPS if self._profile.clock_jumps else ()
+        for least, most in jumps:
+            await asyncio.sleep(self._profile.seconds / (len(jumps) + 2))
+            self.faults["clock jumps"] += 1
+            file = _clock_file(self._folder)
+            fresh = file.with_suffix(".new")
+            fresh.write_text(str(self._rng.randint(least, most)))
+            fresh.replace(file)
+
+
+def _clock_file(folder: Path) -> Path:
+    """How wrong their clock is, for tests/faults/wrong_clock.py."""
+    file = folder / "clock"
+    if not file.exists():
+        file.write_text("0")
+    return file
 
 
 class BrokerFaults:
@@ -165,6 +200,9 @@ class BrokerFaults:
         return self._kafka.bootstrap
 
     async def run(self, _prefix: str) -> None:
+        if self.profile.outage:
+            await self._be_away()
+            return
         loop = asyncio.get_running_loop()
         length = self.profile.seconds
         for number in range(self.profile.broker_restarts):
@@ -175,3 +213,11 @@ class BrokerFaults:
             if crash:
                 await loop.run_in_executor(self._thread, self._kafka.kill)
             await loop.run_in_executor(self._thread, self._kafka.restart)
+
+    async def _be_away(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep((self.profile.seconds - self.profile.outage) * 0.4)
+        self.faults["brokers away"] += 1
+        await loop.run_in_executor(self._thread, self._kafka.kill)
+        await asyncio.sleep(self.profile.outage)
+        await loop.run_in_executor(self._thread, self._kafka.restart)

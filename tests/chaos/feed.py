@@ -85,7 +85,7 @@ class Feed:
             await producer.stop()
 
     async def _started(self, producer: AIOKafkaProducer) -> AIOKafkaProducer:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 + self._profile.outage):
             while True:
                 try:
                     await producer.start()

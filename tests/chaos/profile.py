@@ -1,6 +1,6 @@
 """What a round is like: all of it follows from the seed, but for what the machine's own timing adds."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -8,6 +8,7 @@ from stream.config import Settings, load
 from tests.recount import Rules
 
 PARTITIONS: Final = 4
+OUTAGE: Final = 120.0
 
 # Event time runs so many times faster than the wall clock, so that many windows close while a round lasts.
 _QUICK: Final = (10.0, {"windows": "10s,30s/10s", "delay": "2s", "lateness": "20s", "session_end_after": "45s"})
@@ -32,13 +33,26 @@ class Profile:
     """Seconds for which a worker is stopped: longer than its session timeout."""
     broker_restarts: int = 1
     speed: float = 10.0
+    outage: float = 0.0
+    """Seconds for which no broker is there, in the middle of the round."""
+    clock_jumps: bool = False
+    """Those of the workers' machines."""
     settings: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, seed: int) -> "Profile":
+    def of(cls, seed: int, outage: float = OUTAGE) -> "Profile":
+        """Of five rounds one has an outage, and two have clocks that jump."""
         rng = Random(f"profile {seed}")
         speed, settings = rng.choice(_KINDS)
-        return cls(seed, workers=rng.choice((2, 3, 3)), speed=speed, settings={**_COMMON, **settings})
+        made = cls(seed, workers=rng.choice((2, 3, 3)), speed=speed, settings={**_COMMON, **settings})
+        match seed % 5:
+            case 1:
+                patient = {**made.settings, "connect_timeout": "10m"}  # also of those that are started meanwhile
+                return replace(made, outage=outage, seconds=made.seconds + outage, settings=patient)
+            case 2 | 4:
+                return replace(made, clock_jumps=True)
+            case _:
+                return made
 
     @classmethod
     def short(cls, seed: int) -> "Profile":

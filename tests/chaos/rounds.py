@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.chaos.faults import Neighbour, Slot
+from tests.chaos.faults import Clock, Neighbour, Slot
 from tests.chaos.feed import Feed
 from tests.chaos.judge import differences, save
 from tests.chaos.profile import PARTITIONS, Profile
@@ -92,16 +92,18 @@ def play(brokers: Brokers, folder: Path, *, replication: int = 1) -> Outcome:
 
 async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
     profile, brokers = broker.profile, broker.bootstrap
-    feed, neighbour = Feed(brokers, prefix, profile), Neighbour(brokers, prefix, profile, folder)
+    feed, clock = Feed(brokers, prefix, profile), Clock(profile, folder)
+    neighbour = Neighbour(brokers, prefix, profile, folder)
     until = time.monotonic() + profile.seconds
-    await asyncio.gather(feed.run(), broker.run(prefix), neighbour.run(), *(slot.suffer(until) for slot in slots))
+    around = (broker.run(prefix), neighbour.run(), clock.run())
+    await asyncio.gather(feed.run(), *around, *(slot.suffer(until) for slot in slots))
     calm = time.monotonic()
     records = await read_inputs(brokers, prefix, PARTITIONS)
     expected = await asyncio.to_thread(recount, records, profile.rules)
     written, found = await _settle(brokers, prefix, slots, records, expected)
     outcome.settled_after = time.monotonic() - calm
     _tell(outcome, feed, records, expected, written)
-    outcome.faults = sum((slot.faults for slot in slots), broker.faults + neighbour.faults)
+    outcome.faults = sum((slot.faults for slot in slots), broker.faults + neighbour.faults + clock.faults)
     outcome.exits = [each for slot in slots for each in slot.exits] + neighbour.exits
     outcome.notes += _said(folder)
     outcome.differences = found
