@@ -6,6 +6,7 @@ STUCK: Final = "stuck"
 BROKERS_AWAY: Final = "brokers_away"
 CLOCK: Final = "clock"
 KEPT_OUT: Final = "kept_out"
+COMPANY: Final = "company"
 PARTITIONS: Final = "partitions"
 TOPICS: Final = "topics"
 

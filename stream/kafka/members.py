@@ -118,8 +118,8 @@ def earlier(settings: Settings, members: Iterable[Member]) -> str | None:
     if not hosts:
         return None
     return (
-        f"workers of an earlier version are in the group {settings.group} (at {', '.join(hosts)}). Stop all of them: then "
-        "this one joins. They write under other transactional ids, and could not fence it"
+        f"workers of an earlier version are in the group {settings.group} (at {', '.join(hosts)}). Stop all of them: newer "
+        "ones join when they are gone, since they write under other transactional ids and could not fence them"
     )
 
 
@@ -131,7 +131,7 @@ def others(settings: Settings, members: Iterable[Member]) -> str | None:
         if theirs:
             return (
                 f"the group {settings.group} belongs to an installation on other topics: its member {each.client} "
-                f"({each.host}) reads {', '.join(sorted(each.topics or theirs))}, and this worker would read "
+                f"({each.host}) reads {', '.join(sorted(each.topics or theirs))}, and this worker is to read "
                 f"{', '.join(sorted(ours))}. Give this worker a group of its own (--group), or the --topic-prefix of that "
                 "installation"
             )

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,8 @@ KEPT_OUT_SECONDS: Final = 2.0
 """Between two looks at members that keep us out."""
 TELL_AGAIN: Final = 60.0
 """Seconds after which the log repeats who does."""
+LOOK_AROUND_AFTER: Final = 2.0
+"""Seconds from an assignment to a look at the other members: of two that joined at once, none has seen the other before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Owner:
     """Hears of each consumer that has left the group, whose memory may be given back."""
     kept_out: Callable[[str | None], None] = lambda _: None
     """Hears what keeps it from joining, for people; None: nothing does."""
+    company: Callable[[str | None], None] = lambda _: None
+    """Hears, after an assignment, who is in the group and should not be; None: nobody."""
 
 
 class Membership:
@@ -73,6 +78,7 @@ class Membership:
         self._rejoin: str | None = None
         self._failure: BaseException | None = None
         self._consumer: client.Reader | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def current(self, epoch: int) -> bool:
         """Whether that assignment still stands, as far as this process can know.
@@ -115,6 +121,8 @@ class Membership:
         if self._consumer is None:
             return
         await self._revoke()
+        if self._looking is not None:
+            await asyncio.wait({self._looking}, timeout=LEAVE_SECONDS)
         await client.end(self._consumer, LEAVE_SECONDS)
         self._owner.left(self._consumer)
         self._consumer = None
@@ -135,6 +143,13 @@ class Membership:
                 told = time.monotonic()
                 log.error("waiting to join the group", why=text)
             await asyncio.sleep(KEPT_OUT_SECONDS)
+
+    async def _look_around(self) -> None:
+        """Who is in the group and should not be is told, and no reason to leave: what is counted is right."""
+        await asyncio.sleep(LOOK_AROUND_AFTER)
+        with suppress(UnreachableError, UsageError):  # whoever else connects says so
+            found = await members.look(self._settings)
+            self._owner.company(members.others(self._settings, found) or members.earlier(self._settings, found))
 
     async def _join(self) -> None:
         consumer = client.make_member(self._settings)
@@ -186,11 +201,14 @@ class Membership:
     async def _revoke(self) -> None:
         self.epoch += 1
         self._assigned = False
+        if self._looking is not None:
+            self._looking.cancel()
         await self._owner.revoked()
 
     async def _assign(self, partitions: Iterable[TopicPartition]) -> None:
         self._assigned = True
         self._polled = time.monotonic()
+        self._looking = asyncio.create_task(self._look_around())
         numbers = _numbers(partitions, self._topics)
         self._owner.assigned(numbers or frozenset())
         if numbers is None:  # somebody is adding partitions: the monitor sees it, or the next assignment is whole

@@ -24,7 +24,7 @@ from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
 from stream.kafka.fetch import UnreadableError
-from stream.kafka.health import KEPT_OUT, PARTITIONS, Health
+from stream.kafka.health import COMPANY, KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
@@ -147,7 +147,7 @@ class Worker:
             waiting=self._waiting,
             partitions=self._known,
         )
-        owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out)
+        owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out, self._company)
         self._membership = Membership(settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
@@ -244,6 +244,11 @@ class Worker:
         if self._failed.done():
             self._failed.exception()  # else asyncio complains of one that came while we were stopping
         garbage.end()  # what the shards held is garbage now
+
+    def _company(self, text: str | None) -> None:
+        if text is not None:
+            log.error("another installation is in this group", detail=text)
+        self._health.note(COMPANY, text)
 
     def _kept_out(self, why: str | None) -> None:
         if why is None:

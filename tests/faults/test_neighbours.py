@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from stream.config import Settings
@@ -22,7 +23,7 @@ from stream.errors import UsageError
 from stream.kafka import client, membership, statereader
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.health import KEPT_OUT
+from stream.kafka.health import COMPANY, KEPT_OUT
 from stream.kafka.place import Place
 from stream.kafka.recovery import recover
 from stream.kafka.refusals import RefusedError
@@ -405,6 +406,34 @@ def test_one_group_on_two_prefixes_is_refused_before_it_joins(
     asyncio.run(main())
 
 
+def test_who_has_joined_at_the_same_moment_is_told_and_what_is_counted_is_right(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "LOOK_AROUND_AFTER", 0.3)
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        elsewhere = settings(kafka, prefix + "b.", group=config.group)
+        await make_topics(elsewhere)
+        async with worker(config) as memory:
+            await until(lambda: len(memory.recoveries) == 1, "the first runs")
+            other = client.make_member(elsewhere)  # it has looked before the first one had joined
+            await client.start(other, elsewhere)
+            other.subscribe([elsewhere.topic(name) for name in INPUTS.values()])
+            await until(lambda: COMPANY in memory.notes, "the first says so")
+            assert "belongs to an installation on other topics" in memory.notes[COMPANY]
+            assert frozenset(other.assignment()) == {
+                TopicPartition(elsewhere.topic(name), 0) for name in INPUTS.values()
+            }
+            await send_views(kafka, config, range(60))
+            await until(lambda: memory.counted == 60, "and counts on")
+            await client.end(other)
+            await until(lambda: COMPANY not in memory.notes, "it is over when the other one has left")
+            assert (len(memory.recoveries), memory.failures, memory.reasons) == (1, [], {})
+
+    asyncio.run(main())
+
+
 def test_a_worker_waits_until_those_of_an_earlier_version_have_left(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,7 +449,7 @@ def test_a_worker_waits_until_those_of_an_earlier_version_have_left(
         async with worker(config) as memory:
             await until(lambda: KEPT_OUT in memory.reasons, "it says why it waits")
             assert "workers of an earlier version are in the group" in memory.reasons[KEPT_OUT]
-            assert "Stop all of them: then this one joins" in memory.reasons[KEPT_OUT]
+            assert "Stop all of them: newer ones join when they are gone" in memory.reasons[KEPT_OUT]
             assert not memory.told
             await client.end(old)
             await until(lambda: memory.counted == 60, "it joins when they are gone")

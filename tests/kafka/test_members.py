@@ -39,7 +39,7 @@ def test_those_who_read_others_do(member: Member) -> None:
     text = members.others(OURS, [Member(WORKER, "/h", TOPICS), member])
     assert text is not None
     assert f"its member {member.client} (/h) reads" in text
-    assert "and this worker would read a.live.checkouts, a.live.comments, a.live.views" in text
+    assert "and this worker is to read a.live.checkouts, a.live.comments, a.live.views" in text
 
 
 def test_those_of_an_earlier_version_do_until_they_are_stopped() -> None:

@@ -176,6 +176,13 @@ def clock(room: Room) -> Iterator[None]:
     room.monitor._look_at_the_clock()
 
 
+def company(room: Room) -> Iterator[None]:
+    worker = cast("Worker", SimpleNamespace(_health=room.health))
+    Worker._company(worker, members.others(SETTINGS, [Member("liveshop-liveshop-worker-b.", "/10.0.0.3")]))
+    yield
+    Worker._company(worker, None)
+
+
 def shares(room: Room) -> Iterator[None]:
     room.seconds(40, judged(10, late=4))
     yield
@@ -202,6 +209,7 @@ CASES: Final = [
         bad_events,
         stalled,
         clock,
+        company,
         shares,
     )
 ]
