@@ -1,7 +1,6 @@
 """Watching: does the event loop move, do brokers answer, are the topics as they were, and does every shard move?"""
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -63,7 +62,6 @@ class Monitor:
     ) -> None:
         self._waiting = waiting
         self._memory = memory
-        self._partitions = partitions
         self._settings = settings
         self._watch = watch
         self._health = health
@@ -72,7 +70,7 @@ class Monitor:
         self._clock = clock
         self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
-        self._topics = TopicWatch(settings, health)
+        self._topics = TopicWatch(settings, health, partitions)
         self._outage = Outage(time.monotonic())
         self._there = asyncio.Event()
         self._there.set()
@@ -158,20 +156,20 @@ class Monitor:
             log.warning("the clock of this machine is wrong", detail=text, clock_offset_seconds=round(ahead, 1))
 
     async def watch_dog(self) -> None:
-        """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``, and
-        RefusedError when a topic that shards read or write was made anew.
+        """Until cancelled. Raises FailedError when a shard has records to read and has not moved for ``stuck_after``.
 
         It asks for the ends itself, with a consumer of its own: one that has stopped fetching does not know that it is
         behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
         transaction that hangs upstream is no reason to exit.
 
-        Raises OutgrownError when partitions were added to a topic.
+        Raises RefusedError when a topic that shards read or write was made anew, and OutgrownError when partitions were
+        added to one.
         """
         reader = await self._reader()
         try:
             while True:
                 await asyncio.sleep(min(LOOK_EVERY, self._patience / 4))
-                await self._topics.look(reader, self._counting(), time.monotonic())
+                await self._topics.look(reader, self._counting())
                 await self._look(reader)
         finally:
             await client.end(reader)
@@ -190,8 +188,6 @@ class Monitor:
         return [(task.place, task.stint.shard) for task in self._running().values() if task.stint is not None]
 
     async def _look(self, reader: Reader) -> None:
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            await self._partitions.confirm(reader)
         shards = dict(self._running())
         inputs = {number: shard.place.inputs for number, shard in shards.items()}
         partitions = [tp for by_kind in inputs.values() for tp in by_kind.values()]

@@ -6,22 +6,19 @@ So nothing more is counted then, by a worker that runs and by one that starts: a
 rest is in the log, and `topics grow` brings it to a new set of topics.
 """
 
-import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiokafka.errors import KafkaError
-
 from stream.config import Settings
 from stream.errors import UsageError
+from stream.kafka import topicids
 from stream.kafka.client import Reader
-from stream.kafka.requests import topic_metadata
+from stream.kafka.topicids import Answers
 from stream.printed import command
 
 GUIDE: Final = "docs/operate/partitions.md"
-ASK_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +78,13 @@ def next_prefix(prefix: str, partitions: int) -> str:
     return re.sub(r"(^|(?<=\.))p\d+\.$", "", prefix) + f"p{partitions}."
 
 
-async def ask(reader: Reader, names: Collection[str]) -> dict[str, int]:
-    """Partitions of these topics, the most that any broker knows of: one hears of a change before another.
-
-    Those that are missing, or may not be seen, are not there. KafkaError when no broker answers.
-    """
-    nodes = [broker.nodeId for broker in reader._client.cluster.brokers()]  # noqa: SLF001 - no other way
-    answers = await asyncio.gather(*(_ask_one(reader, names, node) for node in nodes), return_exceptions=True)
-    known = [answer for answer in answers if isinstance(answer, dict)]
-    if not known:
-        raise KafkaError("no broker says how many partitions there are")
-    return {
-        name: max(answer[name] for answer in known if name in answer)
-        for name in names
-        if any(name in answer for answer in known)
-    }
-
-
-async def _ask_one(reader: Reader, names: Collection[str], node: int) -> dict[str, int]:
-    async with asyncio.timeout(ASK_SECONDS):
-        found = await topic_metadata(reader, names, node)
-    return {name: topic.partitions for name, topic in found.items()}
+def most(answers: Answers) -> dict[str, int]:
+    """Partitions by topic, the most that any broker knows of: one hears of a change before another."""
+    found: dict[str, int] = {}
+    for answer in answers:
+        for name, topic in answer.items():
+            found[name] = max(topic.partitions, found.get(name, 0))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +93,13 @@ class Partitions:
 
     settings: Settings
     counted: int
-    names: Collection[str]
-    """Of all our topics, on the broker."""
 
     async def confirm(self, reader: Reader) -> None:
         """Raises OutgrownError when they are not what is counted, KafkaError when nobody answers."""
-        found = judge(await ask(reader, self.names), self.counted)
+        self.check(await topicids.ask_all(reader, self.settings))
+
+    def check(self, answers: Answers) -> None:
+        """The same, where brokers have answered."""
+        found = judge(most(answers), self.counted)
         if found is not None:
             raise OutgrownError(found, self.settings)

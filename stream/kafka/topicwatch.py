@@ -1,4 +1,4 @@
-"""The look at our topics' metadata while shards run: are they still the topics that these read and write?"""
+"""The look at our topics while shards run: are they still those that are read and written, with the same partitions?"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,14 +11,12 @@ from stream.core.shard import Shard
 from stream.kafka import refusals, topicids
 from stream.kafka.client import Reader
 from stream.kafka.health import TOPICS, Health
+from stream.kafka.partitions import Partitions
 from stream.kafka.place import Place
 from stream.kafka.topicids import Ids
 from stream.model.names import DEAD_LETTERS
 
 log: Final = structlog.get_logger()
-
-LOOK_EVERY: Final = 10.0
-"""Seconds."""
 
 Running = Iterable[tuple[Place, Shard]]
 
@@ -26,18 +24,16 @@ Running = Iterable[tuple[Place, Shard]]
 class TopicWatch:
     """Of one process: one question for all topics, to each broker."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(self, settings: Settings, health: Health, partitions: Partitions) -> None:
         self._settings = settings
         self._health = health
-        self._due = 0.0
+        self._partitions = partitions
 
-    async def look(self, reader: Reader, running: Running, now: float) -> None:
-        """Asks, when it is time. ``now``: monotonic seconds. Raises RefusedError when a topic was made anew.
+    async def look(self, reader: Reader, running: Running) -> None:
+        """Raises RefusedError when a topic was made anew, OutgrownError when partitions were added to one.
 
         Brokers that do not answer, or do not agree yet, are asked again the next time.
         """
-        if now < self._due:
-            return
         try:
             answers = await topicids.ask_all(reader, self._settings)
         except (KafkaError, OSError):
@@ -45,8 +41,8 @@ class TopicWatch:
         self._look_for_missing(set.intersection(*(set(answer) for answer in answers)), running)
         ids = topicids.agreed(self._settings, answers)
         if ids is not None:
-            self._due = now + LOOK_EVERY
             self._look_for_others(ids, running)
+        self._partitions.check(answers)
 
     def _look_for_missing(self, there: set[str], running: Running) -> None:
         """Whoever has deleted a topic, or may not let us see it any more, can put that right: no reason to end."""

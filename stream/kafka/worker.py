@@ -135,7 +135,7 @@ class Worker:
         settings = self._settings
         self._stopping = False
         self._leftovers = garbage.Leftovers()
-        self._known = Partitions(settings, self._partitions, topics.names(settings))
+        self._known = Partitions(settings, self._partitions)
         self._monitor = Monitor(
             settings,
             self._watch,

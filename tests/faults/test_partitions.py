@@ -12,12 +12,13 @@ import pytest
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import client, monitor, partitions, topics
+from stream.kafka import monitor, partitions, topics
 from stream.kafka import worker as worker_module
 from stream.kafka.health import PARTITIONS
 from stream.kafka.partitions import Outgrown
 from stream.kafka.place import Place
 from stream.kafka.recovery import recover
+from stream.kafka.topicids import Answers
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import add_partitions, place, send_events, sessions
@@ -170,12 +171,12 @@ def test_a_broker_that_says_no_more_lets_it_go_on(
     """Whatever made it stop is asked for again and again: it goes on by itself when it is gone."""
     monkeypatch.setattr(worker_module, "LOOK_AGAIN", 0.2)
     lie: dict[str, int] = {}
-    asked = partitions.ask
+    told = partitions.most
 
-    async def lying(reader: client.Reader, names: list[str]) -> dict[str, int]:
-        return {**await asked(reader, names), **lie}
+    def lying(answers: Answers) -> dict[str, int]:
+        return {**told(answers), **lie}
 
-    monkeypatch.setattr(partitions, "ask", lying)
+    monkeypatch.setattr(partitions, "most", lying)
     monkeypatch.setattr(monitor, "LOOK_EVERY", 0.2)
 
     async def main() -> None:

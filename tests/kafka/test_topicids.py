@@ -10,10 +10,11 @@ from stream.config import Settings
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka import client, topicids
+from stream.kafka.partitions import OutgrownError, Partitions
 from stream.kafka.place import Place
 from stream.kafka.refusals import RefusedError
 from stream.kafka.requests import TopicMetadata
-from stream.kafka.topicwatch import LOOK_EVERY, TopicWatch
+from stream.kafka.topicwatch import TopicWatch
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import Memory, make_anew, make_topics, settings
@@ -64,38 +65,36 @@ class Looking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: list[dict[str, TopicMetadata]] = [answer(views=ID, state=ID)]
-        self.asked = 0
         self.health = Memory()
         self.shard = Shard(Policy())
         self.shard.topic_ids = {VIEWS: topicids.as_text(ID), STATE: topicids.as_text(ID)}
-        self._watch = TopicWatch(SETTINGS, self.health)
-        self._now = 100.0
+        self._watch = TopicWatch(SETTINGS, self.health, Partitions(SETTINGS, 4))
 
         async def ask_all(*_: object) -> Any:
-            self.asked += 1
             return self.answers
 
         monkeypatch.setattr(topicids, "ask_all", ask_all)
 
-    def look(self, later: float = LOOK_EVERY) -> Mapping[str, str]:
-        self._now += later
+    def look(self) -> Mapping[str, str]:
         place = Place(SETTINGS, 0, 4)
-        asyncio.run(self._watch.look(None, [(place, self.shard)], self._now))
+        asyncio.run(self._watch.look(None, [(place, self.shard)]))
         return self.health.reasons
 
 
-def test_it_asks_every_ten_seconds_and_sooner_while_brokers_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_brokers_do_not_agree_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     looking = Looking(monkeypatch)
-    for _ in range(4):
-        looking.look(later=LOOK_EVERY / 2)
-    assert looking.asked == 2
     looking.answers = [answer(views=ID, state=ID), answer(views=OTHER, state=ID)]
-    for _ in range(4):
-        looking.look(later=1.0)
-    looking.look()
-    assert looking.asked == 3
-    looking.look(later=1.0)
-    assert looking.asked == 4
+    assert looking.look() == {}
+
+
+def test_made_anew_with_more_partitions_it_was_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Looking(monkeypatch)
+    looking.answers = [{**answer(state=ID), "p.live.views": TopicMetadata(OTHER, 6)}]
+    with pytest.raises(RefusedError, match=r"p\.live\.views was made anew"):
+        looking.look()
+    looking.answers = [answer(views=ID, state=ID), {**answer(state=ID), "p.live.views": TopicMetadata(ID, 6)}]
+    with pytest.raises(OutgrownError, match=r"p\.live\.views has 6, and 4 are counted"):
+        looking.look()
 
 
 def test_a_topic_that_is_another_one_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class Room:
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
         self.monitor = Monitor(
             SETTINGS, watch, self.health, lambda: self.running, Leftovers(),
-            clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(SETTINGS, 4, []),
+            clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(SETTINGS, 4),
         )  # fmt: skip
 
     def is_ready(self) -> "Room":
