@@ -15,14 +15,27 @@ from stream.errors import FailedError, UsageError
 from stream.kafka import topics
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.health import PARTITIONS
-from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
+from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 from stream.operate import grow, moving, takeover
 from stream.operate.grow import Growth
 from stream.operate.moving import Mover
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import add_partitions, place, send_events, sessions
-from tests.kafka.tools import BASE, everything, headers, newest, producer, send, send_views, until, view
+from tests.kafka.tools import (
+    BASE,
+    damage,
+    everything,
+    headers,
+    newest,
+    producer,
+    send,
+    send_batches,
+    send_views,
+    until,
+    view,
+)
 from tests.operate.tools import eventually, make, worker
+from tests.raw import LZ4, batch, checksummed, record, send_raw
 
 pytestmark = pytest.mark.kafka
 
@@ -280,8 +293,8 @@ def test_what_is_moved_comes_in_the_order_of_time_with_all_it_had(kafka: Embedde
         found = {}
         for kind in KINDS:
             for number in range(4):
-                for record in await everything(kafka, target.settings.topic(INPUTS[kind]), number):
-                    found[int(headers(record)["n"])] = (kind, number, record.key, record.value is None)
+                for each in await everything(kafka, target.settings.topic(INPUTS[kind]), number):
+                    found[int(headers(each)["n"])] = (kind, number, each.key, each.value is None)
         assert sorted(found) == list(range(40))
         assert found[5] == (KINDS[2], place("s1", 4), b"s1", True)
         assert {number for n, (_, number, _, _) in found.items() if n != 7} == {place("s1", 4)}
@@ -323,3 +336,48 @@ def test_a_set_that_nobody_has_counted_is_moved_whole(kafka: EmbeddedKafka, pref
             await until(lambda: other.counted == 3, "it counts")
 
     asyncio.run(main())
+
+
+def test_what_nobody_can_read_becomes_dead_letters_and_what_is_damaged_is_named(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
+    to = f"{prefix}p3."
+
+    async def main() -> None:
+        config = await make(kafka, prefix, 2)
+        topic = config.topic(INPUTS[Kind.VIEWS])
+        await send_views(kafka, config, range(2))
+        async with producer(kafka) as sender:
+            await sender.send_and_wait(topic, view(2), key=b"s1", headers=[("", b"")] * 1001, partition=0)
+            plain = b"".join(record(number, b"s1", view(3 + number)) for number in range(3))
+            await send_raw(sender, topic, batch(checksummed(plain, right=False), 3, LZ4), 3)
+        await send_views(kafka, config, range(6, 8))
+        await send_batches(kafka, config, [range(8, 10)], partition=1)
+        damage(kafka, topic, 0, partition=1)
+        words = command(config, "--partitions", "3", "--to-prefix", to, "--quiet", "1s", "--execute", "--json")
+
+        failed = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=90, check=False)
+        assert failed.returncode == 1
+        assert f"{topic}, partition 1: offsets 0 to 1 cannot be read" in failed.stderr
+        damage(kafka, topic, 0, partition=1)  # the same bits once more: it is mended
+        done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 3, done.stderr
+        (found,) = json.loads(done.stdout)
+        assert found["done"]
+        target = new(config, to)
+        moved = [each for number in range(3) for each in await everything(kafka, topic_of(target), number)]
+        assert len(moved) == 6
+        letters = [each for number in range(3) for each in await everything(kafka, target.topic(DEAD_LETTERS), number)]
+        told = {
+            (headers(each)["liveshop-reason"], headers(each)["liveshop-origin"].rpartition(b"/")[0]) for each in letters
+        }
+        assert told == {
+            (b"too_many_headers", f"{topic}/0/2".encode()),
+            (b"unreadable", f"{topic}/0/3-5".encode()),
+        }
+
+    asyncio.run(main())
+
+
+def topic_of(config: Settings) -> str:
+    return config.topic(INPUTS[Kind.VIEWS])
