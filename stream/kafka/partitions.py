@@ -8,8 +8,11 @@ rest is in the log, and `topics grow` brings it to a new set of topics.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+
+from aiokafka.errors import IncompatibleBrokerVersion
 
 from stream.config import Settings
 from stream.errors import UsageError
@@ -95,8 +98,12 @@ class Partitions:
     counted: int
 
     async def confirm(self, reader: Reader) -> None:
-        """Raises OutgrownError when they are not what is counted, KafkaError when nobody answers."""
-        self.check(await topicids.ask_all(reader, self.settings))
+        """Raises OutgrownError when they are not what is counted, KafkaError when nobody answers.
+
+        Brokers before Kafka 3.1 do not know the question.
+        """
+        with suppress(IncompatibleBrokerVersion):
+            self.check(await topicids.ask_all(reader, self.settings))
 
     def check(self, answers: Answers) -> None:
         """The same, where brokers have answered."""
