@@ -49,7 +49,7 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-chaos: $(VENV)/.made  ## kills, zombies, brokers away, neighbours, clocks that jump, against the recount (ROUNDS=20 SEED=n)
+chaos: $(VENV)/.made  ## kills, zombies, brokers away, neighbours, clocks that jump, partitions added, against the recount (ROUNDS=20 SEED=n)
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)

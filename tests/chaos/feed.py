@@ -42,6 +42,8 @@ class Feed:
     def __init__(self, brokers: str, prefix: str, profile: Profile) -> None:
         self.sent = 0
         self.troubles = 0
+        self.partitions = PARTITIONS
+        """Of each topic, as producers know it."""
         self._brokers = brokers
         self._prefix = prefix
         self._ghost_id = f"{prefix}ghosts"
@@ -95,8 +97,11 @@ class Feed:
                     return producer
 
     async def _send(self, producer: AIOKafkaProducer, records: Iterable[Record]) -> None:
+        for topic in [f"{self._prefix}live.{kind}" for kind in Kind]:
+            while len(await producer.partitions_for(topic)) < self.partitions:
+                await producer.client.force_metadata_update()
         outgoing = (Outgoing(message.kind, message.key, message.value, headers) for message, headers in records)
-        self.sent += await send(producer, self._prefix, PARTITIONS, outgoing)
+        self.sent += await send(producer, self._prefix, self.partitions, outgoing)
 
     # -- what else may come
 

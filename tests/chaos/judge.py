@@ -11,6 +11,8 @@ from tests.recount import LogRecord, Recounted, RefusedBatch
 
 OF_THE_RUN: Final = ("run", "revision", "generation", "reason", "status")
 """What the way of counting may change."""
+OURS: Final = frozenset({"liveshop-origin"})
+"""A letter has its own; that of a record that was moved from a smaller set of topics makes room for it."""
 KEPT: Final = 64 * 1024
 
 
@@ -48,7 +50,7 @@ def _history(what: str, revisions: list[Value]) -> Iterator[str]:
     reasons = [value.get("reason") for value in revisions]
     # the first revision is a correction when a late event is the first one of a window that was closed without any
     corrections = [each for each in reasons[1:] if each is not None]
-    if reasons[0] not in {None, "closed", "idle", "correction"} or set(corrections) - {"correction"}:
+    if reasons[0] not in {None, "closed", "idle", "end_of_input", "correction"} or set(corrections) - {"correction"}:
         yield f"{what} has the reasons {reasons}"
 
 
@@ -91,7 +93,7 @@ def _letter(record: LogRecord, expected: Recounted, letter: Letter) -> Iterator[
     kept = (record.value or b"")[:KEPT] if letter.reason == "too_large" else record.value
     if letter.value != kept or letter.key != (record.key and record.key[:KEPT]):
         yield f"{what} has not its original bytes"
-    dropped = len(set(record.headers) - set(letter.headers))
+    dropped = len({header for header in record.headers if header[0] not in OURS} - set(letter.headers))
     if dropped and letter.header("liveshop-headers-dropped") != str(dropped):
         yield f"{what} has lost headers and does not say so"
     timestamp = letter.header("liveshop-origin").rsplit("/", 1)[1]

@@ -35,13 +35,15 @@ class Profile:
     speed: float = 10.0
     outage: float = 0.0
     """Seconds for which no broker is there, in the middle of the round."""
+    grows: bool = False
+    """Somebody adds partitions, and then a larger set of topics takes over."""
     clock_jumps: bool = False
     """Those of the workers' machines."""
     settings: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, seed: int, outage: float = OUTAGE) -> "Profile":
-        """Of five rounds one has an outage, and two have clocks that jump."""
+        """Of five rounds one has an outage, one grows, and in two clocks jump."""
         rng = Random(f"profile {seed}")
         speed, settings = rng.choice(_KINDS)
         made = cls(seed, workers=rng.choice((2, 3, 3)), speed=speed, settings={**_COMMON, **settings})
@@ -51,6 +53,8 @@ class Profile:
                 return replace(made, outage=outage, seconds=made.seconds + outage, settings=patient)
             case 2 | 4:
                 return replace(made, clock_jumps=True)
+            case 3:
+                return replace(made, grows=True)
             case _:
                 return made
 

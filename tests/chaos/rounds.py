@@ -4,12 +4,14 @@ import asyncio
 import time
 import uuid
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from tests.chaos.faults import Clock, Neighbour, Slot
 from tests.chaos.feed import Feed
+from tests.chaos.growth import GROWN, Growth
 from tests.chaos.judge import differences, save
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.live import create_topics, delete_topics
@@ -93,51 +95,87 @@ def play(brokers: Brokers, folder: Path, *, replication: int = 1) -> Outcome:
 async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
     profile, brokers = broker.profile, broker.bootstrap
     feed, clock = Feed(brokers, prefix, profile), Clock(profile, folder)
-    neighbour = Neighbour(brokers, prefix, profile, folder)
+    neighbour, growth = Neighbour(brokers, prefix, profile, folder), Growth(broker, prefix, profile, folder)
     until = time.monotonic() + profile.seconds
-    around = (broker.run(prefix), neighbour.run(), clock.run())
+    around = [broker.run(prefix), clock.run(), growth.run(feed) if profile.grows else neighbour.run()]
     await asyncio.gather(feed.run(), *around, *(slot.suffer(until) for slot in slots))
     calm = time.monotonic()
-    records = await read_inputs(brokers, prefix, PARTITIONS)
-    expected = await asyncio.to_thread(recount, records, profile.rules)
-    written, found = await _settle(brokers, prefix, slots, records, expected)
+    sets = [await _grown(growth, profile, slots, folder)] if profile.grows else []
+    records = await (growth.counted() if profile.grows else read_inputs(brokers, prefix, PARTITIONS))
+    sets.insert(0, Set(prefix, PARTITIONS, records, await asyncio.to_thread(recount, records, profile.rules)))
+    found = await _settle(brokers, sets, slots)
+    if profile.grows:
+        found += await growth.lost_or_doubled(records)
     outcome.settled_after = time.monotonic() - calm
-    _tell(outcome, feed, records, expected, written)
-    outcome.faults = sum((slot.faults for slot in slots), broker.faults + neighbour.faults + clock.faults)
+    for each in sets:
+        _tell(outcome, each)
+    if feed.troubles:
+        outcome.notes.append(f"the feed had {feed.troubles} troubles with the broker")
+    outcome.faults = sum(
+        (slot.faults for slot in slots), broker.faults + neighbour.faults + clock.faults + growth.faults
+    )
     outcome.exits = [each for slot in slots for each in slot.exits] + neighbour.exits
     outcome.notes += _said(folder)
     outcome.differences = found
     if found:
-        save(folder, found, expected, written)
+        for each in sets:
+            save(folder / each.prefix, found, each.expected, each.written)
 
 
-async def _settle(
-    brokers: str, prefix: str, slots: list[Slot], records: list[LogRecord], expected: Recounted
-) -> tuple[Written, list[str]]:
+@dataclass
+class Set:
+    """The topics of one prefix: what was counted there, and what must come of it."""
+
+    prefix: str
+    partitions: int
+    records: list[LogRecord]
+    expected: Recounted
+    written: Written = field(default_factory=Written)
+
+    def differences(self) -> list[str]:
+        return differences(self.records, self.expected, self.written, self.prefix)
+
+
+async def _grown(growth: Growth, profile: Profile, slots: list[Slot], folder: Path) -> Set:
+    """The larger set, with workers of its own, once all that the old one has not counted is there."""
+    await growth.execute()
+    brokers = growth.brokers
+    (folder / "grown").mkdir()
+    slots += [Slot(number, brokers, growth.prefix, profile, folder / "grown") for number in range(profile.workers)]
+    records = await read_inputs(brokers, growth.prefix, GROWN)
+    return Set(growth.prefix, GROWN, records, await asyncio.to_thread(recount, records, profile.rules))
+
+
+async def _settle(brokers: str, sets: list[Set], slots: list[Slot]) -> list[str]:
     """Until the outputs are what they must be, and stay so: while the workers run on, and when they have left."""
     deadline = time.monotonic() + PATIENCE
-    async with Results(brokers, prefix, PARTITIONS) as results:
+    async with AsyncExitStack() as stack:
+        results = [await stack.enter_async_context(Results(brokers, each.prefix, each.partitions)) for each in sets]
+
+        async def look() -> list[str]:
+            for each, result in zip(sets, results, strict=True):
+                each.written = await result.look()
+            return [found for each in sets for found in each.differences()]
+
         found = ["nothing was compared"]
         while found and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
             for slot in slots:
                 await slot.ensure()
-            found = differences(records, expected, await results.look(), prefix)
+            found = await look()
         await asyncio.sleep(STILL)
         await asyncio.gather(*(slot.end() for slot in slots))
-        written = await results.look()
-    return written, differences(records, expected, written, prefix)
+        return await look()
 
 
-def _tell(outcome: Outcome, feed: Feed, records: list[LogRecord], expected: Recounted, written: Written) -> None:
-    outcome.events = len(records)
-    for (_, name), number in expected.outcomes.items():
+def _tell(outcome: Outcome, each: Set) -> None:
+    outcome.events += len(each.records)
+    for (_, name), number in each.expected.outcomes.items():
         outcome.outcomes[name] += number
-    outcome.windows, outcome.sessions = len(written.windows), len(written.sessions)
-    outcome.revisions = sum(map(len, written.windows.values()))
-    outcome.letters = len(written.letters)
-    if feed.troubles:
-        outcome.notes.append(f"the feed had {feed.troubles} troubles with the broker")
+    outcome.windows += len(each.written.windows)
+    outcome.sessions += len(each.written.sessions)
+    outcome.revisions += sum(map(len, each.written.windows.values()))
+    outcome.letters += len(each.written.letters)
 
 
 def _said(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Protocol
 
 from aiokafka.admin import NewPartitions
 from aiokafka.partitioner import murmur2
@@ -26,7 +27,12 @@ def sessions(before: tuple[int, int], after: tuple[int, int]) -> Iterator[str]:
     return (name for name in names if (place(name, before[1]), place(name, after[1])) == (before[0], after[0]))
 
 
-async def add_partitions(kafka: EmbeddedKafka, numbers: dict[str, int]) -> None:
+class Reached(Protocol):
+    @property
+    def bootstrap(self) -> str: ...
+
+
+async def add_partitions(kafka: Reached, numbers: dict[str, int]) -> None:
     """``numbers``: how many each topic is to have. Returns when brokers know it."""
     config = Settings(brokers=kafka.bootstrap)
     admin = client.make_admin(config)
