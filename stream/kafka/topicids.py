@@ -108,8 +108,8 @@ def agreed(settings: Settings, answers: Answers) -> dict[str, str] | None:
     first, *others = ({name: topic.topic_id for name, topic in answer.items()} for answer in answers)
     if any(other != first for other in others):
         return None
-    names = {settings.topic(spec.name): spec.name for spec in SPECS}
-    return {names[name]: as_text(topic_id) for name, topic_id in first.items() if topic_id != _NONE}
+    found = {spec.name: first.get(settings.topic(spec.name), _NONE) for spec in SPECS}
+    return {name: as_text(topic_id) for name, topic_id in found.items() if topic_id != _NONE}
 
 
 def made_anew(known: Ids, now: Ids) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER, check_configs
+from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER, check_configs, too_small
 from stream.kafka.topics import SPECS
 
 SETTINGS = Settings(brokers="k:9092", topic_prefix="p.")
@@ -63,3 +63,10 @@ def test_limits_of_the_brokers_are_told_in_the_same_message() -> None:
             SETTINGS, {**AS_MADE, "live.sessions": {"max.message.bytes": "1"}}, {1: {"transaction.max.timeout.ms": 1}}
         )
     assert len(str(raised.value).splitlines()) == 2
+
+
+def test_where_the_limit_may_not_be_seen_both_names_are_told_and_the_command() -> None:
+    told = too_small(SETTINGS, "live.state", None, 1_200_000)
+    assert told.startswith("p.live.state does not take a batch of the worker (its max.message.bytes may not be seen)")
+    assert "whatever message.max.bytes the brokers have" in told
+    assert told.endswith("--entity-name p.live.state --add-config max.message.bytes=1200000")
