@@ -1,6 +1,7 @@
-"""Shards that wait at records which cannot be read (a checksum is wrong): what people are told, and until when.
+"""Shards that cannot go on: what people are told, and until when. Such a shard begins again and again; others go on.
 
-Such a shard begins again and again: another replica, or a repaired disk, may have the records whole. Others go on.
+Most wait at records which cannot be read (a checksum is wrong): another replica, or a repaired disk, may have them whole.
+Others fail at something else each time, such as a checkpoint that no broker takes.
 """
 
 import time
@@ -21,6 +22,8 @@ log: Final = structlog.get_logger()
 
 TELL_AGAIN: Final = 60.0
 """Seconds after which the log repeats it."""
+ALIVE: Final = 10.0
+"""Seconds after which a shard that does not fail goes on."""
 
 
 def way_out(settings: Settings, partition: TopicPartition, first: int, last: int) -> str:
@@ -30,7 +33,7 @@ def way_out(settings: Settings, partition: TopicPartition, first: int, last: int
 
 
 class Waiting:
-    """Which shards of ours wait so, by partition."""
+    """Which shards of ours cannot go on, by partition."""
 
     def __init__(self, settings: Settings, health: Health) -> None:
         self._settings = settings
@@ -39,6 +42,8 @@ class Waiting:
         self._at: dict[int, UnreadableError] = {}
         self._told: dict[int, float] = {}
         """When the log said so."""
+        self._failing: dict[int, tuple[float, int] | None] = {}
+        """Those that fail at something else: when the task that runs now began, and with which checkpoint."""
 
     def begins(self, number: int, error: UnreadableError) -> None:
         """Or goes on waiting: said on /readyz until it is over, in the log now and then."""
@@ -53,8 +58,16 @@ class Waiting:
             self._told[number] = now
             log.error("a shard waits at records that cannot be read", detail=str(error), way_out=out)
 
+    def fails(self, number: int, why: str) -> None:
+        """A shard that has failed more than once in a row. The log has said each time that it has ended."""
+        self._failing[number] = None
+        if number not in self._at:
+            self._health.waits(number, f"partition {number} fails and is begun again: {why}")
+
     def look(self, running: Mapping[int, ShardTask]) -> None:
         """Whether they have gone on: to be called often."""
+        for number in self._failing.keys() & running.keys():
+            self._look_whether_it_lives(number, running[number])
         for number in self._at.keys() & running.keys():
             stint, error = running[number].stint, self._at[number]
             kind = self._inputs.get(error.partition.topic)
@@ -62,11 +75,23 @@ class Waiting:
                 self._ends(number)
                 log.info("a shard goes on behind records that could not be read", partition=number)
 
+    def _look_whether_it_lives(self, number: int, shard: ShardTask) -> None:
+        """It does when it has made a checkpoint, or has had nothing to write for a while."""
+        if shard.stint is None:
+            return
+        seen, checkpoint = self._failing[number], shard.stint.shard.log.number
+        if seen is None or seen[0] != shard.began:
+            self._failing[number] = shard.began, checkpoint
+        elif checkpoint > seen[1] or time.monotonic() - shard.began > ALIVE:
+            self._ends(number)
+
     def assigned(self, partitions: frozenset[int]) -> None:
         """Others are somebody else's now."""
-        for number in self._at.keys() - partitions:
+        for number in (self._at.keys() | self._failing.keys()) - partitions:
             self._ends(number)
 
     def _ends(self, number: int) -> None:
-        del self._at[number], self._told[number]
+        self._at.pop(number, None)
+        self._told.pop(number, None)
+        self._failing.pop(number, None)
         self._health.waits(number, None)

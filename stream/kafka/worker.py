@@ -363,10 +363,8 @@ class Worker:
         error, number = shard.error, shard.partition
         if self._stopping:
             return
-        quiet = self._monitor.brokers_away or isinstance(
-            error, UnreadableError
-        )  # that has been said, or is about to be
-        say = log.debug if quiet else log.warning
+        has_been_said = self._monitor.brokers_away or isinstance(error, UnreadableError)  # or is about to be
+        say = log.debug if has_been_said else log.warning
         say("a shard has ended", partition=number, error=_named(error))
         cause = (error and error.__cause__) or error
         if isinstance(cause, FORBIDDEN):
@@ -381,7 +379,10 @@ class Worker:
         elif isinstance(error, RefusedError):
             self._refuse(shard, error)
         elif isinstance(error, MENDABLE):
-            self._start_again(shard, self._pause(shard))
+            pause = self._pause(shard)
+            if self._failures[number] and not has_been_said and not isinstance(error, OutdatedError):
+                self._waiting.fails(number, f"{_named(error)}: {cause}")
+            self._start_again(shard, pause)
         elif error is None:  # cancelled, and not by us: never stay a member without the shard
             self._membership.rejoin(f"partition {number} was cancelled from within")
         else:

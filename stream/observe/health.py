@@ -120,11 +120,12 @@ class Health:
 
     def problems(self) -> list[str]:
         """Why the worker is not ready, one line each; empty when it is."""
-        away = BROKERS_AWAY in self._reasons  # then nothing is restored, and that it is not is no news
-        restored = () if away else sorted(self._recovering - self._waiting.keys())
+        away = BROKERS_AWAY in self._reasons  # then nothing goes on, and that it does not is no news
+        waiting = {} if away else self._waiting
+        restored = () if away else sorted(self._recovering - waiting.keys())
         recovering = [f"partition {partition}: its state is being restored" for partition in restored]
         stalled = self.stalled()
-        down = [text for _, text in sorted((self._waiting | self._refused).items())]
+        down = [text for _, text in sorted((waiting | self._refused).items())]
         return [*self._reasons.values(), *down, *recovering, *([stalled] if stalled else [])]
 
     def notes(self) -> list[str]:

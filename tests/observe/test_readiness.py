@@ -87,7 +87,9 @@ class Shard:
 
     def __init__(self, views: int) -> None:
         positions = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: views}
-        self.stint = SimpleNamespace(inputs=SimpleNamespace(positions=positions))
+        log = SimpleNamespace(number=7)
+        self.stint = SimpleNamespace(inputs=SimpleNamespace(positions=positions), shard=SimpleNamespace(log=log))
+        self.began = time.monotonic()
 
 
 def starting(room: Room) -> Iterator[None]:
@@ -109,6 +111,19 @@ def waiting(room: Room) -> Iterator[None]:
         yield
         room.health.recovered(3)  # it has begun again
         room.running = {3: cast("ShardTask", Shard(at))}
+        room.waiting.look(room.running)
+
+
+def failing(room: Room) -> Iterator[None]:
+    room.health.assigned(frozenset({1, 2, 3}), frozenset({1, 2}))
+    for checkpoint in (7, 7, 8):
+        room.waiting.fails(3, "CheckpointError (NotEnoughReplicasError): too few copies")
+        yield
+        room.health.recovered(3)  # it has begun again
+        shard = Shard(10)
+        room.running = {3: cast("ShardTask", shard)}
+        room.waiting.look(room.running)
+        shard.stint.shard.log.number = checkpoint
         room.waiting.look(room.running)
 
 
@@ -200,6 +215,7 @@ CASES: Final = [
         starting,
         restoring,
         waiting,
+        failing,
         refused,
         kept_out,
         brokers_away,
