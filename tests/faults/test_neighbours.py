@@ -7,7 +7,7 @@ import pty
 import shlex
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from stream.config import Settings
 from stream.core.shard import Shard
 from stream.doctor.finding import Check, Severity
 from stream.errors import UsageError
-from stream.kafka import client, membership, statereader
+from stream.kafka import client, membership, refusals, statereader
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.health import COMPANY, KEPT_OUT
@@ -36,7 +36,7 @@ from tests import live
 from tests.doctor.tools import checked
 from tests.kafka.tools import Memory, everything, make_topics, producer, send_views, settings, until
 from tests.live import eventually
-from tests.operate.tools import make, totals, worker
+from tests.operate.tools import count, make, totals, worker
 
 pytestmark = pytest.mark.kafka
 
@@ -160,6 +160,38 @@ def test_of_two_that_begin_at_once_on_nothing_one_wins_each_partition(kafka: Emb
             await eventually("the totals of 0 are right", lambda: right(kafka, config, 100, 0), 30)
             await eventually("the totals of 1 are right", lambda: right(kafka, config, 100, 1), 30)
         assert set((await results(kafka, config, 2)).values()) == {1}
+
+    asyncio.run(main())
+
+
+def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker has one partition, and looks again and again at the other one, which it may not have."""
+    looks: list[Place] = []
+    refuse = refusals.foreign
+
+    def noted(place: Place, owner: Mapping[str, str]) -> RefusedError:
+        looks.append(place)
+        return refuse(place, owner)
+
+    monkeypatch.setattr(refusals, "foreign", noted)
+
+    async def main() -> None:
+        config = await make(kafka, prefix, partitions=2)
+        place = Place(another(config), 1, 2)
+        theirs = await recover(place, discard=None, current=lambda: True)
+        outputs = theirs.shard.collect()
+        assert outputs is not None
+        checkpoints = Checkpoints(place, theirs.producer, theirs.state_end)
+        await checkpoints.write(outputs)
+        await send_views(kafka, config, range(60), 0)
+        await count(kafka, config, 0, 2)
+        await send_views(kafka, config, range(60, 100), 0)
+        async with worker(config) as memory:
+            await until(lambda: 1 in memory.down and memory.counted == 40 and len(looks) >= 4, "it has looked again")
+            await checkpoints.probe(outputs.positions)  # would raise FencedError
+        await client.end(theirs.producer)
 
     asyncio.run(main())
 
@@ -336,6 +368,7 @@ def test_a_rebuild_fences_whoever_runs(kafka: EmbeddedKafka, prefix: str) -> Non
                 await until(lambda: second.counted == 100, "the second counts on")
                 assert len(second.recoveries) == recoveries, "and is not fenced again"
                 assert first.counted == 60
+                await eventually("the totals are right", lambda: right(kafka, config, 100), 30)
             assert await owners(config, 1) == [config.group + "-b"]
         assert set((await results(kafka, config)).values()) == {1}
 
