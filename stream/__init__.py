@@ -16,10 +16,10 @@ model/    the vocabulary: events, outcomes, money, topic names
 core/     pure: decode, clocks, dedupe, panes, windows, totals, state, and alerts/; no I/O and no clock of its own;
           native/ is the hot path in C, of what is plain; pure/ what stands in its place where it is not built
 rules/    alert rules as files: read with every mistake and its line; those that come with liveshop
-kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery
+kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery; what is wrong with brokers, clocks, neighbours
 observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts
-operate/  by hand: states shown, verified, rebuilt; offsets shown, poison skipped
+operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics
 replay/   what was recorded, in files or topics, run once more beside the live shards
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command

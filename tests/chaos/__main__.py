@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from stream.sandbox.broker import EmbeddedKafka
 from tests.chaos.faults import BrokerFaults
 from tests.chaos.profile import OUTAGE, Profile
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="short rounds with few faults")
     arguments = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says a lot while there is no broker
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     folder = Path(tempfile.mkdtemp(prefix="liveshop-chaos-"))
     failed = 0
     with broker_thread() as (kafka, thread):
