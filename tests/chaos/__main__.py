@@ -14,11 +14,14 @@ from typing import Final
 import structlog
 
 from stream.sandbox.broker import EmbeddedKafka
+from tests.chaos import growing
 from tests.chaos.faults import BrokerFaults
 from tests.chaos.profile import OUTAGE, Profile
 from tests.chaos.rounds import play
 
 SHOWN: Final = 10
+GROWING: Final = 3
+"""Each so many-th round is followed by one in which partitions are added and a new set of topics takes over."""
 
 
 @contextmanager
@@ -53,11 +56,14 @@ def main() -> int:
     with broker_thread() as (kafka, thread):
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
             profile = Profile.short(seed) if arguments.short else Profile.of(seed, arguments.outage)
-            outcome = play(BrokerFaults(kafka, thread, profile), folder / str(seed))
-            say(outcome.line())
-            for each in outcome.differences[:SHOWN]:
-                say(f"  {each}")
-            failed += not outcome.good
+            outcomes = [play(BrokerFaults(kafka, thread, profile), folder / str(seed))]
+            if seed % GROWING == 0:
+                outcomes.append(growing.play(kafka, seed, folder / f"{seed}-growing"))
+            for outcome in outcomes:
+                say(outcome.line())
+                for each in outcome.differences[:SHOWN]:
+                    say(f"  {each}")
+            failed += not all(outcome.good for outcome in outcomes)
     say(
         f"{arguments.rounds - failed} of {arguments.rounds} rounds without a difference or a bad exit; logs in {folder}"
     )
