@@ -17,7 +17,7 @@ from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import show
 from stream.sandbox.broker import EmbeddedKafka
 from tests.doctor.tools import checked
-from tests.kafka.tools import everything, make_anew, make_topics, send, send_views, settings
+from tests.kafka.tools import delete, everything, make_anew, make_topics, send, send_views, settings
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import totals
 
@@ -195,6 +195,21 @@ def told_of(running: Worker, topic: str) -> bool:
     """It has ended with a message, or stays with its shard down and says why."""
     said = [line for line in running.lines() if topic in str(line.get("detail", line["event"]))]
     return running.child.code == 2 or any(line["event"] == "a shard is down" for line in said)
+
+
+def test_a_deleted_topic_is_missed_and_told_until_it_is_made_anew(
+    kafka: EmbeddedKafka, prefix: str, tmp_path: Path
+) -> None:
+    config = prepared(kafka, prefix)
+    with worker(kafka, config, tmp_path / "first.log") as running:
+        await_counted(running, 60)
+        asyncio.run(delete(config, VIEWS))
+        wait_for("it is told", lambda: f"missing topics: {prefix}{VIEWS}." in running.get("/readyz")[1], 45)
+        assert running.get("/healthz")[0] == 200
+        asyncio.run(make_topics(config))
+        asyncio.run(send_views(kafka, config, range(1000, 1200)))
+        assert f"{prefix}{VIEWS} was made anew" in ended(running)
+    assert asyncio.run(position(config)) == 60
 
 
 def test_dead_letters_made_anew_are_written_on(kafka: EmbeddedKafka, prefix: str, tmp_path: Path) -> None:

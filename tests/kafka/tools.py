@@ -24,6 +24,7 @@ from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
 from stream.sandbox.broker import EmbeddedKafka
+from tests.live import eventually
 
 BASE: Final = 1_700_000_000_000
 """An event time."""
@@ -131,22 +132,25 @@ async def make_topics(config: Settings, partitions: int = 1) -> None:
     await topics.create(config, partitions)
 
 
-async def make_anew(config: Settings, *names: str, partitions: int = 1) -> None:
-    """Deletes these topics (named as the code names them) and makes them under their names, empty, as the others are."""
+async def delete(config: Settings, *names: str) -> None:
+    """Returns when no broker knows these topics any more, which is a moment after it has said so."""
     admin = AIOKafkaAdminClient(bootstrap_servers=config.brokers)
     await admin.start()
     try:
-        before = await topicids.current(config)
         await admin.delete_topics([config.topic(name) for name in names])
-        async with asyncio.timeout(30):
-            while True:  # a broker deletes a moment after it has said so
-                await topics.create(config, partitions)
-                now = await topicids.current(config)
-                if all(name in now and now[name] != before[name] for name in names):
-                    return
-                await asyncio.sleep(0.05)
     finally:
         await admin.close()
+
+    async def gone() -> bool:
+        return not set(names) & (await topicids.current(config)).keys()
+
+    await eventually("the topics are gone", gone, 30)
+
+
+async def make_anew(config: Settings, *names: str, partitions: int = 1) -> None:
+    """Deletes these topics (named as the code names them) and makes them under their names, empty, as the others are."""
+    await delete(config, *names)
+    await topics.create(config, partitions)
 
 
 class Memory:
