@@ -339,7 +339,8 @@ rules:
         wrong = "the alert rules are wrong: those of before stay"
         wait_for("both have refused them", lambda: len(said(wrong)) == 2, DEADLINE)
         assert all("w.evnts" in str(line["mistakes"]) for line in said(wrong))
-        assert stage.metrics()['liveshop_alerts_firing{alert="stalled",severity="info"}'] == 0
+        series = 'liveshop_alerts_firing{alert="stalled",severity="info"}'
+        wait_for("the page, made once a second, has the new rule", lambda: stage.metrics().get(series) == 0, DEADLINE)
         assert stage.get("/readyz")[0] == 200
         stage.stop()
 
