@@ -80,8 +80,11 @@ class Slot:
         await self._replace(None)
 
     async def _term(self) -> None:
+        """One that has said nothing yet does not listen to signals yet."""
+        has_begun = bool(self.worker.lines())
         code = await self._leave(signal.SIGTERM)
-        await self._replace(None if code == 0 else f"left with {code} after SIGTERM")
+        good = code == 0 or (code == -signal.SIGTERM and not has_begun)
+        await self._replace(None if good else f"left with {code} after SIGTERM")
 
     async def _stop(self) -> None:
         """A zombie: asleep for longer than the session timeout, and then it goes on where it was."""
