@@ -80,12 +80,12 @@ class Shard:
 def judge_outgrown(shards: Sequence[Shard], counts: Mapping[str, int], settings: Settings) -> list[Finding]:
     """Whether the states are of another number of partitions, or moved elsewhere. ``counts``: partitions by topic.
 
-    Topics that differ among themselves are the matter of the check of topics.
+    Inputs that have more than other topics are the matter of the check of topics.
     """
     states = [shard.state for shard in shards if isinstance(shard.state, Kept)]
     counted = max((state.partitions for state in states if state.partitions is not None), default=0)
     moved_to = next((state.moved_to for state in states if state.moved_to is not None), None)
-    outgrown = judge(counts, counted) if counted and len(set(counts.values())) == 1 else None
+    outgrown = judge(settings, counts, counted) if counted and counted < min(counts.values()) else None
     if moved_to is not None:
         outgrown = Outgrown(counted, moved_to=moved_to)
     if outgrown is None:

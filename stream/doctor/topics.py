@@ -55,15 +55,15 @@ def judge_presence(topics: Sequence[Topic], settings: Settings, brokers: int) ->
     found += _co_partitioned(there, settings)
     found += [each for topic in there for each in _leaderless(topic)]
     if not found:
-        what = f"all {len(there)} are there, with {len(there[0].partitions)} partitions each"
+        what = f"all {len(there)} are there, with {min(len(topic.partitions) for topic in there)} partitions each"
         found.append(Finding(Check.TOPICS, Severity.OK, "topics", what))
     return found
 
 
 def _co_partitioned(topics: Sequence[Topic], settings: Settings) -> list[Finding]:
-    """Partitions are never taken away: those of all topics are the shards, and what is beyond was added."""
+    """Partitions are never taken away: those of all topics are the shards, and what inputs have beyond was added."""
     counts = {topic.name: len(topic.partitions) for topic in topics}
-    outgrown = judge(counts, min(counts.values())) if counts else None
+    outgrown = judge(settings, counts, min(counts.values())) if counts else None
     if outgrown is None:
         return []
     return [

@@ -59,9 +59,10 @@ def outgrown(settings: Settings, found: Found, counts: Mapping[str, int]) -> Out
     moved_to = next((meta.moved_to for meta in metas if meta.moved_to is not None), None)
     if moved_to is not None:
         return Outgrown(counted, moved_to=moved_to)
-    if not found and len(set(counts.values())) > 1:
+    differing = judge(settings, counts, counted)
+    if differing is not None and not found:
         raise uneven(settings, counts)
-    return judge(counts, counted)
+    return differing
 
 
 async def check_states(settings: Settings, partitions: int, discards: Discards, found: Found | None = None) -> None:

@@ -14,7 +14,7 @@ from stream.config import Settings
 from stream.core.framing import StateError
 from stream.errors import FailedError, UsageError
 from stream.kafka import preflight, statereader, topics
-from stream.kafka.partitions import Outgrown
+from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.place import Place
 from stream.kafka.topics import Made, Topic
 from stream.model.names import INPUTS, KINDS, STATE
@@ -92,7 +92,7 @@ class Old:
     @property
     def added(self) -> bool:
         """Partitions were added: nothing is counted here any more."""
-        return any(number != self.counted for number in self.counts.values())
+        return judge(self.settings, self.counts, self.counted) is not None
 
     @property
     def inputs(self) -> list[TopicPartition]:

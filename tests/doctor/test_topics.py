@@ -24,15 +24,15 @@ def replication(made: Topic, brokers: int = 3) -> list[Any]:
 
 def test_what_is_missing_differs_or_is_not_led_is_an_error_each() -> None:
     headless = Topic("d", [Partition(0, 1, 3, 3), Partition(1, -1, 3, 0)])
-    findings = judge_presence([topic("a"), Topic("b"), topic("c", number=3), headless], SETTINGS, 1)
-    assert severities(findings) == dict.fromkeys(("b", "c", "d"), Severity.ERROR)
+    findings = judge_presence([topic("a"), Topic("b"), topic("x.live.views", number=3), headless], SETTINGS, 1)
+    assert severities(findings) == dict.fromkeys(("b", "x.live.views", "d"), Severity.ERROR)
     by_subject = {finding.subject: finding for finding in findings}
     make = "liveshop topics create --brokers k:9092 --topic-prefix x. --partitions 3 --replication 1"
     assert by_subject["b"].todo.startswith(f"{make} ; ")
-    assert "has 3 partitions, others have 2" in by_subject["c"].what
+    assert "has 3 partitions, others have 2" in by_subject["x.live.views"].what
     assert (
         "liveshop topics grow --brokers k:9092 --topic-prefix x. --partitions 3 --to-prefix x.p3."
-        in by_subject["c"].todo
+        in by_subject["x.live.views"].todo
     )
     assert "partition 1" in by_subject["d"].what
 

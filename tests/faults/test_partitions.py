@@ -19,7 +19,7 @@ from stream.kafka.partitions import Outgrown
 from stream.kafka.place import Place
 from stream.kafka.recovery import recover
 from stream.kafka.topicids import Answers
-from stream.model.names import INPUTS, SESSIONS, Kind
+from stream.model.names import INPUTS, OUTPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import add_partitions, place, send_events, sessions
 from tests.kafka.tools import Memory, everything, newest, send_views, until
@@ -153,6 +153,29 @@ def test_all_topics_grown_while_nobody_ran_are_no_other_matter(kafka: EmbeddedKa
     asyncio.run(main())
 
 
+def test_more_partitions_of_what_is_written_do_no_harm(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each shard names the partition that it writes to."""
+    monkeypatch.setattr(monitor, "LOOK_EVERY", 0.05)
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await add_partitions(kafka, {config.topic(name): 2 for name in (*OUTPUTS, STATE)})
+        async with worker(config) as memory:
+            await send_views(kafka, config, range(10))
+            await until(lambda: memory.counted == 10, "it counts")
+            await add_partitions(kafka, {config.topic(name): 3 for name in (*OUTPUTS, STATE)})
+            await send_views(kafka, config, range(10, 20))
+            await until(lambda: memory.counted == 20, "it counts on")
+        async with worker(config) as memory:
+            await send_views(kafka, config, range(20, 30))
+            await until(lambda: memory.counted == 10, "one that is started later goes on")
+            assert memory.reasons == {}
+
+    asyncio.run(main())
+
+
 def test_topics_that_were_never_alike_are_a_mistake_of_whoever_starts(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await make(kafka, prefix, 2)
@@ -184,7 +207,7 @@ def test_a_broker_that_says_no_more_lets_it_go_on(
         async with worker(config) as memory:
             await send_views(kafka, config, range(10))
             await until(lambda: memory.counted == 10, "it counts")
-            lie[config.topic(SESSIONS)] = 2
+            lie[config.topic(INPUTS[Kind.COMMENTS])] = 2
             await until(lambda: PARTITIONS in memory.reasons, "it has stopped")
             lie.clear()
             await send_views(kafka, config, range(10, 20))
