@@ -147,6 +147,8 @@ async def start(connection: Any, settings: Settings) -> None:
         await end(connection)
         why = await _ask_why(settings, nodes)
         text = f"no Kafka broker answered at {settings.brokers} within {seconds:g} s"
+        if nodes and not why:  # they answer
+            text = _held_up(connection, seconds) or text
         raise UnreachableError(f"{text}: {why}" if why else text) from None
     except InvalidTransactionTimeout as error:
         await end(connection)
@@ -158,6 +160,16 @@ async def start(connection: Any, settings: Settings) -> None:
         telling.cancel()
         with suppress(asyncio.CancelledError):
             await telling
+
+
+def _held_up(connection: Any, seconds: float) -> str:
+    """What keeps a transactional producer from its start where nothing is wrong with the brokers that were asked."""
+    if not isinstance(connection, AIOKafkaProducer) or connection._txn_manager is None:  # noqa: SLF001 - asks nothing of it
+        return ""
+    return (
+        f"the transactional id {connection._txn_manager.transactional_id} was not free within {seconds:g} s: "  # noqa: SLF001
+        "its last transaction cannot be ended (has each partition it wrote to a leader?), or its coordinator is away"
+    )
 
 
 async def _tell_why(settings: Settings) -> None:

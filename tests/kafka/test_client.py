@@ -1,20 +1,25 @@
 """Connections start patiently, whatever state the cluster is in."""
 
 import asyncio
+import contextlib
 import gc
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import InvalidTimestampError
 from aiokafka.protocol.produce import ProduceRequest
 
-from stream.errors import FailedError
+from stream.config import Settings
+from stream.errors import FailedError, UnreachableError
 from stream.kafka import client
 from stream.kafka.fetch import _RawRecords
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import make_topics, settings
+from tests.kafka.tools import make_topics, producer, settings
 
 pytestmark = pytest.mark.kafka
 
@@ -52,6 +57,43 @@ def test_a_cluster_that_names_no_broker_is_asked_again(
         assert asked[0] >= 3
 
     asyncio.run(main())
+
+
+def test_a_producer_whose_last_transaction_cannot_be_ended_says_so(kafka: EmbeddedKafka, prefix: str) -> None:
+    """The brokers are there. Here they take no marker of its end, as they take none while a partition has no leader."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix, connect_timeout=timedelta(seconds=3))
+        await make_topics(config, 2)
+        topic = config.topic(SESSIONS)
+        first = client.make_producer(config, prefix + "id")
+        await client.start(first, config)
+        await first.begin_transaction()
+        await first.send_and_wait(topic, b"value", key=b"key", partition=0)
+        await _alter(config, topic, {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": "0"})
+        await _until_refused(kafka, topic)
+        second = client.make_producer(config, prefix + "id")
+        with pytest.raises(UnreachableError, match=f"the transactional id {prefix}id was not free within 3 s"):
+            await client.start(second, config)
+        await client.end(first)
+
+    asyncio.run(main())
+
+
+async def _until_refused(kafka: EmbeddedKafka, topic: str) -> None:
+    async with producer(kafka) as sender, asyncio.timeout(30):
+        with contextlib.suppress(InvalidTimestampError):
+            while True:
+                await sender.send_and_wait(topic, b"value", partition=1)
+
+
+async def _alter(config: Settings, topic: str, configs: dict[str, str]) -> None:
+    admin = client.make_admin(config)
+    await client.start(admin, config)
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    finally:
+        await client.end(admin)
 
 
 def test_a_start_that_is_given_up_leaves_no_connection_open(kafka: EmbeddedKafka, prefix: str) -> None:
