@@ -130,10 +130,10 @@ def judge_ids(shards: Sequence[Shard], now: Ids, settings: Settings) -> list[Fin
 def _anew(name: str, topic_id: str, partitions: Sequence[int], settings: Settings) -> Finding:
     what = f"was made anew: its id is {topic_id}, and the state of partition {listed(partitions)} knows another one"
     keep = keep_command(settings)
-    todo = f"stop all workers and go on with it: {keep}"
+    todo = f"stop all workers and go on with it: `{keep}`"
     if name in INPUTS.values():
         begin = beginning_command(settings)
-        todo = f"stop all workers and read it from the beginning: {begin} ; after a move to another cluster: {keep}"
+        todo = f"stop all workers and read it from the beginning: `{begin}`; after a move to another cluster: `{keep}`"
     if name == STATE:
         todo = f"bring the state back, or {REBUILD}"
     return Finding(Check.POSITIONS, Severity.ERROR, settings.topic(name), what, todo)

@@ -94,10 +94,10 @@ def _taken(place: Place, names: Collection[str], them: str) -> str:
         return f"Bring back what was in {place.state.topic}. "
     keep = keep_command(place.settings)
     if not set(names) & set(INPUTS.values()):
-        return f"Stop all workers and go on with {them}, without what was written before: {keep} . "
+        return f"Stop all workers and go on with {them}, without what was written before: `{keep}`. "
     return (
         f"Stop all workers and read {them} from the beginning, besides what was counted: "
-        f"{beginning_command(place.settings)} . After a move to another cluster, with the same offsets: {keep} . "
+        f"`{beginning_command(place.settings)}`. After a move to another cluster, with the same offsets: `{keep}`. "
     )
 
 
@@ -115,7 +115,7 @@ def beyond(place: Place, kind: Kind, position: int, end: int) -> RefusedError:
     return RefusedError(
         f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
         f"the topic was made anew. Stop all workers and read it from the beginning, besides what was counted: "
-        f"{beginning_command(place.settings)} . Or count everything anew: {_anew(place)}"
+        f"`{beginning_command(place.settings)}`. Or count everything anew: {_anew(place)}"
     )
 
 

@@ -105,7 +105,7 @@ def test_a_topic_that_is_another_one_is_refused_with_the_way_out(monkeypatch: py
         looking.look()
     told = str(raised.value)
     assert told.startswith("p.live.views was made anew while a worker ran: it is not what the state of partition 0")
-    assert "liveshop state adopt --brokers k:9092 --topic-prefix p. --positions beginning --execute ." in told
+    assert "liveshop state adopt --brokers k:9092 --topic-prefix p. --positions beginning --execute`." in told
 
 
 def test_the_way_out_of_outputs_and_of_the_state_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
