@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -139,7 +140,8 @@ class Neighbour:
         """It moves in when every partition has a state, some time in the middle of the round."""
         patience = NEIGHBOUR_SECONDS + self._profile.outage
         await asyncio.sleep(self._profile.seconds * self._rng.uniform(0.2, 0.5))
-        await eventually("every partition has a state", self._all_begun, patience, every=0.5)
+        begun = partial(all_begun, self._brokers, self._prefix)
+        await eventually("every partition has a state", begun, patience, every=0.5)
         self.faults["neighbour"] += 1
         group = f"{self._prefix.rstrip('.')}-neighbour"
         with Worker(self._brokers, self._prefix, self._log, **self._profile.settings, group=group) as worker:
@@ -152,12 +154,14 @@ class Neighbour:
             if worker.child.code != REFUSED or not any("is another's: its group is" in text for text in said):
                 self.exits.append(f"the neighbour ended with {worker.child.code}: {said[-3:]}")
 
-    async def _all_begun(self) -> bool:
-        settings = Settings(brokers=self._brokers, topic_prefix=self._prefix, group=self._prefix.rstrip("."))
-        try:
-            return all(each.figures for each in await show(settings, ()))
-        except (KafkaError, FailedError, OSError):
-            return False  # no broker is there
+
+async def all_begun(brokers: str, prefix: str) -> bool:
+    """Whether every partition has a state."""
+    settings = Settings(brokers=brokers, topic_prefix=prefix, group=prefix.rstrip("."))
+    try:
+        return all(each.figures for each in await show(settings, ()))
+    except (KafkaError, FailedError, OSError):
+        return False  # no broker is there
 
 
 class Clock:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from stream.config import Settings
 from stream.model.names import INPUTS, Kind
 from stream.operate.show import show
 from stream.sandbox.process import Child
+from tests.chaos.faults import all_begun
 from tests.chaos.feed import Feed
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.faults.grown import Reached, add_partitions
@@ -39,8 +41,10 @@ class Growth:
         return self._brokers.bootstrap
 
     async def run(self, feed: Feed) -> None:
-        """Producers follow at once, to all partitions that there are."""
+        """Producers follow at once, to all partitions. (Uneven topics of which nothing was counted yet are a mistake.)"""
         await asyncio.sleep(self._profile.seconds * 0.6)
+        begun = partial(all_begun, self.brokers, self._old.topic_prefix)
+        await eventually("every partition has a state", begun, SECONDS, every=0.5)
         self.faults["partitions added"] += 1
         await add_partitions(self._brokers, {self._old.topic(name): GROWN for name in INPUTS.values()})
         feed.partitions = GROWN
