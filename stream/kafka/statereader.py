@@ -152,13 +152,16 @@ async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:
 
 
 async def await_stable(reader: Reader, partition: TopicPartition, end: int, patience: float) -> None:
-    """Until the last stable offset is the high watermark: nothing is open. Raises HangingTransactionError in the end."""
+    """Until the last stable offset is the high watermark: nothing is open. Raises HangingTransactionError in the end.
+
+    As the broker says from now on: what the reader has heard before, before a producer was fenced maybe, says nothing.
+    """
     reader.seek(partition, end)
-    said = False
+    heard, said = reader.last_poll_timestamp(partition), False
     try:
         async with asyncio.timeout(patience):
-            while not _is_stable(reader, partition):
-                if reader.highwater(partition) is not None and not said:
+            while reader.last_poll_timestamp(partition) == heard or not _is_stable(reader, partition):
+                if reader.highwater(partition) is not None and not said and not _is_stable(reader, partition):
                     log.info("the state ends in an open transaction; waiting", partition=partition.partition)
                     said = True
                 await reader.getmany(partition, timeout_ms=WAIT_MS)
