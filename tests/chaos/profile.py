@@ -35,6 +35,8 @@ class Profile:
     speed: float = 10.0
     outage: float = 0.0
     """Seconds for which no broker is there, in the middle of the round."""
+    neighbour: bool = True
+    """Another installation is started on the same topics."""
     grows: bool = False
     """Somebody adds partitions, and then a larger set of topics takes over."""
     clock_jumps: bool = False
@@ -54,7 +56,7 @@ class Profile:
             case 2 | 4:
                 return replace(made, clock_jumps=True)
             case 3:
-                return replace(made, grows=True)
+                return replace(made, grows=True, neighbour=False)
             case _:
                 return made
 

@@ -97,7 +97,11 @@ async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcom
     feed, clock = Feed(brokers, prefix, profile), Clock(profile, folder)
     neighbour, growth = Neighbour(brokers, prefix, profile, folder), Growth(broker, prefix, profile, folder)
     until = time.monotonic() + profile.seconds
-    around = [broker.run(prefix), clock.run(), growth.run(feed) if profile.grows else neighbour.run()]
+    around = [broker.run(prefix), clock.run()]
+    if profile.grows:
+        around.append(growth.run(feed))
+    if profile.neighbour:
+        around.append(neighbour.run())
     await asyncio.gather(feed.run(), *around, *(slot.suffer(until) for slot in slots))
     calm = time.monotonic()
     sets = [await _grown(growth, profile, slots, folder)] if profile.grows else []

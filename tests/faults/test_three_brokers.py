@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,10 @@ from tests.faults.cluster import NEW, OLD, Cluster
 LINES: Final = 400
 """Of one worker's log, measured: some 100. One that logs each retry of each connection writes thousands."""
 
-pytestmark = pytest.mark.kafka
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.skipif("CHAOS" not in os.environ, reason="takes a minute of both cores: part of make chaos"),
+]
 
 
 class Upgrades:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.config import Settings
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child
 from tests.kafka.tools import everything, make_topics, send_views, settings, stopped
@@ -42,6 +43,11 @@ def counted(child: Child) -> int:
     return int(lines[-1].split()[1]) if lines else 0
 
 
+def written(kafka: EmbeddedKafka, config: Settings) -> int:
+    """Records of the state."""
+    return len(asyncio.run(everything(kafka, config.topic("live.state"))))
+
+
 def ended(child: Child, seconds: float) -> int | None:
     started = time.monotonic()
     code = child.wait(seconds)
@@ -56,14 +62,15 @@ def test_a_first_signal_makes_a_last_checkpoint(
 ) -> None:
     config = settings(kafka, prefix)
     asyncio.run(make_topics(config))
-    with worker(kafka, prefix, tmp_path, "600000") as child:  # no checkpoint comes by itself
+    with worker(kafka, prefix, tmp_path, "600000") as child:  # no other checkpoint comes by itself
+        eventually(lambda: written(kafka, config), what="its first checkpoint, of nothing, is there")
         asyncio.run(send_views(kafka, config, range(50)))
         time.sleep(1)  # nothing tells that it has read them
         assert counted(child) == 0
         child.send(number)
         assert ended(child, PROMISED) == code
         assert counted(child) == 50, "the last checkpoint held what was read"
-        assert len(asyncio.run(everything(kafka, config.topic("live.state")))) > 0
+        assert written(kafka, config) > 1
 
 
 def test_it_leaves_the_group_so_that_others_need_not_wait(kafka: EmbeddedKafka, prefix: str, tmp_path: Path) -> None:
