@@ -19,7 +19,8 @@ rules/    alert rules as files: read with every mistake and its line; those that
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery; what is wrong with brokers, clocks, neighbours
 observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts
-operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics
+operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics;
+          capacity of a load worked out
 replay/   what was recorded, in files or topics, run once more beside the live shards
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command

@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "worker",
     "topics",
     "doctor",
+    "capacity",
     "state",
     "offsets",
     "rules",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stream.errors import FailedError, UsageError
-from tests.bench import alerting, catchup, closing, compare, core, holding, latency, spread, strangers, worker
+from tests.bench import alerting, catchup, closing, compare, core, holding, latency, sizes, spread, strangers, worker
 from tests.bench.report import EVENTS, Options, machine, say
 
 
@@ -30,6 +30,7 @@ PARTS: Final[dict[str, Callable[[Options], bool]]] = {
     "latency": latency.show,
     "catchup": catchup.show,
     "holding": holding.show,
+    "sizes": sizes.show,
     "compare": show_comparison,
 }
 """Each prints its figures and says whether its results were right."""

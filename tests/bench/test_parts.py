@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.bench import alerting, catchup, closing, core, holding, latency, spread, strangers, worker
+from tests.bench import alerting, catchup, closing, core, holding, latency, sizes, spread, strangers, worker
 
 
 def test_core() -> None:
@@ -75,3 +75,12 @@ def test_holding(kafka: EmbeddedKafka) -> None:
     assert found.steady > 0
     assert found.stalls["computed"]
     assert 0 < found.first <= found.all
+
+
+@pytest.mark.kafka
+def test_sizes(kafka: EmbeddedKafka) -> None:
+    found = sizes.measure(kafka, 10, sizes.Pace(rate=400, warm=2.0, lasts=3.0))
+    assert found.events > 0
+    assert {"live.views", "live.comments", "live.checkouts", "live.state"} <= found.grown.keys()
+    assert found.an_event("live.views", "live.comments", "live.checkouts") > 0
+    assert found.memory > 0
