@@ -5,12 +5,13 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from stream.errors import UsageError
 from stream.sandbox.broker import EmbeddedKafka
 
-settings.register_profile("liveshop", deadline=None)  # a time is never asserted: the machine may be busy
+# a time is never asserted: the machine may be busy
+settings.register_profile("liveshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("liveshop")
 
 

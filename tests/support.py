@@ -2,15 +2,20 @@
 
 import asyncio
 import inspect
+import signal
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 PAUSE = 0.05
+PATIENCE: Final = 120.0
+"""Seconds for whatever is awaited and has no promise of its own. It ends a test that hangs and judges nothing: on two cores
+that do much else what takes a second may take half a minute."""
 
 
-def eventually(condition: Callable[[], T], deadline: float = 30.0, what: str = "") -> T:
+def eventually(condition: Callable[[], T], deadline: float = PATIENCE, what: str = "") -> T:
     """The first true value of ``condition``, tried again for ``deadline`` seconds. AssertionError names ``what``."""
     end = time.monotonic() + deadline
     while True:
@@ -22,7 +27,7 @@ def eventually(condition: Callable[[], T], deadline: float = 30.0, what: str = "
         time.sleep(PAUSE)
 
 
-async def eventually_async(condition: Callable[[], T | Awaitable[T]], deadline: float = 30.0, what: str = "") -> T:
+async def eventually_async(condition: Callable[[], T | Awaitable[T]], deadline: float = PATIENCE, what: str = "") -> T:
     """The same for the event loop; ``condition`` may be a coroutine function."""
     end = time.monotonic() + deadline
     while True:
@@ -33,6 +38,12 @@ async def eventually_async(condition: Callable[[], T | Awaitable[T]], deadline: 
         if time.monotonic() > end:
             raise AssertionError(_message(condition, deadline, what, value))
         await asyncio.sleep(PAUSE)
+
+
+def handles_sigterm(pid: int) -> bool:
+    """Whether a process would hear it; before that it is ended by it. Linux."""
+    [caught] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _message(condition: object, deadline: float, what: str, value: object) -> str:

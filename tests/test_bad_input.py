@@ -6,8 +6,6 @@ from typing import Any, Final
 
 import pytest
 import xxhash
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.core.decode import Rejected, decode_batch
 from stream.core.policy import Policy
@@ -37,6 +35,7 @@ from tests.bad_records import (
     view,
 )
 from tests.chaos.judge import differences
+from tests.kafka.tools import alter
 from tests.live import Outgoing, Worker, create_topics, eventually, fetch_page, send_all, wait_for
 from tests.outputs import Letter, Results, Written, newest, read_inputs
 from tests.recount import LogRecord, Recounted, Rules, recount
@@ -49,13 +48,8 @@ QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeou
 
 async def allow_large(brokers: str, prefix: str) -> None:
     """Batches of 8 MB in the views; what compresses well needs no leave, since the broker looks at compressed bytes."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-    await admin.start()
-    try:
-        configs = {"max.message.bytes": str(8 * 2**20), "message.timestamp.type": "LogAppendTime"}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{prefix}live.views", configs)])
-    finally:
-        await admin.close()
+    configs = {"max.message.bytes": str(8 * 2**20), "message.timestamp.type": "LogAppendTime"}
+    await alter(brokers, f"{prefix}live.views", configs)
 
 
 async def settled(
@@ -73,7 +67,7 @@ async def settled(
             return not found
 
         try:
-            await eventually("the outputs equal the recount", equal, 60)
+            await eventually("the outputs equal the recount", equal)
         except AssertionError as error:
             raise AssertionError(f"{error}: {[each for each in found if 'window ' not in each][:12]}") from None
         return records, expected, results.written
@@ -185,7 +179,7 @@ def test_the_largest_values_there_may_be_survive_a_crash(kafka: EmbeddedKafka, p
     ]
     asyncio.run(send_all(kafka.bootstrap, prefix, 1, records))
     with Worker(kafka.bootstrap, prefix, tmp_path / "first.log", **QUICK) as first:
-        wait_for("the first worker has counted", lambda: _outcomes(first) == len(records), 30)
+        wait_for("the first worker has counted", lambda: _outcomes(first) == len(records))
         first.child.kill()
     asyncio.run(send_all(kafka.bootstrap, prefix, 1, [Outgoing("views", KEY, text(view(5000)))]))
     with Worker(kafka.bootstrap, prefix, tmp_path / "second.log", **QUICK) as second:
@@ -207,11 +201,11 @@ def test_what_is_older_than_the_state_is_refused(kafka: EmbeddedKafka, prefix: s
     create_topics(kafka.bootstrap, prefix, 1)
     with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", state_retention="11m", **QUICK) as worker:
         asyncio.run(send_all(kafka.bootstrap, prefix, 1, [Outgoing("comments", KEY, text(comment(1)))]))
-        wait_for("the comment is counted", lambda: _outcomes(worker) == 1, 30)
+        wait_for("the comment is counted", lambda: _outcomes(worker) == 1)
         old = [T - 11 * 60_000 - 60_000, T - 11 * 60_000 + 60_000]
         views = [Outgoing("views", KEY, text(view(n, event_time=time))) for n, time in enumerate(old)]
         asyncio.run(send_all(kafka.bootstrap, prefix, 1, views))
-        wait_for("both views are judged", lambda: _outcomes(worker) == 3, 30)
+        wait_for("both views are judged", lambda: _outcomes(worker) == 3)
         metrics = worker.metrics()
         worker.stop()
     assert metrics['liveshop_dead_letters_total{reason="pane_gone"}'] == 1

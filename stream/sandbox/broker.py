@@ -17,7 +17,7 @@ from stream.sandbox.process import Child, free_port, tail
 from stream.sandbox.scratch import Scratch
 
 HOST: Final = "127.0.0.1"
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 20.0
 ATTEMPTS: Final = 5
 _TAKEN: Final = "Address already in use"
@@ -140,8 +140,9 @@ class EmbeddedKafka:
     def _start_on_free_ports(self) -> None:
         """Between finding a port free and listening on it, another process may take it: then anew with others."""
         for attempt in range(ATTEMPTS):
-            self._ports = (free_port(HOST), free_port(HOST))
-            self._secured = {name: free_port(HOST) for name in self._listeners}
+            open_, controller, *secured = free_ports(2 + len(self._listeners))
+            self._ports = (open_, controller)
+            self._secured = dict(zip(self._listeners, secured, strict=True))
             self._write_settings()
             if attempt == 0:
                 self._format()
@@ -241,6 +242,14 @@ class EmbeddedKafka:
                 return True
             time.sleep(0.05)
         raise FailedError(f"the embedded Kafka did not answer within {START_SECONDS:.0f} s:\n{tail(self.log)}")
+
+
+def free_ports(number: int) -> list[int]:
+    """So many, each another: of two that are asked for one by one, the second may be the first."""
+    found: dict[int, None] = {}
+    while len(found) < number:
+        found[free_port(HOST)] = None
+    return list(found)
 
 
 def answers(host: str, port: int) -> bool:

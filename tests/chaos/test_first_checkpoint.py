@@ -23,13 +23,13 @@ def test_a_rebalance_before_the_first_checkpoint_leaves_nothing_that_looks_like_
         first.await_ready()
         with Worker(kafka.bootstrap, prefix, tmp_path / "second.log", **quick) as second:
             second.await_ready()
-            wait_for("the first has kept what it was given back", lambda: _kept(first), 20)
+            wait_for("the first has kept what it was given back", lambda: _kept(first))
             second.child.kill()
         first.child.kill()
     asyncio.run(send_all(kafka.bootstrap, prefix, PARTITIONS, [Outgoing("views", KEY, text(view(1)))]))
     with Worker(kafka.bootstrap, prefix, tmp_path / "third.log", **quick) as third:
         third.await_ready()
-        wait_for("the event is counted", lambda: third.metrics().get("liveshop_views_total") == 1, 30)
+        wait_for("the event is counted", lambda: third.metrics().get("liveshop_views_total") == 1)
         third.stop()
 
 

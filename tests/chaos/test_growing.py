@@ -9,7 +9,6 @@ from tests.chaos import growing
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
 def test_a_new_set_takes_over_while_workers_and_the_command_are_killed(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     outcome = growing.play(kafka, 5, tmp_path / "round")
     assert outcome.differences == [], outcome.line()

@@ -86,7 +86,7 @@ async def alerts_of(settings: Settings, log: Path, expected: Sequence[Incident])
         own = {"rules": settings.rules, "session_end_after": "2m", "idle_after": "1s", "trust_producer_time": "yes"}
         with Worker(settings.brokers or "", settings.topic_prefix, log, **own) as worker:
             with suppress(AssertionError):  # the caller compares, and says what differs
-                await eventually("the alerts of the backtest", all_there, 60.0, every=0.5)
+                await eventually("the alerts of the backtest", all_there, every=0.5)
             worker.stop()
         found.extend(read_alert(record.value) for record in await follower.more())
     return incidents(found, EVER)

@@ -122,13 +122,13 @@ def test_on_a_real_broker_it_fails_until_the_topics_are_there(
     Draft202012Validator(SCHEMA).validate(first)
     Draft202012Validator(SCHEMA).validate(json.loads(second))
     assert {each["subject"] for each in first["findings"] if each["severity"] == "error"} >= {prefix + "live.views"}
-    assert said == ""
+    assert all(line.startswith("liveshop: no Kafka broker answers yet: ") for line in said.splitlines()), said
 
 
 @pytest.mark.kafka
 def test_a_broker_that_is_not_there_is_a_finding(kafka: EmbeddedKafka, capsys: pytest.CaptureFixture[str]) -> None:
     brokers = f"{kafka.bootstrap},127.0.0.1:1"
-    assert ended("--brokers", brokers, "--connect-timeout", "500ms") == 1
+    assert ended("--brokers", brokers, "--connect-timeout", "2s") == 1
     shown = capsys.readouterr()
     assert "127.0.0.1:1" in shown.out
     progress = "liveshop: no Kafka broker answers yet: 127.0.0.1:1 "

@@ -8,6 +8,7 @@ import pytest
 
 from stream import cli
 from stream.errors import FailedError, UsageError
+from tests.support import PATIENCE
 
 
 def ended(arguments: list[str]) -> Any:
@@ -65,7 +66,7 @@ def test_version_imports_neither_kafka_nor_metrics() -> None:
     code = (
         "import sys\ntry:\n  from stream.cli import main; main(['version', '--json'])\nfinally:\n  print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     version, modules = done.stdout.splitlines()
     assert '"liveshop":"' in version
     assert not {"aiokafka", "prometheus_client", "stream.config"} & set(modules.split())

@@ -23,8 +23,9 @@ from stream.sandbox.process import liveshop
 from tests.kafka.tools import view
 from tests.live import PROJECT, Outgoing, Worker, create_topics, fetch_page, parse_metrics, send, wait_for
 from tests.outputs import Follower
+from tests.support import PATIENCE
 
-DEADLINE: Final = 60.0
+DEADLINE: Final = PATIENCE
 PARTITIONS: Final = 4
 SESSIONS: Final = 12
 
@@ -178,8 +179,13 @@ def test_one_that_is_killed_is_started_again_and_every_count_stays_exact(
 ) -> None:
     two.await_ready(DEADLINE)
     two.until("the shards are shared", lambda seen: len(partitions(seen)) == PARTITIONS)
-    owners = [partitions(parse_metrics(fetch_page(url + "/metrics")[1])) for url in urls_of(two)]
-    assert [len(each) for each in owners] == [2, 2], "each process has a page of its own"
+
+    def each_has_its_own() -> bool:
+        """By its own page, which is as old as a second."""
+        owners = [partitions(parse_metrics(fetch_page(url + "/metrics")[1])) for url in urls_of(two)]
+        return [len(each) for each in owners] == [2, 2]
+
+    wait_for("each process has two of them", each_has_its_own)
     send_views(kafka.bootstrap, prefix, range(600))
     before = two.until("600 are counted", lambda seen: read(seen) == 600)
     assert before["liveshop_views_total"] == 600

@@ -24,7 +24,7 @@ from stream import cli
 from stream.model.names import Outcome
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 COMMAND = [sys.executable, "-m", "stream.cli", "run", "--http-port=0"]
 
@@ -79,7 +79,7 @@ def folder() -> Iterator[Path]:
 def test_for_a_while_it_counts_everything_and_ends_by_itself(kafka: EmbeddedKafka, folder: Path) -> None:
     assert kafka.running
     with running("--for=5s", "--json", "--rate=300", "--sessions=10", folder=folder) as process:
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, err
     summary = orjson.loads(out)
     assert summary["sent"] > 500
@@ -103,7 +103,7 @@ def test_on_a_broker_that_is_not_its_own_nothing_remains(kafka: EmbeddedKafka, f
     with running("--for=4s", "--workers=2", folder=folder, environ=environ) as process:
         counting(process)
         topics, groups = asyncio.run(there())
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "messages sent" in out
     made = {name for name in topics - before[0] if not name.startswith("__")}
@@ -183,7 +183,7 @@ def test_however_it_ends_no_process_is_left(
         children = descendants(process.pid)
         assert len(children) == 3
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     eventually(lambda: not alive(children), what="its children are gone")
     if number != signal.SIGKILL:
@@ -199,7 +199,7 @@ def test_a_child_that_fails_ends_it_with_the_end_of_its_log(kafka: EmbeddedKafka
         children = descendants(process.pid)
         [victim] = [pid for pid in children if "worker" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
         os.kill(victim, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert re.search(r"worker-0 ended with code -9:\n.+", err)
     assert not alive(children)
@@ -209,12 +209,12 @@ def test_a_child_that_fails_ends_it_with_the_end_of_its_log(kafka: EmbeddedKafka
 def test_a_broker_that_does_not_answer_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     broker = f"127.0.0.1:{free_port()}"
     with pytest.raises(SystemExit) as caught:
-        cli.main(["run", f"--brokers={broker}", "--connect-timeout=1s"])
+        cli.main(["run", f"--brokers={broker}", "--connect-timeout=4s"])
     assert caught.value.code == 1
     *early, last = capsys.readouterr().err.splitlines()
     why = f"{broker} refuses connections (refused)"
     assert early == [f"liveshop: no Kafka broker answers yet: {why}"]
-    assert last == f"liveshop: no Kafka broker answered at {broker} within 1 s: {why}"
+    assert last == f"liveshop: no Kafka broker answered at {broker} within 4 s: {why}"
 
 
 def test_without_java_one_message_names_the_ways_out(

@@ -22,8 +22,9 @@ from stream.kafka.health import Health
 from stream.kafka.watch import Watch
 from stream.observe import health as observe
 from stream.sandbox.broker import EmbeddedKafka
-from tests.live import Worker, create_topics
+from tests.live import Worker, create_topics, wait_for
 from tests.observe.looks import logging_restored, tally
+from tests.support import PATIENCE
 
 Work = Callable[[Settings, Watch, Health, bool], Any]
 
@@ -70,7 +71,7 @@ def test_it_shows_its_settings_serves_its_pages_and_ends_with_the_workers_code(
         watch.committed(0, tally(), 0.01)
         health.beat()
         for page in ("metrics", "health", "ready"):
-            with urllib.request.urlopen(listening[page], timeout=10) as answer:
+            with urllib.request.urlopen(listening[page], timeout=PATIENCE) as answer:
                 seen[page] = answer.read().decode()
         seen["rebuild"] = rebuild
         assert settings.http_port == 0
@@ -101,7 +102,7 @@ def test_a_worker_that_waits_for_its_broker_is_alive(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(observe.Health, "beat", lambda _: thrice.release())
 
     async def run_worker(*_: object, **__: object) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             for _beat in range(3):
                 await thrice.acquire()
         return 0
@@ -196,7 +197,8 @@ def test_a_real_worker_serves_its_pages_and_says_nothing_but_lines_of_json(
     with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log") as process:
         process.await_ready()
         assert process.get("/healthz") == (200, "ok\n")
-        assert process.metrics()["liveshop_recovery_duration_seconds_count"] == 2
+        recovered = "liveshop_recovery_duration_seconds_count"
+        wait_for("both recoveries are shown", lambda: process.metrics().get(recovered) == 2)
         process.stop()
     assert {line["level"] for line in lines(process.log.read_text())} <= {"info", "warning"}
 

@@ -126,9 +126,9 @@ def kind_of(name: str) -> Kind:
     return Kind.CHECKOUTS if "items" in name else Kind.COMMENTS if "text" in name else Kind.VIEWS
 
 
-def seconds_per_byte(work: Callable[[bytes], object], value: bytes) -> float:
+def seconds_per_byte(work: Callable[[bytes], object], value: bytes, times: int = 3) -> float:
     best = float("inf")
-    for _ in range(3):
+    for _ in range(times):
         began = time.thread_time()
         work(value)
         best = min(best, time.thread_time() - began)
@@ -142,6 +142,8 @@ def check(work: Callable[[bytes], object], made: Made) -> None:
         assert len(value) <= MAX_VALUE
         bound = FACTOR * max(LEAST, least)
         taken = seconds_per_byte(work, value)
+        if taken > bound:  # more often: the machine, or the collector of garbage, may have been busy
+            taken = seconds_per_byte(work, value, 9)
         assert taken <= bound, f"{size} bytes"
         least = min(least, taken)
 

@@ -53,6 +53,12 @@ async def create(kafka: EmbeddedKafka, name: str, partitions: int = 1, **configs
     await admin.start()
     given = {name.replace("_", "."): value for name, value in configs.items()}
     await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=given)])
+
+    async def known() -> bool:
+        (found,) = await admin.describe_topics([name])
+        return any(each["leader"] >= 0 for each in found["partitions"])
+
+    await live.eventually("the broker knows it, which is a moment after it has said so", known)
     await admin.close()
 
 
@@ -86,7 +92,7 @@ def test_with_a_worker_at_work_nothing_is_wrong_and_nothing_is_written(
     worker = live.Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", group=config.group, idle_after="1s")
     try:
         worker.await_ready()
-        live.wait_for("it is caught up", lambda: _counted(worker) == 200, 30)
+        live.wait_for("it is caught up", lambda: _counted(worker) == 200)
         findings = asyncio.run(examine(config, SAMPLE, lambda _: None))
     finally:
         worker.stop()
@@ -108,7 +114,7 @@ async def _nothing_is_written(config: Settings) -> None:
             ends = await offsets.ends(visit, visit.partitions)
             return (ends, sorted(visit.named.topics)) if stable == ends else None
 
-    before = await live.eventually("the worker's last markers are written", state, 30)
+    before = await live.eventually("the worker's last markers are written", state)
     await examine(config, SAMPLE, lambda _: None)
     assert await state() == before
 
@@ -226,7 +232,7 @@ def test_an_open_transaction_is_a_warning(kafka: EmbeddedKafka, prefix: str) -> 
             assert f"{prefix}shop is open" in found.what
             assert "since offset 3" in found.what
             await other.abort_transaction()
-        await live.eventually("its markers are written", ended, 30)
+        await live.eventually("its markers are written", ended)
 
     async def ended() -> bool:
         return worst(await checked(config, Check.TRANSACTIONS)) is Severity.OK
@@ -257,7 +263,7 @@ def test_a_transaction_that_its_coordinator_does_not_know_is_an_error_with_the_c
         await send_views(kafka, config, range(3))
         await _verify_partitions(kafka, enabled=False)
         try:
-            await live.eventually("the broker takes a record of a transaction that nobody knows", hangs, 30)
+            await live.eventually("the broker takes a record of a transaction that nobody knows", hangs)
         finally:
             await _verify_partitions(kafka, enabled=True)
         found = one(await checked(config, Check.TRANSACTIONS), Severity.ERROR)

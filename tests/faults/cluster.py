@@ -10,8 +10,7 @@ from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int8, 
 
 from stream.config import Settings
 from stream.kafka import client, requests
-from stream.sandbox.broker import HOST, EmbeddedKafka
-from stream.sandbox.process import free_port
+from stream.sandbox.broker import HOST, EmbeddedKafka, free_ports
 from tests.live import eventually
 
 NODES: Final = 3
@@ -79,7 +78,8 @@ class Cluster:
     """The three together. ``stop`` them, whatever happens."""
 
     def __init__(self, version: str = NEW) -> None:
-        ports = [(free_port(HOST), free_port(HOST)) for _ in range(NODES)]
+        free = free_ports(2 * NODES)
+        ports = list(zip(free[::2], free[1::2], strict=True))
         voters = ",".join(f"{number}@{HOST}:{control}" for number, (_, control) in enumerate(ports, start=1))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.nodes = [Node(number, voters, cluster, each, version) for number, each in enumerate(ports, start=1)]
@@ -125,7 +125,7 @@ class Cluster:
                 found = (await requests.features(admin, node)).finalized
                 return found if found.get("metadata.version") == known["metadata.version"] else None
 
-            return await eventually("the new features are finalized", look, 30, every=0.3)
+            return await eventually("the new features are finalized", look, every=0.3)
 
 
 @contextlib.asynccontextmanager

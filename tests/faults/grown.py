@@ -44,7 +44,7 @@ async def add_partitions(kafka: Reached, numbers: dict[str, int]) -> None:
             async def known(topic: str = topic, number: int = number) -> bool:
                 return len((await admin.describe_topics([topic]))[0]["partitions"]) == number
 
-            await eventually("the broker knows the partitions", known, 20)
+            await eventually("the broker knows the partitions", known)
     finally:
         await client.end(admin)
 

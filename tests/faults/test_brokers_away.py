@@ -42,7 +42,7 @@ def test_a_worker_outlives_an_outage(
 
         own_kafka.kill()
         began = time.monotonic()
-        text = wait_for("it says that brokers are away", lambda: _away(worker), FIRST_SECONDS * 2)
+        text = wait_for("it says that brokers are away", lambda: _away(worker))
         first = time.monotonic() - began
         assert "refused" in text
         assert "is being restored" not in worker.get("/readyz")[1]
@@ -57,17 +57,18 @@ def test_a_worker_outlives_an_outage(
         a_minute = (len(lines) - before) * 60 / (time.monotonic() - began - first)
 
         own_kafka.restart()
-        worker.await_ready(60.0)
+        away = time.monotonic() - began
+        worker.await_ready()
         send_now(own_kafka.bootstrap, prefix, 2, _events(20))
         _await_counted(worker, 40)
         assert worker.metrics()["liveshop_brokers_connected"] == 1
         worker.stop()
     written = worker.log.read_text()
     record_property("told", f"brokers away: told after {first:.1f} s, {a_minute:.0f} lines of the log a minute")
-    assert first < FIRST_SECONDS * 2
+    assert first < FIRST_SECONDS * 3
     assert a_minute < LINES_A_MINUTE, "\n".join(str(line) for line in lines[before:])
     told = [line for line in worker.lines() if line["event"].startswith("brokers away since")]
-    assert 2 <= len(told) <= OUTAGE_SECONDS / 10 + 2
+    assert 2 <= len(told) <= away / 10 + 2
     assert [line["event"] for line in worker.lines()].count("brokers answer again") == 1
     for complaint in ("Task was destroyed", "never retrieved", "Traceback"):
         assert complaint not in written, written[written.index(complaint) - 500 :][:3000]
@@ -95,4 +96,4 @@ def _await_counted(worker: Worker, number: int) -> None:
         counted = {name: n for name, n in worker.metrics().items() if name.startswith("liveshop_events_total")}
         return sum(n for name, n in counted.items() if 'outcome="counted"' in name) >= number
 
-    wait_for(f"{number} events are counted", look, 40.0)
+    wait_for(f"{number} events are counted", look)

@@ -22,9 +22,9 @@ from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
 from tests.doctor.tools import checked
 from tests.hostile.test_acls import LISTENER, USERS, WORKER, allow, as_user
-from tests.hostile.test_letters import alter
-from tests.kafka.tools import Memory, make_topics, settings
+from tests.kafka.tools import Memory, alter, make_topics, settings
 from tests.live import Worker, create_topics, wait_for
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -66,7 +66,7 @@ def test_all_are_told_at_once_before_joining_and_what_is_told_works(
     asyncio.run(make_by_default(narrow, prefix + SESSIONS))
     create_topics(narrow.bootstrap, prefix, 1)
     with Worker(narrow.bootstrap, prefix, tmp_path / "refused.log") as worker:
-        wait_for("it ends", lambda: worker.child.code is not None, 30)
+        wait_for("it ends", lambda: worker.child.code is not None)
         assert worker.child.code == 2
         told = worker.log.read_text()
         assert "joining the group" not in told
@@ -106,7 +106,7 @@ def test_topics_that_we_make_take_what_we_write_whatever_the_brokers_default(
 async def ended(config: Settings) -> str:
     """What a worker ends with."""
     memory = Memory()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(UsageError) as raised:
             await Runner(config, memory, memory, rebuild=False).run()
     return str(raised.value)

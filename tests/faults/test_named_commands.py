@@ -22,6 +22,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import send, send_views, settings
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import count, make
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -40,7 +41,7 @@ def run(words: list[str], *, answer: str = "") -> subprocess.CompletedProcess[st
             stdin=its if answer else subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE,
             check=False,
             env={"PATH": "", "PYTHONPATH": path()},
         )
@@ -75,7 +76,7 @@ def test_a_state_that_cannot_be_read_is_verified_and_rebuilt_by_the_commands_tha
     config = asyncio.run(_spoiled(kafka, prefix))
     given = {"group": str(config.group), "idle_after": "1s", "windows": "2m", "delay": "5s"}
     with Worker(kafka.bootstrap, prefix, tmp_path / "log", **given) as worker:
-        page = wait_for("the shard is down", lambda: _down(worker), 30.0)
+        page = wait_for("the shard is down", lambda: _down(worker))
         verify, rebuild = named(page, "state verify"), named(page, "state rebuild")
         for words in (verify, rebuild):
             assert set(FLAGS) | {"--group", config.group, "--brokers"} <= set(words)
@@ -89,7 +90,7 @@ def test_a_state_that_cannot_be_read_is_verified_and_rebuilt_by_the_commands_tha
         worker.stop()
     with Worker(kafka.bootstrap, prefix, tmp_path / "again", **given) as worker:
         worker.await_ready()  # the one before would have looked at the state again after 30 s
-        wait_for("it has counted", lambda: worker.metrics()["liveshop_views_total"] == 20, 30.0)
+        wait_for("it has counted", lambda: worker.metrics().get("liveshop_views_total") == 20)
         worker.stop()
     assert run(verify).returncode == 0
     (shown,) = asyncio.run(show(config, [0]))

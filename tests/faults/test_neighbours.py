@@ -37,6 +37,7 @@ from tests.doctor.tools import checked
 from tests.kafka.tools import Memory, everything, make_topics, producer, send_views, settings, until
 from tests.live import eventually
 from tests.operate.tools import count, make, totals, worker
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -57,7 +58,7 @@ async def installation(config: Settings, *, rebuild: bool = False) -> AsyncItera
         yield memory
     finally:
         running.cancel()
-        await asyncio.wait({running}, timeout=15)
+        await asyncio.wait({running}, timeout=PATIENCE)
         if not running.cancelled() and running.exception() is not None:
             assert isinstance(running.exception(), RefusedError), running.exception()
 
@@ -109,14 +110,14 @@ def test_a_second_installation_is_refused_before_it_fences_or_writes_anything(
         await send_views(kafka, config, range(60), 0)
         async with worker(config) as memory:
             await until(lambda: memory.counted == 60 and len(memory.recoveries) == 2, "both shards run")
-            await eventually("both have a state", lambda: both(config), 30)
+            await eventually("both have a state", lambda: both(config))
             before = memory.rebalances
             with live.Worker(kafka.bootstrap, prefix, tmp_path / "log", group=config.group + "-b") as other:
 
                 async def gone() -> bool:
                     return other.child.code is not None
 
-                await eventually("the second one ends", gone, 30)
+                await eventually("the second one ends", gone)
                 said = [line["event"] for line in other.lines()]
                 assert other.child.code == 2, said
             whose = f"its group is {config.group}, not {config.group}-b. Give this worker its own --topic-prefix"
@@ -142,11 +143,11 @@ def test_of_two_that_begin_at_once_on_nothing_one_wins_each_partition(kafka: Emb
             async def each_has_one() -> bool:
                 return all(await owners(config, 2)) and first.counted + second.counted == 120
 
-            await eventually("each partition has an owner, and everything is counted once", each_has_one, 60)
+            await eventually("each partition has an owner, and everything is counted once", each_has_one)
             won = await owners(config, 2)
             for number in (0, 1):
                 await send_views(kafka, config, range(60, 100), number)
-            await until(lambda: first.counted + second.counted == 200, "the winners count on", 60)
+            await until(lambda: first.counted + second.counted == 200, "the winners count on")
             assert await owners(config, 2) == won
 
             def told() -> list[str]:
@@ -155,10 +156,10 @@ def test_of_two_that_begin_at_once_on_nothing_one_wins_each_partition(kafka: Emb
                 down = [text for each in (first, second) for text in each.down.values()]
                 return down + [str(each.exception()) for each in ended]
 
-            await until(told, "the others say why they do not count", 30)
+            await until(told, "the others say why they do not count")
             assert all("is another's: its group is" in text for text in told())
-            await eventually("the totals of 0 are right", lambda: right(kafka, config, 100, 0), 30)
-            await eventually("the totals of 1 are right", lambda: right(kafka, config, 100, 1), 30)
+            await eventually("the totals of 0 are right", lambda: right(kafka, config, 100, 0))
+            await eventually("the totals of 1 are right", lambda: right(kafka, config, 100, 1))
         assert set((await results(kafka, config, 2)).values()) == {1}
 
     asyncio.run(main())
@@ -227,7 +228,7 @@ def typed(command: str) -> None:
     )  # fmt: skip
     try:
         os.write(mine, b"y\n")
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=PATIENCE)
         assert child.returncode == 0, out + err
     finally:
         child.kill()
@@ -259,12 +260,12 @@ def test_what_another_writes_into_the_state_stops_the_shard_which_names_it_and_t
             assert f"its group is {config.group}-b" in first
             assert await owners(config, 1) == [config.group + "-b"], "nothing of ours was committed after it"
             assert memory.counted == 60
-            await until(lambda: "is another's" in memory.down[0], "it has looked again", 40)
+            await until(lambda: "is another's" in memory.down[0], "it has looked again")
             command = named_in(memory.down[0], "liveshop state rebuild")
             assert command == named_in(first, "liveshop state rebuild")
             await asyncio.to_thread(typed, command)
-            await until(lambda: not memory.down and memory.counted == 160, "all are counted anew", 40)
-            await eventually("the totals are right", lambda: right(kafka, config, 100), 30)
+            await until(lambda: not memory.down and memory.counted == 160, "all are counted anew")
+            await eventually("the totals are right", lambda: right(kafka, config, 100))
         assert set((await results(kafka, config)).values()) == {1}
 
     asyncio.run(main())
@@ -309,8 +310,8 @@ def test_an_earlier_version_in_the_same_group_makes_the_shard_begin_again(
             await client.end(earlier.producer)
             gate.set()
             await send_views(kafka, config, range(100, 120))
-            await until(lambda: len(memory.recoveries) == 2, "it has recovered", 40)
-            await eventually("each is counted once", lambda: right(kafka, config, 120), 40)
+            await until(lambda: len(memory.recoveries) == 2, "it has recovered")
+            await eventually("each is counted once", lambda: right(kafka, config, 120))
             assert not memory.down
         assert set((await results(kafka, config)).values()) == {1}
 
@@ -347,7 +348,7 @@ def test_a_state_that_two_have_written_is_rebuilt_by_the_command_that_the_messag
         await asyncio.to_thread(typed, named_in(str(refused.value), "liveshop state rebuild"))
         async with worker(config) as memory:
             await until(lambda: memory.counted == 60, "all are counted anew")
-            await eventually("the totals are right", lambda: right(kafka, config, 60), 30)
+            await eventually("the totals are right", lambda: right(kafka, config, 60))
 
     asyncio.run(main())
 
@@ -368,7 +369,7 @@ def test_a_rebuild_fences_whoever_runs(kafka: EmbeddedKafka, prefix: str) -> Non
                 await until(lambda: second.counted == 100, "the second counts on")
                 assert len(second.recoveries) == recoveries, "and is not fenced again"
                 assert first.counted == 60
-                await eventually("the totals are right", lambda: right(kafka, config, 100), 30)
+                await eventually("the totals are right", lambda: right(kafka, config, 100))
             assert await owners(config, 1) == [config.group + "-b"]
         assert set((await results(kafka, config)).values()) == {1}
 
@@ -388,7 +389,7 @@ def test_doctor_finds_other_installations(kafka: EmbeddedKafka, prefix: str) -> 
         await make_topics(elsewhere)
         async with worker(config) as memory:
             await until(lambda: memory.counted == 60, "all are counted")
-            await eventually("it has a state", lambda: owned(config), 30)
+            await eventually("it has a state", lambda: owned(config))
             (state, running) = await errors(second)
             assert f"the state is another's: its group is {config.group}" in state
             assert f"group {config.group}: member {client.member_id(config)} " in running
@@ -425,7 +426,7 @@ def test_one_group_on_two_prefixes_is_refused_before_it_joins(
                 async def gone() -> bool:
                     return other.child.code is not None
 
-                await eventually("the second one ends", gone, 30)
+                await eventually("the second one ends", gone)
                 said = [line["event"] for line in other.lines()]
                 assert other.child.code == 2, said
             text = f"the group {config.group} belongs to an installation on other topics"
@@ -455,9 +456,8 @@ def test_who_has_joined_at_the_same_moment_is_told_and_what_is_counted_is_right(
             other.subscribe([elsewhere.topic(name) for name in INPUTS.values()])
             await until(lambda: COMPANY in memory.notes, "the first says so")
             assert "belongs to an installation on other topics" in memory.notes[COMPANY]
-            assert frozenset(other.assignment()) == {
-                TopicPartition(elsewhere.topic(name), 0) for name in INPUTS.values()
-            }
+            whole = {TopicPartition(elsewhere.topic(name), 0) for name in INPUTS.values()}
+            await until(lambda: frozenset(other.assignment()) == whole, "the other one has its partitions")
             await send_views(kafka, config, range(60))
             await until(lambda: memory.counted == 60, "and counts on")
             await client.end(other)

@@ -15,6 +15,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import Memory, send_views, settings, until
 from tests.live import Worker, eventually
 from tests.operate.tools import count, make, worker
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -32,7 +33,7 @@ async def counted(kafka: EmbeddedKafka, config: Settings, partition: int) -> Non
 async def ended(config: Settings, *, rebuild: bool = False) -> None:
     """Runs a worker until it ends by itself."""
     memory = Memory()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await worker_module.Worker(config, memory, memory, rebuild=rebuild).run()
 
 
@@ -52,7 +53,7 @@ def test_it_ends_with_one_message_and_the_others_notice_nothing(
                 async def gone() -> bool:
                     return other.child.code is not None
 
-                await eventually("the worker with other settings ends", gone, 30)
+                await eventually("the worker with other settings ends", gone)
                 said = [line["event"] for line in other.lines()]
                 assert other.child.code == 2, said
             assert sum(REFUSED in text for text in said) == 1, said

@@ -20,6 +20,7 @@ from tests.doctor.tools import checked
 from tests.kafka.tools import delete, everything, make_anew, make_topics, send, send_views, settings
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import totals
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -39,17 +40,17 @@ def prepared(kafka: EmbeddedKafka, prefix: str) -> Settings:
 
 
 def await_counted(running: Worker, number: int) -> None:
-    wait_for(f"{number} are counted", lambda: running.metrics().get("liveshop_views_total") == number, 40)
+    wait_for(f"{number} are counted", lambda: running.metrics().get("liveshop_views_total") == number)
 
 
 def await_totals(kafka: EmbeddedKafka, config: Settings, expected: dict[str, int]) -> None:
     """They are written now and then."""
-    wait_for(f"the totals are {expected}", lambda: asyncio.run(totals(kafka, config)) == expected, 40, every=0.5)
+    wait_for(f"the totals are {expected}", lambda: asyncio.run(totals(kafka, config)) == expected, every=0.5)
 
 
 def ended(running: Worker) -> str:
     """What it said, when it has ended as a command does whose configuration is wrong."""
-    wait_for("the worker ends", lambda: running.child.code is not None, 45)
+    wait_for("the worker ends", lambda: running.child.code is not None)
     said = running.log.read_text()
     assert running.child.code == 2, said
     return said
@@ -66,7 +67,7 @@ def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """A command as a person types it."""
     environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path()}
     command = [sys.executable, "-m", "stream.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environ, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environ, check=False)
 
 
 def way_out(said: str, positions: str) -> list[str]:
@@ -88,6 +89,7 @@ def test_while_a_worker_runs_nothing_of_it_is_counted_until_it_is_adopted(
     config = prepared(kafka, prefix)
     with worker(kafka, config, tmp_path / "first.log") as running:
         await_counted(running, 60)
+        await_totals(kafka, config, {"s1": 60})
         asyncio.run(make_anew(config, VIEWS))
         asyncio.run(send_views(kafka, config, range(1000, 1200)))
         said = ended(running)
@@ -182,7 +184,7 @@ def test_a_state_made_anew_is_refused_and_a_rebuild_goes_on(kafka: EmbeddedKafka
         await_counted(running, 60)
         asyncio.run(make_anew(config, STATE))
         asyncio.run(send_views(kafka, config, range(1000, 1040)))
-        wait_for("it is told", lambda: told_of(running, prefix + STATE), 45)
+        wait_for("it is told", lambda: told_of(running, prefix + STATE))
     with worker(kafka, config, tmp_path / "second.log") as running:
         assert prefix + STATE in ended(running)
     with worker(kafka, config, tmp_path / "third.log", "--rebuild") as running:
@@ -204,7 +206,7 @@ def test_a_deleted_topic_is_missed_and_told_until_it_is_made_anew(
     with worker(kafka, config, tmp_path / "first.log") as running:
         await_counted(running, 60)
         asyncio.run(delete(config, VIEWS))
-        wait_for("it is told", lambda: f"missing topics: {prefix}{VIEWS}." in running.get("/readyz")[1], 45)
+        wait_for("it is told", lambda: f"missing topics: {prefix}{VIEWS}." in running.get("/readyz")[1])
         assert running.get("/healthz")[0] == 200
         asyncio.run(make_topics(config))
         asyncio.run(send_views(kafka, config, range(1000, 1200)))
@@ -218,9 +220,9 @@ def test_dead_letters_made_anew_are_written_on(kafka: EmbeddedKafka, prefix: str
         await_counted(running, 60)
         asyncio.run(make_anew(config, DEAD_LETTERS))
         told = "the topic of dead letters was made anew: those in it before are gone"
-        wait_for("it is told", lambda: told in running.log.read_text(), 45)
+        wait_for("it is told", lambda: told in running.log.read_text())
         asyncio.run(send(kafka, config.topic(VIEWS), [(b"s1", b"no JSON")]))
-        wait_for("the letter is there", lambda: asyncio.run(letters(kafka, config)), 40)
+        wait_for("the letter is there", lambda: asyncio.run(letters(kafka, config)))
         running.stop()
     counted_again(kafka, config, tmp_path / "second.log")
 

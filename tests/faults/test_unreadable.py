@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, send_batches, send_views
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import make, totals
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -30,14 +32,15 @@ def test_a_shard_at_unreadable_records_says_so_everywhere_and_names_a_command_th
     config = asyncio.run(_damaged(kafka, prefix))
     topic = config.topic(INPUTS[Kind.VIEWS])
     settings = {"group": str(config.group), "idle_after": "1s", "delay": "5s"}
+    began = time.monotonic()
     with Worker(kafka.bootstrap, prefix, tmp_path / "log", **settings) as worker:
-        page = wait_for("it says what it waits for", lambda: _waiting(worker), 30.0)
+        page = wait_for("it says what it waits for", lambda: _waiting(worker))
         assert f"{topic}, partition 0: offsets 10 to 14 cannot be read (wrong checksum)" in page
-        wait_for("the other shard has counted", lambda: _series(worker, topic, 1).get("lag_records") == 0, 30.0)
+        wait_for("the other shard has counted", lambda: _series(worker, topic, 1).get("lag_records") == 0)
         for _ in range(LOOKS):
             _look(worker, topic, unread=20)
         asyncio.run(send_views(kafka, config, range(30, 35)))
-        wait_for("its lag goes on", lambda: _series(worker, topic, 0)["lag_records"] == 25, 30.0)
+        wait_for("its lag goes on", lambda: _series(worker, topic, 0).get("lag_records") == 25)
         _look(worker, topic, unread=25)
 
         errors = _doctor(worker, kafka, config)
@@ -50,11 +53,11 @@ def test_a_shard_at_unreadable_records_says_so_everywhere_and_names_a_command_th
         assert done.returncode == 0, done.stderr
         assert "partition 0: skipped 5, goes on at 15" in done.stdout
         worker.await_ready()
-        wait_for("all is counted", lambda: asyncio.run(totals(kafka, config)) == {"s1": 30}, 30.0)
+        wait_for("all is counted", lambda: asyncio.run(totals(kafka, config)) == {"s1": 30})
         assert not [each for each in _doctor(worker, kafka, config) if each["check"] in ("lag", "positions")]
         worker.stop()
     told = [line for line in worker.lines() if "way_out" in line]
-    assert len(told) == 1, "it is repeated once a minute, not at each try"
+    assert 1 <= len(told) <= 1 + (time.monotonic() - began) / 60, "it is repeated once a minute, not at each try"
     assert _command(told[0]["way_out"]) == command
 
 
@@ -116,4 +119,4 @@ def _command(text: str) -> list[str]:
 def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "stream.cli", *words]
     environ = {"PATH": "", "PYTHONPATH": path()}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environ)

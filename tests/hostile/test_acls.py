@@ -34,7 +34,9 @@ from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings, until, view
+from tests.live import eventually
 from tests.observe.looks import logging_restored
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -111,7 +113,7 @@ async def allow(config: Settings) -> None:
         for acl in wanted:
             answer = await _ask(admin, CreateAclsRequest(*acl))
             assert answer.creation_responses[0][0] == 0, answer
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while wanted - await _allowed(admin):  # noqa: ASYNC110 - only the broker knows
                 await asyncio.sleep(0.05)
     finally:
@@ -176,7 +178,7 @@ async def working(config: Settings) -> AsyncIterator[Memory]:
         yield memory
     finally:
         running.cancel()
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=PATIENCE)
         if not running.cancelled():
             running.result()
 
@@ -196,7 +198,7 @@ async def consume(guarded: EmbeddedKafka, user: str, topic: str, group: str) -> 
     consumer = AIOKafkaConsumer(topic, group_id=group, auto_offset_reset="earliest", **client(guarded, user))
     try:
         await consumer.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return len(await anext(_batches(consumer)))
     finally:
         await consumer.stop()
@@ -248,8 +250,12 @@ def test_a_worker_producers_and_readers_need_no_more_than_that(guarded: Embedded
             assert memory.failures == []
             letters = await everything(guarded, config.topic(DEAD_LETTERS))
             assert len(letters) == 1
-        records = newest(await everything(guarded, config.topic(SESSIONS)))
-        assert [value["counts"]["views"] for value in records.values()] == [60]
+
+            async def total() -> bool:
+                records = newest(await everything(guarded, config.topic(SESSIONS)))
+                return [value["counts"]["views"] for value in records.values()] == [60]
+
+            await eventually("the total is written", total)
         async with working(config) as memory:  # from its state
             await produce(guarded, PRODUCER, views, [view(number) for number in range(60, 70)])
             await until(lambda: memory.counted == 10, "it goes on from its state")
@@ -304,7 +310,7 @@ def test_a_worker_without_them_ends_with_one_message(guarded: EmbeddedKafka, pre
     async def main() -> None:
         await prepared(guarded, prefix)
         memory = Memory()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(UsageError, match=r"the ACLs|the broker refuses|uthoriz"):
                 await Worker(as_user(guarded, prefix, user), memory, memory, rebuild=False).run()
 
@@ -321,7 +327,7 @@ def test_an_upgrade_needs_the_ids_of_the_earlier_version(guarded: EmbeddedKafka,
         await Checkpoints(Place(config, 0, 1), found.producer).write(outputs)
         await end(found.producer)
         memory = Memory()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(UsageError, match=rf"as {config.group}.worker.live.0, and .* see docs/security.md"):
                 await Worker(as_user(guarded, prefix, WORKER), memory, memory, rebuild=False).run()
 

@@ -39,9 +39,10 @@ from tests.raw import (
     send_raw,
 )
 from tests.recount import LogRecord, Recounted, RefusedBatch, Rules, recount
+from tests.support import PATIENCE
 
 QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeout": "6s"}
-READ: Final = 90.0
+READ: Final = PATIENCE
 MB: Final = 1024 * 1024
 MEMORY: Final = 600 * MB
 """Of a worker at its peak. It has 85 MB at rest, a batch may take 32 MB twice; the largest bomb would take 2 GB."""
@@ -213,7 +214,7 @@ def _check_others(kafka: EmbeddedKafka, prefix: str) -> None:
 def run(*words: str, code: int = 0) -> list[Any]:
     command = [sys.executable, "-m", "stream.cli", *words]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=PROJECT, env={"PYTHONPATH": path()}, timeout=90, check=False
+        command, capture_output=True, text=True, cwd=PROJECT, env={"PYTHONPATH": path()}, timeout=PATIENCE, check=False
     )
     assert done.returncode == code, done.stderr
     found = json.loads(done.stdout)

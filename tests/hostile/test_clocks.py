@@ -15,6 +15,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from tests.core.test_decode import COMMENT, VIEW
 from tests.kafka.tools import everything, producer, settings
 from tests.live import Worker, create_topics, eventually
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 QUICK: Final = {"idle_after": "1s", "checkpoint_every": "200ms", "session_timeout": "6s"}
@@ -28,7 +29,7 @@ rules:
     summary: "{product_clicks:.0f} clicks"
     runbook: none
 """
-DEADLINE: Final = 40.0
+DEADLINE: Final = PATIENCE
 """Seconds for what takes about six: before, it took minutes, an hour, or did not come."""
 BASES: Final = {Kind.VIEWS: VIEW, Kind.COMMENTS: COMMENT}
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import xxhash
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import everything, headers, producer, view
+from tests.kafka.tools import alter, everything, headers, producer, view
 from tests.live import Worker, create_topics, eventually, wait_for
 
 pytestmark = pytest.mark.kafka
@@ -26,15 +25,6 @@ async def make(brokers: str, **topics: Mapping[str, str]) -> None:
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs=dict(each)) for name, each in topics.items()])
-    finally:
-        await admin.close()
-
-
-async def alter(brokers: str, topic: str, configs: Mapping[str, str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-    await admin.start()
-    try:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(configs))])
     finally:
         await admin.close()
 
@@ -56,7 +46,7 @@ async def letters(kafka: EmbeddedKafka, prefix: str, number: int, worker: Worker
         written = await everything(kafka, f"{prefix}live.dead-letters")
         return written if len(written) >= number else None
 
-    return await eventually(f"{number} dead letters", found, 60)
+    return await eventually(f"{number} dead letters", found)
 
 
 def check(letter: Any, value: bytes) -> None:
@@ -83,7 +73,7 @@ def test_letters_are_cut_to_what_their_topic_takes(
     asyncio.run(send(kafka, prefix, *[wrong(40_000)] * 20, view(1, event_time=int(time.time() * 1000))))
     with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", **QUICK) as worker:
         first, *others = asyncio.run(letters(kafka, prefix, 21, worker))
-        wait_for("the view is counted", lambda: worker.metrics().get("liveshop_views_total") == 1, 30)
+        wait_for("the view is counted", lambda: worker.metrics().get("liveshop_views_total") == 1)
         worker.stop()
     check(first, large)
     assert headers(first)["liveshop-headers-dropped"] in (b"1", b"3")
@@ -106,7 +96,7 @@ def test_a_limit_that_is_lowered_while_the_worker_runs_is_followed(
         asyncio.run(send(kafka, prefix, wrong(MB), view(1, event_time=int(time.time() * 1000))))
         _, cut = asyncio.run(letters(kafka, prefix, 2, worker))
         check(cut, wrong(MB))
-        wait_for("the view is counted", lambda: worker.metrics().get("liveshop_views_total") == 1, 30)
+        wait_for("the view is counted", lambda: worker.metrics().get("liveshop_views_total") == 1)
         worker.stop()
     assert any("too large for its topic" in line["event"] for line in worker.lines())
 
@@ -118,7 +108,7 @@ def test_other_topics_that_are_too_small_are_named_with_their_limit(
     asyncio.run(make(kafka.bootstrap, **{small: {"max.message.bytes": "50000", "cleanup.policy": "compact"}}))
     create_topics(kafka.bootstrap, prefix, 1)
     with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", **QUICK) as worker:
-        wait_for("it ends", lambda: worker.child.code is not None, 30)
+        wait_for("it ends", lambda: worker.child.code is not None)
         assert worker.child.code == 2
         told = worker.log.read_text()
     assert f"{small} has max.message.bytes=50000: it must take 1000000 bytes" in told

@@ -56,7 +56,7 @@ async def agreed(kafka: EmbeddedKafka, prefix: str, worker: Worker) -> tuple[Rec
             return not found
 
         try:
-            await eventually("the outputs are those of the recount", equal, 60, every=0.3)
+            await eventually("the outputs are those of the recount", equal, every=0.3)
         except AssertionError as error:
             raise AssertionError(f"{error}: {found[:5]}") from None
         return expected, results.written

@@ -3,15 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.tools import producer, view
+from tests.kafka.tools import alter, producer, view
 from tests.live import Worker, create_topics, eventually, wait_for
 from tests.outputs import Results, newest, read_inputs
 from tests.recount import Rules, recount
@@ -29,15 +27,6 @@ async def make(brokers: str, topic: str) -> None:
     await admin.start()
     try:
         await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=BY_PRODUCERS)])
-    finally:
-        await admin.close()
-
-
-async def alter(brokers: str, topic: str, configs: Mapping[str, str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-    await admin.start()
-    try:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(configs))])
     finally:
         await admin.close()
 
@@ -67,7 +56,7 @@ async def agreed(kafka: EmbeddedKafka, prefix: str, worker: Worker, rules: Rules
                 and {each.origin(prefix): each.reason for each in letters} == expected.dead
             )
 
-        await eventually("the results are those of the recount", equal, 30)
+        await eventually("the results are those of the recount", equal)
         counts: dict[str, int] = newest(results.written.sessions[SESSION])["counts"]
         return counts
 
@@ -79,7 +68,7 @@ def test_inputs_that_producers_stamp_are_refused_with_the_way_out(
     asyncio.run(make(kafka.bootstrap, topic))
     create_topics(kafka.bootstrap, prefix, 1)
     with Worker(kafka.bootstrap, prefix, tmp_path / "refused.log", **QUICK) as worker:
-        wait_for("it ends", lambda: worker.child.code is not None, 30)
+        wait_for("it ends", lambda: worker.child.code is not None)
         assert worker.child.code == 2
         told = worker.log.read_text()
         assert f"{topic} has message.timestamp.type=CreateTime" in told

@@ -18,11 +18,12 @@ from tests.chaos.judge import differences
 from tests.live import Outgoing, Worker, create_topics, eventually, send, send_all, wait_for
 from tests.outputs import Letter, Results, read_inputs
 from tests.recount import Rules, recount
+from tests.support import PATIENCE
 
 QUICK: Final = {"idle_after": "1s", "checkpoint_every": "300ms", "session_timeout": "6s"}
 STALL: Final = 5.0
 """Seconds that the loop may stand still. A value of 1 MB takes 15 ms at most; what was quadratic took an hour."""
-READ: Final = 60.0
+READ: Final = PATIENCE
 """Seconds for a few dozen megabytes."""
 OPENED: Final = text(view(1))[:-1]
 
@@ -208,11 +209,11 @@ def test_a_share_that_is_late_or_gone_is_told_in_log_and_readiness(
     comments.sort(key=lambda event: int(event["event_time"]))
     with Worker(kafka.bootstrap, prefix, tmp_path / "worker.log", state_retention="11m", **QUICK) as worker:
         asyncio.run(send_all(kafka.bootstrap, prefix, 1, [Outgoing("views", KEY, text(view(1)))]))
-        wait_for("the view is counted", lambda: counted(worker, "views") == 1, 30)
+        wait_for("the view is counted", lambda: counted(worker, "views") == 1)
         asyncio.run(send_many(kafka.bootstrap, prefix, comments))
         wait_for("all comments are judged", lambda: counted(worker, "comments", "rejected") == 900, READ)
         note = f"note: {prefix}live.comments: of the last minute 900 of 1000 records came after their pane was dropped"
-        wait_for("the readiness tells", lambda: note in worker.get("/readyz")[1], 30)
+        wait_for("the readiness tells", lambda: note in worker.get("/readyz")[1])
         assert worker.get("/readyz")[0] == 200
         warnings = [line for line in worker.lines() if line.get("reason") == "pane_gone"]
         worker.stop()

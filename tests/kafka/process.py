@@ -1,4 +1,4 @@
-"""A worker as a process of its own, for tests of signals: ``python -m tests.kafka.process BROKERS PREFIX [REVOKE_MS]``.
+"""A worker as a process of its own, for tests of signals: ``python -m tests.kafka.process BROKERS PREFIX [CHECKPOINT_MS]``.
 
 It says ``running`` for each shard and ``counted N`` for each checkpoint, and exits with the worker's code.
 """
@@ -17,6 +17,9 @@ from stream.kafka.worker import run_worker
 from stream.model.results import Tally
 from tests.kafka.tools import Memory, settings
 
+SESSION_SECONDS = 60
+"""Nobody is thrown out of the group: whoever has left it has said so."""
+
 
 class Talkative(Memory):
     def committed(self, partition: int, tally: Tally, seconds: float) -> None:
@@ -31,8 +34,11 @@ class Talkative(Memory):
 def main(brokers: str, prefix: str, checkpoint_ms: str = "200") -> int:
     logging.basicConfig(level=logging.CRITICAL)
     kafka = cast("Any", SimpleNamespace(bootstrap=brokers))
-    every = timedelta(milliseconds=int(checkpoint_ms))
-    config = settings(kafka, prefix, checkpoint_every=every, transaction_timeout=timedelta(seconds=10))
+    quick = {
+        "checkpoint_every": timedelta(milliseconds=int(checkpoint_ms)),
+        "transaction_timeout": timedelta(seconds=10),
+    }
+    config = settings(kafka, prefix, **quick, session_timeout=timedelta(seconds=SESSION_SECONDS))
     memory = Talkative()
     try:
         return asyncio.run(run_worker(config, memory, memory, rebuild=False))

@@ -18,7 +18,7 @@ PASSWORD: Final = "pw-5f0b2c/+Az9"
 KEY_PASSWORD: Final = "key-81d47a"
 OPEN, SEALED, MUTUAL, SHORT = "OPEN", "SEALED", "MUTUAL", "SHORT"
 """Listeners: logins in the clear, logins in TLS, certificates of clients instead of logins, logins that end soon."""
-SESSION: Final = timedelta(seconds=4)
+SESSION: Final = timedelta(seconds=8)
 
 
 def token(seconds: float, user: str = USER) -> str:

@@ -1,7 +1,6 @@
 """Why nobody answers, each reason against something that really fails so."""
 
 import asyncio
-import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +11,7 @@ import trustme
 
 from stream.kafka.diagnosis import diagnose
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.process import free_port
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -40,13 +40,6 @@ def of(serve: Serve, tls: ssl.SSLContext | None = None) -> str:
             return text.removeprefix(f"127.0.0.1:{port} ")
 
     return asyncio.run(main())
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

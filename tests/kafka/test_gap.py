@@ -58,6 +58,7 @@ def test_markers_and_records_that_are_no_state_stop_nobody(kafka: EmbeddedKafka,
                 await other.begin_transaction()
                 await other.send_and_wait(place.state.topic, b"stray", key=b"stray", partition=0)
                 await other.abort_transaction()
+            assert await states(kafka, place) == [0], "and the marker is written, which is a moment after it was told"
             with capture_logs() as logs:
                 offset = await checkpoints.write(first_checkpoint(place))
                 assert offset == 4, "behind 0, its marker, the stray record and its marker"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,13 @@ from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import add_partitions
 from tests.kafka.tools import make_topics, settings, until
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
+
+
+LONG = timedelta(seconds=60)
+"""A session timeout that nobody waits for: who has left has said so."""
 
 
 class Member:
@@ -52,7 +58,7 @@ async def members(config: Settings, *made: Any) -> AsyncIterator[list[Member]]:
 
 def test_members_share_the_partition_numbers(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        config = settings(kafka, prefix)
+        config = settings(kafka, prefix, session_timeout=LONG)
         await make_topics(config, 3)
         async with members(config, Member) as [first]:
             await until(lambda: first.owned == {0, 1, 2}, "the only member owns everything")
@@ -67,7 +73,7 @@ def test_members_share_the_partition_numbers(kafka: EmbeddedKafka, prefix: str) 
                 assert first.membership.epoch > epoch
                 assert not first.membership.current(epoch)
                 assert first.membership.current(first.membership.epoch)
-            await until(lambda: first.owned == {0, 1, 2}, "it owns everything again", 5)
+            await until(lambda: first.owned == {0, 1, 2}, "it owns everything again", LONG.total_seconds() - 5)
 
     asyncio.run(main())
 
@@ -122,7 +128,7 @@ def test_an_owner_that_fails_ends_the_membership(kafka: EmbeddedKafka, prefix: s
         await make_topics(config)
         member = Broken(config)
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(member.running, 20)
+            await asyncio.wait_for(member.running, PATIENCE)
         await member.leave()
 
     asyncio.run(main())

@@ -98,7 +98,7 @@ def test_without_any_room_shards_read_in_turn_and_nothing_is_lost_or_counted_twi
         monkeypatch.setattr(worker, "_memory", Memory(0))
         running = asyncio.ensure_future(worker.run())
         try:
-            await until(lambda: memory.read >= 2 * 3 * NUMBER, "all are read", 60)
+            await until(lambda: memory.read >= 2 * 3 * NUMBER, "all are read")
             assert set(memory.outcomes) == {(kind, Outcome.COUNTED) for kind in KINDS}
             assert set(memory.outcomes.values()) == {2 * NUMBER}
             expected = {f"{kind}-{partition}": NUMBER for kind in ("views", "comments") for partition in range(2)}
@@ -106,7 +106,7 @@ def test_without_any_room_shards_read_in_turn_and_nothing_is_lost_or_counted_twi
             async def settled() -> bool:
                 return await totals(config) == expected
 
-            await eventually("the totals are those of all events", settled, 30)
+            await eventually("the totals are those of all events", settled)
         finally:
             running.cancel()
             await asyncio.wait({running})

@@ -26,6 +26,7 @@ from stream.kafka.refusals import RefusedError
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import everything, make_anew, make_topics, producer, send, send_views, settings
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -128,7 +129,7 @@ def test_a_foreign_open_transaction_is_waited_for(kafka: EmbeddedKafka, prefix: 
             done, _ = await asyncio.wait({waiting}, timeout=1.5)
             assert not done, "the end of the state cannot be known yet"
             await foreign.abort_transaction()
-            assert await asyncio.wait_for(waiting, 15) == 4
+            assert await asyncio.wait_for(waiting, PATIENCE) == 4
 
     async def anext_of(config: Settings) -> int:
         async with recovered(config) as found:
@@ -184,7 +185,7 @@ def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
 
     async def hang_once_it_may(config: Settings) -> None:
         """A broker takes a changed setting over after it has confirmed the change."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 with contextlib.suppress(InvalidTxnState):
                     return await hang(config)
@@ -196,7 +197,7 @@ def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
         await verify_partitions(kafka, enabled=False)
         try:
             await hang_once_it_may(config)
-            async with asyncio.timeout(30), recovered(config) as found:
+            async with asyncio.timeout(PATIENCE), recovered(config) as found:
                 assert found.shard.positions[Kind.VIEWS] == 10
         finally:
             await verify_partitions(kafka, enabled=True)

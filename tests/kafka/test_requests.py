@@ -47,7 +47,7 @@ def test_the_controller_tells_its_time(kafka: EmbeddedKafka) -> None:
             before = time.time_ns() // 1_000_000
             told = await requests.controller_time(admin)
             after = time.time_ns() // 1_000_000
-            assert before - 100 <= told <= after + 100  # one machine, one clock; the JVM may round it otherwise
+            assert before - 1000 <= told <= after + 1000  # one machine, one clock; the JVM may round it otherwise
 
     asyncio.run(main())
 
@@ -71,7 +71,7 @@ def test_an_open_transaction_is_told_with_its_producer(kafka: EmbeddedKafka, pre
             async def ended() -> bool:
                 return await requests.open_producers(admin, NODE, topic, 1) == []
 
-            await eventually("its markers are written", ended, 30)
+            await eventually("its markers are written", ended)
 
     asyncio.run(main())
 

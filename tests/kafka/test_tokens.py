@@ -124,7 +124,7 @@ def test_an_answer_without_end_is_not_read_to_it() -> None:
 @pytest.mark.parametrize("status", [200, 500])
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     """Each byte comes in time, and the whole never would."""
-    monkeypatch.setattr(tokens, "SECONDS", 0.3)
+    monkeypatch.setattr(tokens, "SECONDS", 2.0)
     done = threading.Event()
 
     def dripping(handler: BaseHTTPRequestHandler) -> None:
@@ -136,8 +136,8 @@ def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, statu
     try:
         began = time.monotonic()
         text = refusal(dripping)
-        assert ("longer than 0.3 s" in text) == (status == 200)
-        assert time.monotonic() - began < 10
+        assert ("longer than 2 s" in text) == (status == 200)
+        assert time.monotonic() - began < 30
     finally:
         done.set()
 

@@ -37,6 +37,7 @@ from tests.kafka.tools import (
     views,
     worker,
 )
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -79,7 +80,7 @@ def test_it_counts_and_goes_on_where_it_stopped(kafka: EmbeddedKafka, prefix: st
     asyncio.run(main())
 
 
-async def eventually(condition: Callable[[], Any], deadline: float = 20.0) -> None:
+async def eventually(condition: Callable[[], Any], deadline: float = PATIENCE) -> None:
     end = asyncio.get_running_loop().time() + deadline
     while not await condition():
         assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s"
@@ -105,7 +106,7 @@ def test_it_ends_when_every_state_there_is_is_refused(kafka: EmbeddedKafka, pref
             await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=partition)
         memory = Memory()
         with pytest.raises(UsageError, match=r"partition [01] .*cannot be read"):
-            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), 20)
+            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
 
     asyncio.run(main())
 
@@ -250,7 +251,7 @@ def test_a_broker_that_restarts_costs_nothing(kafka: EmbeddedKafka, prefix: str)
             kafka.restart()  # in this thread, or it would die with another; so the event loop stands still as well
             await send_views(kafka, config, range(50, 100), partition=0)
             await send_views(kafka, config, range(30), partition=1)
-            await until(lambda: memory.counted == 130, "each is counted once", 60)
+            await until(lambda: memory.counted == 130, "each is counted once")
 
     asyncio.run(main())
 
@@ -267,7 +268,7 @@ def test_a_broker_that_stands_still_costs_nothing(kafka: EmbeddedKafka, prefix: 
             with stopped(kafka):
                 await asyncio.sleep(9)
             await send_views(kafka, config, range(50, 100))
-            await until(lambda: memory.counted == 100, "each is counted once", 60)
+            await until(lambda: memory.counted == 100, "each is counted once")
 
     asyncio.run(main())
 
@@ -354,7 +355,7 @@ def test_what_says_nothing_about_a_batch_ends_the_worker(
         with monkeypatch.context() as patch:
             patch.setattr(fetched, "unpack", unpack)
             with pytest.raises(ends_with):
-                await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), 30)
+                await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
         async with worker(config) as second:
             await until(lambda: second.counted == 3, "another one counts them")
         assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
@@ -375,7 +376,7 @@ def test_a_shard_that_does_not_move_ends_the_worker(
         await send_views(kafka, config, range(10))
         memory = Memory()
         with pytest.raises(FailedError, match="partition 0 has records of views to read and has not moved"):
-            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), 20)
+            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
         assert STUCK in memory.reasons
 
     monkeypatch.setattr(Inputs, "fetch", nothing)
@@ -409,7 +410,7 @@ def test_catching_up_reads_all_topics_and_fetches_nothing_twice(kafka: EmbeddedK
                 value = view(number) if kind is Kind.VIEWS else view(number, text="hi")
                 await sender.send(config.topic(INPUTS[kind]), value, key=b"s1", partition=0)
         async with worker(config) as memory:
-            await until(lambda: memory.read == 30_000, "all are read", 60)
+            await until(lambda: memory.read == 30_000, "all are read")
             assert memory.counted == 30_000, "in step: none is late"
 
     asyncio.run(main())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,21 +15,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.config import Settings
-from stream.kafka import topicids, topics
+from stream.kafka import topicids
 from stream.kafka.batches import HEADER
 from stream.kafka.watch import Activity
 from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
 from stream.sandbox.broker import EmbeddedKafka
-from tests.live import eventually
+from tests.live import created, eventually
+from tests.support import PATIENCE
 
 BASE: Final = 1_700_000_000_000
 """An event time."""
-MARKER_SECONDS: Final = 3.0
+STAMPING: Final = "message.timestamp.type"
+MARKER_SECONDS: Final = 6.0
+"""For the marker of a transaction that was committed; where one is left open, `everything` takes so long."""
 Rows = list[tuple[bytes | None, bytes | None]]
 
 
@@ -129,7 +134,7 @@ async def everything(kafka: EmbeddedKafka, topic: str, partition: int = 0) -> li
 
 
 async def make_topics(config: Settings, partitions: int = 1) -> None:
-    await topics.create(config, partitions)
+    await created(config, partitions)
 
 
 async def delete(config: Settings, *names: str) -> None:
@@ -144,13 +149,44 @@ async def delete(config: Settings, *names: str) -> None:
     async def gone() -> bool:
         return not set(names) & (await topicids.current(config)).keys()
 
-    await eventually("the topics are gone", gone, 30)
+    await eventually("the topics are gone", gone)
 
 
 async def make_anew(config: Settings, *names: str, partitions: int = 1) -> None:
     """Deletes these topics (named as the code names them) and makes them under their names, empty, as the others are."""
     await delete(config, *names)
-    await topics.create(config, partitions)
+    await created(config, partitions)
+
+
+async def alter(brokers: str, topic: str, configs: Mapping[str, str]) -> None:
+    """Changes settings of a topic. Returns when the broker acts by them, which is a moment after it has confirmed it.
+
+    Brokers take changes over in their order: when that of a topic of our own is in force, which is made behind it, so is it.
+    """
+    own = f"{topic}.altered-{uuid.uuid4().hex[:8]}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(own, 1, 1, topic_configs={STAMPING: "CreateTime"})])
+        for name, each in ((topic, configs), (own, {STAMPING: "LogAppendTime"})):
+            answer = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(each))])
+            assert [resource[0] for response in answer for resource in response.resources] == [0], answer
+        await _until_stamped(brokers, own)
+        await admin.delete_topics([own])
+    finally:
+        await admin.close()
+
+
+async def _until_stamped(brokers: str, topic: str) -> None:
+    """By the broker."""
+    sender = AIOKafkaProducer(bootstrap_servers=brokers)
+    await sender.start()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (await sender.send_and_wait(topic, b"")).timestamp_type:
+                pass
+    finally:
+        await sender.stop()
 
 
 class Memory:
@@ -262,13 +298,13 @@ async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Me
         yield memory
     finally:
         running.cancel()
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=PATIENCE)
         assert running.done()
         if not running.cancelled():
             running.result()
 
 
-async def until(condition: Callable[[], object], what: str, deadline: float = 30.0) -> None:
+async def until(condition: Callable[[], object], what: str, deadline: float = PATIENCE) -> None:
     """Waits for a condition; AssertionError says which one did not come."""
     end = asyncio.get_running_loop().time() + deadline
     while not condition():

@@ -26,7 +26,7 @@ from stream.observe.shares import SharePolicy
 from tests.observe.looks import tally
 from tests.support import eventually
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_clients_that_say_nothing_stop_nobody_and_do_not_hold_up_the_end(health:
         assert silent[0].recv(1) == b""  # the oldest was cut off, long before its time was up
         began = time.monotonic()
         server.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < module.HEAD_SECONDS
         assert silent[-1].recv(1) == b""
 
 
@@ -187,7 +187,7 @@ def test_a_scrape_that_waits_for_its_page_outlives_a_flood_of_idle_connections(h
 
 
 def test_a_client_has_limited_time_for_its_request(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(module, "HEAD_SECONDS", 2.0)
     with ExitStack() as stack:
         silent, slow = connect(stack, server, 2)
         slow.sendall(b"GET /metrics HTTP/1.1\r\n")
@@ -196,7 +196,7 @@ def test_a_client_has_limited_time_for_its_request(server: HttpServer, monkeypat
 
 
 def test_a_client_has_limited_time_to_read(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 5.0)
     registry = CollectorRegistry()
     registry.register(Large())
     with HttpServer("127.0.0.1", 0, registry, health) as server, ExitStack() as stack:

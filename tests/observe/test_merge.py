@@ -22,6 +22,7 @@ from stream.observe import catalog
 from stream.observe.merge import RULES, Merge, Page, read
 from stream.observe.metrics import Metrics
 from tests.observe.looks import session, tally, view
+from tests.support import PATIENCE
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -251,5 +252,5 @@ def test_promtool_finds_nothing(answering: int) -> None:
     for number, page in enumerate(pages):
         merge.note(number, 1, page)
     text = exposed(merge.families(pages[:answering]))
-    done = subprocess.run([found, "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+    done = subprocess.run([found, "check", "metrics"], input=text, capture_output=True, check=False, timeout=PATIENCE)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

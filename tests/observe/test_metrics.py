@@ -26,6 +26,7 @@ from stream.observe.metrics import Metrics
 from stream.observe.sessions import busiest
 from stream.observe.store import Cells
 from tests.observe.looks import session, tally, view
+from tests.support import PATIENCE
 
 
 @pytest.fixture
@@ -350,6 +351,6 @@ def promtool() -> str:
 def test_promtool_finds_nothing(promtool: str, state: str, metrics: Metrics) -> None:
     exposition = generate_latest((busy(metrics) if state == "busy" else metrics).registry)
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=exposition, capture_output=True, check=False, timeout=30
+        [promtool, "check", "metrics"], input=exposition, capture_output=True, check=False, timeout=PATIENCE
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

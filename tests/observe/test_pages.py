@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from stream.observe.pages import FAILED, TEXT, Answer, Page
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 class Maker:
@@ -45,11 +45,11 @@ def test_a_page_is_handed_out_until_it_is_too_old() -> None:
         page = Page("p", maker, every=0.3)
         async with asyncio.timeout(DEADLINE):
             loop = asyncio.get_running_loop()
+            asked = loop.time()
             assert (await page.get()).body == b"1"
-            made = loop.time()
             while (await page.get()).body == b"1":  # noqa: ASYNC110 - nobody tells when it is too old
                 await asyncio.sleep(0)
-        assert loop.time() - made >= 0.29
+        assert loop.time() - asked >= 0.3
 
     asyncio.run(main())
 

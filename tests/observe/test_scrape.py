@@ -28,7 +28,7 @@ def answering(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/metrics?x=1"
-        eventually(lambda: not thread.is_alive(), 10.0, "the server has done with its client")
+        eventually(lambda: not thread.is_alive(), what="the server has done with its client")
 
 
 def say(content: bytes) -> Callable[[socket.socket], None]:
@@ -60,15 +60,15 @@ def test_more_than_the_bound_is_not_read(head: bytes) -> None:
 def test_one_who_answers_byte_by_byte_is_cut_off(begin: bytes) -> None:
     def drip(client: socket.socket) -> None:
         client.sendall(begin)
-        for _ in range(400):
+        for _ in range(1500):
             client.sendall(b"x")
             time.sleep(0.02)  # well within the timeout of a read
-        pytest.fail("it waited for eight seconds")
+        pytest.fail("it waited for half a minute")
 
     began = time.monotonic()
     with answering(drip) as url, pytest.raises((OSError, ValueError)):
         scrape.fetch(url, 0.3)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
 
 
 @pytest.mark.parametrize(

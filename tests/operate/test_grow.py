@@ -36,6 +36,7 @@ from tests.kafka.tools import (
 )
 from tests.operate.tools import eventually, make, worker
 from tests.raw import LZ4, batch, checksummed, record, send_raw
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -89,7 +90,7 @@ def command(config: Settings, *words: str) -> list[str]:
 def execute(config: Settings, *words: str) -> dict[str, Any]:
     """Runs it to its end, as people do; what it prints as JSON."""
     done = subprocess.run(
-        command(config, *words, "--execute", "--json"), capture_output=True, text=True, timeout=120, check=False
+        command(config, *words, "--execute", "--json"), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)
@@ -141,7 +142,7 @@ def test_partitions_were_added_and_producers_have_followed(kafka: EmbeddedKafka,
 
 
 async def output(words: list[str]) -> str:
-    done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+    done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -157,12 +158,12 @@ def test_producers_switch_while_workers_run(kafka: EmbeddedKafka, prefix: str) -
         async with worker(config) as memory:
             for name in ids:
                 await send_events(kafka, prefix, name, range(10), 2)
-            growing = asyncio.ensure_future(takeover.execute(config, Growth(to, 3, 3.0), said.append))
+            growing = asyncio.ensure_future(takeover.execute(config, Growth(to, 3, 8.0), said.append))
             await until(lambda: any("let producers write to" in text for text in said), "it says what to do")
             for name in ids:
                 await send_events(kafka, prefix, name, range(10, 20), 2)
             await send_events(kafka, to, ids[0], range(20, 40), 3)
-            found = await asyncio.wait_for(growing, 60)
+            found = await asyncio.wait_for(growing, PATIENCE)
             assert (found.done, found.moved_records, found.split) == (True, 0, [ids[0]])
             # a producer that has not heard of it
             await send_events(kafka, prefix, ids[1], range(20, 25), 2)
@@ -356,11 +357,15 @@ def test_what_nobody_can_read_becomes_dead_letters_and_what_is_damaged_is_named(
         damage(kafka, topic, 0, partition=1)
         words = command(config, "--partitions", "3", "--to-prefix", to, "--quiet", "1s", "--execute", "--json")
 
-        failed = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=90, check=False)
+        failed = await asyncio.to_thread(
+            subprocess.run, words, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
         assert failed.returncode == 1
         assert f"{topic}, partition 1: offsets 0 to 1 cannot be read" in failed.stderr
         damage(kafka, topic, 0, partition=1)  # the same bits once more: it is mended
-        done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=90, check=False)
+        done = await asyncio.to_thread(
+            subprocess.run, words, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
         assert done.returncode == 3, done.stderr
         (found,) = json.loads(done.stdout)
         assert found["done"]

@@ -27,6 +27,7 @@ from tests.kafka.tools import everything, newest, until
 from tests.live import Outgoing, send_all
 from tests.operate.tools import eventually, make, worker
 from tests.recount import LogRecord, recount
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -87,10 +88,10 @@ def test_both_sets_together_equal_the_recount(kafka: EmbeddedKafka, prefix: str)
             await produce(messages[third : 2 * third], config, 3)
             await until(lambda: PARTITIONS in memory.reasons, "it stops")
             growing = asyncio.ensure_future(takeover.execute(config, Growth(target.topic_prefix, 3, 2.0), said.append))
-            await until(lambda: any("let producers write to" in text for text in said), "producers may switch", 60)
+            await until(lambda: any("let producers write to" in text for text in said), "producers may switch")
             await later.enter_async_context(worker(target))
             await produce(messages[2 * third :], target, 3)
-            done = await asyncio.wait_for(growing, 120)
+            done = await asyncio.wait_for(growing, PATIENCE)
             assert done.done
             assert done.split
             expected = recounted(messages)
@@ -99,7 +100,7 @@ def test_both_sets_together_equal_the_recount(kafka: EmbeddedKafka, prefix: str)
                 async def equal(name: str = name, wanted: Sums = wanted) -> bool:
                     return await written(kafka, config, name, 2) + await written(kafka, target, name, 3) == wanted
 
-                await eventually(equal, f"{name} of both equal the recount", 60)
+                await eventually(equal, f"{name} of both equal the recount")
 
     asyncio.run(main())
 

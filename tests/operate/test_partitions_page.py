@@ -16,6 +16,7 @@ from tests.faults.grown import add_partitions, place, send_events
 from tests.kafka.tools import settings
 from tests.live import PROJECT, Worker, create_topics, path, wait_for
 from tests.operate.tools import totals
+from tests.support import PATIENCE
 from tests.test_readme import blocks, lines
 
 pytestmark = pytest.mark.kafka
@@ -38,7 +39,7 @@ def test_following_the_page_loses_nothing(kafka: EmbeddedKafka, prefix: str, tmp
 
     def run(words: list[str], *more: str) -> str:
         program = [sys.executable, "-P", "-m", "stream.cli", *words[1:], *more]
-        done = subprocess.run(program, env=old, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(program, env=old, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
@@ -47,11 +48,11 @@ def test_following_the_page_loses_nothing(kafka: EmbeddedKafka, prefix: str, tmp
         worker.await_ready()
         for name in SESSIONS:
             asyncio.run(send_events(kafka, prefix, name, range(10), 4))
-        wait_for("all are counted", lambda: _views(kafka, prefix, 4) == 10 * len(SESSIONS), 30)
+        wait_for("all are counted", lambda: _views(kafka, prefix, 4) == 10 * len(SESSIONS))
         asyncio.run(add_partitions(kafka, {f"{prefix}{INPUTS[Kind.VIEWS]}": 6}))
         for name in SESSIONS:
             asyncio.run(send_events(kafka, prefix, name, range(10, 20), 6))
-        wait_for("it stops", lambda: "partitions were added" in worker.get("/readyz")[1], 60)
+        wait_for("it stops", lambda: "partitions were added" in worker.get("/readyz")[1])
 
         shown = run(plan)
         assert "nothing is done without --execute" in shown

@@ -6,8 +6,6 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.config import Settings
 from stream.core.shard import Shard
@@ -18,7 +16,7 @@ from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate.verify import Verified, verify
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.test_recovery import delete_records
-from tests.kafka.tools import damage, everything, make_anew, newest, producer, send, send_views, settings, until
+from tests.kafka.tools import alter, damage, everything, make_anew, newest, producer, send, send_views, settings, until
 from tests.operate.tools import count, make, worker
 
 pytestmark = pytest.mark.kafka
@@ -85,17 +83,10 @@ def test_what_a_worker_refuses_is_found(kafka: EmbeddedKafka, prefix: str) -> No
     asyncio.run(main())
 
 
-async def allow_deletion(kafka: EmbeddedKafka, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "compact,delete"})])
-    await admin.close()
-
-
 def test_a_state_that_lacks_a_checkpoint_is_found(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await counted(kafka, prefix)
-        await allow_deletion(kafka, config.topic(STATE))
+        await alter(kafka.bootstrap, config.topic(STATE), {"cleanup.policy": "compact,delete"})
         await delete_records(kafka, config.topic(STATE), 1)  # the first checkpoint
         ((what, text),) = told(await verify(config, [0]))
         assert what == "refused"

@@ -14,6 +14,7 @@ from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings
+from tests.support import PATIENCE
 
 
 async def make(kafka: EmbeddedKafka, prefix: str, partitions: int = 1, **changes: Any) -> Settings:
@@ -59,7 +60,7 @@ async def worker(config: Settings) -> AsyncIterator[Memory]:
         yield memory
     finally:
         running.cancel()
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=PATIENCE)
         assert running.done()
         if not running.cancelled():
             running.result()
@@ -71,7 +72,7 @@ async def totals(kafka: EmbeddedKafka, config: Settings, partition: int = 0) -> 
     return {key.decode(): value["counts"]["views"] for key, value in newest(records).items()}
 
 
-async def eventually(look: Any, what: str, deadline: float = 30.0) -> None:
+async def eventually(look: Any, what: str, deadline: float = PATIENCE) -> None:
     end = asyncio.get_running_loop().time() + deadline
     while not await look():
         assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s: {what}"

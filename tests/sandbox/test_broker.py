@@ -13,6 +13,7 @@ from stream.errors import FailedError
 from stream.sandbox import broker
 from stream.sandbox.broker import EmbeddedKafka, answers
 from stream.sandbox.process import free_port, is_free
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -42,7 +43,7 @@ async def contents(bootstrap: str, topic: str) -> list[bytes]:
         await consumer.seek_to_beginning(partition)
         end = (await consumer.end_offsets([partition]))[partition]
         found: list[bytes] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await consumer.position(partition) < end:
                 found += [
                     record.value for records in (await consumer.getmany(timeout_ms=200)).values() for record in records
@@ -111,6 +112,12 @@ def test_it_creates_no_topic_by_itself(kafka: EmbeddedKafka) -> None:
         return found
 
     assert "misspelt" not in asyncio.run(look())
+
+
+def test_no_port_is_taken_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = iter([7, 7, 8, 7, 9])
+    monkeypatch.setattr(broker, "free_port", lambda _host: next(offered))
+    assert broker.free_ports(3) == [7, 8, 9]
 
 
 def test_nobody_there_is_no_answer() -> None:

@@ -12,7 +12,7 @@ import pytest
 from stream import __version__
 from stream.sandbox import process
 from stream.sandbox.process import Child, free_port, is_free, liveshop, tail
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
@@ -47,7 +47,7 @@ def test_stop_kills_what_does_not_end(tmp_path: Path) -> None:
 
 def test_stopping_twice_is_fine(tmp_path: Path) -> None:
     child = python("raise SystemExit(3)", tmp_path / "log")
-    assert child.wait(10) == 3
+    assert child.wait(PATIENCE) == 3
     assert child.stop() == 3
     assert child.kill() == 3
 
@@ -55,7 +55,7 @@ def test_stopping_twice_is_fine(tmp_path: Path) -> None:
 def test_output_goes_to_files_and_the_tail_shows_the_end(tmp_path: Path) -> None:
     code = "import sys; print('result'); [print(n, file=sys.stderr) for n in range(100)]"
     child = Child([sys.executable, "-c", code], log=tmp_path / "log", stdout=tmp_path / "out")
-    assert child.wait(10) == 0
+    assert child.wait(PATIENCE) == 0
     assert (tmp_path / "out").read_text() == "result\n"
     assert child.tail(2) == "98\n99"
     assert tail(tmp_path / "none") == ""

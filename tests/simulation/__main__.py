@@ -29,6 +29,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="the first; one a schedule from there on (default: any)")
     parser.add_argument("--number", type=int, default=1000, help="schedules, at least")
     parser.add_argument("--cpu", type=float, default=0.0, help="go on for so many seconds of CPU")
+    parser.add_argument("--most", type=int, help="but for no more schedules than so many")
     parser.add_argument("--trace", action="store_true", help="the first one alone: print all that happens in it")
     parser.add_argument("--mutant", help="with a known mistake put back (tests/simulation/mutants.py)")
     parser.add_argument("--until-found", action="store_true", help="stop at the first that fails")
@@ -62,7 +63,8 @@ def _simulate(options: argparse.Namespace) -> int:
             _say_failed(outcome.seed, outcome.faults, outcome.problems)
 
     with mutated(options.mutant) if options.mutant else nullcontext():
-        batch = run(options.seed, options.number, cpu=options.cpu, until_found=options.until_found, tell=tell)
+        bounds = {"cpu": options.cpu, "most": options.most, "until_found": options.until_found}
+        batch = run(options.seed, options.number, **bounds, tell=tell)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     if options.json:

@@ -29,13 +29,14 @@ def run(
     number: int,
     *,
     cpu: float = 0.0,
+    most: int | None = None,
     until_found: bool = False,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> Batch:
-    """``number`` schedules, and more while the process has used less than ``cpu`` seconds."""
+    """``number`` schedules, and more, up to ``most``, while the process has used less than ``cpu`` seconds."""
     batch = Batch()
     with _collected_between():
-        while batch.schedules < number or time.process_time() < cpu:
+        while batch.schedules < number or (time.process_time() < cpu and batch.schedules != most):
             outcome = simulate(first + batch.schedules)
             batch.schedules += 1
             batch.requests += outcome.requests

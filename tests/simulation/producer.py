@@ -62,8 +62,6 @@ class Producer:
         self._stir: asyncio.Future[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._dead: Exception | None = None
-        self._unanswered = False
-        """Nobody knows whether an earlier request to end the transaction has arrived."""
         self._closed = False
 
     # -- what a producer does
@@ -235,7 +233,7 @@ class Producer:
                 await self._wire.ask(what, perform)
             except AGAIN as error:
                 if what == "end" and isinstance(error, KafkaConnectionError | RequestTimedOutError):
-                    self._unanswered = True
+                    give_up(self._txn_manager)  # as `end_once` has it do
                 quick = (
                     what == "add" and isinstance(error, ConcurrentTransactions) and not self._txn_manager.txn_partitions
                 )
@@ -243,10 +241,7 @@ class Producer:
             except InvalidProducerEpoch:
                 raise ProducerFenced from None
             else:
-                if what == "end" and self._unanswered:
-                    give_up(self._txn_manager)  # as `insist_on_ends` has it do
-                else:
-                    then()
+                then()
                 self._wake()
 
     def _next_step(self) -> tuple[str, Callable[[], Any], Callable[[], None]] | None:

@@ -14,10 +14,12 @@ from stream.kafka import client, topics
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import make_anew
 from tests.kafka.tools import settings as real_settings
+from tests.live import created
 from tests.simulation.cluster import Cluster, Habits
 from tests.simulation.loop import Loop
 from tests.simulation.seam import Connections, installed
 from tests.simulation.wire import Weather, Wire
+from tests.support import PATIENCE
 
 T = TypeVar("T")
 COMPACTED: Final = "live.compacted"
@@ -89,7 +91,7 @@ class Real:
         return asyncio.run(act())
 
     async def make_topics(self, partitions: int = 1) -> None:
-        await topics.create(self.settings, partitions)
+        await created(self.settings, partitions)
         configs = {"cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.0"}
         async with self._admin() as admin:
             await admin.create_topics([NewTopic(self.settings.topic(COMPACTED), partitions, 1, topic_configs=configs)])
@@ -135,7 +137,7 @@ async def started(connection: T, settings: Settings) -> AsyncIterator[T]:
         await client.end(connection)
 
 
-async def eventually(condition: Callable[[], Awaitable[object]], what: str, seconds: float = 40.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]], what: str, seconds: float = PATIENCE) -> None:
     """Until it is true. AssertionError says what did not come."""
     until = asyncio.get_running_loop().time() + seconds
     while not await condition():

@@ -13,6 +13,7 @@ from stream.kafka.memory import Memory
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
 from tests.simulation.stage import COMPACTED, Stage, eventually, started
+from tests.support import PATIENCE
 
 Found = list[tuple[int, bytes | None]]
 
@@ -52,7 +53,7 @@ async def read(stage: Stage, partition: TopicPartition, start: int = 0, until: i
         reader.seek(partition, start)
         end = (await reader.end_offsets([partition]))[partition] if until is None else until
         found: Found = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await reader.position(partition) < end:
                 batches = await reader.getmany(partition, timeout_ms=20)
                 found += [(record.offset, record.value) for record in batches.get(partition, ())]
@@ -141,7 +142,7 @@ def test_who_reads_uncommitted_sees_what_is_open_and_what_was_aborted_but_no_mar
             reader.assign([place])
             reader.seek(place, 0)
             found: Found = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while await reader.position(place) < 3:
                     batches = await reader.getmany(place, timeout_ms=20)
                     found += [(record.offset, record.value) for record in batches.get(place, ())]
@@ -233,7 +234,7 @@ def test_a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced(st
             async def aborted() -> bool:
                 return (await bounds(stage, place))[1] == 2
 
-            await eventually(aborted, "the broker has aborted it", stage.sweep_seconds + 15)
+            await eventually(aborted, "the broker has aborted it", stage.sweep_seconds + PATIENCE)
             with pytest.raises(ProducerFenced):
                 await slow.commit_transaction()
         assert await read(stage, place) == []
@@ -265,6 +266,11 @@ def test_places_that_do_not_exist_are_refused(stage: Stage) -> None:
         place = views(stage)
         async with started(producer(stage), stage.settings) as writer:
             await transaction(writer, place, *(b"%d" % number for number in range(6)))
+
+            async def marked() -> bool:
+                return await bounds(stage, place) == (0, 7)
+
+            await eventually(marked, "its marker is there")
         await stage.delete_before(place, 4)
         assert await bounds(stage, place) == (4, 7)
         assert [offset for offset, _ in await read(stage, place, 4)] == [4, 5]
@@ -298,7 +304,7 @@ def test_compaction_keeps_the_newest_of_each_key_at_its_offset(stage: Stage) -> 
                 kept = [(offset, value) for offset, value in found if value != b"rolls the segment"]
                 return kept == [(2, b"2"), (4, b"3")]
 
-            await eventually(compacted, "only the newest values are left", 60)
+            await eventually(compacted, "only the newest values are left")
         assert (await bounds(stage, place))[0] == 0, "what is gone leaves gaps"
 
     stage.play(act)
@@ -337,7 +343,7 @@ def test_a_topic_made_anew_has_another_id_and_hands_out_nothing_under_the_old_on
     stage.play(act)
 
 
-async def taken(inputs: Inputs, number: int, seconds: float = 20.0) -> list[tuple[Kind, bytes | None]]:
+async def taken(inputs: Inputs, number: int, seconds: float = PATIENCE) -> list[tuple[Kind, bytes | None]]:
     """So many records, or what comes of them in that time; views before comments."""
     found: list[tuple[Kind, bytes | None]] = []
     end = asyncio.get_running_loop().time() + seconds

@@ -15,6 +15,7 @@ from stream.core.shard import Shard
 from stream.replay.filed import batches
 from stream.sandbox.traffic import Plan, Traffic
 from tests.replay.tools import arriving
+from tests.support import PATIENCE
 
 ROOT: Final = Path(__file__).parents[3]
 START: Final = 1_760_000_000_000
@@ -53,7 +54,13 @@ def told() -> str:
 def asked(program: str) -> list[str]:
     env = {**os.environ, "PYTHONHASHSEED": "0"}  # the order of windows is that of a set
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
