@@ -55,6 +55,9 @@ SOON_THERE: Final = 0.05
 """Seconds that it waits in its turn for what was given back and is fetched again."""
 BACKLOG: Final = 10.0
 """Seconds behind from which a backlog is read: as old as a running total may be anyway."""
+PROBE_EVERY: Final = 5.0
+"""Seconds without a checkpoint after which a shard makes sure that it is still its own: else one that has nothing to write
+would never hear of a rebuild, and show what is no longer so."""
 LOOK_EVERY: Final = 1.0
 LOOK_PAUSE: Final = 50
 """Times as long as a look has taken, the next is not begun: of many thousand sessions it takes its time."""
@@ -91,6 +94,7 @@ class Stint:
         self._left_out = LeftOut()
         self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), len(shard.rows))
         self._commit: asyncio.Task[None] | None = None
+        self._sure_at = time.monotonic()
         self._ahead = Ahead(ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
         self._held = 0.0
@@ -333,6 +337,10 @@ class Stint:
         since, self._since = self._since, _Since(began, len(self.shard.rows))
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
+            self._sure_at = began
+        elif began - self._sure_at >= PROBE_EVERY and self.shard.log.number:
+            self._commit = asyncio.create_task(self._probe())
+            self._sure_at = began
 
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
@@ -351,6 +359,13 @@ class Stint:
         self.shard.committed(outputs.checkpoint, offset)
         self._watch.committed(self._place.partition, outputs.tally, time.perf_counter() - began)
         self._tell_delays(outputs, since)
+
+    async def _probe(self) -> None:
+        try:
+            await self.probe()
+        except (FencedError, CheckpointError) as error:
+            self._watch.transaction_failed(self._place.partition, type(error.__cause__ or error).__name__)
+            raise
 
     async def _confirm_places(self, outputs: Outputs) -> None:
         """New sessions of other partitions are there when a producer places keys otherwise: or by a new number of them.

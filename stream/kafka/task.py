@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
@@ -14,7 +15,8 @@ from stream.kafka.discarded import Discarded
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import Memory
 from stream.kafka.place import FencedError, OutdatedError, Place
-from stream.kafka.recovery import Recovered, recover
+from stream.kafka.recovery import Recovered, recover, rehearse
+from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.stint import Stint
 from stream.kafka.watch import Watch
 
@@ -44,9 +46,12 @@ class ShardTask:
         after: "ShardTask | None" = None,
         pause: float = 0.0,
         brokers_there: Callable[[], Awaitable[None]] | None = None,
+        look_first: bool = False,
     ) -> None:
         """``running`` is called each time it begins to read. ``after``: the partition's previous task, which must have
         ended first. ``pause``: seconds to wait first. It does not begin while ``brokers_there`` waits.
+
+        With ``look_first`` a state that would be refused is refused without fencing: somebody may be mending it just now.
         """
         self.place = place
         self.phase = Phase.RECOVERING
@@ -60,6 +65,7 @@ class ShardTask:
         self._parking = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._brokers_there = brokers_there
+        self._look_first = look_first
         self._task = asyncio.create_task(self._run(after, pause), name=f"shard {place.partition}")
 
     @property
@@ -103,6 +109,9 @@ class ShardTask:
         if self._brokers_there is not None:
             await self._brokers_there()
         began = time.monotonic()
+        if self._look_first and self._discard is None:
+            with suppress(HangingTransactionError):  # which only who fences can end
+                await rehearse(self.place)
         recovered = await recover(self.place, discard=self._discard, current=self.current)
         inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
         try:

@@ -299,7 +299,7 @@ class Worker:
         epoch = self._membership.epoch
         return lambda: self._membership.current(epoch)
 
-    def _start(self, number: int, pause: float = 0.0) -> None:
+    def _start(self, number: int, pause: float = 0.0, *, look_first: bool = False) -> None:
         place = Place(
             self._settings,
             number,
@@ -319,6 +319,7 @@ class Worker:
             pause=pause,
             running=self._recovered,
             brokers_there=self._monitor.brokers_there,
+            look_first=look_first,
         )
         self._shards[number] = shard
         shard.when_done(self._ended)
@@ -388,9 +389,9 @@ class Worker:
         else:
             raise error
 
-    def _start_again(self, shard: ShardTask, pause: float) -> None:
+    def _start_again(self, shard: ShardTask, pause: float, *, look_first: bool = False) -> None:
         if shard.current():
-            self._start(shard.partition, pause)
+            self._start(shard.partition, pause, look_first=look_first)
         else:
             self._membership.rejoin(f"partition {shard.partition} failed on an assignment that is gone")
 
@@ -409,7 +410,7 @@ class Worker:
         log.error("a shard is down", partition=number, detail=str(error), again_in_seconds=REFUSED_AGAIN)
         self._health.refused(number, str(error))
         self._watch.refused(number)
-        self._start_again(shard, REFUSED_AGAIN)
+        self._start_again(shard, REFUSED_AGAIN, look_first=True)
 
     def _pause(self, shard: ShardTask) -> float:
         first, most = AGAIN

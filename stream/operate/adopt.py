@@ -17,16 +17,16 @@ from stream.errors import FailedError, UsageError
 from stream.kafka import client, members, recovery, topicids
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.place import Adopted, FencedError, Place
+from stream.kafka.place import Adopted, Place
+from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import INPUTS, KINDS
+from stream.model.results import Outputs
 from stream.operate.shards import Stored, reading, stored
 from stream.operate.show import HANGING
+from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
-
-TRIES: Final = 5
-"""A worker that starts meanwhile may take the shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +114,15 @@ async def execute(settings: Settings, places: Sequence[Place], positions: Adopte
 
 
 async def _adopt(place: Place, planned: Plan) -> Plan:
-    for _ in range(TRIES):
-        recovered = await recovery.recover(place, discard=None, current=lambda: True)
-        try:
-            outputs = await asyncio.to_thread(recovered.shard.collect)
-            assert outputs is not None  # noqa: S101 - other ids are something new
-            await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
-        except FencedError:
-            continue
-        finally:
-            await client.end(recovered.producer)
-        log.warning("the state goes on with other topics", partition=place.partition, positions=outputs.positions)
-        return replace(planned, checkpoint=outputs.checkpoint)
-    raise FailedError(f"partition {place.partition} was taken {TRIES} times meanwhile: stop all workers and try again")
+    async def write(recovered: Recovered) -> Outputs:
+        outputs = await asyncio.to_thread(recovered.shard.collect)
+        assert outputs is not None  # noqa: S101 - other ids are something new
+        await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+        return outputs
+
+    outputs = await with_shard(place, write, what="what is adopted")
+    log.warning("the state goes on with other topics", partition=place.partition, positions=outputs.positions)
+    return replace(planned, checkpoint=outputs.checkpoint)
 
 
 async def _insist_on_nobody(settings: Settings) -> None:

@@ -6,11 +6,11 @@ end of each alert. Then its state says where the rest goes, so that no worker co
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from stream.config import Settings
-from stream.errors import FailedError
-from stream.kafka import client, recovery, topics
+from stream.kafka import topics
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.deadletters import LetterSize
 from stream.kafka.place import CheckpointError, FencedError, Place
@@ -18,9 +18,8 @@ from stream.kafka.recovery import Recovered
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import DEAD_LETTERS
+from stream.operate.taking import with_shard
 
-TRIES: Final = 5
-"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
 STEPS: Final = 100
 
 
@@ -37,16 +36,7 @@ async def places(settings: Settings, counted: int, moving_to: str) -> list[Place
 
 async def close(place: Place) -> None:
     """Fences the shard, writes what is open, and marks its state. May be done again: then nothing is written twice."""
-    for _ in range(TRIES):
-        recovered = await recovery.recover(place, discard=None, current=lambda: True)
-        try:
-            await _finish(place, recovered)
-        except (FencedError, CheckpointError):
-            continue
-        finally:
-            await client.end(recovered.producer)
-        return
-    raise FailedError(f"partition {place.partition} was taken back {TRIES} times before it was closed: run this again")
+    await with_shard(place, partial(_finish, place), what="its end", again=(FencedError, CheckpointError))
 
 
 async def _finish(place: Place, recovered: Recovered) -> None:

@@ -13,19 +13,19 @@ import structlog
 from stream.config import Change
 from stream.core.framing import StateError
 from stream.errors import FailedError
-from stream.kafka import client, recovery
+from stream.kafka import recovery
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.discarded import ANY
-from stream.kafka.place import FencedError, Place
+from stream.kafka.place import Place
+from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS
+from stream.model.results import Outputs
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
+from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
-
-TRIES: Final = 5
-"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,13 @@ async def plan(place: Place) -> Plan:
 
 async def execute(place: Place, planned: Plan) -> Plan:
     """Does it: fences the shard, writes its new beginning, lets go."""
-    for _ in range(TRIES):
-        recovered = await recovery.recover(place, discard=ANY, current=lambda: True)
-        try:
-            outputs = await asyncio.to_thread(recovered.shard.collect)
-            assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
-            await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
-        except FencedError:
-            continue
-        finally:
-            await client.end(recovered.producer)
-        log.warning("the shard is counted anew", partition=place.partition, generation=outputs.generation)
-        return replace(planned, generation=outputs.generation, checkpoint=outputs.checkpoint)
-    raise FailedError(
-        f"partition {place.partition} was taken back {TRIES} times before the rebuild was written: try again"
-    )
+
+    async def write(recovered: Recovered) -> Outputs:
+        outputs = await asyncio.to_thread(recovered.shard.collect)
+        assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
+        await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+        return outputs
+
+    outputs = await with_shard(place, write, what="the rebuild", discard=ANY)
+    log.warning("the shard is counted anew", partition=place.partition, generation=outputs.generation)
+    return replace(planned, generation=outputs.generation, checkpoint=outputs.checkpoint)

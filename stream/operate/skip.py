@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from stream.core.framing import StateError
 from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
-from stream.kafka import batches, client, recovery, statereader, topics
+from stream.kafka import batches, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
@@ -25,6 +25,7 @@ from stream.kafka.deadletters import LetterSize, Oversize, oversize
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.fetched import raw
 from stream.kafka.place import FencedError, LetterRefusedError, Place
+from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import DEAD_LETTERS, Kind, Reason
@@ -32,6 +33,7 @@ from stream.model.results import Record, RefusedBatch
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
+from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -39,8 +41,6 @@ MOST: Final = 1000
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Dead letters of one skip, and their bytes. What is poison is named; what is a backlog is not."""
 REASON_CHARACTERS: Final = 500
-TRIES: Final = 5
-"""A running worker takes its shard back when it is fenced, perhaps before our checkpoint is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +129,18 @@ async def execute(place: Place, skip: Skip) -> Plan:
     """Skips them: fences the shard, writes the checkpoint, lets go. A worker that had the shard goes on behind them."""
     await plan(place, skip)  # nobody is fenced for a skip that is refused
     place = replace(place, letters=LetterSize.of(await topics.max_bytes(place.settings, DEAD_LETTERS) or LETTER_BYTES))
-    for _ in range(TRIES):
-        recovered = await recovery.recover(place, discard=None, current=lambda: True)
-        try:
-            done, records = await _named(place, skip, recovered.shard, recovered.records)
-            recovered.shard.skip(skip.kind, records, skip.detail)
-            number = await _commit(place, recovered)
-        except (FencedError, LetterRefusedError):
-            continue
-        finally:
-            await client.end(recovered.producer)
-        _record(done, skip)
-        return replace(done, checkpoint=number)
-    raise FailedError(
-        f"partition {place.partition} was taken back {TRIES} times before the skip was written: try again"
-    )
+
+    async def write(recovered: Recovered) -> Plan:
+        done, records = await _named(place, skip, recovered.shard, recovered.records)
+        recovered.shard.skip(skip.kind, records, skip.detail)
+        return replace(done, checkpoint=await _commit(place, recovered))
+
+    done = await with_shard(place, write, what="the skip", again=(FencedError, LetterRefusedError))
+    _record(done, skip)
+    return done
 
 
-async def _commit(place: Place, recovered: recovery.Recovered) -> int:
+async def _commit(place: Place, recovered: Recovered) -> int:
     outputs = await asyncio.to_thread(recovered.shard.collect)
     assert outputs is not None  # noqa: S101 - a skip always changes something
     await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)

@@ -13,12 +13,14 @@ from stream import cli
 from stream.config import Settings
 from stream.core.framing import CHECKSUM
 from stream.errors import UsageError
-from stream.kafka import recovery
+from stream.kafka import recovery, refusals
 from stream.kafka import worker as worker_module
+from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.place import Place
+from stream.kafka.refusals import RefusedError
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
-from stream.operate import rebuild, verify
+from stream.operate import rebuild, taking, verify
 from stream.printed import command as printed
 from stream.sandbox.broker import EmbeddedKafka
 from tests.cli.test_processes import Supervised, partitions, read
@@ -114,6 +116,40 @@ def test_a_state_that_is_damaged_keeps_its_own_shard_down_until_it_is_rebuilt(
             await until(lambda: memory.counted == 120, "the other one was not disturbed")
             assert memory.running is not None
             assert not memory.running.done()
+
+    asyncio.run(main())
+
+
+def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker looks at the state again and again, however long the rebuild takes."""
+    looks, refused, write = 0, refusals.unreadable, Checkpoints.write
+
+    def counting(*args: Any) -> RefusedError:
+        nonlocal looks
+        looks += 1
+        return refused(*args)
+
+    async def slowly(self: Checkpoints, outputs: Any) -> int:
+        if not self._place.partition:
+            before = looks
+            await until(lambda: looks >= before + 2, "the worker has looked twice")
+        return await write(self, outputs)
+
+    async def main() -> None:
+        config = await counted(kafka, prefix, partitions=2)
+        await damaged(kafka, config)
+        monkeypatch.setattr(refusals, "unreadable", counting)
+        async with worker(config) as memory:
+            await until(lambda: 0 in memory.down, "shard 0 is down")
+            place = Place(config, 0, 2)
+            planned = await rebuild.plan(place)
+            monkeypatch.setattr(Checkpoints, "write", slowly)
+            monkeypatch.setattr(taking, "PATIENCE", 0.0)
+            await rebuild.execute(place, planned)
+            monkeypatch.setattr(Checkpoints, "write", write)
+            await until(lambda: not memory.down, "it is taken up again")
 
     asyncio.run(main())
 

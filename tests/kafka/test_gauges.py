@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stream.config import Settings
-from stream.kafka import membership
+from stream.kafka import membership, stint
 from stream.kafka.place import Place
 from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, Kind
@@ -48,6 +48,7 @@ def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr(stint, "PROBE_EVERY", 0.5)
 
     async def main() -> None:
         config = settings(kafka, prefix)

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from stream.config import Change
+from stream.config import Change, Settings
 from stream.errors import FailedError
-from stream.kafka import membership
+from stream.kafka import membership, stint
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild as rebuilding
@@ -51,6 +51,39 @@ def test_a_running_worker_counts_everything_anew_of_that_shard_alone(
             assert [number for number, _ in memory.recoveries].count(1) == 1
 
     asyncio.run(main())
+
+
+def test_a_worker_with_nothing_to_write_hears_of_it_too(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is closed and nothing new comes: no checkpoint of its own would tell it."""
+    monkeypatch.setattr(stint, "PROBE_EVERY", 0.5)
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(50))
+        await count(kafka, config)
+        written = len(await everything(kafka, config.topic(STATE)))
+        async with worker(config) as memory:
+            await until(lambda: memory.recoveries == [(0, 3)], "it has the shard, and counts nothing")
+            await eventually(lambda: _grown(kafka, config, written), "it has asked the broker for the time")
+            await eventually(lambda: _still(kafka, config), "it writes nothing more")
+            place = Place(config, 0, 1)
+            await rebuilding.execute(place, await rebuilding.plan(place))
+            await until(lambda: memory.counted == 50, "it has counted all of it anew")
+
+    asyncio.run(main())
+
+
+async def _grown(kafka: EmbeddedKafka, config: Settings, before: int) -> bool:
+    return len(await everything(kafka, config.topic(STATE))) > before
+
+
+async def _still(kafka: EmbeddedKafka, config: Settings) -> bool:
+    """Nothing was written for as long as a checkpoint may be due and a little more."""
+    before = len(await everything(kafka, config.topic(STATE)))
+    await asyncio.sleep(2 * config.checkpoint_every.total_seconds())
+    return before == len(await everything(kafka, config.topic(STATE)))
 
 
 def test_what_retention_has_deleted_is_lost_to_a_rebuild_and_the_plan_says_so(

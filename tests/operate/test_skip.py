@@ -19,6 +19,7 @@ from stream.kafka.memory import ENOUGH, Memory
 from stream.kafka.place import FencedError, Place
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping
+from stream.operate import taking
 from stream.operate.shards import places
 from stream.operate.skip import Skip
 from stream.sandbox.broker import EmbeddedKafka
@@ -265,9 +266,10 @@ def test_a_worker_that_takes_its_shard_back_is_fenced_again(
         await count(kafka, config)
         await send_views(kafka, config, range(10, 12))
         monkeypatch.setattr(Checkpoints, "write", fenced)
-        with pytest.raises(FailedError, match="taken back 2 times"):
-            await skipping.execute(Place(config, 0, 1), ONE)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(taking, "PATIENCE", 0.0)
+            with pytest.raises(FailedError, match="partition 0 was taken back for"):
+                await skipping.execute(Place(config, 0, 1), ONE)
         assert (await skipping.execute(Place(config, 0, 1), ONE)).position == 11
 
-    monkeypatch.setattr(skipping, "TRIES", 2)
     asyncio.run(main())
