@@ -28,6 +28,9 @@ from stream.model.results import Outputs
 log: Final = structlog.get_logger()
 
 ABORT_SECONDS: Final = 1.0
+ENDING: Final = 3
+"""Times the transaction's timeout for which its end is asked for. A broker that was killed is missed after nine seconds, if
+nobody has set it otherwise; only then is there another coordinator, and nobody but that one should decide (`ending`)."""
 NOTHING: Final = -1
 FLYING: Final = 4
 """Batches of one topic that are on their way, of half a megabyte each: the sender takes one after another."""
@@ -69,7 +72,8 @@ class Checkpoints:
         """Commits all of it, or nothing. Returns the offset of the first record of the state.
 
         Raises FencedError when another producer has taken over or the transaction timed out, CheckpointError for anything
-        else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout.
+        else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout,
+        those of its end for longer.
         RefusedError: another installation writes the same state. A dead letter that is too large for its topic is
         LetterRefusedError, any other record UsageError: it names the topic and its limit.
         """
@@ -85,8 +89,8 @@ class Checkpoints:
             async with asyncio.timeout(self._seconds):
                 await self._producer.begin_transaction()
                 sent = await send()
+            async with asyncio.timeout(ENDING * self._seconds):
                 await self._producer.commit_transaction()
-                return sent
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError from error
         except (FencedError, RefusedError, CheckpointError):
@@ -98,6 +102,7 @@ class Checkpoints:
         except Exception as error:
             await self._abort()
             raise CheckpointError(type(error).__name__) from error
+        return sent
 
     async def _refused(self, error: _TooLargeError) -> Exception:
         actual = await topics.max_bytes(self._settings, error.name)

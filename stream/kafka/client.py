@@ -18,7 +18,7 @@ from stream.kafka import limits, security
 from stream.kafka.admin import Admin as PatientAdmin
 from stream.kafka.connection import secure
 from stream.kafka.diagnosis import Address, diagnose, say_why
-from stream.kafka.ending import end_once
+from stream.kafka.ending import insist_on_ends
 from stream.kafka.fetch import hand_out_raw
 from stream.kafka.probe import Probe
 
@@ -104,7 +104,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
         max_request_size=RECORD_BYTES,
         request_timeout_ms=REQUEST_MS,
     )
-    end_once(producer)
+    insist_on_ends(producer)
     return producer
 
 

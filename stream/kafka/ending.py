@@ -1,39 +1,58 @@
-"""A transaction's end is said once. Touches private parts of aiokafka.
+"""A transaction's end is asked for until it is confirmed; then, if that took two requests, the producer is given up.
 
-aiokafka asks again when the request that ends a transaction was not answered: the connection broke, or the broker took
-too long. But the first one may still be on its way. The version of the requests that aiokafka speaks cannot tell one
+Touches private parts of aiokafka, which asks again when the request that ends a transaction was not answered: the
+connection broke, or the broker took too long. Two things can go wrong then.
+
+Whoever gives up instead of asking again leaves the end to be decided by the next producer's start, which aborts what
+its coordinator takes for open. That may be in doubt: (p) a coordinator was killed when its decision to commit was in its
+own log and in no copy of it. Restarted while it was still the leader, it read that log and wrote markers to partitions
+of other brokers. Then its successor was elected, which knew of no decision, and aborted in the other partitions: results
+were there twice, and could as well have been lost. A successor that is asked to commit agrees with both.
+
+But the first request may still be on its way. The version of the requests that aiokafka speaks cannot tell one
 transaction from the next of the same producer (KIP-890): a copy that arrives late would commit the *next* one, half
-written. So nothing is asked again and the producer is given up; its successor begins under a new epoch, which no old
-request has, and reads in the state what became of the checkpoint.
+written. So there is no next one: its successor begins under a new epoch, which no old request has, and reads in the
+state what became of the checkpoint.
 """
 
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.transaction import EndTxnRequest
 
 
-class EndUnknownError(KafkaError):  # type: ignore[misc]  # aiokafka is not typed for us
-    """Nobody knows whether the transaction has ended."""
+class SpentError(KafkaError):  # type: ignore[misc]  # aiokafka is not typed for us
+    """The transaction has ended as it should, but the producer must not begin another one."""
 
 
-def end_once(producer: AIOKafkaProducer) -> None:
+def insist_on_ends(producer: AIOKafkaProducer) -> None:
     """To be called before the producer is started."""
-    send = producer.client.send
+    send, unanswered = producer.client.send, False
 
     async def sending(node: Any, request: Any, **options: Any) -> Any:
+        nonlocal unanswered
+        ends = isinstance(request, EndTxnRequest)
         try:
-            return await send(node, request, **options)
-        except KafkaError as error:
-            if isinstance(request, EndTxnRequest) and not isinstance(error, NodeNotReadyError):  # else it was not sent
-                give_up(producer._txn_manager)  # noqa: SLF001 - see above
+            answer = await send(node, request, **options)
+        except KafkaConnectionError as error:
+            if isinstance(request, FindCoordinatorRequest):
+                raise NodeNotReadyError from error  # any other broker may be asked, but aiokafka would end its sender
+            unanswered = unanswered or ends
             raise
+        except KafkaError as error:
+            unanswered = unanswered or (ends and not isinstance(error, NodeNotReadyError))  # else it was not sent
+            raise
+        if ends and unanswered and not answer.error_code:
+            give_up(producer._txn_manager)  # noqa: SLF001 - see above
+            raise SpentError
+        return answer
 
     producer.client.send = sending
 
 
 def give_up(transaction: TransactionManager) -> None:
     """Whoever waits for the end is told so; nothing more can be done with this producer."""
-    transaction.fatal_error(EndUnknownError("the end of the transaction was not confirmed"))
+    transaction.fatal_error(SpentError("the end of the transaction was confirmed only when it was asked for again"))

@@ -26,6 +26,8 @@ FIRST_LOOK: Final = 16
 """Offsets looked at from the end to find the newest record; markers and aborted records take offsets too."""
 WAIT_MS: Final = 20
 """Short: what is no record, the end of a transaction for one, moves the position but wakes nobody."""
+ANSWERS: Final = 2
+"""Of the broker; the first may be to a question that was on its way before. A reader asks it one thing at a time."""
 LISTED: Final = 10
 """Records that are passed over are counted; of so many it is said where they are."""
 STILL_SECONDS: Final = 30.0
@@ -154,17 +156,19 @@ async def bounds(reader: Reader, partition: TopicPartition) -> tuple[int, int]:
 async def await_stable(reader: Reader, partition: TopicPartition, end: int, patience: float) -> None:
     """Until the last stable offset is the high watermark: nothing is open. Raises HangingTransactionError in the end.
 
-    As the broker says from now on: what the reader has heard before, before a producer was fenced maybe, says nothing.
+    As the broker says from now on: what the reader has asked before, before a producer was fenced maybe, says nothing.
     """
     reader.seek(partition, end)
-    heard, said = reader.last_poll_timestamp(partition), False
+    heard, answers, said = reader.last_poll_timestamp(partition), 0, False
     try:
         async with asyncio.timeout(patience):
-            while reader.last_poll_timestamp(partition) == heard or not _is_stable(reader, partition):
-                if reader.highwater(partition) is not None and not said and not _is_stable(reader, partition):
+            while answers < ANSWERS or not _is_stable(reader, partition):
+                if answers >= ANSWERS and not said:
                     log.info("the state ends in an open transaction; waiting", partition=partition.partition)
                     said = True
                 await reader.getmany(partition, timeout_ms=WAIT_MS)
+                before, heard = heard, reader.last_poll_timestamp(partition)
+                answers += heard != before
     except TimeoutError:
         raise HangingTransactionError from None
 

@@ -11,13 +11,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.ending import EndUnknownError
+from stream.kafka.ending import SpentError
 from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
@@ -157,41 +158,70 @@ def test_a_probe_shows_the_fence_without_writing_results(kafka: EmbeddedKafka, p
     asyncio.run(main())
 
 
-def test_an_end_that_nobody_confirmed_is_not_said_again(kafka: EmbeddedKafka, prefix: str) -> None:
-    """A late copy of the request would commit the next transaction, half written."""
+@pytest.mark.parametrize("arrives", [True, False])
+def test_an_end_that_nobody_confirmed_is_asked_for_again_and_its_producer_given_up(
+    kafka: EmbeddedKafka, prefix: str, *, arrives: bool
+) -> None:
+    """A late copy of the first request would commit the next transaction, half written."""
 
     async def main() -> None:
         place = await a_place(kafka, prefix)
         with pytest.MonkeyPatch.context() as patch:
-            asked = unanswered(patch)
+            asked = unanswered(patch, arrives=arrives)
             async with checkpoints(place) as one:
                 with pytest.raises(CheckpointError) as caught:
                     await one.write(outputs())
                 with pytest.raises(CheckpointError):
                     await one.write(outputs(b"2"))
-        assert isinstance(caught.value.__cause__, EndUnknownError)
-        assert asked == [1]
+        assert isinstance(caught.value.__cause__, SpentError)
+        assert asked == [2]
+        assert (await committed(kafka, place))[STATE] == [b"1"]
         async with checkpoints(place) as heir:
             await heir.write(outputs(b"3"))
-        written = (await committed(kafka, place))[STATE]
-        assert written == [b"1", b"3"], "it had arrived after all"
+        assert (await committed(kafka, place))[STATE] == [b"1", b"3"]
 
     asyncio.run(main())
 
 
-def unanswered(patch: pytest.MonkeyPatch) -> list[int]:
-    """The broker ends the transaction, and the connection breaks before it has said so. Returns a counter."""
+def unanswered(patch: pytest.MonkeyPatch, *, arrives: bool) -> list[int]:
+    """The first time, the connection breaks before the broker has said that the transaction has ended. Returns a counter."""
     send, asked = AIOKafkaClient.send, [0]
 
     async def broken(self: Any, node: Any, request: Any, **options: Any) -> Any:
-        answer = await send(self, node, request, **options)
-        if isinstance(request, EndTxnRequest):
-            asked[0] += 1
+        asked[0] += isinstance(request, EndTxnRequest)
+        is_first = isinstance(request, EndTxnRequest) and asked == [1]
+        if arrives or not is_first:
+            answer = await send(self, node, request, **options)
+        if is_first:
             raise KafkaConnectionError("cut")
         return answer
 
     patch.setattr(AIOKafkaClient, "send", broken)
     return asked
+
+
+def test_a_broker_that_goes_while_it_is_asked_for_a_coordinator_is_not_the_end(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka would end its sender, and with it everything that was under way."""
+    send, asked = AIOKafkaClient.send, [0]
+
+    async def broken(self: Any, node: Any, request: Any, **options: Any) -> Any:
+        asked[0] += isinstance(request, FindCoordinatorRequest)
+        if isinstance(request, FindCoordinatorRequest) and asked[0] % 2:
+            raise KafkaConnectionError("cut")
+        return await send(self, node, request, **options)
+
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        with monkeypatch.context() as patch:
+            patch.setattr(AIOKafkaClient, "send", broken)
+            async with checkpoints(place) as written:
+                await written.write(outputs())
+        assert asked[0] > 1
+        assert (await committed(kafka, place))[STATE] == [b"1"]
+
+    asyncio.run(main())
 
 
 def test_a_transaction_that_timed_out_is_a_fence(kafka: EmbeddedKafka, prefix: str) -> None:

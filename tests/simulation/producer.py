@@ -62,6 +62,8 @@ class Producer:
         self._stir: asyncio.Future[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._dead: Exception | None = None
+        self._unanswered = False
+        """Nobody knows whether an earlier request to end the transaction has arrived."""
         self._closed = False
 
     # -- what a producer does
@@ -233,7 +235,7 @@ class Producer:
                 await self._wire.ask(what, perform)
             except AGAIN as error:
                 if what == "end" and isinstance(error, KafkaConnectionError | RequestTimedOutError):
-                    give_up(self._txn_manager)  # as `end_once` has it do
+                    self._unanswered = True
                 quick = (
                     what == "add" and isinstance(error, ConcurrentTransactions) and not self._txn_manager.txn_partitions
                 )
@@ -241,7 +243,10 @@ class Producer:
             except InvalidProducerEpoch:
                 raise ProducerFenced from None
             else:
-                then()
+                if what == "end" and self._unanswered:
+                    give_up(self._txn_manager)  # as `insist_on_ends` has it do
+                else:
+                    then()
                 self._wake()
 
     def _next_step(self) -> tuple[str, Callable[[], Any], Callable[[], None]] | None:

@@ -2,22 +2,26 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 import pytest
+from aiokafka import TopicPartition
 
-from stream.kafka import client, recovery
+from stream.kafka import client, recovery, statereader
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
 from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
-from stream.model.names import Kind
-from stream.model.results import Outputs
+from stream.model.names import DEAD_LETTERS, SESSIONS, STATE, Kind, Reason
+from stream.model.results import DeadLetter, Outputs
+from tests.kafka.test_deadletters import Given
 from tests.kafka.tools import Memory
-from tests.simulation.stage import InMemory, Stage, eventually, in_memory
+from tests.simulation.stage import InMemory, Stage, eventually, in_memory, started
+from tests.simulation.wire import Fate, TransportError
 
 
 @asynccontextmanager
@@ -102,5 +106,73 @@ def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: St
 
         with patch.object(recovery, "_trace", look_late), pytest.raises(FencedError):
             await recovery.recover(place, discard=None, current=lambda: True)
+
+    stage.play(act)
+
+
+@pytest.mark.parametrize("marked", [(STATE,), (SESSIONS,), (SESSIONS, DEAD_LETTERS), ()])
+def test_a_decision_that_its_coordinator_lost_after_some_of_its_markers_is_made_again(
+    prefix: str, marked: Collection[str]
+) -> None:
+    """Restarted before it was missed, a coordinator acted upon a decision that only its own log had; another followed.
+
+    A new producer's start aborted the rest: a checkpoint's results were there twice, and with the state alone committed they
+    would have been lost.
+    """
+    stage = in_memory(prefix)
+
+    def lose(_name: str, producer: int, epoch: int, *, commit: bool) -> None:
+        losing.stop()
+        for topic in map(stage.settings.topic, marked):
+            stage.cluster.mark(TopicPartition(topic, 0), producer, epoch, commit=commit)
+        raise TransportError("killed")
+
+    losing = patch.object(stage.cluster.transactions, "end", lose)
+
+    async def act() -> None:
+        await stage.make_topics()
+        place = Place(stage.settings, 0, 1)
+        recovered = await recovery.recover(place, discard=None, current=lambda: True)
+        losing.start()
+        with pytest.raises(CheckpointError):
+            await Checkpoints(place, recovered.producer, recovered.state_end).write(
+                Outputs(sessions=[(b"s", b"{}")], dead_letters=[letter()], state=[(b"k", b"v")])
+            )
+        await client.end(recovered.producer)
+        heir = client.make_producer(stage.settings, place.transactional_id)
+        await client.start(heir, stage.settings)
+        await client.end(heir)
+        partitions = [TopicPartition(stage.settings.topic(name), 0) for name in (STATE, SESSIONS, DEAD_LETTERS)]
+        assert [len(stage.cluster.log(each).committed()) for each in partitions] == [1, 1, 1]
+
+    stage.play(act)
+
+
+def letter() -> DeadLetter:
+    return DeadLetter(Kind.COMMENTS, Given(b"{", offset=4), Reason.INVALID_JSON, "value: not JSON")
+
+
+def test_an_answer_to_what_was_asked_before_a_producer_was_fenced_says_nothing_of_what_is_open(prefix: str) -> None:
+    """A fetch was on its way, and its answer came late: it was from before the transaction was there."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        place = Place(stage.settings, 0, 1)
+        state = place.state
+        async with started(client.make_reader(stage.settings, wait_ms=10), stage.settings) as reader:
+            reader.assign([state])
+            with patch.object(stage.wire.weather, "fate", lambda _: Fate(0.001, 1.0)):
+                reader.seek(state, 0)  # it asks at once
+                await asyncio.sleep(0.1)
+            writer = client.make_producer(stage.settings, place.transactional_id)
+            await client.start(writer, stage.settings)
+            await writer.begin_transaction()
+            await writer.send_and_wait(state.topic, b"v", key=b"0/0", partition=0)
+            with pytest.raises(HangingTransactionError):
+                await statereader.await_stable(reader, state, 0, 1.0)
+            await writer.abort_transaction()
+            await statereader.await_stable(reader, state, 0, 1.0)
+            await client.end(writer)
 
     stage.play(act)
