@@ -39,11 +39,12 @@ run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas
+check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py
+	@$(BIN)/python -m tests.deploy
 
 fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -71,12 +72,17 @@ bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/alerts/test_alerting.py
 
-constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on (requirements.txt: those to run it)
+constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on (deploy/ has those of the image and of the linters)
 	@$(BIN)/pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra dev pyproject.toml --output-file constraints.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--constraint constraints.txt pyproject.toml --output-file requirements.txt
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "wheel", sep="\n")' \
+		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--constraint constraints.txt - --output-file deploy/requirements-build.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		deploy/lint/requirements.in --output-file deploy/lint/requirements.txt
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
