@@ -33,6 +33,8 @@ STANDS_FOR: Final = {"…": "1", "N": "1", "ID": "s1", "host:port": "127.0.0.1:9
 NOT_RUN: Final = {
     "apt": "installs packages of the system, as root; .ci/run does it where they are missing",
     "docker": "needs a Docker daemon",
+    "helm": "needs a cluster; tests/deploy/test_chart.py renders the chart with real Helm",
+    "kubectl": "needs a cluster",
     "kafka-acls.sh": "needs a cluster with an authorizer; tests/hostile/test_acls.py creates what it would",
     "kafka-delete-records.sh": "deletes records",
     "kill": "ends a process",
