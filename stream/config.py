@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretS
 from pydantic_core import PydanticUndefined
 
 from stream import sources
-from stream.core.policy import Policy
+from stream.core.policy import Policy, fingerprint
 from stream.durations import duration_text, parse_duration, parse_windows, windows_text
 from stream.errors import UsageError
 from stream.model.money import EXPONENTS
@@ -221,6 +221,12 @@ class Settings(Security):
         defaults = {setting.name: setting.default for setting in SETTINGS}
         given = ((name, value) for name, value in values.items() if value != defaults[name])
         return [word for name, value in given for word in (sources.flag(name), value)]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for all workers that go by the same settings: of all but secrets and where each listens."""
+        left_out = {"http_host", "http_port", *(name for name in type(self).model_fields if _is_secret(name))}
+        return fingerprint({name: text for name, text in self.shown().items() if name not in left_out})
 
     def shown(self) -> dict[str, str]:
         """Every setting as text, with units, for the log at start. Secrets are ``***``."""

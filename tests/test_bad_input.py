@@ -1,6 +1,7 @@
 """Every kind of bad input through a real Kafka and a real worker: each a dead letter with its reason, the rest counted."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,9 +137,9 @@ def _check_headers(case: Case, letter: Letter) -> None:
 def _check_metrics(metrics: dict[str, float], expected: Recounted, written: Written) -> None:
     for (kind, outcome), number in expected.outcomes.items():
         assert metrics[f'liveshop_events_total{{outcome="{outcome}",type="{kind}"}}'] == number
-    reasons = [letter.reason for letter in written.letters]
-    for reason in set(reasons):
-        assert metrics[f'liveshop_dead_letters_total{{reason="{reason}"}}'] == reasons.count(reason)
+    letters = Counter((letter.reason, letter.header("liveshop-origin").rsplit("/", 3)[0]) for letter in written.letters)
+    for (reason, topic), number in letters.items():
+        assert metrics[f'liveshop_dead_letters_total{{reason="{reason}",topic="{topic}"}}'] == number
 
 
 def _check_log(worker: Worker) -> None:
@@ -208,7 +209,7 @@ def test_what_is_older_than_the_state_is_refused(kafka: EmbeddedKafka, prefix: s
         wait_for("both views are judged", lambda: _outcomes(worker) == 3)
         metrics = worker.metrics()
         worker.stop()
-    assert metrics['liveshop_dead_letters_total{reason="pane_gone"}'] == 1
+    assert metrics[f'liveshop_dead_letters_total{{reason="pane_gone",topic="{prefix}live.views"}}'] == 1
     assert metrics['liveshop_events_total{outcome="counted",type="views"}'] == 1
 
     async def letters() -> list[Letter]:

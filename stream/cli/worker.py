@@ -81,7 +81,7 @@ def work(settings: Settings, *, rebuild: bool | Discards) -> int:
     ``rebuild``: see run_worker. Raises UsageError and FailedError, each with one clear message.
     """
     health = Health(SharePolicy(settings.bad_share, settings.warn_share, settings.bad_minimum), topic=settings.topic)
-    metrics = Metrics(settings, also=health.committed)
+    metrics = Metrics(settings, also=health.committed, unready=health.reasons)
     with HttpServer(settings.http_host, settings.http_port, metrics.registry, health) as http:
         log.info("listening", metrics=f"{http.url}/metrics", health=f"{http.url}/healthz", ready=f"{http.url}/readyz")
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stream.core.stored import Head
+from stream.core.stored import Glance, Head
 
 if TYPE_CHECKING:
     from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
@@ -19,5 +19,6 @@ else:
         from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
+glance_at: Final = msgspec.msgpack.Decoder(Glance).decode
 
-__all__ = ["head_of", "pack", "pack_item", "unpack", "unpack_into"]
+__all__ = ["glance_at", "head_of", "pack", "pack_item", "unpack", "unpack_into"]

@@ -20,6 +20,50 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     gmv: Money
 
 
+class Plain(msgspec.Struct, array_like=True, gc=False):
+    """The plain figures after the head, as far as a look at a pane wants them."""
+
+    impressions: int
+    product_impressions: int
+    adds_to_cart: int
+    likes: int
+    shares: int
+    follows: int
+    watch_ms: int
+    checkouts_initiated: int
+    checkouts_submitted: int
+    checkouts_failed: int
+    cod_orders: int
+    items_sold: int
+    orders_cancelled: int
+    orders_refunded: int
+    samples: int
+    sample_sum: int
+    peak: int
+    last: int
+    last_at: int
+    seller: str
+    platform: str
+
+
+class Glance(Head, array_like=True, gc=False):
+    """What people see of a pane, read without unpacking the rest."""
+
+    plain: Plain
+
+    @property
+    def platform(self) -> str:
+        return self.plain.platform
+
+    @property
+    def last_at(self) -> int:
+        return self.plain.last_at
+
+    @property
+    def last(self) -> int:
+        return self.plain.last
+
+
 class Packed(Head, array_like=True, gc=False):
     """Packed counts: what one pane holds."""
 

@@ -26,9 +26,9 @@ class Health(Protocol):
     def refused(self, partition: int, text: str) -> None:
         """A shard of ours stays down, until it is told `recovered`; ``text`` says why, and the way out."""
 
-    def waits(self, partition: int, text: str | None) -> None:
+    def waits(self, partition: int, text: str | None, *, fails: bool = False) -> None:
         """A shard of ours begins again and again and cannot go on: it is not being restored, ``text`` says what it waits
-        for. None: it has gone on, or is somebody else's.
+        for, or what it ``fails`` at. None: it has gone on, or is somebody else's.
         """
 
     def unready(self, name: str, text: str) -> None:

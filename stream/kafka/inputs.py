@@ -102,15 +102,26 @@ class Inputs:
         """Records yet to be read, markers of transactions included."""
         return max(0, self.end(kind) - self.positions[kind])
 
+    def hidden(self, kind: Kind) -> int | None:
+        """Where an open transaction begins that hides what follows it; None without one, or when nobody has said lately."""
+        partition = self._partitions[kind]
+        stable, high = self._reader.last_stable_offset(partition), self._reader.highwater(partition)
+        if stable is None or high is None or stable >= high or not self._is_fresh(kind):
+            return None
+        return int(stable)
+
     def behind(self) -> list[Kind]:
         """Topics with records to read."""
         return [kind for kind in KINDS if self.lag(kind)]
 
     def caught_up(self, kind: Kind) -> bool:
         """Everything there is has been read, and the broker has said so just now."""
+        return not self.lag(kind) and self._is_fresh(kind)
+
+    def _is_fresh(self, kind: Kind) -> bool:
+        """Whether the broker has answered just now. A wall clock that was set back makes nothing fresh that is old."""
         polled = self._reader.last_poll_timestamp(self._partitions[kind])
-        # a wall clock that was set back makes nothing fresh that is old
-        return not self.lag(kind) and polled is not None and abs(time.time() - polled / 1000) < FRESH_SECONDS
+        return polled is not None and abs(time.time() - polled / 1000) < FRESH_SECONDS
 
     async def stop(self) -> None:
         self.account.close()

@@ -210,8 +210,9 @@ class Monitor:
         before, since = self._seen.get(shard, (None, now))
         behind = [kind for kind, end in ends.items() if positions[kind] < end]
         if not behind or before != positions:
-            self._seen[shard] = (positions, now)
-        elif now - since > self._patience:
+            self._seen[shard] = (positions, since := now)
+        self._watch.stuck(shard.partition, now - since)
+        if now - since > self._patience:
             still = f"has not moved for {now - since:.0f} s"
             text = f"partition {shard.partition} has records of {', '.join(behind)} to read and {still}"
             log.error("a shard is stuck", partition=shard.partition, behind=behind)

@@ -1,4 +1,5 @@
-"""Topics that are not waited for: silent ones, and when to tell of those that are far behind. Pure; ``now`` in seconds.
+"""Topics that are not waited for: silent ones, and when to tell of those that are far behind; and topics that an open
+transaction hides. Pure; ``now`` in seconds.
 
 A topic is silent when it is caught up and nothing has come for a while of wall clock.
 """
@@ -66,3 +67,22 @@ class LeftOut:
         for kind in over:
             del self._since[kind]
         return begun + [(kind, False) for kind in over]
+
+
+@dataclass(slots=True)
+class Hidden:
+    """For how long one open transaction has hidden what follows it. Producers with transactions always have some open:
+    what matters is one that does not end.
+    """
+
+    _since: dict[Kind, tuple[int, float]] = field(default_factory=dict)
+    """Where it begins, and when it was first seen there."""
+
+    def seconds(self, kind: Kind, begin: int | None, now: float) -> float:
+        """``begin``: offset at which the oldest one begins; None without one, or when nobody knows."""
+        if begin is None:
+            self._since.pop(kind, None)
+            return 0.0
+        if self._since.get(kind, (-1, now))[0] != begin:
+            self._since[kind] = begin, now
+        return now - self._since[kind][1]

@@ -23,7 +23,7 @@ from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
 from stream.kafka.refusals import RefusedError
-from stream.kafka.silence import LeftOut, Silence
+from stream.kafka.silence import Hidden, LeftOut, Silence
 from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Kind
@@ -92,6 +92,7 @@ class Stint:
         self._delay_ms, self._retention_ms = policy.delay_ms, policy.state_retention_ms
         self._silence = Silence(place.settings.idle_after.total_seconds())
         self._left_out = LeftOut()
+        self._hidden = Hidden()
         self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), len(shard.rows))
         self._commit: asyncio.Task[None] | None = None
         self._sure_at = time.monotonic()
@@ -397,6 +398,8 @@ class Stint:
         self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
         for kind in KINDS:
             self._watch.lag(self._place.partition, kind, self._unread(kind), self._seconds(kind))
+            self._watch.hidden(self._place.partition, kind, self._hidden.seconds(kind, self.inputs.hidden(kind), now))
+        self._watch.pending(self._place.partition, something=self._commit is not None or self._since.records > 0)
         self._watch.shard(self._place.partition, view)
         self._tell_left_out(view)
 

@@ -62,7 +62,7 @@ class Waiting:
         """A shard that has failed more than once in a row. The log has said each time that it has ended."""
         self._failing[number] = None
         if number not in self._at:
-            self._health.waits(number, f"partition {number} fails and is begun again: {why}")
+            self._health.waits(number, f"partition {number} fails and is begun again: {why}", fails=True)
 
     def look(self, running: Mapping[int, ShardTask]) -> None:
         """Whether they have gone on: to be called often."""

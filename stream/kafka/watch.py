@@ -38,8 +38,11 @@ class Watch(Protocol):
     def rebalanced(self, seconds: float) -> None:
         """From revocation to all kept and new shards running."""
 
-    def ended(self, partition: int) -> None:
-        """A shard of ours has ended, and begins again: until its next look nobody knows how far behind it is."""
+    def ended(self, partition: int, *, looked: bool = False) -> None:
+        """A shard of ours has ended, and begins again: until its next look nobody knows how far behind it is.
+
+        ``looked``: its last look is of just now, after a checkpoint of all that it had counted.
+        """
 
     def recovered(self, partition: int, seconds: float, records: int) -> None:
         """A shard was restored from ``records`` records of live.state."""
@@ -70,6 +73,18 @@ class Watch(Protocol):
 
     def brokers(self, connected: int) -> None:
         """So many brokers answered just now; with none, nobody knows how far the inputs' ends are."""
+
+    def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
+        """For so long the same open transaction has hidden what follows it in this input; 0 while none does."""
+
+    def pending(self, partition: int, *, something: bool) -> None:
+        """Whether a shard has counted something, or is about to write something, that is not committed."""
+
+    def stuck(self, partition: int, seconds: float) -> None:
+        """A shard has had records to read for so long, and has read none; 0 when it moves or has read everything."""
+
+    def partitions(self, number: int) -> None:
+        """So many of each topic are counted, by all workers together."""
 
     def partitions_added(self, added: Mapping[str, int]) -> None:
         """How many each topic has, by name on the broker, beyond those that are counted. Empty: none any more."""

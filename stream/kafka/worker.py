@@ -164,6 +164,7 @@ class Worker:
         settings = self._settings
         counts = await topics.counts(settings)
         self._partitions = min(counts.values())
+        self._watch.partitions(self._partitions)
         found = await self._states(counts)
         if self._rebuild is not True or self._discards:  # else all of them are thrown away
             await preflight.check_topics(settings, found, self._discards)
@@ -372,8 +373,7 @@ class Worker:
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
         if isinstance(error, UnreadableError):
             self._waiting.begins(number, error)
-        if not isinstance(error, UnreadableError) or shard.stint is None:  # else its last look is of just now
-            self._watch.ended(number)
+        self._watch.ended(number, looked=isinstance(error, UnreadableError) and shard.stint is not None)
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")

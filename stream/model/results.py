@@ -196,6 +196,8 @@ class SessionView:
     """Comments of the newest two minutes of event time, by the minute."""
     events: int
     """Events of the newest two minutes of event time: what sessions are ranked by."""
+    viewers: int | None = None
+    """Concurrent viewers, as the newest sample of those two minutes says; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +227,9 @@ class ShardView:
     """Alerts pending and firing, by name and severity; each rule has an entry."""
     left_out: frozenset[Kind] = frozenset()
     """Topics that are far behind in what they say, and that nothing waits for."""
+    viewers: int = 0
+    """Concurrent viewers of all sessions, see `SessionView`."""
+    platforms: dict[str, int] = field(default_factory=dict)
+    """Events of the newest two minutes of event time, by platform."""
+    bounds: dict[str, float] = field(default_factory=dict)
+    """How much of each bound on what is held is used, 1 for all of it. By name, see core/look.py."""

@@ -49,7 +49,12 @@ EVENTS_NOT_ON_TIME: Final = _counter(
     'Their share is this by liveshop_events_total{outcome="counted"}.',
     "type",
 )
-DEAD_LETTERS: Final = _counter("dead_letters", "Records written to live.dead-letters.", "reason")
+DEAD_LETTERS: Final = _counter(
+    "dead_letters",
+    "Records written to live.dead-letters, by the input they came from and by reason.",
+    "topic",
+    "reason",
+)
 LOST_OFFSETS: Final = _counter(
     "lost_offsets", "Offsets that retention deleted before they were read (an upper bound of records)."
 )
@@ -101,6 +106,13 @@ EMIT_DELAY: Final = _histogram(
     "0.1 0.25 0.5 0.75 1 1.5 2 3 5 10 30 60 300",
 )
 SESSION_RECORDS: Final = _counter("session_records", "Records of running totals written to live.sessions.")
+CONCURRENT_VIEWERS: Final = _gauge(
+    "concurrent_viewers",
+    "Viewers in all broadcasts at once: of each session the newest sample of the newest two minutes of event time.",
+)
+PLATFORM_EVENTS: Final = _gauge(
+    "platform_events_recent", "Events of the newest two minutes of event time, by platform.", "platform"
+)
 SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions that have not ended.")
 SESSIONS_HELD: Final = _gauge("sessions_held", "Sessions whose totals are held in memory, ended ones included.")
 KNOWN_SESSIONS: Final = _gauge(
@@ -116,8 +128,50 @@ MAX_SESSIONS: Final = _gauge(
 SESSIONS_GONE: Final = _gauge(
     "sessions_gone", "Sessions remembered after their totals were let go.", "partition", merge="max"
 )
+BOUND_USED: Final = _gauge(
+    "bound_used_ratio",
+    "How much of a bound on what the shard holds is used; from 1 on events are refused, or what is oldest is forgotten.",
+    "bound",
+    "partition",
+    merge="max",
+)
 TOTALS_FROZEN: Final = _counter(
     "totals_frozen", "Sessions that came back after their totals were let go; live.sessions keeps the old totals."
+)
+
+# Ready, and moving
+READY: Final = _gauge("ready", "1 while /readyz answers 200.", merge="min")
+UNREADY: Final = _gauge(
+    "unready", "1 while this is a reason not to be ready; /readyz has the whole line.", "reason", merge="max"
+)
+PARTITIONS: Final = _gauge(
+    "partitions", "Partitions of each topic that are counted: as many shards have to be assigned.", merge="max"
+)
+SHARDS_ASSIGNED: Final = _gauge("shards_assigned", "Shards that the group has assigned to this worker.")
+SHARD_RUNNING: Final = _gauge(
+    "shard_running",
+    "1 while an assigned shard is restored and reads, 0 while it is being restored, waits, fails or is refused.",
+    "partition",
+    merge="max",
+)
+STUCK: Final = _gauge(
+    "stuck_seconds",
+    "For how long a shard has had records to read and has read none; 0 while it reads, or there is nothing to read.",
+    "partition",
+    merge="max",
+)
+UNCOMMITTED: Final = _gauge(
+    "uncommitted_seconds",
+    "For how long a shard has had something to commit and has committed nothing; 0 while there is nothing to commit.",
+    "partition",
+    merge="max",
+)
+OPEN_TRANSACTION: Final = _gauge(
+    "upstream_transaction_seconds",
+    "For how long the oldest open transaction of a producer has hidden what follows it from every reader; 0 without one.",
+    "topic",
+    "partition",
+    merge="max",
 )
 
 # The protocol
@@ -219,6 +273,11 @@ SESSION_COMMENTS: Final = _gauge("session_comments", "Comments, so far.", "sessi
 SESSION_COMMENT_RATE: Final = _gauge(
     "session_comments_per_minute", "Comments a minute over the newest two minutes of event time.", "session_id"
 )
+SESSION_VIEWERS: Final = _gauge(
+    "session_concurrent_viewers",
+    "Viewers at once, by the newest sample of the newest two minutes of event time; absent without one.",
+    "session_id",
+)
 SESSION_ORDERS_PAID: Final = _gauge("session_orders_paid", "Orders, so far.", "session_id")
 SESSION_GMV: Final = _gauge("session_gmv_minor", "Value of orders so far, minor units.", "session_id", "currency")
 SESSION_EVENTS: Final = _gauge(
@@ -226,7 +285,15 @@ SESSION_EVENTS: Final = _gauge(
 )
 SESSIONS_TRUNCATED: Final = _gauge("sessions_truncated", "Sessions held that are summed under _other.")
 
-BUILD: Final = _gauge("build_info", "Always 1; the labels say what runs.", "version", "python", merge="max")
+BUILD: Final = _gauge(
+    "build_info",
+    "Always 1; the labels say what runs: core is native or interpreted, settings a hash of all but addresses and secrets.",
+    "version",
+    "python",
+    "core",
+    "settings",
+    merge="max",
+)
 
 CATALOG: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """What every worker shows."""

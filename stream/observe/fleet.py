@@ -93,7 +93,13 @@ class Fleet(Collector):
         for member in self._members:
             restarts.add_metric([str(member.number)], max(0, member.life - 1))
         counts = ((catalog.PROCESSES, len(self._members)), (catalog.PROCESSES_UP, len(pages)))
-        return [*(gauge(metric, [((), count)]) for metric, count in counts), restarts, *merged]
+        numbers = [gauge(metric, [((), count)]) for metric, count in counts]
+        return [*numbers, self._ready(merged, len(pages)), restarts, *(each for each in merged if not _is_ready(each))]
+
+    def _ready(self, merged: Iterable[Family], shown: int) -> Family:
+        """All of them are, and none is away."""
+        values = [sample.value for family in merged if _is_ready(family) for sample in family.samples]
+        return gauge(catalog.READY, [((), min([float(shown == len(self._members)), *values]))])
 
     def _noted(self, member: Member, answer: Answer) -> merge.Page | None:
         """Nothing of a process that was started anew meanwhile: nobody knows which of its lives has answered."""
@@ -148,6 +154,10 @@ class Fleet(Collector):
             if answer.status:
                 self._heard[member.number] = self._clock()
         return list(zip(members, answers, strict=True))
+
+
+def _is_ready(family: Family) -> bool:
+    return family.name == catalog.READY.name
 
 
 def fetch(url: str) -> Answer:

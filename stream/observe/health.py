@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from stream.kafka.health import BROKERS_AWAY
+from stream.kafka.health import BROKERS_AWAY, KEPT_OUT, PARTITIONS, STUCK, TOPICS
 from stream.model.results import Tally
 from stream.observe.shares import SharePolicy, ShareState, Told
 
@@ -19,6 +19,16 @@ STALLED_AFTER: Final = 30.0
 """Seconds without a beat after which the worker is dead."""
 STARTING: Final = "starting"
 BAD_EVENTS: Final = "bad_events"
+RESTORING: Final = "restoring"
+WAITING: Final = "waiting"
+FAILING: Final = "failing"
+REFUSED: Final = "refused"
+STALLED: Final = "stalled"
+REASONS: Final = (
+    *(STARTING, RESTORING, WAITING, FAILING, REFUSED, KEPT_OUT),
+    *(BROKERS_AWAY, PARTITIONS, TOPICS, STUCK, BAD_EVENTS, STALLED),
+)
+"""All there are."""
 
 log: Final = structlog.get_logger(__name__)
 
@@ -43,6 +53,8 @@ class Health:
         self._recovering: frozenset[int] = frozenset()
         self._refused: dict[int, str] = {}
         self._waiting: dict[int, str] = {}
+        self._failing: frozenset[int] = frozenset()
+        """Those of ``_waiting`` that fail again and again."""
 
     # written by the event loop
 
@@ -81,10 +93,13 @@ class Health:
         self._recovering -= {partition}
         self._refused = {**self._refused, partition: text}
 
-    def waits(self, partition: int, text: str | None) -> None:
-        """What a shard of ours waits for that cannot go on; None: it has. Meanwhile it is not said to be restored."""
+    def waits(self, partition: int, text: str | None, *, fails: bool = False) -> None:
+        """What a shard of ours waits for that cannot go on, or fails at; None: it has. Meanwhile it is not said to be
+        restored.
+        """
         others = {number: each for number, each in self._waiting.items() if number != partition}
         self._waiting = others if text is None else {**others, partition: text}
+        self._failing = self._failing - {partition} | ({partition} if text is not None and fails else set())
 
     def committed(self, tally: Tally) -> None:
         """A checkpoint's numbers, of which shares are made."""
@@ -118,12 +133,28 @@ class Health:
         """The problems and the notes."""
         return self.problems(), self.notes()
 
+    def reasons(self) -> frozenset[str]:
+        """The names of the reasons for which the worker is not ready: of those in docs/operate/readiness.md."""
+        waiting = frozenset() if BROKERS_AWAY in self._reasons else frozenset(self._waiting)
+        of_shards = {
+            RESTORING: self._restored(),
+            WAITING: waiting - self._failing,
+            FAILING: waiting & self._failing,
+            REFUSED: self._refused,
+            STALLED: self.stalled(),
+        }
+        return frozenset(self._reasons) | {reason for reason, found in of_shards.items() if found}
+
+    def _restored(self) -> list[int]:
+        """Partitions of which nothing else is to be said than that they are being restored."""
+        if BROKERS_AWAY in self._reasons:  # then nothing goes on, and that it does not is no news
+            return []
+        return sorted(self._recovering - self._waiting.keys())
+
     def problems(self) -> list[str]:
         """Why the worker is not ready, one line each; empty when it is."""
-        away = BROKERS_AWAY in self._reasons  # then nothing goes on, and that it does not is no news
-        waiting = {} if away else self._waiting
-        restored = () if away else sorted(self._recovering - waiting.keys())
-        recovering = [f"partition {partition}: its state is being restored" for partition in restored]
+        waiting = {} if BROKERS_AWAY in self._reasons else self._waiting
+        recovering = [f"partition {partition}: its state is being restored" for partition in self._restored()]
         stalled = self.stalled()
         down = [text for _, text in sorted((waiting | self._refused).items())]
         return [*self._reasons.values(), *down, *recovering, *([stalled] if stalled else [])]

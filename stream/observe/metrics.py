@@ -5,21 +5,23 @@ Business counters move in ``committed`` and nowhere else, so that a crash counts
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from stream import __version__
 from stream.config import Settings
+from stream.core.decode import NATIVE
 from stream.kafka.watch import Activity
 from stream.model.alerts import Status
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Closed, Kind, Outcome, Reason
 from stream.model.results import ShardView, Tally
 from stream.observe import catalog
+from stream.observe.health import REASONS
 from stream.observe.sessions import Sessions
 from stream.observe.shards import Shards, gauge
 from stream.observe.store import Store
@@ -43,28 +45,35 @@ class Metrics:
         settings: Settings,
         *,
         also: Callable[[Tally], None] = lambda _: None,
+        unready: Callable[[], Collection[str]] = frozenset,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``also`` is told every committed tally; ``clock``: seconds since 1970, for the time of a checkpoint."""
+        """``also`` is told every committed tally; ``unready`` gives the names of the reasons not to be ready; ``clock``:
+        seconds since 1970, for the time of a checkpoint; ``monotonic``: seconds that never go back, for ages.
+        """
+        self._topics = {kind: settings.topic(INPUTS[kind]) for kind in KINDS}
         self._also = also
         self._clock = clock
         self._store = Store()
         windows = [spec.name for spec in settings.policy().windows]
-        self._shards = Shards(lambda kind: settings.topic(INPUTS[kind]), windows, settings.max_sessions)
+        self._shards = Shards(self._topics.__getitem__, windows, settings.max_sessions, monotonic)
         self._begin(windows, settings.currency)
         self._offset = _ClockOffset()
         self.registry = CollectorRegistry()
         sessions = Sessions(self._shards.views, settings.top_sessions, settings.currency)
         self._buffered = _Buffered()
         self._added = _Added(map(settings.topic, (*INPUTS.values(), *OUTPUTS, STATE)))
-        for collector in (self._store, self._shards, sessions, self._offset, self._buffered, self._added, _Build()):
+        ours = (self._store, self._shards, sessions, self._offset, self._buffered, self._added)
+        for collector in (*ours, _Ready(unready), _Build(settings.fingerprint)):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
 
     def _begin(self, windows: Iterable[str], currency: str) -> None:
         self._store.begin(catalog.EVENTS, product(KINDS, Outcome))
         self._store.begin(catalog.EVENTS_NOT_ON_TIME, product(KINDS))
-        self._store.begin(catalog.DEAD_LETTERS, product(Reason))
+        self._store.begin(catalog.DEAD_LETTERS, product(self._topics.values(), Reason))
         self._store.begin(catalog.EVENT_LATENCY, product(KINDS))
         self._store.begin(catalog.WINDOWS, product(windows, Closed))
         self._store.begin(catalog.TRANSACTION_FAILURES, product(EXPECTED_ERRORS))
@@ -87,8 +96,8 @@ class Metrics:
             self._store.add(catalog.EVENTS, count, labels)
         for kind, count in tally.not_on_time.items():
             self._store.add(catalog.EVENTS_NOT_ON_TIME, count, (kind,))
-        for reason, count in tally.reasons().items():
-            self._store.add(catalog.DEAD_LETTERS, count, (reason,))
+        for (kind, reason), count in tally.refused.items():
+            self._store.add(catalog.DEAD_LETTERS, count, (self._topics[kind], reason))
         for window, count in tally.windows.items():
             self._store.add(catalog.WINDOWS, count, window)
         self._store.add(catalog.SESSION_RECORDS, tally.session_records)
@@ -156,14 +165,26 @@ class Metrics:
     def buffered(self, size: int) -> None:
         self._buffered.size = size
 
-    def ended(self, partition: int) -> None:
-        self._shards.ended(partition)
+    def ended(self, partition: int, *, looked: bool = False) -> None:
+        self._shards.ended(partition, looked=looked)
 
     def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         self._shards.lag(partition, kind, records, seconds)
 
     def brokers(self, connected: int) -> None:
         self._shards.brokers(connected)
+
+    def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
+        self._shards.hidden(partition, kind, seconds)
+
+    def pending(self, partition: int, *, something: bool) -> None:
+        self._shards.pending(partition, something=something)
+
+    def stuck(self, partition: int, seconds: float) -> None:
+        self._shards.stuck(partition, seconds)
+
+    def partitions(self, number: int) -> None:
+        self._shards.partitions(number)
 
     def partitions_added(self, added: Mapping[str, int]) -> None:
         self._added.set(added)
@@ -206,6 +227,21 @@ class _Added(Collector):
         return [gauge(catalog.PARTITIONS_ADDED, [((topic,), number) for topic, number in self._added.items()])]
 
 
-class _Build(Collector):
+class _Ready(Collector):
+    """Asked at each scrape, as /readyz is."""
+
+    def __init__(self, unready: Callable[[], Collection[str]]) -> None:
+        self._unready = unready
+
     def collect(self) -> Iterable[Family]:
-        return [gauge(catalog.BUILD, [((__version__, platform.python_version()), 1)])]
+        found = self._unready()
+        yield gauge(catalog.READY, [((), int(not found))])
+        yield gauge(catalog.UNREADY, [((reason,), int(reason in found)) for reason in REASONS])
+
+
+class _Build(Collector):
+    def __init__(self, settings: str) -> None:
+        self._labels = (__version__, platform.python_version(), "native" if NATIVE else "interpreted", settings)
+
+    def collect(self) -> Iterable[Family]:
+        return [gauge(catalog.BUILD, [(self._labels, 1)])]

@@ -62,6 +62,7 @@ def _sum(session_id: str, parts: Sequence[SessionView]) -> SessionView:
         gmv_minor=dict(gmv),
         comments_per_minute=sum(part.comments_per_minute for part in parts),
         events=sum(part.events for part in parts),
+        viewers=sum(samples) if (samples := [part.viewers for part in parts if part.viewers is not None]) else None,
     )
 
 
@@ -72,6 +73,8 @@ def _series(sessions: Sequence[SessionView], currency: str) -> Iterator[Family]:
     yield gauge(catalog.SESSION_COMMENT_RATE, [((each.session_id,), each.comments_per_minute) for each in sessions])
     yield gauge(catalog.SESSION_ORDERS_PAID, [((each.session_id,), each.orders_paid) for each in sessions])
     yield gauge(catalog.SESSION_EVENTS, [((each.session_id,), each.events) for each in sessions])
+    sampled = [((each.session_id,), each.viewers) for each in sessions if each.viewers is not None]
+    yield gauge(catalog.SESSION_VIEWERS, sampled)
     gmv = [(each.session_id, code, minor) for each in sessions for code, minor in _gmv(each, currency)]
     yield gauge(catalog.SESSION_GMV, [((session_id, code), minor) for session_id, code, minor in gmv])
 

@@ -1,7 +1,8 @@
 """Gauges of the shards this worker owns, made at scrape time from the last look at each; those of others are gone."""
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from stream.model.events import OTHER, PLATFORMS
 from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
 from stream.observe import catalog
@@ -21,12 +23,24 @@ class Look:
     """What is known of one shard.
 
     ``checkpoint``: when the last one committed, seconds since 1970. ``refused``: its state cannot be continued.
+    ``stuck``, ``hidden``: seconds, as told last; ``waits_since``: since when something waits to be committed, by the
+    clock of `Shards`.
     """
 
     view: ShardView | None = None
     lag: dict[Kind, tuple[int, float | None]] = field(default_factory=dict)
     checkpoint: float | None = None
     refused: bool = False
+    running: bool = False
+    stuck: float = 0.0
+    hidden: dict[Kind, float] = field(default_factory=dict)
+    waits_since: float | None = None
+
+    def stops(self) -> None:
+        """What is known only of a shard that runs is forgotten."""
+        self.running, self.stuck = False, 0.0
+        self.lag.clear()
+        self.hidden.clear()
 
 
 Rows: TypeAlias = Iterable[tuple[Sequence[str], float]]
@@ -43,8 +57,18 @@ def gauge(metric: Metric, rows: Rows) -> Family:
 class Shards(Collector):
     """Written by the event loop, read by the scrape. What is said of a shard that is not assigned is ignored."""
 
-    def __init__(self, topic: Callable[[Kind], str], windows: Sequence[str], max_sessions: int) -> None:
-        """``topic``: the name on the broker; ``windows``: the names of the configured ones, shown from the start."""
+    def __init__(
+        self,
+        topic: Callable[[Kind], str],
+        windows: Sequence[str],
+        max_sessions: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``topic``: the name on the broker; ``windows``: the names of the configured ones, shown from the start;
+        ``clock``: seconds that never go back.
+        """
+        self._clock = clock
+        self._partitions = 0
         self._max_sessions = max_sessions
         self._topic = topic
         self._windows = windows
@@ -64,6 +88,13 @@ class Shards(Collector):
             if not connected:
                 for look in self._looks.values():
                     look.lag.clear()
+                    look.hidden.clear()
+                    look.stuck = 0.0
+
+    def partitions(self, number: int) -> None:
+        """So many are counted."""
+        with self._lock:
+            self._partitions = number
 
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
         """Name and severity of those that are shown at 0."""
@@ -74,16 +105,45 @@ class Shards(Collector):
         """A shard was restored, or it could not be."""
         with self._lock:
             if look := self._looks.get(partition):
-                look.refused = refused
+                look.refused, look.running = refused, not refused
                 if refused:
-                    look.view = None
-                    look.lag.clear()
+                    look.view = look.waits_since = None
+                    look.stops()
 
-    def ended(self, partition: int) -> None:
-        """Its lag is not known. All else stands still, as of its last look, until it is restored."""
+    def ended(self, partition: int, *, looked: bool = False) -> None:
+        """Its lag is not known. All else stands still, as of its last look, until it is restored. It has something to
+        commit until it says otherwise: one that begins again and again, and never commits, must not look idle.
+
+        ``looked``: just now, with nothing left to commit, so its lag holds.
+        """
+        with self._lock:
+            look = self._looks.get(partition)
+            if look and looked:
+                look.running = False
+            elif look:
+                look.stops()
+                look.waits_since = self._clock() if look.waits_since is None else look.waits_since
+
+    def stuck(self, partition: int, seconds: float) -> None:
         with self._lock:
             if look := self._looks.get(partition):
-                look.lag.clear()
+                look.stuck = seconds
+
+    def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
+        """By an open transaction."""
+        with self._lock:
+            look = self._looks.get(partition)
+            if look and self._brokers != 0:
+                look.hidden[kind] = seconds
+
+    def pending(self, partition: int, *, something: bool) -> None:
+        """Whether a shard has something to commit."""
+        with self._lock:
+            if look := self._looks.get(partition):
+                if not something:
+                    look.waits_since = None
+                elif look.waits_since is None:
+                    look.waits_since = self._clock()
 
     def shard(self, partition: int, view: ShardView) -> None:
         with self._lock:
@@ -99,7 +159,7 @@ class Shards(Collector):
     def checkpoint(self, partition: int, at: float) -> None:
         with self._lock:
             if look := self._looks.get(partition):
-                look.checkpoint = at
+                look.checkpoint, look.waits_since = at, None
 
     def views(self) -> list[ShardView]:
         """The last look at each shard that was looked at."""
@@ -130,11 +190,32 @@ class Shards(Collector):
         yield gauge(catalog.SESSIONS_GONE, [(labels, view.sessions_gone) for labels, view in views.items()])
         known = {(str(kind), *labels): n for labels, view in views.items() for kind, n in view.known.items()}
         yield gauge(catalog.KNOWN_SESSIONS, known.items())
+        bounds = {(name, *labels): used for labels, view in views.items() for name, used in view.bounds.items()}
+        yield gauge(catalog.BOUND_USED, bounds.items())
         yield gauge(catalog.BROKERS_CONNECTED, [((), self._brokers or 0)])
         yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
         yield gauge(catalog.STATE_REFUSED, [(labels, int(look.refused)) for labels, look in looks.items()])
+        yield from self._moving(looks)
         times = {labels: look.checkpoint for labels, look in looks.items()}
         yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
+
+    def _moving(self, looks: Mapping[tuple[str], Look]) -> Iterator[Family]:
+        now = self._clock()
+        waits = [
+            (labels, 0.0 if look.waits_since is None else max(0.0, now - look.waits_since))
+            for labels, look in looks.items()
+        ]
+        yield gauge(catalog.PARTITIONS, [((), self._partitions)])
+        yield gauge(catalog.SHARDS_ASSIGNED, [((), len(looks))])
+        yield gauge(catalog.SHARD_RUNNING, [(labels, int(look.running)) for labels, look in looks.items()])
+        yield gauge(catalog.STUCK, [(labels, look.stuck) for labels, look in looks.items()])
+        yield gauge(catalog.UNCOMMITTED, waits)
+        hidden = [
+            ((self._topic(kind), *labels), seconds)
+            for labels, look in looks.items()
+            for kind, seconds in look.hidden.items()
+        ]
+        yield gauge(catalog.OPEN_TRANSACTION, hidden)
 
     def _lags(self) -> Iterator[Family]:
         lags = [
@@ -163,5 +244,10 @@ def _sums(views: Sequence[ShardView], windows: Sequence[str]) -> Iterator[Family
         still_open.update(view.windows_open)
     yield gauge(catalog.WINDOWS_OPEN, [((name,), count) for name, count in still_open.items()])
     yield gauge(catalog.WINDOWS_CLOSED_HELD, [((), sum(view.windows_closed_held for view in views))])
+    platforms = Counter(dict.fromkeys((*sorted(PLATFORMS), OTHER), 0))
+    for view in views:
+        platforms.update(view.platforms)
+    yield gauge(catalog.PLATFORM_EVENTS, [((name,), count) for name, count in platforms.items()])
+    yield gauge(catalog.CONCURRENT_VIEWERS, [((), sum(view.viewers for view in views))])
     yield gauge(catalog.SESSIONS_OPEN, [((), sum(view.sessions_open for view in views))])
     yield gauge(catalog.SESSIONS_HELD, [((), sum(view.sessions_held for view in views))])

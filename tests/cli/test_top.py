@@ -24,9 +24,10 @@ liveshop_events_total{type="checkouts",outcome="not_an_order"} 3.0
 liveshop_events_total{type="views",outcome="duplicate"} 120.0
 liveshop_events_total{type="views",outcome="rejected"} 7.0
 # TYPE liveshop_dead_letters_total counter
-liveshop_dead_letters_total{reason="bad_value"} 5.0
-liveshop_dead_letters_total{reason="not_utf8"} 2.0
-liveshop_dead_letters_total{reason="late"} 0.0
+liveshop_dead_letters_total{topic="live.views",reason="bad_value"} 3.0
+liveshop_dead_letters_total{topic="live.comments",reason="bad_value"} 2.0
+liveshop_dead_letters_total{topic="live.views",reason="not_utf8"} 2.0
+liveshop_dead_letters_total{topic="live.views",reason="late"} 0.0
 # TYPE liveshop_windows_total counter
 liveshop_windows_total{window="1m",reason="closed"} 40.0
 liveshop_windows_total{window="1m",reason="correction"} 2.0

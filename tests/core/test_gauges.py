@@ -42,13 +42,22 @@ class Recount:
         self.policy, rules = policy, rules_of(policy)
         self.judges = {kind: Judge(rules) for kind in KINDS}
         self.panes: set[tuple[str, int]] = set()
+        self.events: Counter[tuple[str, int]] = Counter()
+        """By session and start of the pane."""
+        self.samples: dict[str, tuple[int, int]] = {}
+        """By session: event time and concurrent viewers of the newest sample, of equals the largest."""
         self.last_event: dict[str, int] = {}
         for kind, judge in self.judges.items():
             for record in logs[kind]:
                 event, outcome = judge.judge(record, Recounted())
                 if event is not None and outcome == "counted":
                     time = event["event_time"]
-                    self.panes.add((event["session_id"], time - time % rules.pane_ms))
+                    pane = event["session_id"], time - time % rules.pane_ms
+                    self.panes.add(pane)
+                    self.events[pane] += 1
+                    if (viewers := event.get("concurrent_viewers")) is not None:
+                        newest = self.samples.get(event["session_id"], (-1, -1))
+                        self.samples[event["session_id"]] = max(newest, (time, viewers))
                     last = self.last_event.setdefault(event["session_id"], -1)
                     if event.get("status") not in CLOSING:
                         self.last_event[event["session_id"]] = max(last, time)
@@ -66,6 +75,20 @@ class Recount:
     @property
     def known_clocks(self) -> list[int]:
         return [clock for clock in self.clocks.values() if clock is not None]
+
+    def recent_since(self, dropped: int) -> int:
+        """Panes that begin later are of the newest two minutes, and still held."""
+        return max(dropped, max(self.known_clocks, default=0) - 2 * MINUTE)
+
+    def recent_events(self, dropped: int) -> int:
+        since = self.recent_since(dropped)
+        return sum(number for (_, start), number in self.events.items() if start > since)
+
+    def viewers(self, dropped: int) -> dict[str, int]:
+        """Of the sessions with a recent sample."""
+        since, pane_ms = self.recent_since(dropped), self.policy.pane_ms
+        newest = self.samples.items()
+        return {session: viewers for session, (time, viewers) in newest if time - time % pane_ms > since}
 
     def far_behind(self) -> set[Kind]:
         newest = max(self.known_clocks, default=0)
@@ -150,6 +173,7 @@ class Looked(Driver):
         self.look_at_windows()
         recounted, view = self._recount(), self.shard.view(1)
         assert view.dedupe_ids == recounted.ids()
+        self._look_at_what_is_recent(recounted)
         assert view.checkout_keys == recounted.checkout_keys()
         firing = Counter((alert.alert, str(alert.severity)) for alert in self._firing())
         assert {labels: fired for labels, (_, fired) in view.alerts.items() if fired} == firing
@@ -166,6 +190,16 @@ class Looked(Driver):
         assert view.windows_closed_held == sum(value["start"] > dropped for value in self.told.windows.values())
         if self.shard.windows.first_waiting() > dropped and not view.left_out:
             assert view.panes <= sum(start > recounted.final for _, start in recounted.panes)
+
+    def _look_at_what_is_recent(self, recounted: Recount) -> None:
+        dropped = self.shard.drop_line
+        view, few = self.shard.view(100), self.shard.view(1)
+        events, viewers = recounted.recent_events(dropped), recounted.viewers(dropped)
+        assert sum(view.platforms.values()) == sum(each.events for each in view.busiest) == events
+        assert {each.session_id: each.viewers for each in view.busiest if each.viewers is not None} == viewers
+        assert view.viewers == sum(viewers.values())
+        listed = [*few.busiest, *([few.rest] if few.rest else [])]
+        assert sum(each.viewers or 0 for each in listed) == view.viewers
 
     def _firing(self) -> list[Alert]:
         newest = {alert.key(): alert for alert in self.told.alerts}
@@ -288,3 +322,47 @@ def test_checkout_keys_and_let_go_sessions_are_those_still_held_also_where_none_
         room.see(kind, T0 + 200 * DAY, checkout_id="months later")
     room.settle()
     assert (room.shard.view(1).sessions_gone, len(room.shard.sessions.gone)) == (0, 2), "none was swept away"
+
+
+def test_concurrent_viewers_are_the_newest_sample_of_each_session_while_it_is_recent() -> None:
+    room = Room()
+    for second, viewers in ((0, 100), (20, 300), (10, 500)):
+        room.see(Kind.VIEWS, T0 + second * 1000, action="heartbeat", concurrent_viewers=viewers)
+    room.see(Kind.VIEWS, T0 + 1000, action="heartbeat", concurrent_viewers=7, session_id="another")
+    room.see(Kind.COMMENTS, T0, session_id="no sample")
+    view = room.shard.view(10)
+    assert view.viewers == 307
+    assert {each.session_id: each.viewers for each in view.busiest} == {"s1": 300, "another": 7, "no sample": None}
+    room.settle()
+    room.crash()
+    assert room.shard.view(10).viewers == 307, "packed or not"
+    room.see(Kind.COMMENTS, T0 + 3 * MINUTE)
+    assert room.shard.view(10).viewers == 0
+
+
+def test_events_of_a_platform_are_shown_also_while_they_come_late_and_are_gone_when_it_is_silent() -> None:
+    room = Room()
+    for number, platform in enumerate(("shopee", "shopee", "lazada", "kiosk")):
+        room.see(Kind.VIEWS, T0 + number, platform=platform, session_id=platform)
+    assert room.shard.view(1).platforms == {"shopee": 2, "lazada": 1, "other": 1}
+    room.see(Kind.VIEWS, T0 + 70_000, platform="shopee", session_id="shopee")
+    room.see(Kind.VIEWS, T0 + 40_000, platform="blibli", session_id="blibli")
+    assert room.shard.view(1).platforms["blibli"] == 1, "too late for alerts"
+    room.settle()
+    room.crash()
+    assert room.shard.view(1).platforms == {"shopee": 3, "lazada": 1, "other": 1, "blibli": 1}
+    room.see(Kind.VIEWS, T0 + 3 * MINUTE, platform="shopee", session_id="shopee")
+    assert room.shard.view(1).platforms == {"shopee": 1}, "that alone is of the newest two minutes"
+
+
+def test_how_much_of_each_bound_is_used() -> None:
+    room = Room(replace(POLICY, max_sessions=10, max_pane_events=20, max_checkout_keys=4, max_gone_sessions=5))
+    for number in range(5):
+        room.see(Kind.VIEWS, T0 + number, session_id=f"s{number % 2}")
+    room.see(Kind.CHECKOUTS, T0, checkout_id="k")
+    assert room.shard.view(1).bounds == {
+        "sessions": 0.2,
+        "pane_events": 0.25,
+        "checkout_keys": 0.25,
+        "gone_sessions": 0.0,
+    }

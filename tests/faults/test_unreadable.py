@@ -92,6 +92,9 @@ def _look(worker: Worker, topic: str, unread: int) -> None:
     of_topic = _series(worker, topic, 0)
     assert of_topic["lag_records"] == unread
     assert of_topic["lag_seconds"] > 0
+    assert found["liveshop_ready"] == 0
+    assert found['liveshop_unready{reason="waiting"}'] == 1
+    assert found['liveshop_uncommitted_seconds{partition="0"}'] < 10, "what lies before them is committed"
     assert found['liveshop_dedupe_ids{partition="0"}'] == 10
 
 

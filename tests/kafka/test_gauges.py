@@ -99,6 +99,7 @@ async def _as_recounted(
         nonlocal wrong
         shown = _shown(config, workers)
         expected = await _expected(kafka, config, generations or {})
+        expected["partitions"] = [len(NUMBERS)] * len(workers)
         wrong = {name: (shown[name], expected[name]) for name in expected if shown[name] != expected[name]}
         return not wrong
 
@@ -121,20 +122,24 @@ def _shown(config: Settings, workers: Sequence[Metrics]) -> dict[str, Any]:
         return [value for each in workers if (value := _value(each, name, **labels)) is not None]
 
     shown: dict[str, Any] = {name: sum(of(name)) for name in ("windows_closed_held", "sessions_open", "sessions_held")}
+    shown["partitions"] = [_value(each, "partitions") for each in workers]
+    shown["shards_assigned"] = sum(of("shards_assigned"))
     shown |= {f"windows_open {name}": sum(of("windows_open", window=name)) for name in ("1m", "5m")}
     for number in map(str, NUMBERS):
+        for name in ("shard_running", "stuck_seconds", "uncommitted_seconds"):
+            shown[f"{name} {number}"] = of(name, partition=number)
         for name in ("dedupe_ids", "checkout_keys", "sessions_gone", "state_refused"):
             shown[f"{name} {number}"] = of(name, partition=number)
         for kind in KINDS:
             shown[f"known {kind} {number}"] = of("known_sessions", type=kind, partition=number)
-            for name in ("lag_records", "lag_seconds", "topic_left_out"):
+            for name in ("lag_records", "lag_seconds", "topic_left_out", "upstream_transaction_seconds"):
                 shown[f"{name} {kind} {number}"] = of(name, topic=config.topic(INPUTS[kind]), partition=number)
     return shown
 
 
 async def _expected(kafka: EmbeddedKafka, config: Settings, generations: dict[int, int]) -> dict[str, Any]:
     found: Counter[str] = Counter()
-    expected: dict[str, Any] = {}
+    expected: dict[str, Any] = {"shards_assigned": len(NUMBERS)}
     for number in NUMBERS:
         recounted = await _recounted(kafka, config, number)
         results = newest(await everything(kafka, config.topic(SESSION_WINDOWS), number))
@@ -160,11 +165,16 @@ def _of_partition(number: int, recounted: Recount) -> dict[str, Any]:
         f"checkout_keys {number}": [0],
         f"sessions_gone {number}": [0],
         f"state_refused {number}": [0],
+        f"shard_running {number}": [1],
+        f"stuck_seconds {number}": [0],
+        f"uncommitted_seconds {number}": [0],
     }
     known = recounted.known()
     per_kind = ({f"known {kind} {number}": [known[kind]]} for kind in KINDS)
     still = (
-        {f"{name} {kind} {number}": [0]} for kind in KINDS for name in ("lag_records", "lag_seconds", "topic_left_out")
+        {f"{name} {kind} {number}": [0]}
+        for kind in KINDS
+        for name in ("lag_records", "lag_seconds", "topic_left_out", "upstream_transaction_seconds")
     )
     for each in chain(per_kind, still):
         expected |= each

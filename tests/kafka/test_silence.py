@@ -1,6 +1,6 @@
 """When a topic is left out, and when the wall clock is looked at."""
 
-from stream.kafka.silence import OVER_AFTER, LeftOut, Silence
+from stream.kafka.silence import OVER_AFTER, Hidden, LeftOut, Silence
 from stream.model.names import KINDS, Kind
 
 
@@ -57,3 +57,12 @@ def test_a_topic_left_out_is_told_of_once_and_again_when_that_is_over_for_good()
     assert left_out.changes(199.0 + OVER_AFTER - 1, []) == []
     assert left_out.changes(199.0 + OVER_AFTER, []) == [(Kind.VIEWS, False)]
     assert left_out.changes(300.0, [Kind.VIEWS]) == [(Kind.VIEWS, True)]
+
+
+def test_what_hides_records_is_one_transaction_that_does_not_end_not_always_another() -> None:
+    hidden = Hidden()
+    assert [hidden.seconds(Kind.VIEWS, begin, now) for now, begin in enumerate((10, 20, 30))] == [0, 0, 0]
+    assert [hidden.seconds(Kind.VIEWS, 30, now) for now in (5, 60)] == [3, 58]
+    assert hidden.seconds(Kind.COMMENTS, 30, 61) == 0, "each topic by itself"
+    assert hidden.seconds(Kind.VIEWS, None, 61) == 0
+    assert hidden.seconds(Kind.VIEWS, 30, 62) == 0

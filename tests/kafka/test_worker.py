@@ -378,6 +378,7 @@ def test_a_shard_that_does_not_move_ends_the_worker(
         with pytest.raises(FailedError, match="partition 0 has records of views to read and has not moved"):
             await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
         assert STUCK in memory.reasons
+        assert memory.stuck_seconds[0] > 1
 
     monkeypatch.setattr(Inputs, "fetch", nothing)
     asyncio.run(main())
@@ -393,9 +394,11 @@ def test_a_transaction_that_hangs_upstream_is_no_reason_to_end(kafka: EmbeddedKa
             for key, value in views(range(10, 20)):
                 await upstream.send_and_wait(config.topic(INPUTS[Kind.VIEWS]), value, key=key, partition=0)
             await until(lambda: memory.counted == 10, "what is committed is counted")
-            await asyncio.sleep(2.5)  # more than stuck_after
+            await until(lambda: memory.hides[0, Kind.VIEWS] > 2.5, "it is told for longer than stuck_after")
+            assert memory.hides[0, Kind.COMMENTS] == 0
             await upstream.commit_transaction()
             await until(lambda: memory.counted == 20, "the rest is counted when it is committed")
+            await until(lambda: memory.hides[0, Kind.VIEWS] == 0, "nothing hides it any more")
 
     asyncio.run(main())
 

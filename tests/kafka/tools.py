@@ -206,6 +206,8 @@ class Memory:
         self.down: dict[int, str] = {}
         self.stops: dict[int, str] = {}
         self.lags: dict[tuple[int, Kind], tuple[int, float | None]] = {}
+        self.hides: dict[tuple[int, Kind], float] = {}
+        self.stuck_seconds: dict[int, float] = {}
         self.beats = 0
         self.offsets: list[float] = []
         self.notes: dict[str, str] = {}
@@ -239,12 +241,22 @@ class Memory:
     def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         self.lags[partition, kind] = (records, seconds)
 
-    def ended(self, partition: int) -> None:
+    def ended(self, partition: int, *, looked: bool = False) -> None:
+        if looked:
+            return
         self.lags = {place: lag for place, lag in self.lags.items() if place[0] != partition}
 
     def shard(self, partition: int, view: ShardView) -> None: ...
     def rules(self, alerts: Sequence[tuple[str, str]]) -> None: ...
     def brokers(self, connected: int) -> None: ...
+    def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
+        self.hides[partition, kind] = seconds
+
+    def pending(self, partition: int, *, something: bool) -> None: ...
+    def stuck(self, partition: int, seconds: float) -> None:
+        self.stuck_seconds[partition] = seconds
+
+    def partitions(self, number: int) -> None: ...
     def partitions_added(self, added: Mapping[str, int]) -> None:
         self.added = dict(added)
 
@@ -268,7 +280,7 @@ class Memory:
     def beat(self) -> None:
         self.beats += 1
 
-    def waits(self, partition: int, text: str | None) -> None:
+    def waits(self, partition: int, text: str | None, *, fails: bool = False) -> None:
         self.stops = {number: each for number, each in {**self.stops, partition: text}.items() if each is not None}
 
     def unready(self, name: str, text: str) -> None:

@@ -21,6 +21,7 @@ def session(session_id: str, events: int = 1, **more: Any) -> SessionView:
         "orders_paid": 1,
         "gmv_minor": {"IDR": 5_350_000},
         "comments_per_minute": 1.5,
+        "viewers": 70,
     }
     return SessionView(session_id=session_id, events=events, **{**figures, **more})
 
@@ -39,6 +40,9 @@ def view(*busiest: SessionView, rest: SessionView | None = None, **more: Any) ->
         "sessions_gone": 9,
         "known": {Kind.VIEWS: 4, Kind.COMMENTS: 3, Kind.CHECKOUTS: 0},
         "state_bytes": 4096,
+        "viewers": 300,
+        "platforms": {"shopee": 40, "tiktok_shop": 2},
+        "bounds": {"sessions": 0.25, "pane_events": 0.5},
     }
     return ShardView(busiest=list(busiest), rest=rest, **{**figures, **more})
 

@@ -52,12 +52,12 @@ class Stage:
             self.fleet.began(number)
 
     def process(self, number: int, port: int = 0) -> Process:
-        metrics = Metrics(Settings())
+        health = Health(SharePolicy(), clock=self.clock)
+        metrics = Metrics(Settings(), unready=health.reasons)
         metrics.rules([("stalled", "info")])
         metrics.assigned(frozenset({number}))
         metrics.shard(number, view(session(f"s{number}", 5), rest=None))
         metrics.committed(number, tally(), 0.01)
-        health = Health(SharePolicy(), clock=self.clock)
         health.assigned(frozenset())
         server = self.stack.enter_context(HttpServer("127.0.0.1", port, metrics.registry, health, every=0.0))
         return Process(metrics, health, server)
@@ -84,6 +84,16 @@ def test_the_metrics_of_all_and_how_many_they_are(stage: Stage) -> None:
     assert seen["liveshop_sessions_held"] == 10
     assert (seen["liveshop_processes"], seen["liveshop_processes_up"]) == (2, 2)
     assert seen["liveshop_process_restarts_total0"] == 0
+    assert seen["liveshop_ready"] == 1
+
+
+def test_all_are_ready_or_none_is(stage: Stage) -> None:
+    stage.processes[0].health.unready("topics", "missing topics: live.views")
+    assert stage.metrics()["liveshop_ready"] == 0
+    stage.processes[0].health.clear("topics")
+    assert stage.metrics()["liveshop_ready"] == 1
+    stage.processes[1].server.close()
+    assert stage.metrics()["liveshop_ready"] == 0, "one is away"
 
 
 def test_one_that_does_not_answer_costs_its_gauges_and_no_count(stage: Stage) -> None:
@@ -185,7 +195,7 @@ def test_a_supervisor_that_stands_still_is_dead(stage: Stage) -> None:
 
 def test_every_metric_of_the_supervisor_is_declared_and_served(stage: Stage) -> None:
     own = {family.name for family in Fleet([], 5).collect()}
-    assert own == {metric.name.removesuffix("_total") for metric in catalog.SUPERVISOR}
+    assert own == {metric.name.removesuffix("_total") for metric in (*catalog.SUPERVISOR, catalog.READY)}
     served = {family.name for family in text_string_to_metric_families(stage.get("/metrics")[1])}
     assert served >= own | {metric.name.removesuffix("_total") for metric in catalog.CATALOG}
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -19,14 +20,24 @@ from rich.console import Console
 from stream.cli import board, table
 from stream.config import Settings
 from stream.kafka.watch import Activity, Watch
+from stream.model.events import PLATFORMS
 from stream.model.names import KINDS, Closed, Kind, Outcome, Reason
 from stream.model.results import Tally
 from stream.observe import catalog, merge
+from stream.observe.health import REASONS, Health
 from stream.observe.metrics import Metrics
 from stream.observe.sessions import busiest
+from stream.observe.shares import SharePolicy
 from stream.observe.store import Cells
 from tests.observe.looks import session, tally, view
 from tests.support import PATIENCE
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -58,6 +69,8 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.activity(Activity.DECODE, 0.25)
     metrics.loop_lag(0.002)
     metrics.buffered(5_000_000)
+    metrics.hidden(0, Kind.VIEWS, 3.0)
+    metrics.partitions(2)
     return metrics
 
 
@@ -71,7 +84,10 @@ def test_every_name_is_declared_and_every_declared_one_is_served(metrics: Metric
     assert len(declared) == len(catalog.CATALOG)
     served = {name for name in names(busy(metrics)) if name.startswith("liveshop_")}
     assert served == declared
-    assert {name for name in names(metrics) if not name.startswith("process_")} == declared
+    assert {name for name in names(metrics) if not name.startswith(("process_", "python_gc_"))} == declared
+    assert {f"python_gc_{name}" for name in ("collections", "objects_collected", "objects_uncollectable")} <= names(
+        metrics
+    )
 
 
 def test_alerts_are_shown_from_the_start_move_at_a_checkpoint_and_follow_the_rules(metrics: Metrics) -> None:
@@ -104,7 +120,8 @@ def test_every_label_set_that_can_be_known_is_there_from_the_start(metrics: Metr
         for outcome in Outcome:
             assert value(metrics, "liveshop_events_total", type=kind, outcome=outcome) == 0
     for reason in Reason:
-        assert value(metrics, "liveshop_dead_letters_total", reason=reason) == 0
+        for kind in KINDS:
+            assert value(metrics, "liveshop_dead_letters_total", topic=f"x.live.{kind}", reason=reason) == 0
     for kind in KINDS:
         assert value(metrics, "liveshop_events_not_on_time_total", type=kind) == 0
     for window in ("1m", "5m"):
@@ -115,6 +132,12 @@ def test_every_label_set_that_can_be_known_is_there_from_the_start(metrics: Metr
         assert value(metrics, "liveshop_activity_seconds_total", activity=activity) == 0
     assert value(metrics, "liveshop_gmv_minor_total", currency="IDR") == 0
     assert value(metrics, "liveshop_transaction_failures_total", error="ProducerFenced") == 0
+
+
+def test_every_reason_and_platform_is_there_from_the_start(metrics: Metrics) -> None:
+    assert {value(metrics, "liveshop_unready", reason=reason) for reason in REASONS} == {0}
+    platforms = [*PLATFORMS, "other"]
+    assert {value(metrics, "liveshop_platform_events_recent", platform=platform) for platform in platforms} == {0}
 
 
 def test_every_family_without_labels_has_a_sample_from_the_start(metrics: Metrics) -> None:
@@ -165,7 +188,7 @@ def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> Non
     assert {name: value(metrics, name) for name in expected} == expected
     assert value(metrics, "liveshop_gmv_minor_total", currency="USD") == 2 * 1999
     assert value(metrics, "liveshop_events_total", type="views", outcome="rejected") == 20
-    assert value(metrics, "liveshop_dead_letters_total", reason="missing_field") == 20
+    assert value(metrics, "liveshop_dead_letters_total", topic="x.live.views", reason="missing_field") == 20
     assert value(metrics, "liveshop_events_not_on_time_total", type="views") == 8
     assert value(metrics, "liveshop_windows_total", window="5m", reason="correction") == 2
     assert value(metrics, "liveshop_checkpoint_timestamp_seconds", partition="0") == 1_700_000_060.25
@@ -202,9 +225,93 @@ def test_gauges_of_the_shards(metrics: Metrics) -> None:
     assert value(metrics, "liveshop_known_sessions", type="comments", partition="1") == 3
     assert value(metrics, "liveshop_max_sessions") == 200_000
     assert value(metrics, "liveshop_sessions_gone", partition="1") == 9
+    assert value(metrics, "liveshop_partitions") == 2
+    assert value(metrics, "liveshop_shards_assigned") == 2
+    assert value(metrics, "liveshop_concurrent_viewers") == 600
+    assert value(metrics, "liveshop_session_concurrent_viewers", session_id="7301") == 70
+    assert value(metrics, "liveshop_platform_events_recent", platform="shopee") == 80
+    assert value(metrics, "liveshop_bound_used_ratio", bound="pane_events", partition="1") == 0.5
     metrics.shard(1, view(left_out=frozenset({Kind.COMMENTS})))
     for partition, topic, expected in (("0", "comments", 0), ("1", "comments", 1), ("1", "views", 0)):
         assert value(metrics, "liveshop_topic_left_out", topic=f"x.live.{topic}", partition=partition) == expected
+
+
+def test_a_shard_ages_only_while_it_has_something_to_commit() -> None:
+    clock = Clock()
+    metrics = Metrics(Settings(), clock=clock, monotonic=clock)
+
+    def age() -> float | None:
+        return value(metrics, "liveshop_uncommitted_seconds", partition="0")
+
+    metrics.assigned(frozenset({0}))
+    clock.now = 100.0
+    assert age() == 0, "it has nothing yet"
+    metrics.pending(0, something=True)
+    clock.now = 130.0
+    metrics.pending(0, something=True)
+    assert age() == 30
+    metrics.committed(0, Tally(), 0.1)
+    clock.now = 1000.0
+    assert age() == 0, "idle for a long time: nothing is due"
+    metrics.pending(0, something=True)
+    metrics.pending(0, something=False)
+    clock.now = 2000.0
+    assert age() == 0, "what was read made nothing to commit"
+
+
+def test_a_shard_that_begins_again_and_again_and_never_commits_does_not_look_idle_or_new() -> None:
+    clock = Clock()
+    metrics = Metrics(Settings(), clock=clock, monotonic=clock)
+    metrics.assigned(frozenset({0}))
+    for _ in range(10):
+        metrics.recovered(0, 0.1, 5)
+        assert value(metrics, "liveshop_shard_running", partition="0") == 1
+        metrics.pending(0, something=True)
+        metrics.stuck(0, 4.0)
+        clock.now += 10
+        metrics.ended(0)
+        assert value(metrics, "liveshop_shard_running", partition="0") == 0
+        assert value(metrics, "liveshop_stuck_seconds", partition="0") == 0
+    assert value(metrics, "liveshop_uncommitted_seconds", partition="0") == 100
+    metrics.refused(0)
+    assert value(metrics, "liveshop_uncommitted_seconds", partition="0") == 0, "that is an alert of its own"
+    assert value(metrics, "liveshop_shard_running", partition="0") == 0
+
+
+def test_what_only_brokers_can_tell_is_forgotten_while_none_answers(metrics: Metrics) -> None:
+    busy(metrics)
+    labels = {"topic": "x.live.views", "partition": "0"}
+    metrics.brokers(3)
+    metrics.stuck(0, 20.0)
+    assert value(metrics, "liveshop_upstream_transaction_seconds", **labels) == 3
+    metrics.brokers(0)
+    metrics.hidden(0, Kind.VIEWS, 4.0)
+    assert value(metrics, "liveshop_upstream_transaction_seconds", **labels) is None
+    assert value(metrics, "liveshop_stuck_seconds", partition="0") == 0
+
+
+def test_ready_is_what_readyz_says() -> None:
+    health = Health(SharePolicy())
+    metrics = Metrics(Settings(), unready=health.reasons)
+    assert value(metrics, "liveshop_ready") == 0
+    assert value(metrics, "liveshop_unready", reason="starting") == 1
+    health.assigned(frozenset({0}))
+    assert value(metrics, "liveshop_unready", reason="starting") == 0
+    assert value(metrics, "liveshop_unready", reason="restoring") == 1
+    health.recovered(0)
+    assert value(metrics, "liveshop_ready") == 1
+    assert value(metrics, "liveshop_unready", reason="restoring") == 0
+
+
+def test_workers_with_the_same_settings_say_the_same_hash_and_no_secret_is_in_it() -> None:
+    def said(**settings: Any) -> str:
+        metrics = Metrics(Settings(brokers="kafka:9092", **settings))
+        (family,) = (each for each in metrics.registry.collect() if each.name == "liveshop_build_info")
+        return family.samples[0].labels["settings"]
+
+    assert said() == said(http_port=1, http_host="::") == said(sasl_password="secret")
+    assert said() != said(delay="20s")
+    assert said() != said(group="another")
 
 
 def test_no_watermark_before_the_first_record(metrics: Metrics) -> None:

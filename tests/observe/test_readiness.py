@@ -236,9 +236,11 @@ def test_a_reason_has_the_line_of_the_document_and_ends(case: Case) -> None:
     room = Room().is_ready()
     assert room.told() == []
     for _ in case.happens(room):
+        assert room.health.reasons() == {case.name} & set(observed.REASONS), "notes are no reasons"
         (line,) = room.told()
         assert re.fullmatch(pattern(ROWS[case.name]), line), line
     assert room.told() == []
+    assert room.health.reasons() == frozenset()
 
 
 def pattern(shown: str) -> str:
@@ -255,6 +257,7 @@ def test_the_document_has_every_reason_and_note_that_there_is() -> None:
         if name.isupper() and isinstance(value, str)
     }
     assert named <= set(ROWS)
+    assert [name for name in ROWS if name in observed.REASONS] == list(observed.REASONS), "the first table"
 
 
 def test_while_brokers_are_away_nothing_is_said_to_be_restored() -> None:
