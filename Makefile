@@ -14,7 +14,7 @@ TARGET ?=
 TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
+.PHONY: help run test check rules fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -39,12 +39,15 @@ run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers
+check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers, Prometheus rules (promtool)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py
 	@$(BIN)/python -m tests.deploy
+
+rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases anew, from values.yaml, recording.yaml and alerts/
+	@$(BIN)/python -m deploy.prometheus.generate
 
 fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -1,0 +1,1 @@
+"""What runs liveshop in production; none of it is installed."""

@@ -1,0 +1,208 @@
+"""Makes rules.yaml and the promtool cases from values.yaml, recording.yaml and alerts/*.yaml.
+
+::
+
+    python -m deploy.prometheus.generate            writes them
+    python -m deploy.prometheus.generate --check    exit code 1 when one of them is not what it would write
+
+A threshold is written ``${name}``, or ``${name + 1}`` with one of + - * / and a number. Everything else is Prometheus's.
+"""
+
+import operator
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+FOLDER: Final = Path(__file__).parent
+RULES: Final = FOLDER / "rules.yaml"
+CASES: Final = FOLDER / "tests"
+"""A file for each interval of samples."""
+HEAD: Final = "# Generated from values.yaml, recording.yaml and alerts/ by `make rules`. Change those.\n"
+WIDTH: Final = 120
+INTERVAL: Final = "1m"
+"""Between samples and evaluations of a case, where its alert names none with ``every``."""
+TARGET: Final = {"job": "liveshop", "instance": "a:9464"}
+"""Labels of a series in a case that does not say otherwise."""
+
+_THRESHOLD: Final = re.compile(r"\$\{(\w+)(?: ([-+*/]) ([\d.]+))?\}")
+_OPERATORS: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+
+Values = Mapping[str, Any]
+
+
+def load(file: Path) -> Any:
+    return yaml.safe_load(file.read_text())
+
+
+def values() -> dict[str, Any]:
+    found: dict[str, Any] = load(FOLDER / "values.yaml")
+    return found
+
+
+def filled(text: str, values: Values) -> str:
+    """With every threshold in its place. Raises KeyError for one that values.yaml does not have."""
+
+    def value(found: re.Match[str]) -> str:
+        name, sign, other = found.groups()
+        number = values[name]
+        return str(number) if sign is None else f"{_OPERATORS[sign](number, float(other)):.10g}"
+
+    return _THRESHOLD.sub(value, text)
+
+
+def fill(tree: Any, values: Values) -> Any:
+    """The same for each text in it."""
+    match tree:
+        case dict():
+            return {filled(key, values): fill(each, values) for key, each in tree.items()}
+        case list():
+            return [fill(each, values) for each in tree]
+        case str():
+            return filled(tree, values).strip()
+        case _:
+            return tree
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Series that an alert fires at, or stays quiet at, ``at`` a time."""
+
+    alert: str
+    name: str
+    fires: bool
+    at: str
+    every: str
+    when: Mapping[str, str]
+
+
+def sources() -> list[tuple[str, list[dict[str, Any]]]]:
+    """Name and alerts of each file in alerts/, as they are written."""
+    return [(file.stem, load(file)) for file in sorted((FOLDER / "alerts").glob("*.yaml"))]
+
+
+def alerts(values: Values) -> list[dict[str, Any]]:
+    """All of them, thresholds in their places."""
+    return [fill(alert, values) for _, listed in sources() for alert in listed]
+
+
+def rules(values: Values) -> dict[str, Any]:
+    """Groups, as Prometheus reads them: what is recorded first."""
+    recorded = fill(load(FOLDER / "recording.yaml"), values)["groups"]
+    groups = [
+        {"name": f"liveshop-alerts-{name}", "rules": [_rule(fill(alert, values), values) for alert in listed]}
+        for name, listed in sources()
+    ]
+    return {"groups": [*recorded, *groups]}
+
+
+def _rule(alert: Mapping[str, Any], values: Values) -> dict[str, Any]:
+    lasting = {"for": alert["for"]} if "for" in alert else {}
+    return {
+        "alert": alert["alert"],
+        "expr": alert["expr"],
+        **lasting,
+        "labels": {"severity": alert["severity"], **alert.get("labels", {})},
+        "annotations": {
+            "summary": alert["summary"],
+            "description": alert["description"],
+            "runbook_url": f"{values['runbook'].rstrip('/')}/{alert['alert']}.md",
+        },
+    }
+
+
+def cases(alert: Mapping[str, Any]) -> Iterator[Case]:
+    """Of one alert, thresholds in their places. One that has to last also stays quiet before its time."""
+    name, fires, every = alert["alert"], alert["fires"], alert.get("every", INTERVAL)
+    yield Case(name, "fires", fires=True, at=fires["at"], every=every, when=fires["when"])
+    for why, quiet in alert["quiet"].items():
+        yield Case(name, why, fires=False, at=quiet.get("at", fires["at"]), every=every, when=quiet["when"])
+    if "for" in alert and not alert["expr"].startswith("absent"):
+        yield Case(name, "before its time", fires=False, at=alert["for"], every=every, when=_later(fires["when"]))
+
+
+def _later(when: Mapping[str, str]) -> dict[str, str]:
+    """The same an interval later."""
+    return {series: f"_ {numbers}" for series, numbers in when.items()}
+
+
+def tests(values: Values) -> dict[str, dict[str, Any]]:
+    """What promtool is to try, by interval."""
+    found = [case for alert in alerts(values) for case in cases(alert)]
+    return {
+        every: {
+            "rule_files": ["../rules.yaml"],
+            "evaluation_interval": every,
+            "tests": [_test(case) for case in found if case.every == every],
+        }
+        for every in {case.every: None for case in found}
+    }
+
+
+def _test(case: Case) -> dict[str, Any]:
+    firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}}) or vector(0)'
+    return {
+        "name": f"{case.alert}: {case.name}",
+        "interval": case.every,
+        "input_series": [{"series": labelled(series), "values": numbers} for series, numbers in case.when.items()],
+        "promql_expr_test": [
+            {"expr": firing, "eval_time": case.at, "exp_samples": [{"labels": "{}", "value": int(case.fires)}]}
+        ],
+    }
+
+
+def labelled(series: str) -> str:
+    """With a job and an instance, where it says none."""
+    name, _, labels = series.partition("{")
+    missing = [f'{label}="{value}"' for label, value in TARGET.items() if f"{label}=" not in labels]
+    given = labels.rstrip("}")
+    return f"{name}{{{','.join([*missing, *([given] if given else [])])}}}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks, and lists indented: to be read by people."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        super().increase_indent(flow, indentless=False)
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def _text(tree: Any) -> str:
+    return HEAD + yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=WIDTH, allow_unicode=True)
+
+
+def files() -> dict[Path, str]:
+    """What is to be in each generated file."""
+    found = values()
+    by_interval = {CASES / f"every-{every}.yaml": _text(each) for every, each in tests(found).items()}
+    return {RULES: _text(rules(found)), **by_interval}
+
+
+def main(arguments: list[str]) -> int:
+    stale = [file for file, text in files().items() if not file.exists() or file.read_text() != text]
+    if "--check" in arguments:
+        for file in stale:
+            print(f"{file.relative_to(FOLDER.parent.parent)} is not what its sources say: make rules")  # noqa: T201
+        return int(bool(stale))
+    for file in stale:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(files()[file])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

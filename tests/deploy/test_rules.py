@@ -1,0 +1,99 @@
+"""The rules of Prometheus are fresh, valid, and fire when they should: tried by promtool, without a server."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from deploy.prometheus import generate
+from deploy.prometheus.generate import FOLDER, RULES
+from tests.deploy import promtool
+
+VALUES: Final = generate.values()
+ALERTS: Final = generate.alerts(VALUES)
+NAMES: Final = [alert["alert"] for alert in ALERTS]
+SEVERITIES: Final = {"page", "ticket", "info"}
+"""Those of session alerts too: stream/rules/default.yaml says what each means."""
+
+
+def test_what_is_generated_is_fresh() -> None:
+    """Else: make rules."""
+    texts = generate.files()
+    assert {file for file, text in texts.items() if not file.exists() or file.read_text() != text} == set()
+    assert {*generate.CASES.glob("*"), RULES} == set(texts), "nothing is left from before"
+
+
+def test_promtool_finds_nothing_in_the_rules() -> None:
+    code, told = promtool.run("promtool", "check", "rules", "--lint=all", "--lint-fatal", RULES)
+    assert code == 0, told
+
+
+def test_every_alert_fires_and_stays_quiet_one_step_below() -> None:
+    code, told = promtool.run("promtool", "test", "rules", *sorted(generate.CASES.glob("*.yaml")))
+    assert code == 0, told
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=NAMES)
+def test_an_alert_has_what_people_need_and_cases_of_both_kinds(alert: dict[str, Any]) -> None:
+    assert re.fullmatch(r"Liveshop[A-Z]\w+", alert["alert"])
+    assert alert["severity"] in SEVERITIES
+    assert alert["summary"]
+    assert not alert["summary"].endswith(".")
+    assert alert["description"].endswith(".")
+    fires = [case.fires for case in generate.cases(alert)]
+    assert fires.count(True) == 1
+    assert fires.count(False) >= 1
+
+
+def test_names_are_unique_and_every_threshold_is_used() -> None:
+    assert len(NAMES) == len(set(NAMES))
+    written = "".join(file.read_text() for file in (FOLDER / "recording.yaml", *(FOLDER / "alerts").glob("*.yaml")))
+    used = set(re.findall(r"\$\{(\w+)", written))
+    assert used == VALUES.keys() - {"runbook"}
+
+
+def test_a_threshold_is_nowhere_written_out() -> None:
+    """Comparisons with 0 and 1 aside, which are no thresholds."""
+    for _, alerts in generate.sources():
+        for alert in alerts:
+            numbers = re.findall(r"(?:[<>]=?|==)\s*(?:bool )?(-?[\d.]+)", alert["expr"])
+            assert set(numbers) <= {"0", "1"}, alert["alert"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("> ${n}", "> 10"), ("${n + 1}", "11"), ("${n / 4} ${n * 0.5}", "2.5 5"), ("{{ $labels.n }}", "{{ $labels.n }}")],
+)
+def test_thresholds_are_filled_in(text: str, expected: str) -> None:
+    assert generate.filled(text, {"n": 10}) == expected
+
+
+def test_a_threshold_that_is_missing_is_no_empty_text() -> None:
+    with pytest.raises(KeyError, match="other"):
+        generate.filled("${other}", {"n": 10})
+
+
+def test_texts_of_alerts_that_fire_name_what_they_are_about(tmp_path: Path) -> None:
+    """promtool says what it got where nothing is expected."""
+    cases = {case.alert: case for alert in ALERTS for case in generate.cases(alert) if case.fires}
+    tests = [
+        {
+            "interval": case.every,
+            "input_series": [{"series": generate.labelled(each), "values": n} for each, n in case.when.items()],
+            "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert}],
+        }
+        for case in cases.values()
+    ]
+    for every in {case.every for case in cases.values()}:
+        these = [test for test in tests if test["interval"] == every]
+        content = {"rule_files": [str(RULES)], "evaluation_interval": every, "tests": these}
+        (tmp_path / f"{every}.yaml").write_text(yaml.safe_dump(content))
+    _, told = promtool.run("promtool", "test", "rules", *sorted(tmp_path.glob("*.yaml")))
+    texts = re.findall(r'Annotations:\{description="(.*?)", runbook_url="(.*?)", summary="(.*?)"\}', told)
+    assert len(texts) == len(ALERTS), told
+    for description, url, summary in texts:
+        assert url.startswith(VALUES["runbook"])
+        for text in (description, summary):
+            assert not re.search(r"  |<|error|^ | $|\{\{| \.| ,|''", text), text
