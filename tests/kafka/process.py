@@ -1,6 +1,7 @@
 """A worker as a process of its own, for tests of signals: ``python -m tests.kafka.process BROKERS PREFIX [CHECKPOINT_MS]``.
 
-It says ``running`` for each shard and ``counted N`` for each checkpoint, and exits with the worker's code.
+It says ``running`` for each shard, ``seen N`` of events that it has read and ``counted N`` for each checkpoint, and exits
+with the worker's code.
 """
 
 # ruff: noqa: T201, ARG002 - what it prints is what the test reads; it implements a protocol whole
@@ -14,7 +15,7 @@ from typing import Any, cast
 
 from stream.errors import FailedError, UsageError
 from stream.kafka.worker import run_worker
-from stream.model.results import Tally
+from stream.model.results import ShardView, Tally
 from tests.kafka.tools import Memory, settings
 
 SESSION_SECONDS = 60
@@ -25,6 +26,9 @@ class Talkative(Memory):
     def committed(self, partition: int, tally: Tally, seconds: float) -> None:
         super().committed(partition, tally, seconds)
         print("counted", self.counted, flush=True)
+
+    def shard(self, partition: int, view: ShardView) -> None:
+        print("seen", view.dedupe_ids, flush=True)
 
     def recovered(self, partition: int, seconds: float = 0.0, records: int = -1) -> None:
         if records < 0:

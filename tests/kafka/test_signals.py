@@ -67,7 +67,7 @@ def test_a_first_signal_makes_a_last_checkpoint(
     with worker(kafka, prefix, tmp_path, "600000") as child:  # no other checkpoint comes by itself
         eventually(lambda: written(kafka, config), what="its first checkpoint, of nothing, is there")
         asyncio.run(send_views(kafka, config, range(50)))
-        time.sleep(1)  # nothing tells that it has read them
+        eventually(lambda: "seen 50" in child.tail(200), what="it has read them")
         assert counted(child) == 0
         child.send(number)
         assert ended(child, IN_TIME) == code
@@ -125,7 +125,7 @@ def test_a_second_signal_ends_it_at_once(
         eventually(lambda: counted(child), what="it counts")
         with stopped(kafka):
             child.send(signal.SIGTERM)
-            time.sleep(1)  # two signals at once may arrive as one
+            eventually(lambda: "stopping" in child.tail(200), what="it has heard the first")
             child.send(number)
             assert ended(child, IN_TIME) == 128 + number
 
