@@ -17,7 +17,7 @@ from stream.cli.flags import takes_settings
 from stream.cli.output import say, show_json, spinning
 from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
-from stream.errors import UsageError
+from stream.errors import FailedError, UsageError
 from stream.kafka import client, security
 from stream.model.messages import Message
 from stream.replay import recording
@@ -31,6 +31,8 @@ INTERRUPTED: Final = 130
 COMPLAINTS: Final = 10
 """Bad lines that are named; the rest are only counted."""
 BEHIND_MS: Final = 2000
+LEAVE_SECONDS: Final = 8.0
+"""From the signal until what was sent must be acknowledged: a container has ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +127,37 @@ def _length_ms(text: str | None) -> int | None:
 
 
 async def _work(job: Job) -> tuple[Sent, int]:
-    """What was sent, and 130 when Ctrl-C ended it."""
-    stop = asyncio.Event()
+    """What was sent, and 130 when Ctrl-C ended it. FailedError when Kafka does not take the rest after a signal."""
+    stop, sent = asyncio.Event(), Sent()
     codes: list[int] = []
     connecting = asyncio.ensure_future(_connected(job))
+    loop = asyncio.get_running_loop()
 
     def end(code: int) -> None:
         codes.append(code)
         stop.set()
         connecting.cancel()  # nothing happens when it is connected
+        if leaving.when() is None:
+            leaving.reschedule(loop.time() + LEAVE_SECONDS)
 
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, end, 0)
-    loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
-    sent = Sent()
     try:
-        stack, sink = await connecting
-    except asyncio.CancelledError:
-        return sent, codes[0]
-    async with stack:
-        sent = Sent()
-        await stack.enter_async_context(_shown(sent))
-        await _send(job, sink, sent, stop)
+        async with asyncio.timeout(None) as leaving:
+            loop.add_signal_handler(signal.SIGTERM, end, 0)
+            loop.add_signal_handler(signal.SIGINT, end, INTERRUPTED)
+            try:
+                stack, sink = await connecting
+            except asyncio.CancelledError:
+                return sent, codes[0]
+            async with stack:
+                sent = Sent()
+                await stack.enter_async_context(_shown(sent))
+                await _send(job, sink, sent, stop)
+    except TimeoutError:
+        if not codes:
+            raise
+        raise FailedError(
+            f"Kafka has not acknowledged the last messages in {LEAVE_SECONDS:.0f} s: some of {sent.messages:,} may be lost"
+        ) from None
     return sent, codes[0] if codes else 0
 
 

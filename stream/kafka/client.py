@@ -257,12 +257,21 @@ async def _end_producer(producer: Producer, seconds: float) -> None:
     _look_at_failures(producer)
 
 
+class _Forgiving(set[Any]):
+    """aiokafka takes each batch that fails out of those on their way, also one that waits to be sent again."""
+
+    def remove(self, element: Any) -> None:
+        self.discard(element)
+
+
 async def _give_up_sending(producer: Producer) -> None:
     """Ends the producer's background tasks, which would wait for a broker as long as none is there. aiokafka has no abort.
 
     Its sender, when it is cancelled, waits for the requests that it has begun; those are cancelled here as well.
     """
-    producer._message_accumulator.fail_all(KafkaConnectionError("the producer is given up"))  # noqa: SLF001 - see above
+    accumulator = producer._message_accumulator  # noqa: SLF001 - see above
+    accumulator._pending_batches = _Forgiving(accumulator._pending_batches)  # noqa: SLF001 - the same
+    accumulator.fail_all(KafkaConnectionError("the producer is given up"))
     sender = producer._sender.sender_task  # noqa: SLF001 - see above
     if sender is None:
         return

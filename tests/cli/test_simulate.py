@@ -176,6 +176,26 @@ def test_ctrl_c_ends_it_with_130_and_a_summary(sandbox: Settings) -> None:
     assert summary["sent"] == len(records(sandbox))
 
 
+@pytest.mark.kafka
+def test_sigterm_ends_it_though_the_broker_is_gone() -> None:
+    """Else a container would be killed, and whoever stops it by hand would wait for ever."""
+    with EmbeddedKafka() as own:
+        settings = Settings(brokers=own.bootstrap)
+        asyncio.run(topics.create(settings, PARTITIONS))
+        command = [sys.executable, "-m", "stream.cli", "simulate", *flags(settings), "--rate=500"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+            try:
+                eventually(lambda: records(settings), what="the first messages")
+                own.stop()
+                child.send_signal(signal.SIGTERM)
+                _, err = child.communicate(timeout=PATIENCE)
+            finally:
+                child.kill()
+    assert child.returncode == 1
+    assert "Kafka has not acknowledged the last messages in 8 s" in err
+    assert "Traceback" not in err
+
+
 # --- a recording, played
 
 
