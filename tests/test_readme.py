@@ -38,6 +38,8 @@ NOT_RUN: Final = {
     "kafka-acls.sh": "needs a cluster with an authorizer; tests/hostile/test_acls.py creates what it would",
     "kafka-delete-records.sh": "deletes records",
     "kill": "ends a process",
+    "curl": "asks a worker",
+    "kafka-console-consumer.sh": "reads a topic of a cluster that is there",
     ".venv/bin/liveshop": "a path, not a command",
 }
 """By first word."""

@@ -1,4 +1,6 @@
-"""Makes rules.yaml and the promtool cases from values.yaml, recording.yaml and alerts/*.yaml.
+"""Makes rules.yaml, the promtool cases and the index of the alerts' pages.
+
+Of values.yaml, recording.yaml and alerts/*.yaml.
 
 ::
 
@@ -22,6 +24,22 @@ FOLDER: Final = Path(__file__).parent
 RULES: Final = FOLDER / "rules.yaml"
 CASES: Final = FOLDER / "tests"
 """A file for each interval of samples."""
+INDEX: Final = FOLDER.parent.parent / "docs" / "operate" / "alerts" / "README.md"
+INDEX_HEAD: Final = """\
+<!-- Generated from deploy/prometheus/ by `make rules`. -->
+# Alerts
+
+A page for each alert of `deploy/prometheus/rules.yaml`. Each says what the alert means, what to look at, what to do, and
+whom to wake. Queries go to Prometheus, or to Explore in Grafana. Commands take the settings of the workers:
+`LIVESHOP_BROKERS`, and `LIVESHOP_TOPIC_PREFIX` and `LIVESHOP_GROUP` where they are set. `curl` asks a worker where it
+listens, by default on port 9464.
+
+Severity `page`: somebody gets up. `ticket`: somebody looks at it on the next working day. Alerts of single sessions are
+another thing: liveshop decides them itself, and writes them to live.alerts. They are in
+[deploy/runbook.md](../../../deploy/runbook.md).
+
+| alert | severity | after | says |
+|---|---|---|---|"""
 HEAD: Final = "# Generated from values.yaml, recording.yaml and alerts/ by `make rules`. Change those.\n"
 WIDTH: Final = 120
 INTERVAL: Final = "1m"
@@ -142,10 +160,16 @@ def tests(values: Values) -> dict[str, dict[str, Any]]:
         every: {
             "rule_files": ["../rules.yaml"],
             "evaluation_interval": every,
+            "group_eval_order": eval_order(values),
             "tests": [_test(case) for case in found if case.every == every],
         }
         for every in {case.every: None for case in found}
     }
+
+
+def eval_order(values: Values) -> list[str]:
+    """Groups, those that record first: promtool takes them in any order otherwise."""
+    return [group["name"] for group in rules(values)["groups"]]
 
 
 def _test(case: Case) -> dict[str, Any]:
@@ -181,15 +205,30 @@ _Dumper.add_representer(
 )
 
 
-def _text(tree: Any) -> str:
+def as_text(tree: Any) -> str:
     return HEAD + yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=WIDTH, allow_unicode=True)
 
 
 def files() -> dict[Path, str]:
     """What is to be in each generated file."""
     found = values()
-    by_interval = {CASES / f"every-{every}.yaml": _text(each) for every, each in tests(found).items()}
-    return {RULES: _text(rules(found)), **by_interval}
+    by_interval = {CASES / f"every-{every}.yaml": as_text(each) for every, each in tests(found).items()}
+    return {RULES: as_text(rules(found)), INDEX: index(found), **by_interval}
+
+
+def index(values: Values) -> str:
+    """The table of docs/operate/alerts/: what there is, how urgent, and what it says."""
+    rows = [
+        f"| [{name}]({name}.md) | {alert['severity']} | {alert.get('for', 'at once')} | {_plain(alert)} |"
+        for alert in alerts(values)
+        for name in [alert["alert"]]
+    ]
+    return "\n".join([INDEX_HEAD, *rows, ""])
+
+
+def _plain(alert: Mapping[str, Any]) -> str:
+    """Its summary, with a word in place of each label and value."""
+    return re.sub(r"\{\{ \$(?:labels\.)?(\w+)[^}]*\}\}", lambda found: f"*{found[1]}*", alert["summary"])
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,88 @@
+"""Every metric, label and value that a rule, or a page of an alert, asks for is one that real workers export under traffic.
+
+A panel of a dashboard is held to the same: give its query to `missing` (tests/deploy/promql.py).
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.prometheus import generate
+from stream.observe import catalog
+from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.process import Child, liveshop
+from tests.cli.test_processes import Supervised
+from tests.deploy.prometheus import SECONDS, Prometheus, prometheus
+from tests.deploy.promql import missing
+from tests.deploy.test_alert_pages import PAGES as ALERT_PAGES
+from tests.deploy.test_alert_pages import queries
+from tests.live import create_topics, wait_for
+
+pytestmark = pytest.mark.kafka
+
+RULES = generate.rules(generate.values())
+QUERIES = [(rule.get("record") or rule["alert"], rule["expr"]) for group in RULES["groups"] for rule in group["rules"]]
+PAGES = [(file.stem, query) for file in sorted(ALERT_PAGES.glob("*.md")) for query in queries(file.read_text())]
+RECORDED = {rule["record"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
+
+
+@pytest.fixture(scope="module")
+def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Two worker processes behind one page count simulated traffic, and Prometheus evaluates the rules over it."""
+    folder, prefix = tmp_path_factory.mktemp("watched"), "exported."
+    create_topics(kafka.bootstrap, prefix, 4)
+    command = liveshop("simulate", "--brokers", kafka.bootstrap, "--topic-prefix", prefix, "--rate", "400")
+    traffic = Child(command, log=folder / "simulate.log")
+    try:
+        with Supervised(kafka.bootstrap, prefix, folder / "worker.log") as worker:
+            target = worker.url().removeprefix("http://")
+            with prometheus(folder, [target], [generate.RULES]) as asked:
+                yield asked
+            worker.stop()
+    finally:
+        traffic.stop()
+
+
+def test_every_rule_and_every_alert_page_asks_for_what_workers_export(watched: Prometheus) -> None:
+    wrong: dict[str, list[str]] = {}
+
+    def all_there() -> bool:
+        nonlocal wrong
+        exported = watched.exported()
+        found = ((name, missing(query, exported)) for name, query in (*QUERIES, *PAGES))
+        wrong = {name: what for name, what in found if what}
+        return not wrong
+
+    try:
+        wait_for("every metric and label is there", all_there, SECONDS, every=1.0)
+    except AssertionError:
+        pytest.fail(f"they ask for what no worker exports: {wrong}")
+
+
+def test_every_rule_is_evaluated_without_an_error(watched: Prometheus) -> None:
+    wait_for("all rules are evaluated", lambda: all(rule["health"] == "ok" for rule in watched.rules()), SECONDS, 1.0)
+    assert {rule["name"] for rule in watched.rules()} == {name for name, _ in QUERIES}
+
+
+def test_workers_export_all_that_they_declare_and_what_is_recorded_has_the_labels_of_its_name(
+    watched: Prometheus,
+) -> None:
+    names = {metric.name for metric in (*catalog.CATALOG, *catalog.SUPERVISOR)}
+
+    def of(exported: set[str], name: str) -> bool:
+        return name in exported or f"{name}_count" in exported
+
+    wait_for("all are there", lambda: all(of(set(watched.exported()), name) for name in names), SECONDS, every=1.0)
+    exported = watched.exported()
+    for name in RECORDED:
+        level = name.partition(":")[0].replace("session", "job_session_id")
+        shown = {"_".join(sorted(labels, key=level.find)) for labels in exported[name]}
+        assert shown == {level}, f"{name} has not the labels that it says"
+
+
+def test_a_rule_that_asks_for_something_else_would_be_found(watched: Prometheus) -> None:
+    wait_for("views are there", lambda: "liveshop_events_total" in watched.exported(), SECONDS)
+    exported = watched.exported()
+    assert missing('rate(liveshop_events_total{outcome="countd"}[5m])', exported)
+    assert missing("liveshop_event_total", exported)
+    assert missing("sum by (partitoin) (liveshop_stuck_seconds)", exported)
