@@ -40,9 +40,9 @@ class Rendered(NamedTuple):
 
 
 @cache
-def render(values: Path) -> Rendered:
+def render(values: Path, chart: Path = CHART) -> Rendered:
     """Raises MissingError without Helm, RefusedError with its reason."""
-    command = [binaries() / "python", RENDER, CHART, values]
+    command = [binaries() / "python", RENDER, chart, values]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     found = json.loads(done.stdout)
     if "error" in found:

@@ -26,6 +26,7 @@ TOOLS: Final = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "chroot": "coreutils",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "wget": "wget",
 }
@@ -188,7 +189,9 @@ def _script(spec: Spec, folder: Path, names: Sequence[str]) -> list[str]:
             f"mkdir -p {root}{Path(inside).parent}",
             f"printf '%s' {shlex.quote(text)} > {root}{inside} && chmod 755 {root}{inside}",
         ]
-    command = ["chroot", f"--userspec={spec.user}", "--groups=", root, "env", "-i", *_assigned(spec), *spec.command]
+    # With its user a process loses the signal that it is sent when its parent ends, so that is asked for once more.
+    start = ["chroot", f"--userspec={spec.user}", "--groups=", root, "setpriv", "--pdeathsig", "KILL"]
+    command = [*start, "env", "-i", *_assigned(spec), *spec.command]
     closed = [f"mount -o remount,ro {root}"] if spec.read_only else []
     return [*lines, *closed, f"exec {shlex.join(command)}"]
 

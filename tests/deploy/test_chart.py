@@ -6,6 +6,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.deploy import tools
 from tests.deploy.chart import CHART, VALUES, RefusedError, Rendered, render
 from tests.test_readme import CONTENTS
 
+DEPLOY = CHART.parents[1]
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 NAMES = [path.stem for path in VALUES]
 
@@ -192,6 +194,13 @@ def test_all_workers_start_at_once_and_are_never_all_away(rendered: Rendered) ->
     assert "cpu" not in container(rendered.one("StatefulSet"))["resources"]["limits"], "throttled heartbeats are late"
 
 
+def test_an_alert_warns_before_a_worker_is_killed_for_its_memory(rendered: Rendered) -> None:
+    limit = container(rendered.one("StatefulSet"))["resources"]["limits"]["memory"]
+    assert re.fullmatch(r"\d+Gi", limit)
+    warned_at = yaml.safe_load((DEPLOY / "prometheus" / "values.yaml").read_text())["memory_bytes"]
+    assert warned_at <= 0.8 * int(limit[:-2]) * 2**30
+
+
 def test_the_network_lets_out_to_every_broker(rendered: Rendered) -> None:
     given = environment(rendered, rendered.one("StatefulSet"))
     brokers = {int(broker.rpartition(":")[2]) for broker in given["LIVESHOP_BROKERS"].split(",")}
@@ -231,7 +240,7 @@ def test_a_few_values_are_enough() -> None:
     kinds = {each["kind"] for text in rendered.files.values() for each in yaml.safe_load_all(text) if each}
     assert kinds >= {
         *("StatefulSet", "Service", "ServiceAccount", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", "Job"),
-        "PodMonitor",
+        *("PodMonitor", "PrometheusRule"),
     }
     assert "ScaledObject" not in kinds
     assert "Every pod of the cluster may read" in rendered.notes
@@ -319,7 +328,7 @@ def test_a_large_installation_has_its_nodes_and_figures() -> None:
     assert worker["spec"]["template"]["metadata"]["labels"]["team"] == "live"
 
 
-def test_dashboards_and_rules_are_those_of_the_project() -> None:
+def test_dashboards_are_those_of_the_project() -> None:
     """The chart has links to them, which Helm follows: there is no copy that could grow old."""
     rendered = of("default")
     dashboards = {
@@ -328,9 +337,34 @@ def test_dashboards_and_rules_are_those_of_the_project() -> None:
         if "grafana_dashboard" in each["metadata"]["labels"]
         for name, text in each["data"].items()
     }
-    files = {path.name: path.read_text() for path in (CHART.parents[1] / "grafana" / "dashboards").glob("*.json")}
-    assert {name: json.loads(text) for name, text in dashboards.items()} == {n: json.loads(t) for n, t in files.items()}
+    files = {path.name: path.read_text() for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")}
+    assert dashboards == files
     assert all(len(text.encode()) < 1_000_000 for text in dashboards.values()), "etcd takes no more"
+
+
+def test_a_dashboard_becomes_a_configmap_as_it_is(tmp_path: Path) -> None:
+    """Also what looks like a template in it: Grafana has its own."""
+    tools.need()
+    chart = Path(shutil.copytree(CHART, tmp_path / "chart"))
+    text = '{"title": "Pipeline", "legend": "{{topic}}", "unit": "Ümlaut", "expr": "a > \\"b\\""}\n'
+    (chart / "files" / "dashboards" / "pipeline.json").write_text(text)
+    found = render(CHART / "ci" / "default.yaml", chart).resources("ConfigMap")
+    (config,) = (each for each in found if each["metadata"]["name"] == "live-liveshop-pipeline")
+    assert config["data"] == {"pipeline.json": text}
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config["metadata"]["annotations"] == {"grafana_folder": "liveshop"}
+
+
+def test_rules_are_those_of_the_project_for_the_operator_and_without_it() -> None:
+    rules = (DEPLOY / "prometheus" / "rules.yaml").read_text()
+    assert of("default").one("PrometheusRule")["spec"] == yaml.safe_load(rules)
+    (config,) = (
+        each
+        for each in of("no-operator").resources("ConfigMap")
+        if each["metadata"]["name"] == "live-liveshop-prometheus-rules"
+    )
+    assert config["data"] == {"rules.yaml": rules}
+    assert "Mount the ConfigMap live-liveshop-prometheus-rules" in of("no-operator").notes
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
