@@ -126,6 +126,7 @@ def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: Embedde
     main, terminal = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's job in the background is born deaf to it
         os.setsid()
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
@@ -136,7 +137,7 @@ def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: Embedde
         stdout=terminal,
         stderr=terminal,
         env=env,
-        preexec_fn=take_terminal,  # noqa: PLW1509 - two system calls
+        preexec_fn=take_terminal,  # noqa: PLW1509 - three system calls
     )
     os.close(terminal)
     try:
@@ -168,7 +169,7 @@ def read_until(terminal: int, enough: Callable[[str], bool]) -> str:
         text = written.decode(errors="replace")
         return text if enough(text) else None
 
-    return eventually(look, 90, "the terminal shows it") or ""
+    return eventually(look, what="the terminal shows it") or ""
 
 
 @linux
