@@ -17,10 +17,11 @@ def out_of_reach(
     ``times`` is how far each is in what it has to read, ``clocks`` in what was counted. A topic that is far behind only
     because others have not been read yet, as in a rebuild, is within reach: the newest clock is not beyond it yet.
     """
-    newest = max((clock for clock in clocks.values() if clock is not None), default=None)
-    if newest is None:
+    known = [clock for clock in clocks.values() if clock is not None]
+    if not known:
         return set()
-    return {kind for kind, time in times.items() if time is not None and newest - time > state_retention_ms}
+    line = max(known) - state_retention_ms
+    return {kind for kind, time in times.items() if time is not None and time < line}
 
 
 def paused(clocks: Mapping[Kind, int | None], behind: Collection[Kind], slack_ms: int = SLACK_MS) -> set[Kind]:

@@ -71,6 +71,10 @@ class Events(Sequence[Decoded]):
     """How far they move their topic's clock at most: the largest event time, each as far as its broker's timestamp."""
 
     @abstractmethod
+    def first_above(self, begin: int, limit: int) -> int:
+        """The first place from ``begin`` on whose event time is above the limit; their number when there is none."""
+
+    @abstractmethod
     def time_of(self, place: int) -> int | None:
         """The event time; None for what is no event."""
 
@@ -84,6 +88,13 @@ class Decodeds(list[Decoded], Events):
         super().__init__()
         self.clean = True
         self.newest_ms = NEVER
+
+    def first_above(self, begin: int, limit: int) -> int:
+        for place in range(max(begin, 0), len(self)):
+            time = self.time_of(place)
+            if time is not None and time > limit:
+                return place
+        return len(self)
 
     def time_of(self, place: int) -> int | None:
         event = self[place]

@@ -32,6 +32,8 @@ RUN: Final = 524_288
 
 _NOT_NOTED: Final = -(2**62)
 """Before any time."""
+_NEVER_OVER: Final = 2**62
+"""After any time."""
 
 hash_id: Final = xxhash.xxh3_64_intdigest
 
@@ -49,6 +51,7 @@ class TimedHashes:
     __slots__ = (
         "_noted",
         "_number",
+        "_over_at",
         "_packed",
         "_runs",
         "_slices",
@@ -70,6 +73,8 @@ class TimedHashes:
         """How many, by slice of time, of those that may be held."""
         self._slices: list[int] = []
         """The keys of ``_noted``, a heap."""
+        self._over_at = _NEVER_OVER
+        """When the time of the oldest slice is over."""
         self._number = 0
         """The sum of ``_noted``."""
         self.recent: dict[int, int] = {}
@@ -83,10 +88,12 @@ class TimedHashes:
         return len(self.recent) + self._packed
 
     def holds(self, hashed: int, now: int) -> bool:
-        oldest = max(self.floor, now - self.hold_ms + 1)
         since = self.recent.get(hashed)
-        if since is not None and since >= oldest:
+        if since is not None and since >= self.floor and since > now - self.hold_ms:
             return True
+        return bool(self._runs) and self._is_in_runs(hashed, max(self.floor, now - self.hold_ms + 1))
+
+    def _is_in_runs(self, hashed: int, oldest: int) -> bool:
         return any(run.newest >= oldest and run.time(hashed) >= oldest for run in self._runs)
 
     def is_over(self, time: int, now: int | None) -> bool:
@@ -107,22 +114,43 @@ class TimedHashes:
 
     def note(self, hashed: int, time: int, now: int) -> None:
         """Only for a hash that is not held."""
-        while self._slices and (self._slices[0] + 1) * self.slice_ms + self.hold_ms <= now:
-            self._number -= self._noted.pop(heappop(self._slices))
+        if now >= self._over_at:
+            self._forget_over(now)
         if time < self.floor:
             return
         self.recent[hashed] = time
         self.fresh.append((hashed, time))
-        self._count(time // self.slice_ms, 1)
+        slice_ = time // self.slice_ms
+        if slice_ in self._noted:
+            self._noted[slice_] += 1
+            self._number += 1
+        else:
+            self._count(slice_, 1)
         while self._number > self.most:
-            oldest = heappop(self._slices)
-            self._number -= self._noted.pop(oldest)
-            self.floor = (oldest + 1) * self.slice_ms
+            self.floor = self._forget_oldest()
+
+    def _forget_over(self, now: int) -> None:
+        while self._slices and now >= self._over_at:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> int:
+        """The end of the slice that is forgotten."""
+        oldest = heappop(self._slices)
+        self._number -= self._noted.pop(oldest)
+        self._see_oldest()
+        return (oldest + 1) * self.slice_ms
+
+    def _see_oldest(self) -> None:
+        if self._slices:
+            self._over_at = (self._slices[0] + 1) * self.slice_ms + self.hold_ms
+        else:
+            self._over_at = _NEVER_OVER
 
     def _count(self, slice_: int, number: int) -> None:
         if slice_ not in self._noted:
             self._noted[slice_] = 0
             heappush(self._slices, slice_)
+            self._see_oldest()
         self._noted[slice_] += number
         self._number += number
 

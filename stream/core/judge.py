@@ -72,7 +72,11 @@ class Judge:
     @property
     def newest(self) -> int | None:
         """The newest clock of the shard."""
-        return max((clock for clock in self.clocks.values() if clock is not None), default=None)
+        newest = NEVER  # no generator: asked for at each slice of time
+        for clock in self.clocks.values():
+            if clock is not None and clock > newest:
+                newest = clock
+        return None if newest == NEVER else newest
 
     def judge(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """A batch of one topic, in order."""
@@ -107,10 +111,9 @@ class Judge:
                 self._reject(kind, record, Reason.FUTURE, ahead(time - stamp))
                 continue
             # 3: the clock moves, whatever becomes of the event, but never beyond the broker's timestamp
-            moment = time if time < stamp else stamp  # noqa: FURB136  # a third of the time of min()
-            if moment > clock:
-                clock = moment
-                floor = max(floor, moment - bound_ms)
+            if time > clock and stamp > clock:
+                clock = time if time < stamp else stamp  # noqa: FURB136  # a third of the time of min()
+                floor = max(floor, clock - bound_ms)
             # 4, 5, 6: duplicate, late, pane_gone; of those that are old enough for any of it
             if time <= floor and self._is_refused(kind, record, event, clock):
                 continue

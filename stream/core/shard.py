@@ -22,7 +22,7 @@ from stream.core.sessions import Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
 from stream.core.tidy import tidy
-from stream.core.watermark import far_behind, slowest
+from stream.core.watermark import far_behind, slowest, together
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
@@ -200,6 +200,8 @@ class Shard:
     def far_behind(self) -> set[Kind]:
         """Topics that hold nothing back now, since their clocks are far behind. One that never spoke is only silent."""
         clocks = self.clocks
+        if together(clocks, self.policy):
+            return set()
         up = [kind for kind in self._caught_up if clocks[kind] is not None or kind in self._spoken]
         return far_behind(clocks, self.policy, up)
 

@@ -16,9 +16,10 @@ def far_behind(clocks: Mapping[Kind, int | None], policy: Policy, caught_up: Col
     Behind the newest clock of the shard, whatever topic that is of. One that is caught up and has no clock is as far behind
     as can be: nothing in its log has a time. (p: a tombstone every 4 s withheld all windows, for ever.)
     """
-    newest = max((clock for clock in clocks.values() if clock is not None), default=None)
-    if newest is None:
+    known = [clock for clock in clocks.values() if clock is not None]
+    if not known:
         return set()
+    newest = max(known)
     bounds = {kind: policy.bound_ms if kind in caught_up else policy.state_retention_ms for kind in clocks}
     return {
         kind
@@ -32,3 +33,10 @@ def slowest(clocks: Mapping[Kind, int | None], left_out: Collection[Kind]) -> in
     holding = [clock for kind, clock in clocks.items() if kind not in left_out]
     known = [clock for clock in holding if clock is not None]
     return min(known) if known and len(known) == len(holding) else None
+
+
+def together(clocks: Mapping[Kind, int | None], policy: Policy) -> bool:
+    """Every topic has a clock, and none is so far behind that it could be left out: as nearly always."""
+    known = [clock for clock in clocks.values() if clock is not None]
+    near = min(policy.bound_ms, policy.state_retention_ms)
+    return bool(known) and len(known) == len(clocks) and max(known) - min(known) <= near

@@ -38,6 +38,9 @@ class _Batch:
     """The piece that was decoded last."""
     at: int = 0
     """The first of it that waits."""
+    looked: bool = False
+    head: int | None = None
+    """Where the first of those that move a clock moves it, once ``looked``; None where none of the piece does."""
 
 
 @dataclass(slots=True)
@@ -81,11 +84,17 @@ class Ahead:
         if batch is None:
             head = self._heads.get(kind)
             return head if clock is None or (head is not None and head > clock) else clock
+        if not batch.looked:
+            batch.head, batch.looked = self._first_moment(batch), True
+        head = batch.head
+        return clock if head is None or (clock is not None and clock > head) else head
+
+    def _first_moment(self, batch: _Batch) -> int | None:
         for at in range(batch.at, len(batch.events)):
             moment = self._moment(batch, at)
             if moment is not None:
-                return moment if clock is None else max(clock, moment)
-        return clock  # nothing in the piece moves a clock
+                return moment
+        return None
 
     def wait(self, kind: Kind, records: Sequence[Record]) -> None:
         """A batch. `take` gives it back, decoded, in parts."""
@@ -102,7 +111,7 @@ class Ahead:
             return
         end = within(batch.records, begin, end, PIECE_BYTES)
         batch.piece, batch.events = self.decode(kind, part(batch.records, begin, end))
-        batch.decoded, batch.at = end, 0
+        batch.decoded, batch.at, batch.looked = end, 0, False
 
     def take(self, kind: Kind, limit: int | None) -> tuple[Sequence[Record], Sequence[Decoded]]:
         """What may be counted now: of one piece, all before the first event that moves the clock beyond the limit.
@@ -115,15 +124,17 @@ class Ahead:
         if end == len(events):
             self._go_on(kind)
         else:
-            batch.at = end
+            batch.at, batch.looked = end, False
         return (piece, events) if end - begin == len(events) else (piece[begin:end], events[begin:end])
 
     def _cut(self, batch: _Batch, limit: int) -> int:
-        for at in range(batch.at, len(batch.events)):
-            time = batch.events.time_of(at)
-            if time is not None and time > limit and (moment := self._moment(batch, at)) is not None and moment > limit:
+        at, events = batch.at, batch.events
+        while (at := events.first_above(at, limit)) < len(events):
+            moment = self._moment(batch, at)
+            if moment is not None and moment > limit:
                 return at
-        return len(batch.events)
+            at += 1
+        return at
 
     def _moment(self, batch: _Batch, at: int) -> int | None:
         """Up to where it moves its topic's clock: never beyond the broker's. None: not at all, as it will be refused."""

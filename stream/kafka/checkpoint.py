@@ -166,10 +166,9 @@ class Checkpoints:
         """First offset and number of records of each batch."""
         topic, sent = self._settings.topic(name), list[_Sent]()
         most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
-        batch = self._producer.create_batch()
+        batch, cut = self._producer.create_batch(), name == DEAD_LETTERS
         async for row in slices.each(content):
-            is_full = name == DEAD_LETTERS and batch.record_count() and batch.size() + size_of(row) > most
-            if is_full or not _append(batch, row):
+            if (cut and batch.record_count() and batch.size() + size_of(row) > most) or not _append(batch, row):
                 sent.append(await self._hand_over(batch, topic))
                 if len(sent) > FLYING:
                     await _arrived(sent[-FLYING - 1], name)

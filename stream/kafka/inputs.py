@@ -111,8 +111,9 @@ class Inputs:
         return int(stable)
 
     def behind(self) -> list[Kind]:
-        """Topics with records to read."""
-        return [kind for kind in KINDS if self.lag(kind)]
+        """Topics with records to read. In a backlog the ends at the start say so, and nobody needs to be asked."""
+        positions, ends = self.positions, self._ends
+        return [kind for kind in KINDS if ends[kind] > positions[kind] or self.lag(kind)]
 
     def caught_up(self, kind: Kind) -> bool:
         """Everything there is has been read, and the broker has said so just now."""

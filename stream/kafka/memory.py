@@ -32,11 +32,23 @@ class Memory:
         """``size`` in bytes."""
         self._size = size
         self.shards = 1
-        """Among whom it is divided."""
         self.unpacked = 0
         """Bytes of batches that are unpacked and not counted yet."""
         self.turn = asyncio.Lock()
         """Held by the shard that unpacks though there is no room."""
+
+    @property
+    def shards(self) -> int:
+        """Among whom it is divided."""
+        return self._shards
+
+    @shards.setter
+    def shards(self, number: int) -> None:
+        self._shards = number
+        self.results = _between(RESULTS, self._size // 4 // number)
+        """Bytes of results that make a shard's checkpoint; asked for at each piece."""
+        self.fetch = _between(FETCH, self._size // 8 // number // TOPICS)
+        """Compressed bytes to fetch of a partition at a time."""
 
     @property
     def room(self) -> int:
@@ -51,16 +63,6 @@ class Memory:
     @property
     def is_full(self) -> bool:
         return self.unpacked >= self.room
-
-    @property
-    def results(self) -> int:
-        """Bytes of results that make a shard's checkpoint."""
-        return _between(RESULTS, self._size // 4 // self.shards)
-
-    @property
-    def fetch(self) -> int:
-        """Compressed bytes to fetch of a partition at a time."""
-        return _between(FETCH, self._size // 8 // self.shards // TOPICS)
 
 
 def _between(bounds: tuple[int, int], value: int) -> int:

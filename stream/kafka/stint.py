@@ -326,9 +326,11 @@ class Stint:
 
     def _is_much(self) -> bool:
         since, shard = self._since, self.shard
-        rows = len(shard.rows) - since.rows
-        full = shard.waiting_bytes >= self._account.memory.results
-        return full or since.records >= HELD_RECORDS or rows >= HELD_ROWS
+        return (
+            shard.waiting_bytes >= self._account.memory.results
+            or since.records >= HELD_RECORDS
+            or len(shard.rows) - since.rows >= HELD_ROWS
+        )
 
     async def _begin_commit(self) -> None:
         began = time.monotonic()

@@ -1,9 +1,11 @@
 """Which topics hold the watermark back, as the clocks say."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.policy import HOUR, MINUTE, Policy
-from stream.core.watermark import far_behind, slowest
+from stream.core.watermark import far_behind, slowest, together
 from stream.model.names import Kind
 
 V, C, K = Kind.VIEWS, Kind.COMMENTS, Kind.CHECKOUTS
@@ -42,3 +44,16 @@ def test_the_slowest_of_those_that_are_waited_for() -> None:
     assert slowest(clocks, [K]) == NOW - 5
     assert slowest(clocks, [K, C]) == NOW
     assert slowest(clocks, [V, C, K]) is None
+
+
+@given(
+    st.lists(st.none() | st.sampled_from([0, 1, BOUND, BOUND + 1, HOUR, HOUR + 1]), min_size=3, max_size=3),
+    st.sets(st.sampled_from([V, C, K])),
+)
+def test_of_topics_that_are_together_none_is_far_behind(ages: list[int | None], caught_up: set[Kind]) -> None:
+    clocks = {kind: None if age is None else NOW - age for kind, age in zip((V, C, K), ages, strict=True)}
+    if together(clocks, POLICY):
+        assert far_behind(clocks, POLICY, caught_up) == set()
+        assert None not in ages
+    elif None not in ages:
+        assert far_behind(clocks, POLICY, [V, C, K])

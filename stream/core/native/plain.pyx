@@ -149,6 +149,14 @@ cdef class PlainEvents:
         cdef int64_t time = self.at[self._checked(place)].time
         return None if time == NEVER else time
 
+    def first_above(self, Py_ssize_t begin, int64_t limit):
+        """Where the first event from ``begin`` on is whose time is above the limit; their number when there is none."""
+        cdef Py_ssize_t place
+        for place in range(max(begin, 0), self.number):
+            if self.at[place].time > limit and self.at[place].time != NEVER:
+                return place
+        return self.number
+
     def is_plain(self, place):
         return self.at[self._checked(place)].plain
 

@@ -157,6 +157,10 @@ def check(kind: Kind, batch: Sequence[LogRecord]) -> PlainEvents:
     assert list(found) == expected
     assert [found[place] for place in range(-len(found), 0)] == expected
     same(found, expected)
+    times = {time for place in range(len(expected)) if (time := expected.time_of(place)) is not None}
+    for limit in sorted({-1, *times, *(time - 1 for time in times)})[:: 1 + len(times) // 10]:
+        for begin in range(0, len(expected) + 1, 1 + len(expected) // 20):
+            assert found.first_above(begin, limit) == expected.first_above(begin, limit)
     for place, event in enumerate(expected):
         assert found.time_of(place) == expected.time_of(place)
         if found.is_plain(place):
