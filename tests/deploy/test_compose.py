@@ -20,12 +20,13 @@ import yaml
 import stream
 from stream.sandbox import jars
 from tests.deploy import kafka_image
-from tests.deploy.compose import FILE, NOT_HERE, PROGRAMS, Service, services
+from tests.deploy.compose import DOCKERFILE, FILE, NOT_HERE, PROGRAMS, Service, services
 from tests.deploy.containers import Container, Network, need_namespaces
 from tests.live import wait_for
 
 SECONDS = 120.0
 SERVICES = services()
+RULES = FILE.parent / "prometheus" / "rules.yaml"
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda each: each.name)
@@ -159,6 +160,15 @@ def test_everything_that_compose_names_becomes_healthy(stage: Stage) -> None:
 
 
 @pytest.mark.kafka
+def test_the_health_check_of_the_image_passes_too(stage: Stage) -> None:
+    """compose.yaml has one of its own for the worker; other engines use this one."""
+    command = json.loads(re.findall(r"^HEALTHCHECK .*\n? +CMD (\[.*\])$", DOCKERFILE.read_text(), re.MULTILINE)[0])
+    await_condition(stage, "worker", "service_healthy")
+    done = stage.containers["worker"].run(command)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.kafka
 def test_simulated_traffic_reaches_prometheus(stage: Stage) -> None:
     """Broker, topics, simulator, worker and Prometheus work together, and Prometheus knows whom to tell."""
     await_condition(stage, "prometheus", "service_healthy")
@@ -166,6 +176,8 @@ def test_simulated_traffic_reaches_prometheus(stage: Stage) -> None:
     counted = 'sum(liveshop_events_total{outcome="counted"}) > 0'
     wait_for("counted events in Prometheus", lambda: stage.query(counted), SECONDS, every=0.5)
     wait_for("all are scraped", lambda: len(stage.query("up == 1")) == 3, SECONDS, every=0.5)
+    groups = {each["name"] for each in stage.page("http://prometheus:9090/api/v1/rules")["data"]["groups"]}
+    assert groups == {each["name"] for each in yaml.safe_load(RULES.read_text())["groups"]}
     managers = stage.page("http://prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
     assert [each["url"] for each in managers] == ["http://alertmanager:9093/api/v2/alerts"]
 
