@@ -36,12 +36,17 @@ app: Final = typer.Typer(
 def create(
     settings: Settings,
     partitions: Annotated[int, typer.Option(min=1, help="shards: the most workers that can share the work")] = 4,
-    replication: Annotated[int, typer.Option(min=1, help="copies of each partition; 1 on a single broker")] = 3,
+    replication: Annotated[
+        int | None,
+        typer.Option(min=1, help="copies of each partition; not given: 3, or as many as there are brokers, if fewer"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make the topics that are missing; those that exist are left as they are. May be run again."""
     found = asyncio.run(topics.create(settings, partitions, replication))
     _print(found, as_json=as_json)
+    if replication is None and (warning := topics.at_risk(found)):
+        say(f"warning: {warning}", err=True)
     _refuse_unequal(settings, found)
 
 

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
@@ -99,19 +105,40 @@ def names(settings: Settings) -> list[str]:
     return [settings.topic(spec.name) for spec in SPECS]
 
 
-async def create(settings: Settings, partitions: int, replication: int = 1) -> list[Topic]:
+async def create(settings: Settings, partitions: int, replication: int | None = 1) -> list[Topic]:
     """Makes the topics that are missing and leaves the others as they are; says which is which, and what differs.
 
-    Idempotent. Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
+    ``replication``: None makes as many copies as suit the cluster, and takes topics that are there with any. Idempotent.
+    Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
     """
     async with _Admin(settings) as admin:
         there = {topic.name for topic in await _look(admin, settings) if topic.made is not Made.MISSING}
         missing = [spec for spec in SPECS if settings.topic(spec.name) not in there]
         if missing:
-            await _create(admin, [_new(settings, spec, partitions, replication) for spec in missing])
+            copies = fitting(await _brokers(admin)) if replication is None else replication
+            await _create(admin, [_new(settings, spec, partitions, copies) for spec in missing])
         created = {settings.topic(spec.name) for spec in missing}
         found = await _wait_for(admin, settings)
-    return [_reported(topic, created, partitions, replication) for topic in found]
+    return [_reported(topic, created, partitions, replication or 0) for topic in found]
+
+
+def fitting(brokers: int) -> int:
+    """Copies of each partition on so many brokers."""
+    return max(1, min(SAFE_REPLICATION, brokers))
+
+
+def at_risk(found: Iterable[Topic]) -> str | None:
+    """What to tell who has let us choose: that topics just made have too few copies. None: they have enough."""
+    made = [topic.replication for topic in found if topic.made is Made.CREATED]
+    if not made or min(made) >= SAFE_REPLICATION:
+        return None
+    if min(made) == 1:
+        what = "one broker, so each partition has one copy: what that broker loses is lost"
+    else:
+        what = (
+            f"{min(made)} brokers, so each partition has {min(made)} copies: while one is away, one copy alone is left"
+        )
+    return f"the cluster has {what}. For work that matters make topics on {SAFE_REPLICATION} brokers"
 
 
 async def copy(settings: Settings, target: Settings, partitions: int) -> list[Topic]:
@@ -160,7 +187,7 @@ async def counts(settings: Settings, only: Collection[str] = ()) -> dict[str, in
         every = await _look(admin, settings, configs=False)
         topics = [topic for topic in every if not only or topic.name in map(settings.topic, only)]
         missing = [topic.name for topic in topics if topic.made is Made.MISSING]
-        brokers = len((await admin.describe_cluster())["brokers"]) if missing else 0
+        brokers = await _brokers(admin) if missing else 0
     if missing:
         raise UsageError(
             f"missing topics: {', '.join(missing)}. Make them with: "
@@ -197,7 +224,7 @@ def uneven(settings: Settings, counts: Mapping[str, int]) -> UsageError:
 def make_command(settings: Settings, brokers: int, partitions: int = 0) -> str:
     """The command that makes the missing ones: with as many partitions as the others, and copies as there is room for."""
     words = ["--partitions", str(partitions)] if partitions else []
-    return command(settings, "topics create", *words, "--replication", str(min(SAFE_REPLICATION, brokers)))
+    return command(settings, "topics create", *words, "--replication", str(fitting(brokers)))
 
 
 async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:
@@ -259,12 +286,28 @@ def _new(settings: Settings, spec: Spec, partitions: int, replication: int) -> N
     return NewTopic(settings.topic(spec.name), partitions, replication, topic_configs=configs)
 
 
+async def _brokers(admin: client.Admin) -> int:
+    """How many there are now."""
+    return len((await admin.describe_cluster())["brokers"])
+
+
+_FLAGS: Final = {
+    InvalidReplicationFactorError: ("--replication", "replication_factor"),
+    InvalidPartitionsError: ("--partitions", "num_partitions"),
+}
+"""Numbers that a broker refuses: the flag, and where it stands in what was asked for."""
+
+
 async def _create(admin: client.Admin, new: list[NewTopic]) -> None:
+    asked = {topic.name: topic for topic in new}
     response = await admin.create_topics(new)
     for name, code, *detail in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:  # another may have been quicker
-            raise UsageError(f"{name} could not be created: {next(filter(None, detail), error.__name__)}")
+            flag, attribute = _FLAGS.get(error, ("", ""))
+            number = f"{flag} {getattr(asked[name], attribute)}: " if flag else ""
+            why = next(filter(None, detail), error.__name__)
+            raise UsageError(f"{number}{name} could not be created: {why}")
 
 
 async def _wait_for(admin: client.Admin, settings: Settings) -> list[Topic]:

@@ -23,7 +23,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What Kafka was asked for; it answers with FOUND."""
     asked: list[Any] = []
 
-    async def create(settings: Settings, partitions: int, replication: int) -> list[Topic]:
+    async def create(settings: Settings, partitions: int, replication: int | None) -> list[Topic]:
         asked.append((settings.brokers, settings.topic_prefix, partitions, replication))
         return FOUND
 
@@ -52,9 +52,17 @@ def test_create_asks_for_what_it_was_told(asked: list[Any], capsys: pytest.Captu
     assert "retention.ms is 1000, should be 604800000" in text
 
 
-def test_production_gets_three_copies_unless_told_otherwise(asked: list[Any]) -> None:
+def test_copies_suit_the_cluster_unless_told_otherwise(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("create", "--brokers", "k:9092") == 0
-    assert asked == [("k:9092", "", 4, 3)]
+    assert asked == [("k:9092", "", 4, None)]
+    told = "warning: the cluster has one broker, so each partition has one copy"
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_who_asks_for_one_copy_is_not_warned(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("create", "--brokers", "k:9092", "--replication", "1") == 0
+    assert asked
+    assert capsys.readouterr().err == ""
 
 
 def test_json_is_one_document(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,12 +107,19 @@ def test_on_a_real_broker_they_are_created_once(
     kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ("--brokers", kafka.bootstrap, "--topic-prefix", prefix)
-    assert ended("create", *where) == 2  # three copies, one broker
-    assert "replication factor of 3" in capsys.readouterr().err
-    seen = []
+    assert ended("create", *where, "--replication", "3") == 2
+    told = capsys.readouterr().err
+    assert "--replication 3: " in told
+    assert "replication factor of 3" in told
+    seen, warned = [], []
     for _ in range(2):
-        assert ended("create", *where, "--replication", "1", "--partitions", "2", "--json") == 0
-        seen.append({(each["name"], each["made"]) for each in json.loads(capsys.readouterr().out)})
+        assert ended("create", *where, "--partitions", "2", "--json") == 0
+        printed = capsys.readouterr()
+        found = json.loads(printed.out)
+        assert {each["replication"] for each in found} == {1}
+        seen.append({(each["name"], each["made"]) for each in found})
+        warned.append("has one broker" in printed.err)
+    assert warned == [True, False], "what is there already is no news"
     names = [prefix + spec.name for spec in SPECS]
     assert seen == [{(name, "created") for name in names}, {(name, "exists") for name in names}]
     assert ended("show", *where) == 0

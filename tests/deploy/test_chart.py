@@ -222,6 +222,23 @@ def test_topics_are_made_before_anything_that_needs_them(rendered: Rendered) -> 
         assert {k: v for k, v in theirs.items() if k not in other} == {k: v for k, v in ours.items() if k not in other}
 
 
+def test_scraping_is_as_the_rules_and_the_other_configurations_have_it(rendered: Rendered) -> None:
+    """The same bound and the same job for a Prometheus beside a worker, in compose.yaml and with the operator."""
+    own = [
+        yaml.safe_load((DEPLOY / name).read_text()) for name in ("prometheus/prometheus.yml", "compose/prometheus.yml")
+    ]
+    (beside, composed) = (
+        next(job for job in config["scrape_configs"] if job["job_name"] == "liveshop") for config in own
+    )
+    assert beside["sample_limit"] == composed["sample_limit"]
+    for monitor in rendered.resources("PodMonitor"):
+        assert monitor["spec"]["sampleLimit"] == beside["sample_limit"]
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["interval"] == own[0]["global"]["scrape_interval"]
+        labels = {each["targetLabel"]: each.get("replacement") for each in endpoint["relabelings"]}
+        assert labels == {"job": "liveshop", "instance": None}
+
+
 def test_what_to_do_next_is_said_with_the_names_that_are_there(rendered: Rendered) -> None:
     name = rendered.one("StatefulSet")["metadata"]["name"]
     assert f"statefulset/{name} --namespace shop" in rendered.notes

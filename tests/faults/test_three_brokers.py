@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import pytest
 
+from stream.config import Settings
+from stream.kafka import topics
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
 from tests.chaos.profile import Profile
@@ -64,6 +66,8 @@ def test_brokers_are_killed_and_upgraded_in_turn(kafka: EmbeddedKafka, tmp_path:
         cluster = Cluster(OLD)
         try:
             thread.submit(cluster.start).result()
+            unasked = asyncio.run(topics.create(Settings(brokers=cluster.bootstrap, topic_prefix="unasked."), 1, None))
+            assert {topic.replication for topic in unasked} == {3}, "copies suit the cluster"
             profile = replace(Profile.short(11), seconds=30.0, rate=250.0, pause=(1000.0, 1000.0))
             upgrades = Upgrades(cluster, thread, profile)
             outcome = play(upgrades, tmp_path, replication=3)

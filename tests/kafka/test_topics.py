@@ -8,7 +8,7 @@ import pytest
 
 from stream.errors import FailedError, UsageError
 from stream.kafka import topics
-from stream.kafka.topics import Made
+from stream.kafka.topics import Made, Topic
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
@@ -94,8 +94,32 @@ def test_topics_are_deleted_under_a_prefix_only(kafka: EmbeddedKafka, prefix: st
 
 
 def test_what_the_broker_refuses_is_a_usage_error(kafka: EmbeddedKafka, prefix: str) -> None:
-    with pytest.raises(UsageError, match="could not be created"):
+    with pytest.raises(UsageError, match=r"^--replication 5: .*live\.views could not be created: .*factor of 5"):
         asyncio.run(topics.create(settings(kafka, prefix), 1, replication=5))
+
+
+@pytest.mark.parametrize(("brokers", "copies"), [(1, 1), (2, 2), (3, 3), (7, 3)])
+def test_there_are_three_copies_where_there_are_three_brokers_else_as_many_as_there_are(
+    brokers: int, copies: int
+) -> None:
+    assert topics.fitting(brokers) == copies
+
+
+def test_too_few_copies_are_told_once_with_what_that_means() -> None:
+    def made(copies: int, how: Made = Made.CREATED) -> list[Topic]:
+        return [Topic("live.views", how, 4, copies), Topic("live.state", Made.EXISTS, 4, 1)]
+
+    assert "one broker, so each partition has one copy" in (topics.at_risk(made(1)) or "")
+    assert "2 brokers, so each partition has 2 copies" in (topics.at_risk(made(2)) or "")
+    assert topics.at_risk(made(3)) is None
+    assert topics.at_risk(made(1, Made.EXISTS)) is None, "it was told when they were made"
+
+
+def test_an_unset_number_of_copies_takes_topics_with_any(kafka: EmbeddedKafka, prefix: str) -> None:
+    made = asyncio.run(topics.create(settings(kafka, prefix), 1, None))
+    assert {(topic.made, topic.replication) for topic in made} == {(Made.CREATED, 1)}
+    again = asyncio.run(topics.create(settings(kafka, prefix), 1, None))
+    assert {topic.made for topic in again} == {Made.EXISTS}
 
 
 def test_a_broker_that_is_not_there_is_named(kafka: EmbeddedKafka, prefix: str) -> None:
