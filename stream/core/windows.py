@@ -166,8 +166,16 @@ class Windows:
         self.tally.windows[spec.name, head["reason"]] += 1
         if head["revision"] == 1:
             self.newest_end = max(self.newest_end, head["end"])
-            if spec is self._policy.windows[0] and counts.views:
-                self.tally.conversions.append(ratio(counts.orders_paid, counts.views))
+            if spec is self._policy.windows[0]:
+                self._tell(counts)
+
+    def _tell(self, counts: Counts) -> None:
+        """The metrics hear of a window of the first configured kind, once: not of its corrections."""
+        if counts.views:
+            self.tally.conversions.append(ratio(counts.orders_paid, counts.views))
+        for name, source in (counts.sources or {}).items():
+            self.tally.source_views[name] += source.views
+            self.tally.source_orders[name] += source.orders
 
     def correct(
         self,

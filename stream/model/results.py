@@ -134,6 +134,9 @@ class Tally:
     """By currency, minor units."""
     conversions: list[float] = field(default_factory=list)
     """order_rate of each window of the first configured kind that was closed (not of corrections)."""
+    source_views: Counter[str] = field(default_factory=Counter)
+    """Of the same windows, by where the viewer came from."""
+    source_orders: Counter[str] = field(default_factory=Counter)
     misplaced: Counter[Kind] = field(default_factory=Counter)
     """New sessions whose key belongs to another partition, by the topic of their first event."""
     totals_frozen: int = 0

@@ -244,6 +244,13 @@ PRODUCT_CLICKS: Final = _counter("product_clicks", "Clicks on a product.")
 COMMENTS: Final = _counter("comments", "Comments.")
 ORDERS_PAID: Final = _counter("orders_paid", "Orders: paid checkouts and started cash-on-delivery checkouts.")
 GMV: Final = _counter("gmv_minor", "Value of orders in minor units of the currency.", "currency")
+SOURCE_VIEWS: Final = _counter(
+    "source_views",
+    "Views in closed windows of the first configured kind, by where the viewer came from. Compare shares, not sums: "
+    "corrections do not count, and windows that overlap count a view more than once.",
+    "source",
+)
+SOURCE_ORDERS: Final = _counter("source_orders", "Orders in the same windows, by where the buyer came from.", "source")
 CONVERSION: Final = _histogram(
     "conversion_ratio",
     "Orders by views of each closed window of the first configured kind.",

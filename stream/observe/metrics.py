@@ -18,6 +18,7 @@ from stream.config import Settings
 from stream.core.decode import NATIVE
 from stream.kafka.watch import Activity
 from stream.model.alerts import Status
+from stream.model.events import SOURCES, UNKNOWN
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Closed, Kind, Outcome, Reason
 from stream.model.results import ShardView, Tally
 from stream.observe import catalog
@@ -28,6 +29,8 @@ from stream.observe.store import Store
 
 EXPECTED_ERRORS: Final = ("ProducerFenced", "KafkaTimeoutError", "KafkaConnectionError", "CancelledError")
 """Failures of a transaction that are shown at 0 from the start; any other appears when it happens."""
+
+NAMED_SOURCES: Final = (*sorted(SOURCES), UNKNOWN)
 
 _UNLABELLED: Final = (
     *(catalog.VIEWS, catalog.PRODUCT_CLICKS, catalog.COMMENTS, catalog.ORDERS_PAID, catalog.CONVERSION),
@@ -79,6 +82,8 @@ class Metrics:
         self._store.begin(catalog.TRANSACTION_FAILURES, product(EXPECTED_ERRORS))
         self._store.begin(catalog.ACTIVITY, product(Activity))
         self._store.begin(catalog.GMV, [(currency,)])
+        self._store.begin(catalog.SOURCE_VIEWS, product(NAMED_SOURCES))
+        self._store.begin(catalog.SOURCE_ORDERS, product(NAMED_SOURCES))
         for metric in _UNLABELLED:
             self._store.begin(metric)
 
@@ -112,6 +117,10 @@ class Metrics:
         self._store.add(catalog.ORDERS_PAID, tally.orders_paid)
         for currency, minor in tally.gmv_minor.items():
             self._store.add(catalog.GMV, minor, (currency,))
+        for source, count in tally.source_views.items():
+            self._store.add(catalog.SOURCE_VIEWS, count, (source,))
+        for source, count in tally.source_orders.items():
+            self._store.add(catalog.SOURCE_ORDERS, count, (source,))
         for ratio in tally.conversions:
             self._store.observe(catalog.CONVERSION, ratio)
 

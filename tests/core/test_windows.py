@@ -1,5 +1,6 @@
 """Corrections while a topic is left out: one a window now and then, none forgotten. What else windows do: transcripts/."""
 
+from collections import Counter
 from itertools import product
 from typing import Any
 
@@ -159,3 +160,27 @@ def test_open_windows_are_those_that_hold_an_event_however_far_apart(found: list
         for spec in SPECS
     }
     assert room.shard.view(1).windows_open == expected
+
+
+def test_the_metrics_hear_of_sources_once_for_each_window_of_the_first_kind() -> None:
+    """A correction counts no second time, and windows of other kinds count nothing."""
+    room = Room()
+    for second, source in enumerate(("ads", "search", "ads", None, "moon")):
+        room.see(Kind.VIEWS, T0 + second * SECOND, source=source)
+    room.see(Kind.CHECKOUTS, T0 + SECOND, source="ads")
+    room.see(Kind.VIEWS, T0 + 5 * MINUTE)
+    room.only(Kind.VIEWS)
+    room.settle()
+    room.see(Kind.VIEWS, T0 + 10 * SECOND, source="search")
+    room.settle()
+    room.see(Kind.VIEWS, T0 + 10 * MINUTE)
+    room.settle()
+    views: Counter[str] = Counter()
+    orders: Counter[str] = Counter()
+    for each in room.outputs:
+        views.update(each.tally.source_views)
+        orders.update(each.tally.source_orders)
+    assert views == {"ads": 2, "search": 1, "unknown": 2, "other": 1}, "the last view is in no closed window yet"
+    assert +orders == {"ads": 1}
+    first = room.windows[f"s1/1m/{T0 // MINUTE * MINUTE}"]
+    assert (first["reason"], first["counts"]["views"]) == ("correction", 6)

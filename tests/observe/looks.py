@@ -60,6 +60,8 @@ def tally() -> Tally:
         orders_paid=2,
         gmv_minor=Counter({"IDR": 9_100_000, "USD": 1999}),
         conversions=[0.0225, 0.2],
+        source_views=Counter({"for_you": 30, "ads": 10}),
+        source_orders=Counter({"for_you": 2}),
         misplaced=Counter({Kind.VIEWS: 1}),
         totals_frozen=1,
         lost_offsets=7,

@@ -187,6 +187,9 @@ def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> Non
     }
     assert {name: value(metrics, name) for name in expected} == expected
     assert value(metrics, "liveshop_gmv_minor_total", currency="USD") == 2 * 1999
+    assert value(metrics, "liveshop_source_views_total", source="for_you") == 60
+    assert value(metrics, "liveshop_source_views_total", source="push") == 0
+    assert value(metrics, "liveshop_source_orders_total", source="for_you") == 4
     assert value(metrics, "liveshop_events_total", type="views", outcome="rejected") == 20
     assert value(metrics, "liveshop_dead_letters_total", topic="x.live.views", reason="missing_field") == 20
     assert value(metrics, "liveshop_events_not_on_time_total", type="views") == 8
