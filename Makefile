@@ -14,7 +14,7 @@ TARGET ?=
 TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check rules fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
+.PHONY: help run test check rules dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -39,15 +39,18 @@ run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers, Prometheus rules (promtool)
+check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers, Prometheus rules (promtool), dashboards
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py tests/deploy/test_dashboards.py
 	@$(BIN)/python -m tests.deploy
 
 rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases anew, from values.yaml, recording.yaml and alerts/
 	@$(BIN)/python -m deploy.prometheus.generate
+
+dashboards: $(VENV)/.made  ## deploy/grafana/dashboards/*.json anew, from the Python beside them and the thresholds of deploy/prometheus
+	@$(BIN)/python -m deploy.grafana.generate
 
 fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .

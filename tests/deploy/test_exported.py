@@ -1,12 +1,14 @@
-"""Every metric, label and value that a rule, or a page of an alert, asks for is one that real workers export under traffic.
-
-A panel of a dashboard is held to the same: give its query to `missing` (tests/deploy/promql.py).
+"""Every metric, label and value that a rule, a page of an alert, or a panel asks for is one that real workers export under
+traffic.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from deploy.grafana.generate import BOARDS, path
+from deploy.grafana.queries import panels
 from deploy.prometheus import generate
 from stream.observe import catalog
 from stream.sandbox.broker import EmbeddedKafka
@@ -23,6 +25,13 @@ pytestmark = pytest.mark.kafka
 RULES = generate.rules(generate.values())
 QUERIES = [(rule.get("record") or rule["alert"], rule["expr"]) for group in RULES["groups"] for rule in group["rules"]]
 PAGES = [(file.stem, query) for file in sorted(ALERT_PAGES.glob("*.md")) for query in queries(file.read_text())]
+PANELS = [
+    (f"{board.title}: {panel['title']}", target["expr"])
+    for board in BOARDS
+    for panel in panels(json.loads(path(board).read_text()))
+    for target in panel["targets"]
+    if "ALERTS{" not in target["expr"]  # it is there while one fires
+]
 RECORDED = {rule["record"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
 
 
@@ -43,13 +52,13 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
         traffic.stop()
 
 
-def test_every_rule_and_every_alert_page_asks_for_what_workers_export(watched: Prometheus) -> None:
+def test_every_rule_alert_page_and_panel_asks_for_what_workers_export(watched: Prometheus) -> None:
     wrong: dict[str, list[str]] = {}
 
     def all_there() -> bool:
         nonlocal wrong
         exported = watched.exported()
-        found = ((name, missing(query, exported)) for name, query in (*QUERIES, *PAGES))
+        found = ((name, missing(query, exported)) for name, query in (*QUERIES, *PAGES, *PANELS))
         wrong = {name: what for name, what in found if what}
         return not wrong
 
