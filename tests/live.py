@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -209,6 +209,23 @@ class Worker:
     def metrics(self) -> dict[str, float]:
         """Every series of /metrics as ``name{labels}`` -> value."""
         return parse_metrics(self.get("/metrics")[1])
+
+    def shows(self, expected: Mapping[str, float]) -> dict[str, float]:
+        """All series, once these are so: others may read what was committed a moment before it is told here."""
+        seen: dict[str, float] = {}
+
+        def look() -> bool:
+            nonlocal seen
+            assert self.child.code is None, f"the worker ended with {self.child.code}:\n{self.child.tail()}"
+            seen = self.metrics()
+            return seen.items() >= expected.items()
+
+        try:
+            wait_for("the metrics are right", look)
+        except AssertionError as error:
+            wrong = {name: (seen.get(name), value) for name, value in expected.items() if seen.get(name) != value}
+            raise AssertionError(f"{error}; found and expected: {wrong}") from None
+        return seen
 
     def await_ready(self, seconds: float = PATIENCE) -> None:
         last = ""

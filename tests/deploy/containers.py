@@ -21,6 +21,7 @@ import pytest
 
 from stream.sandbox.process import Child
 from tests.live import PROJECT, wait_for
+from tests.support import PATIENCE
 
 TOOLS: Final = {
     "unshare": "util-linux",
@@ -30,8 +31,8 @@ TOOLS: Final = {
     "ip": "iproute2",
     "wget": "wget",
 }
-START_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 30.0
+START_SECONDS: Final = PATIENCE
+LOOK_SECONDS: Final = PATIENCE
 VENV: Final = "/opt/liveshop"
 """Where the image has liveshop."""
 

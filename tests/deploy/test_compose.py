@@ -94,7 +94,7 @@ class Stage:
 
     def page(self, url: str) -> Any:
         """Asked from where the worker is."""
-        get = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=5).read().decode())"
+        get = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=60).read().decode())"
         done = self.containers["worker"].run(["python", "-c", get])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -178,8 +178,13 @@ def test_simulated_traffic_reaches_prometheus(stage: Stage) -> None:
     wait_for("all are scraped", lambda: len(stage.query("up == 1")) == 3, SECONDS, every=0.5)
     groups = {each["name"] for each in stage.page("http://prometheus:9090/api/v1/rules")["data"]["groups"]}
     assert groups == {each["name"] for each in yaml.safe_load(RULES.read_text())["groups"]}
-    managers = stage.page("http://prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-    assert [each["url"] for each in managers] == ["http://alertmanager:9093/api/v2/alerts"]
+
+    def told() -> list[str]:
+        managers = stage.page("http://prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        return [each["url"] for each in managers]
+
+    wait_for("it knows whom to tell", told, SECONDS, every=0.5)
+    assert told() == ["http://alertmanager:9093/api/v2/alerts"]
 
 
 WRITABLE = """
