@@ -1,5 +1,8 @@
 """A round in which partitions are added and a new set of topics takes over, while workers and the command are killed.
 
+Some inputs grow and others do not, and producers go on in the new set. `growth` adds partitions amid all other faults, and
+holds each of both sets against a recount of its own.
+
 Nothing that can be added may be missing or twice: counts and money of both sets together equal the recount of one log that
 nobody ever split.
 """

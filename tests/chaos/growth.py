@@ -1,4 +1,7 @@
-"""A round in which somebody adds partitions to the topics, and a larger set takes over: two sets, and each is recounted."""
+"""A round in which somebody adds partitions to the topics, and a larger set takes over: two sets, and each is recounted.
+
+Partitions are added amid all other faults, the command runs when it is quiet. In `growing` it is killed, and so are workers.
+"""
 
 import asyncio
 import sys

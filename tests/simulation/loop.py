@@ -7,11 +7,13 @@ Sets of futures and tasks are walked through in `asyncio.wait` and elsewhere, so
 """
 
 import asyncio
+import gc
 import heapq
+import inspect
 import itertools
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -209,14 +211,29 @@ class Loop(asyncio.BaseEventLoop):
         self.set_exception_handler(lambda *_: None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of coroutines that cleaning up had just made
-            for task in self.tasks:
-                if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]  # typeshed hides it
-                    _finish(task.get_coro())
+            left = [task for task in self.tasks if not task.done()]
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # typeshed hides it
+                for coro in reversed(list(_awaiting(task.get_coro()))):
+                    _finish(coro)
             self.tasks.clear()
+            if left:
+                gc.collect()  # while nobody is told of what they held
             self._soon.clear()
             self._at.clear()
         self.close()
+
+
+def _awaiting(waits: Any) -> Iterator[Any]:
+    """A coroutine, the one that it waits for, and so on. An inner one that is not ended first may outlive the outer one."""
+    while waits is not None:
+        if inspect.iscoroutine(waits):
+            yield waits
+            waits = waits.cr_await
+        elif inspect.isasyncgen(waits):
+            waits = waits.ag_await
+        else:  # a step of an asynchronous generator knows it, and nothing else does
+            waits = next(filter(inspect.isasyncgen, gc.get_referents(waits)), None)
 
 
 def _finish(coro: Any) -> None:
