@@ -16,7 +16,7 @@ from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, Prod
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
-from stream.kafka import gap, slices, topics
+from stream.kafka import ending, gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.deadletters import Row, rows, size_of
 from stream.kafka.demands import too_small
@@ -28,9 +28,6 @@ from stream.model.results import Outputs
 log: Final = structlog.get_logger()
 
 ABORT_SECONDS: Final = 1.0
-ENDING: Final = 3
-"""Times the transaction's timeout for which its end is asked for. A broker that was killed is missed after nine seconds, if
-nobody has set it otherwise; only then is there another coordinator, and nobody but that one should decide (`ending`)."""
 NOTHING: Final = -1
 FLYING: Final = 4
 """Batches of one topic that are on their way, of half a megabyte each: the sender takes one after another."""
@@ -89,8 +86,7 @@ class Checkpoints:
             async with asyncio.timeout(self._seconds):
                 await self._producer.begin_transaction()
                 sent = await send()
-            async with asyncio.timeout(ENDING * self._seconds):
-                await self._producer.commit_transaction()
+            await ending.commit(self._producer, self._seconds)
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError from error
         except (FencedError, RefusedError, CheckpointError):

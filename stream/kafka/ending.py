@@ -15,7 +15,8 @@ written. So there is no next one: its successor begins under a new epoch, which 
 state what became of the checkpoint.
 """
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
@@ -23,9 +24,22 @@ from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.transaction import EndTxnRequest
 
+ENDING: Final = 3
+"""Times the transaction's timeout for which its end is asked for. A broker that was killed is missed after nine seconds, if
+nobody has set it otherwise; only then is there another coordinator, and nobody but that one should decide."""
+
 
 class SpentError(KafkaError):  # type: ignore[misc]  # aiokafka is not typed for us
     """The transaction has ended as it should, but the producer must not begin another one."""
+
+
+async def commit(producer: AIOKafkaProducer, seconds: float) -> None:
+    """``seconds``: the timeout of the transaction. After an exception the producer is not to be used again.
+
+    SpentError: it is committed. TimeoutError: nobody knows.
+    """
+    async with asyncio.timeout(ENDING * seconds):
+        await producer.commit_transaction()
 
 
 def insist_on_ends(producer: AIOKafkaProducer) -> None:

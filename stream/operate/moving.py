@@ -22,7 +22,7 @@ from aiokafka.partitioner import murmur2
 from stream.config import Settings
 from stream.core.headers import MOST, MOST_BYTES, Header, excess, size_of
 from stream.errors import FailedError
-from stream.kafka import client
+from stream.kafka import client, ending
 from stream.kafka.deadletters import ORIGIN, LetterSize, Row, rows
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.recovery import group_offsets
@@ -194,15 +194,18 @@ class Mover:
         for source, record in piece:
             for tp, row in self._rows(source, record):
                 contents[tp].append((row, record.timestamp))
+        seconds = self._settings.transaction_timeout.total_seconds()
         try:
-            async with asyncio.timeout(self._settings.transaction_timeout.total_seconds()):
+            async with asyncio.timeout(seconds):
                 await self._producer.begin_transaction()
                 await self._send(contents)
                 offsets = {source.tp: source.position for source in self._sources}
                 await self._producer.send_offsets_to_transaction(offsets, self._group)
-                await self._producer.commit_transaction()
+            await ending.commit(self._producer, seconds)
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FailedError("another run moves these records, and this one has stopped") from error
+        except ending.SpentError as error:
+            raise FailedError("a broker was away for a moment: run this again, it goes on where it was") from error
         except MessageSizeTooLargeError as error:
             raise FailedError(
                 f"a record is too large for the new topics: give them the max.message.bytes of the old ones ({error})"

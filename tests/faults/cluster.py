@@ -3,7 +3,8 @@
 import base64
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int8, Int16, Int32, Schema, TaggedFields
@@ -46,16 +47,18 @@ _UPDATE: Final = requests._Api(
 class Node(EmbeddedKafka):
     """One of the three. It answers only when a majority of them runs."""
 
-    def __init__(self, number: int, voters: str, cluster: str, ports: tuple[int, int], version: str) -> None:
+    def __init__(
+        self, number: int, ports: tuple[int, int], version: str, *, cluster: str, more: Mapping[str, str]
+    ) -> None:
         copies = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic", "default")
         settings = {
             "node.id": str(number),
-            "controller.quorum.voters": voters,
             "transaction.state.log.min.isr": "2",
             "share.coordinator.state.topic.min.isr": "2",
             "min.insync.replicas": "2",
             "replica.lag.time.max.ms": "5000",
             **{f"{name}.replication.factor": "3" for name in copies},
+            **more,
         }
         super().__init__(settings=settings, version=version, cluster=cluster)
         self._ports = ports
@@ -77,12 +80,16 @@ class Node(EmbeddedKafka):
 class Cluster:
     """The three together. ``stop`` them, whatever happens."""
 
-    def __init__(self, version: str = NEW) -> None:
+    def __init__(self, version: str = NEW, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``settings``: more lines of each server.properties."""
         free = free_ports(2 * NODES)
         ports = list(zip(free[::2], free[1::2], strict=True))
         voters = ",".join(f"{number}@{HOST}:{control}" for number, (_, control) in enumerate(ports, start=1))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self.nodes = [Node(number, voters, cluster, each, version) for number, each in enumerate(ports, start=1)]
+        more = {"controller.quorum.voters": voters, **settings}
+        self.nodes = [
+            Node(number, each, version, cluster=cluster, more=more) for number, each in enumerate(ports, start=1)
+        ]
         self.bootstrap = ",".join(node.bootstrap for node in self.nodes)
 
     def start(self) -> None:

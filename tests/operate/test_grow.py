@@ -21,6 +21,7 @@ from stream.operate.grow import Growth
 from stream.operate.moving import Mover
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import add_partitions, place, send_events, sessions
+from tests.kafka.test_checkpoint import unanswered
 from tests.kafka.tools import (
     BASE,
     damage,
@@ -185,7 +186,7 @@ def test_producers_switch_while_workers_run(kafka: EmbeddedKafka, prefix: str) -
 def test_each_record_is_moved_once_whatever_interrupts_it(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ended amid a transaction, begun twice at once, and with a broker that has forgotten how far it was."""
+    """Ended amid a transaction, not told of an end, begun twice, and with a broker that has forgotten how far it was."""
     monkeypatch.setattr(moving, "RECORDS", 20)
     to = f"{prefix}p3."
 
@@ -193,8 +194,8 @@ def test_each_record_is_moved_once_whatever_interrupts_it(
         config = await make(kafka, prefix, 2)
         for number in range(2):
             await send_views(kafka, config, range(100), number)
-        asked = Growth(to, 3, 1.0)
-        old, target = await grow.look(config, asked), grow.target_of(config, asked)
+        growth = Growth(to, 3, 1.0)
+        old, target = await grow.look(config, growth), grow.target_of(config, growth)
         await topics.copy(config, target.settings, 3)
 
         def mover() -> Mover:
@@ -215,6 +216,12 @@ def test_each_record_is_moved_once_whatever_interrupts_it(
             with pytest.raises(InterruptedError):
                 async with mover() as first:
                     await first.move(lambda _done, _every: None)
+        with monkeypatch.context() as patch:
+            asked = unanswered(patch, arrives=False)
+            async with mover() as unsure:
+                with pytest.raises(FailedError, match="it goes on where it was"):
+                    await unsure.move(lambda _done, _every: None)
+            assert asked == [2]
         async with mover() as slow, mover() as quick:
             assert quick.left == 0
             with pytest.raises(FailedError, match="another run moves"):
