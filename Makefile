@@ -43,7 +43,8 @@ check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict,
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py tests/deploy/test_dashboards.py
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py \
+		tests/deploy/test_alert_pages.py tests/deploy/test_metrics_page.py tests/deploy/test_dashboards.py
 	@$(BIN)/python -m tests.deploy
 
 rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases anew, from values.yaml, recording.yaml and alerts/

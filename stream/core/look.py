@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from stream.core.columns import NEVER
 from stream.core.counts import Counts
 from stream.core.packing import glance_at, unpack
 from stream.core.policy import MINUTE
@@ -34,18 +35,14 @@ class _Recent:
 
     done: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """Events and comments."""
-    samples: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    """Event time and concurrent viewers of the newest sample; of sessions that have one."""
+    samples: dict[bytes, int] = field(default_factory=dict)
+    """Concurrent viewers, as the newest sample says; of sessions that have one."""
     platforms: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Events."""
 
     @property
     def viewers(self) -> int:
-        return sum(viewers for _, viewers in self.samples.values())
-
-    def viewers_of(self, key: bytes) -> int | None:
-        sample = self.samples.get(key)
-        return None if sample is None else sample[1]
+        return sum(self.samples.values())
 
 
 def look(shard: "Shard", top: int) -> Steps[ShardView]:
@@ -55,7 +52,8 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
     busiest = yield from _busiest(recent.done, top)
     panes, ids, fullest = yield from _numbers(shard)
     views = [
-        _view(shard.sessions.held[key], events, comments, recent.viewers_of(key)) for key, (events, comments) in busiest
+        _view(shard.sessions.held[key], events, comments, recent.samples.get(key))
+        for key, (events, comments) in busiest
     ]
     known = {kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()}
     checkout_keys = shard.checkout_keys.number(shard.judge.clock(Kind.CHECKOUTS))
@@ -110,8 +108,9 @@ def _add(recent: _Recent, piece: Iterable[tuple[bytes, "Pane | Glance"]], packed
         before = done.get(key)
         done[key] = (events, pane.comments) if before is None else (before[0] + events, before[1] + pane.comments)
         platforms[pane.platform or _late_platform(packed.get(key, pane))] += events
-        if pane.last_at >= 0:
-            samples[key] = pane.last_at, pane.last
+        viewers = pane.last
+        if viewers != NEVER:
+            samples[key] = viewers
 
 
 def _late_platform(pane: "Pane | Glance | bytes") -> str:

@@ -56,10 +56,6 @@ class Glance(Head, array_like=True, gc=False):
         return self.plain.platform
 
     @property
-    def last_at(self) -> int:
-        return self.plain.last_at
-
-    @property
     def last(self) -> int:
         return self.plain.last
 

@@ -44,6 +44,7 @@ def watched(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> I
     traffic = Child(command, log=folder / "simulate.log")
     try:
         with Supervised(kafka.bootstrap, prefix, folder / "worker.log") as worker:
+            worker.await_ready(SECONDS)
             target = worker.url().removeprefix("http://")
             with prometheus(folder, [target], [generate.RULES]) as asked:
                 yield asked

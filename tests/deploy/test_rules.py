@@ -1,7 +1,6 @@
 """The rules of Prometheus are fresh, valid, and fire when they should: tried by promtool, without a server."""
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -75,30 +74,55 @@ def test_a_threshold_that_is_missing_is_no_empty_text() -> None:
         generate.filled("${other}", {"n": 10})
 
 
-def test_texts_of_alerts_that_fire_name_what_they_are_about(tmp_path: Path) -> None:
-    """promtool says what it got where nothing is expected."""
-    cases = {case.alert: case for alert in ALERTS for case in generate.cases(alert) if case.fires}
-    tests = [
-        {
-            "interval": case.every,
-            "input_series": [{"series": generate.labelled(each), "values": n} for each, n in case.when.items()],
-            "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert}],
-        }
-        for case in cases.values()
-    ]
-    for every in {case.every for case in cases.values()}:
-        these = [test for test in tests if test["interval"] == every]
+@pytest.fixture(scope="module")
+def fired(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """Labels and annotations of each alert that fires, by name: promtool says what it got where nothing is expected."""
+    folder = tmp_path_factory.mktemp("fired")
+    cases = [case for alert in ALERTS for case in generate.cases(alert) if case.fires]
+    for every in {case.every for case in cases}:
+        tests = [
+            {
+                "interval": every,
+                "input_series": [{"series": generate.labelled(each), "values": n} for each, n in case.when.items()],
+                "alert_rule_test": [{"eval_time": case.at, "alertname": case.alert}],
+            }
+            for case in cases
+            if case.every == every
+        ]
         content = {
             "rule_files": [str(RULES)],
             "evaluation_interval": every,
             "group_eval_order": generate.eval_order(VALUES),
-            "tests": these,
+            "tests": tests,
         }
-        (tmp_path / f"{every}.yaml").write_text(yaml.safe_dump(content))
-    _, told = promtool.run("promtool", "test", "rules", *sorted(tmp_path.glob("*.yaml")))
-    texts = re.findall(r'Annotations:\{description="(.*?)", runbook_url="(.*?)", summary="(.*?)"\}', told)
-    assert len(texts) == len(ALERTS), told
-    for description, url, summary in texts:
-        assert url.startswith(VALUES["runbook"])
-        for text in (description, summary):
+        (folder / f"{every}.yaml").write_text(yaml.safe_dump(content))
+    _, told = promtool.run("promtool", "test", "rules", *sorted(folder.glob("*.yaml")))
+    found = re.findall(r"Labels:\{(.*)\}\s+Annotations:\{(.*)\}", told)
+    pairs = [(dict(_PAIR.findall(labels)), dict(_PAIR.findall(texts))) for labels, texts in found]
+    return {labels["alertname"]: (labels, texts) for labels, texts in pairs}
+
+
+_PAIR: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def test_texts_of_alerts_that_fire_name_what_they_are_about(
+    fired: dict[str, tuple[dict[str, str], dict[str, str]]],
+) -> None:
+    assert fired.keys() == set(NAMES)
+    for name, (_, texts) in fired.items():
+        assert texts["runbook_url"] == f"{VALUES['runbook']}/{name}.md"
+        for text in (texts["description"], texts["summary"]):
             assert not re.search(r"  |<|error|^ | $|\{\{| \.| ,|''", text), text
+
+
+def test_what_inhibits_another_is_an_alert_that_has_the_same_labels(
+    fired: dict[str, tuple[dict[str, str], dict[str, str]]],
+) -> None:
+    config = yaml.safe_load((FOLDER.parent / "compose" / "alertmanager.yml").read_text())
+    for rule in config["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            (pattern,) = re.findall(r'alertname=~?"(.+)"', matcher)
+            words = re.fullmatch(r"Liveshop\((.+)\)", pattern)
+            for name in [f"Liveshop{word}" for word in words[1].split("|")] if words else [pattern]:
+                labels, _ = fired[name]
+                assert set(rule.get("equal", ())) <= labels.keys(), name
