@@ -72,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sessions", type=int, default=default.sessions, help="of the worker and the comparison")
     parser.add_argument(
-        "--repeats", type=int, default=default.repeats, help="runs of the core, of which the best counts"
+        "--repeats",
+        type=int,
+        default=default.repeats,
+        help="runs of the core, of which the best counts, and of the worker, of which the median does",
     )
     parser.add_argument("--rate", type=int, default=default.rate, help="events a second of steady traffic")
     parser.add_argument("--places", action="store_true", help="show the lines of code that cost most")
