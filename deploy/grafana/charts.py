@@ -213,6 +213,7 @@ def stat(panel: Mapping[str, Any], lines: Sequence[Line], span: Span, width: int
     unit, decimals = defaults["unit"], defaults.get("decimals")
     texts = [(line, shown(line.points[-1][1], unit, decimals)) for line in lines]
     several = panel["options"]["textMode"] == "value_and_name"
+    drawn = panel["options"]["graphMode"] == "area"
     size = min(34.0, width / len(texts) / (0.62 * max(len(text) for _, text in texts)))
     parts = [
         f'<div><b style="font-size:{size:.0f}px;color:{colour_of(line.points[-1][1], defaults)}">{html.escape(text)}</b>'
@@ -220,7 +221,7 @@ def stat(panel: Mapping[str, Any], lines: Sequence[Line], span: Span, width: int
         + "</div>"
         for line, text in texts
     ]
-    course = "" if several else _course(lines[0], span, width, max(16, height - 58))
+    course = _course(lines[0], span, width, max(16, height - 58)) if drawn else ""
     return f'<div class="stat">{"".join(parts)}</div>{course}'
 
 
@@ -241,7 +242,10 @@ def _course(line: Line, span: Span, width: int, height: int) -> str:
 
 def table(panel: Mapping[str, Any], found: Found, height: int) -> str:
     """One line for each set of labels, the highest first value on top, as many as there is room for."""
-    organize = next(each for each in panel["transformations"] if each["id"] == "organize")["options"]["renameByName"]
+    options = next(each for each in panel["transformations"] if each["id"] == "organize")["options"]
+    organize = {
+        name: options["renameByName"][name] for name in sorted(options["indexByName"], key=options["indexByName"].get)
+    }
     labels = {name: title for name, title in organize.items() if not name.startswith("Value")}
     values = [title for name, title in organize.items() if name.startswith("Value")]
     rows: dict[tuple[str, ...], list[float | None]] = {}

@@ -24,6 +24,8 @@ DASHBOARDS: Final = Path(__file__).parent / "dashboards"
 COLUMN, UNIT = 54, 25
 """Pixels of a column, of which there are 24, and of a unit of height."""
 POINTS: Final = 180
+LEGEND: Final = 33
+"""Pixels of its two lines."""
 INNER: Final = 12
 """Pixels around what is in a panel, left and right together."""
 STYLE: Final = """
@@ -38,11 +40,11 @@ section,h2{position:absolute;margin:0}h2{font-size:13px;padding:5px 6px}
 section{background:var(--card);border:1px solid var(--line);border-radius:5px;padding:5px 6px;overflow:hidden}
 h3{margin:0 0 2px;font-size:11.5px;font-weight:600;white-space:nowrap}
 svg text{fill:var(--dim);font-size:9.5px}.grid{stroke:var(--line)}
-.legend{color:var(--dim);font-size:10px;line-height:13px;max-height:26px;overflow:hidden}
+.legend{color:var(--dim);font-size:10px;line-height:13px;height:27px;overflow:hidden}
 .legend span{margin-right:10px;white-space:nowrap;display:inline-block}
 .legend i{display:inline-block;width:10px;margin-right:4px;vertical-align:3px}.legend b{color:var(--ink);font-weight:500}
 .stat{display:flex;justify-content:space-around;text-align:center;align-items:center;padding-top:4px;min-height:42px}
-.stat b{display:block;line-height:1.1}.stat small{color:var(--dim)}
+.stat b{display:block;line-height:1.1;white-space:nowrap}.stat small{color:var(--dim)}
 .course{position:absolute;left:0;bottom:0;right:0}
 .none{display:grid;place-items:center;height:70%;text-align:center}
 table{border-collapse:collapse;width:100%}
@@ -89,7 +91,7 @@ def _inside(
     lines = charts.lines_of(panel, found)
     if panel["type"] == "stat":
         return charts.stat(panel, lines, span, width, height)
-    return charts.chart(panel, lines, span, (width, height - 28), marks)
+    return charts.chart(panel, lines, span, (width, height - LEGEND), marks)
 
 
 def annotations(dashboard: Dashboard, prometheus: Prometheus, span: Span, chosen: Mapping[str, str]) -> Iterable[Mark]:

@@ -194,10 +194,11 @@ def _target(query: Query, ref: str, panel: Panel, values: Mapping[str, Any]) -> 
 def _stat(panel: Panel) -> stat.Panel:
     colours = common_model.BigValueColorMode.VALUE if panel.limits.names else common_model.BigValueColorMode.NONE
     several = len(panel.queries) > 1 or "{{" in panel.queries[0].legend
+    drawn = not several and not panel.unit.startswith("dateTime")
     return (
         stat.Panel()
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-        .graph_mode(common_model.BigValueGraphMode.NONE if several else common_model.BigValueGraphMode.AREA)
+        .graph_mode(common_model.BigValueGraphMode.AREA if drawn else common_model.BigValueGraphMode.NONE)
         .color_mode(colours)
         .color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
         .text_mode(common_model.BigValueTextMode.VALUE_AND_NAME if several else common_model.BigValueTextMode.VALUE)
