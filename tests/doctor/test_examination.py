@@ -34,7 +34,8 @@ from tests.doctor.tools import SAMPLE, checked, checkpointed, examination, one, 
 from tests.kafka.tools import make_topics, producer, send, send_views, settings, until, view
 
 pytestmark = pytest.mark.kafka
-QUICK = timedelta(milliseconds=500)
+QUICK = timedelta(seconds=3)
+"""Enough for a broker that is there, on a busy machine."""
 
 
 @pytest.fixture
