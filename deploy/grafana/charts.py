@@ -14,6 +14,8 @@ PALETTE: Final = ("#0e7c6b", "#c2741d", "#3b6fb5", "#a23b72", "#6b7a1f", "#6a51a
 COLOURS: Final = {"green": "#0e7c6b", "orange": "#b54708", "red": "#c4320a", "text": "#12161c", "blue": "#3b6fb5"}
 LEFT, RIGHT, TOP, BOTTOM = 52, 6, 6, 16
 TICKS: Final = 4
+SHORT: Final = 600.0
+"""Seconds up to which times are shown with seconds."""
 GAP: Final = 3.5
 """Steps without a point from which on a line is not drawn through."""
 
@@ -112,9 +114,10 @@ def _axes(box: Box, unit: str) -> Iterable[str]:
         yield f'<path class="grid" d="M{LEFT} {y:.1f}H{box.width - RIGHT}"/>'
         yield f'<text x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{html.escape(shown(tick, unit))}</text>'
         tick += step
+    clock = "%H:%M" if box.span.end - box.span.start > SHORT else "%H:%M:%S"
     for share in (0.1, 0.37, 0.63, 0.9):
         at = box.span.start + share * (box.span.end - box.span.start)
-        label = time.strftime("%H:%M", time.gmtime(at))
+        label = time.strftime(clock, time.gmtime(at))
         yield f'<text x="{box.x(at):.1f}" y="{box.height - 3}" text-anchor="middle">{label}</text>'
 
 

@@ -631,7 +631,7 @@ CPU: Final = Row(
             "percentunit",
             "Of one core, what shards spend their time on, waiting aside: decode and count are the events, close the "
             "windows, checkpoint the commits, look these gauges.",
-            (Query('job_activity:liveshop_activity_seconds:rate5m{job="$job",activity!="idle"}', "{{activity}}"),),
+            (Query('job_activity:liveshop_activity_seconds:rate5m{job="$job",activity!~"idle|poll"}', "{{activity}}"),),
         ),
         Panel(
             "Stalls of the event loop",

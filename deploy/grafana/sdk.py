@@ -211,7 +211,7 @@ def _lines(panel: Panel) -> timeseries.Panel:
     mode = common_model.StackingMode.NORMAL if stacked else common_model.StackingMode.NONE
     drawn = (
         common_model.GraphThresholdsStyleMode.DASHED
-        if panel.limits.names
+        if set(panel.limits.names) - LITERALS.keys()
         else common_model.GraphThresholdsStyleMode.OFF
     )
     built = (

@@ -226,10 +226,12 @@ def test_the_page_lists_the_panels_that_may_be_empty_and_why() -> None:
     assert set(rows[1:]) == empty
 
 
-def test_the_page_has_a_heading_for_each_row() -> None:
+def test_the_page_has_a_heading_for_each_row_and_a_small_picture_of_each_dashboard() -> None:
     for board in generate.BOARDS:
         section = re.split(r"^## ", PAGE.partition(f"\n## {board.title}\n")[2], flags=re.MULTILINE)[0]
         assert re.findall(r"^### (.+)$", section, re.MULTILINE) == [row.title for row in board.rows]
+        (picture,) = re.findall(r"!\[.*\]\((.+)\)", section)
+        assert (PROJECT / "docs" / "operate" / picture).stat().st_size < 300_000
 
 
 def test_links_of_the_page_lead_somewhere() -> None:
