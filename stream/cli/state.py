@@ -12,6 +12,7 @@ from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
 from stream.kafka.place import Adopted, Place
+from stream.model.names import STATE
 from stream.operate import adopt as adopting
 from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
@@ -86,12 +87,17 @@ def _remarks(settings: Settings, shown: Shown) -> list[str]:
         f"partition {shown.partition}: counted under {each.flag} {each.old}, yours is {each.new}"
         for each in shown.figures["settings_differ"]
     ]
-    plan = command(settings, "state adopt", "--positions", "beginning")
-    others = [
-        f"partition {shown.partition}: {topic} was made anew, the state knows another one. What to do: {plan}"
-        for topic in shown.figures["topics_made_anew"]
+    return differing + _others(settings, shown.partition, shown.figures["topics_made_anew"])
+
+
+def _others(settings: Settings, partition: int, topics: Sequence[str]) -> list[str]:
+    """A state that does not know the topic in which it was found was copied there, with the others, from another cluster."""
+    positions = "keep" if settings.topic(STATE) in topics else "beginning"
+    plan = command(settings, "state adopt", "--positions", positions)
+    return [
+        f"partition {partition}: {topic} was made anew, the state knows another one. What to do: {plan}"
+        for topic in topics
     ]
-    return differing + others
 
 
 def _show_session(settings: Settings, numbers: Sequence[int], session: str, *, as_json: bool) -> None:

@@ -35,7 +35,14 @@ app: Final = typer.Typer(
 @takes_settings(NEEDED, required=("brokers",))
 def create(
     settings: Settings,
-    partitions: Annotated[int, typer.Option(min=1, help="shards: the most workers that can share the work")] = 4,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="shards: the most workers that can share the work; not given: as many as the topics that are there have, "
+            f"or {topics.PARTITIONS}",
+        ),
+    ] = None,
     replication: Annotated[
         int | None,
         typer.Option(min=1, help="copies of each partition; not given: 3, or as many as there are brokers, if fewer"),

@@ -10,13 +10,16 @@ import typer
 from stream import __version__
 from stream.cli.output import say, show_json
 from stream.core.decode import NATIVE
+from stream.core.framing import READABLE, VERSION
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Show the version of liveshop, of Python and of what matters beneath, and whether the hot path is native."""
-    found = {"liveshop": __version__, "python": platform.python_version(), "core": core()}
+    """Show the version of liveshop, of Python and of what matters beneath, the format of states, and whether the hot path is
+    native.
+    """
+    found = {"liveshop": __version__, "python": platform.python_version(), "core": core(), "state": state()}
     found |= {name: _version(name) for name in SHOWN}
     if as_json:
         show_json(found)
@@ -26,6 +29,11 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 def core() -> str:
     return "native" if NATIVE else "interpreted"
+
+
+def state() -> str:
+    """Which formats of live.state: a version that does not read what another writes cannot take its place."""
+    return f"writes format {VERSION}, reads {' and '.join(map(str, READABLE))}"
 
 
 def _version(name: str) -> str:

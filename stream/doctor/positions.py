@@ -134,8 +134,8 @@ def _anew(name: str, topic_id: str, partitions: Sequence[int], settings: Setting
     if name in INPUTS.values():
         begin = beginning_command(settings)
         todo = f"stop all workers and read it from the beginning: `{begin}`; after a move to another cluster: `{keep}`"
-    if name == STATE:
-        todo = f"bring the state back, or {REBUILD}"
+    if name == STATE:  # a state that was read from another topic than its own was copied there
+        todo = f"after a move to another cluster, or when the state was brought back: `{keep}`; else {REBUILD}"
     return Finding(Check.POSITIONS, Severity.ERROR, settings.topic(name), what, todo)
 
 

@@ -90,14 +90,23 @@ def _member(_member_id: str, client_id: str, host: str, metadata: bytes, owned: 
 
 async def look(settings: Settings) -> Sequence[Member]:
     """The members of our group now; none when nobody can tell: then the join itself says what is wrong."""
-    admin = client.make_admin(settings)
-    await client.start(admin, settings)
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await _patiently(admin, settings.group)
+        return await ask(settings, PATIENCE)
     except (KafkaError, TimeoutError) as error:
         log.debug("the members of the group are not known", error=type(error).__name__)
         return ()
+
+
+async def ask(settings: Settings, seconds: float) -> Sequence[Member]:
+    """The same for who must know. Raises KafkaError, and TimeoutError when no coordinator answers within ``seconds``.
+
+    On a cluster that has never had a group, the first question makes the topic of its coordinators.
+    """
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _patiently(admin, settings.group)
     finally:
         await client.end(admin)
 

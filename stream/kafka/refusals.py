@@ -82,17 +82,25 @@ def made_anew(place: Place, names: Collection[str], *, running: bool = False) ->
     are, they, them = ("was", "it is", "it") if len(topics) == 1 else ("were", "they are", "them")
     return RefusedError(
         f"{', '.join(topics)} {are} made anew{' while a worker ran' if running else ''}: {they} not what the state of "
-        f"partition {place.partition} was counted from or written to. {_taken(place, names, them)}"
+        f"partition {place.partition} was counted from or written to. {_taken(place, names, them, running=running)}"
         "Or start once with --rebuild to count everything anew",
         everywhere=True,
     )
 
 
-def _taken(place: Place, names: Collection[str], them: str) -> str:
-    """How a state goes on with other topics. Without its own topic there is none."""
-    if STATE in names:
-        return f"Bring back what was in {place.state.topic}. "
+def _taken(place: Place, names: Collection[str], them: str, *, running: bool) -> str:
+    """How a state goes on with other topics.
+
+    One that was read from a topic that it does not know was copied there. One that is only in memory has lost its topic.
+    """
     keep = keep_command(place.settings)
+    if STATE in names:
+        if running:
+            return f"Bring back what was in {place.state.topic}. "
+        return (
+            f"After a move to another cluster, or when {place.state.topic} was brought back, with the same offsets: stop "
+            f"all workers, also those of the other cluster, and go on with {them}: `{keep}`. "
+        )
     if not set(names) & set(INPUTS.values()):
         return f"Stop all workers and go on with {them}, without what was written before: `{keep}`. "
     return (

@@ -26,6 +26,8 @@ from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SE
 from stream.printed import command
 
 DAY_MS: Final = 86_400_000
+PARTITIONS: Final = 4
+"""Of a new set of topics, unless somebody says otherwise."""
 SAFE_REPLICATION: Final = 3
 """From this many copies on, one may be away without a write being refused or lost."""
 
@@ -105,14 +107,16 @@ def names(settings: Settings) -> list[str]:
     return [settings.topic(spec.name) for spec in SPECS]
 
 
-async def create(settings: Settings, partitions: int, replication: int | None = 1) -> list[Topic]:
+async def create(settings: Settings, partitions: int | None, replication: int | None = 1) -> list[Topic]:
     """Makes the topics that are missing and leaves the others as they are; says which is which, and what differs.
 
-    ``replication``: None makes as many copies as suit the cluster, and takes topics that are there with any. Idempotent.
+    ``partitions`` None: as many as the others have, or `PARTITIONS` where there are none. ``replication`` None: as many
+    copies as suit the cluster, and topics that are there may have any. Idempotent.
     Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
     """
     async with _Admin(settings) as admin:
-        there = {topic.name for topic in await _look(admin, settings) if topic.made is not Made.MISSING}
+        there = {topic.name: topic for topic in await _look(admin, settings) if topic.made is not Made.MISSING}
+        partitions = partitions or max((topic.partitions for topic in there.values()), default=PARTITIONS)
         missing = [spec for spec in SPECS if settings.topic(spec.name) not in there]
         if missing:
             copies = fitting(await _brokers(admin)) if replication is None else replication

@@ -14,7 +14,7 @@ import structlog
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.errors import FailedError, UsageError
-from stream.kafka import client, members, recovery, topicids
+from stream.kafka import members, recovery, topicids
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
 from stream.kafka.place import Adopted, Place
@@ -54,15 +54,25 @@ class Plan:
 
 
 async def plan(places: Sequence[Place], positions: Adopted) -> list[Plan]:
-    """What would be adopted, touching nobody: only partitions in which something is. Refuses what recovery would."""
-    plans = []
+    """What would be adopted, touching nobody: only partitions in which something is. Refuses what recovery would.
+
+    Raises FailedError when no partition has a state.
+    """
+    plans, states = [], 0
     for place in places:
         async with reading(place.settings, [place.state, *place.inputs.values()]) as reader:
             found = await _stored(reader, place)
             others = await _others(reader, place, found, positions) if found else []
+            states += found is not None
         if others:
             await _rehearse(replace(place, adopts=positions))
             plans.append(Plan(place.partition, others))
+    if places and not states:
+        numbers = ", ".join(str(place.partition) for place in places)
+        raise FailedError(
+            f"{places[0].state.topic} holds no state of partition {numbers}: there is "
+            "nothing that could go on with other topics. Bring it back first, at the offsets at which it was"
+        )
     return plans
 
 
@@ -126,14 +136,9 @@ async def _adopt(place: Place, planned: Plan) -> Plan:
 
 
 async def _insist_on_nobody(settings: Settings) -> None:
-    admin = client.make_admin(settings)
-    await client.start(admin, settings)
-    try:
-        described = await members.describe(admin, settings.group)
-    finally:
-        await client.end(admin)
-    if described.members:
+    found = await members.ask(settings, settings.connect_timeout.total_seconds())
+    if found:
         raise UsageError(
-            f"the group {settings.group} has members ({len(described.members)}): stop all workers first. One that was "
+            f"the group {settings.group} has members ({len(found)}): stop all workers first. One that was "
             "killed is gone when the session timeout has passed"
         )

@@ -13,7 +13,7 @@ from stream.config import Settings
 from stream.kafka import topics
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.deadletters import LetterSize
-from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
 from stream.kafka.rulebook import RuleBook
 from stream.kafka.topics import LETTER_BYTES
@@ -36,7 +36,7 @@ async def places(settings: Settings, counted: int, moving_to: str) -> list[Place
 
 async def close(place: Place) -> None:
     """Fences the shard, writes what is open, and marks its state. May be done again: then nothing is written twice."""
-    await with_shard(place, partial(_finish, place), what="its end", again=(FencedError, CheckpointError))
+    await with_shard(place, partial(_finish, place), what="its end")
 
 
 async def _finish(place: Place, recovered: Recovered) -> None:

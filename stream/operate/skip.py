@@ -24,7 +24,7 @@ from stream.kafka.client import Reader
 from stream.kafka.deadletters import LetterSize, Oversize, oversize
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.fetched import raw
-from stream.kafka.place import FencedError, LetterRefusedError, Place
+from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topics import LETTER_BYTES
@@ -135,7 +135,7 @@ async def execute(place: Place, skip: Skip) -> Plan:
         recovered.shard.skip(skip.kind, records, skip.detail)
         return replace(done, checkpoint=await _commit(place, recovered))
 
-    done = await with_shard(place, write, what="the skip", again=(FencedError, LetterRefusedError))
+    done = await with_shard(place, write, what="the skip")
     _record(done, skip)
     return done
 

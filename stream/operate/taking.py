@@ -1,7 +1,9 @@
 """A shard taken over by hand, for one thing to be written: who works on it is fenced, and takes it back afterwards.
 
 A running worker may take it back sooner, before that is written. Then it is taken once more: a fenced worker pauses for
-longer each time.
+longer each time. A broker may refuse what is written. In logs that were copied byte for byte from another cluster there are
+producer ids that the new cluster gives away a second time (p: ``OutOfOrderSequenceNumber``). Each try has the next epoch,
+which in the end is a newer one than those in the logs.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from typing import Final, TypeVar
 from stream.errors import FailedError
 from stream.kafka import client, recovery
 from stream.kafka.discarded import Discarded
-from stream.kafka.place import FencedError, Place
+from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.kafka.recovery import Recovered
 
 PATIENCE: Final = 60.0
@@ -28,24 +30,31 @@ async def with_shard(
     *,
     what: str,
     discard: Discarded | None = None,
-    again: tuple[type[Exception], ...] = (FencedError,),
 ) -> Done:
     """What ``work`` makes of the recovered shard; it writes a checkpoint, and may be called several times.
 
-    After an exception of ``again`` it is tried anew, with a shard that is recovered anew. Raises FailedError that ``what``
-    was not written after `PATIENCE` seconds of that, and whatever `recovery.recover` raises.
+    After FencedError and CheckpointError it is tried anew, with a shard that is recovered anew. Raises FailedError that
+    ``what`` was not written after `PATIENCE` seconds of that, and whatever `recovery.recover` raises.
     """
     until = time.monotonic() + PATIENCE
     while True:
         recovered = await recovery.recover(place, discard=discard, current=lambda: True)
         try:
             return await work(recovered)
-        except again as error:
+        except (FencedError, CheckpointError) as error:
             if time.monotonic() > until:
-                raise FailedError(
-                    f"partition {place.partition} was taken back for {PATIENCE:.0f} s before {what} was written: try again, "
-                    "with its worker stopped if need be"
-                ) from error
+                raise _given_up(place, what, error) from error
         finally:
             await client.end(recovered.producer)
         await asyncio.sleep(PAUSE)
+
+
+def _given_up(place: Place, what: str, error: Exception) -> FailedError:
+    if isinstance(error, CheckpointError):
+        return FailedError(
+            f"partition {place.partition}: the brokers did not take {what} for {PATIENCE:.0f} s: {error}"
+        )
+    return FailedError(
+        f"partition {place.partition} was taken back for {PATIENCE:.0f} s before {what} was written: try again, "
+        "with its worker stopped if need be"
+    )

@@ -54,7 +54,7 @@ def test_create_asks_for_what_it_was_told(asked: list[Any], capsys: pytest.Captu
 
 def test_copies_suit_the_cluster_unless_told_otherwise(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("create", "--brokers", "k:9092") == 0
-    assert asked == [("k:9092", "", 4, None)]
+    assert asked == [("k:9092", "", None, None)]
     told = "warning: the cluster has one broker, so each partition has one copy"
     assert capsys.readouterr().err.startswith(told)
 

@@ -17,11 +17,12 @@ def test_it_shows_the_version_and_what_matters_beneath(capsys: pytest.CaptureFix
     assert "aiokafka 0.14.0" in shown
     native = not isinstance(decode_batch(Kind.VIEWS, [], 1), Decodeds)
     assert f"core {'native' if native else 'interpreted'}," in shown
+    assert "state writes format 3, reads 2 and 3," in shown
 
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     version.command(as_json=True)
-    assert orjson.loads(capsys.readouterr().out).keys() == {"liveshop", "python", "core", *version.SHOWN}
+    assert orjson.loads(capsys.readouterr().out).keys() == {"liveshop", "python", "core", "state", *version.SHOWN}
 
 
 def test_what_is_not_installed_is_missing() -> None:

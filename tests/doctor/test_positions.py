@@ -99,7 +99,7 @@ KNOWN = dict.fromkeys((INPUTS[Kind.VIEWS], SESSIONS, STATE, DEAD_LETTERS), "a")
     [
         (INPUTS[Kind.VIEWS], "liveshop state adopt --brokers k:9092 --positions beginning --execute"),
         (SESSIONS, "liveshop state adopt --brokers k:9092 --positions keep --execute"),
-        (STATE, "bring the state back, or start the worker once with --rebuild"),
+        (STATE, "state adopt --brokers k:9092 --positions keep --execute`; else start the worker once with --rebuild"),
     ],
 )
 def test_a_topic_made_anew_is_an_error_with_its_way_out(name: str, todo: str) -> None:

@@ -12,7 +12,7 @@ from stream.kafka.topics import Made, Topic
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
-from tests.kafka.tools import settings
+from tests.kafka.tools import delete, settings
 
 pytestmark = pytest.mark.kafka
 QUICK = timedelta(milliseconds=500)
@@ -26,6 +26,16 @@ def test_create_makes_all_and_then_nothing(kafka: EmbeddedKafka, prefix: str) ->
     assert [topic.name for topic in first] == topics.names(config)
     second = asyncio.run(topics.create(config, 3))
     assert {topic.made for topic in second} == {Made.EXISTS}
+    assert asyncio.run(topics.check(config)) == 3
+
+
+def test_one_that_is_missing_gets_as_many_partitions_as_the_others(kafka: EmbeddedKafka, prefix: str) -> None:
+    """Whoever brings back a topic that was lost may not know how many it had: another number stops all workers."""
+    config = settings(kafka, prefix)
+    asyncio.run(topics.create(config, 3))
+    asyncio.run(delete(config, SESSIONS))
+    found = {topic.name: topic for topic in asyncio.run(topics.create(config, None))}
+    assert (found[prefix + SESSIONS].made, found[prefix + SESSIONS].partitions) == (Made.CREATED, 3)
     assert asyncio.run(topics.check(config)) == 3
 
 

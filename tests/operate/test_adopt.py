@@ -83,6 +83,18 @@ def test_it_is_planned_then_done_for_each_partition_and_once(
     assert Kind.VIEWS in shard.gaps, "what was unread in the topic before is lost"
 
 
+def test_without_a_state_there_is_nothing_to_adopt(
+    kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is to think that all is well."""
+    config = asyncio.run(make(kafka, prefix, partitions=2))
+    where = ("--brokers", str(config.brokers), "--topic-prefix", prefix, "--group", config.group)
+    with pytest.raises(SystemExit) as end:
+        main(["state", "adopt", *where, "--positions", "keep"])
+    assert end.value.code == 1
+    assert f"{prefix}live.state holds no state of partition 0, 1" in capsys.readouterr().err
+
+
 def test_positions_that_the_topic_does_not_have_are_not_kept(kafka: EmbeddedKafka, prefix: str) -> None:
     async def act() -> None:
         config = await counted(kafka, prefix)
