@@ -9,8 +9,10 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +23,7 @@ from packaging.requirements import Requirement
 
 from stream import cli
 from stream.config import SETTINGS, load
+from stream.kafka.topics import SPECS
 from tests.live import PROJECT
 
 DOCUMENTS: Final = (PROJECT / "README.md", PROJECT / "deploy" / "runbook.md", *sorted((PROJECT / "docs").rglob("*.md")))
@@ -43,6 +46,21 @@ NOT_RUN: Final = {
     ".venv/bin/liveshop": "a path, not a command",
 }
 """By first word."""
+KAFKAS: Final = {
+    "kafka-topics.sh": {"describe", "under-replicated-partitions", "topic", "create", "alter", "delete", "partitions"},
+    "kafka-configs.sh": {"alter", "describe", "entity-type", "entity-name", "add-config", "delete-config"},
+    "kafka-reassign-partitions.sh": {
+        *("generate", "execute", "verify", "throttle"),
+        *("topics-to-move-json-file", "reassignment-json-file", "broker-list"),
+    },
+    "kafka-leader-election.sh": {"election-type", "all-topic-partitions", "topic", "partition"},
+    "kafka-transactions.sh": {"topic", "partition", "start-offset"},
+}
+"""Kafka's own tools need a cluster, and are not among the jars of the sandbox. Their flags, as of Kafka 4.1 to 4.3."""
+FENCED: Final = re.compile(
+    r"^ *```(?P<language>[\w-]*)(?P<marks>[^\n]*)\n(?P<content>.*?)^ *```", re.MULTILINE | re.DOTALL
+)
+"""A block: its language, what else stands behind its fence, and its content."""
 SECONDS: Final = 120
 AUTHORITY: Final = trustme.CA()
 LEAF: Final = AUTHORITY.issue_cert("liveshop.invalid")
@@ -64,9 +82,9 @@ class Said(NamedTuple):
 
 
 def blocks(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line, language and content of each fenced block."""
-    for found in re.finditer(r"^```([\w-]*)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield text[: found.start()].count("\n") + 2, found[1], found[2]
+    """Line, language and content of each fenced block, also of one within a list."""
+    for found in FENCED.finditer(text):
+        yield text[: found.start()].count("\n") + 2, found["language"], textwrap.dedent(found["content"])
 
 
 def lines(block: str) -> Iterator[tuple[int, str]]:
@@ -89,7 +107,7 @@ def commands() -> Iterator[Said]:
         for line, language, block in blocks(text):
             if language in LANGUAGES and not block.startswith(DIAGRAMS):
                 yield from (Said(f"{name}:{line + number}", command) for number, command in lines(block))
-        prose = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+        prose = FENCED.sub(lambda block: "\n" * block[0].count("\n"), text)
         for found in re.finditer(r"`((?:\w+=\S+ )*(?:liveshop|make|pip|apt|docker|\.venv/bin/\w+) [^`]+)`", prose):
             line = prose[: found.start()].count("\n") + 1
             yield Said(f"{name}:{line}", found[1].replace("\n", " "), is_named=" -" not in found[1])
@@ -126,6 +144,8 @@ def test_a_command_that_is_shown_is_accepted(said: Said, monkeypatch: pytest.Mon
                 check_settings(settings, tmp_path)
             case [program, "-m", module, *arguments] if program.startswith((".venv/bin/python", "python")):
                 check_module(module, arguments)
+            case [tool, *arguments] if tool in KAFKAS:
+                check_kafkas(tool, arguments)
             case _:
                 assert words[0] in NOT_RUN, f"{said.place}: nothing follows {shlex.join(words)}"
 
@@ -152,6 +172,15 @@ def check_liveshop(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     for parameters in parsed:
         load({name: value for name, value in parameters.items() if name in names}, None, {})
     assert parsed or "--help" in arguments
+
+
+def check_kafkas(tool: str, arguments: list[str]) -> None:
+    """Flags that the tool has, and topics that are ours."""
+    flags = {word.removeprefix("--") for word in arguments if word.startswith("--")}
+    assert "bootstrap-server" in flags
+    assert flags - KAFKAS[tool] <= {"bootstrap-server", "command-config"}, tool
+    topics = [name for flag, name in pairwise(arguments) if flag in {"--topic", "--entity-name"} and "." in name]
+    assert set(topics) <= {spec.name for spec in SPECS}
 
 
 def check_make(arguments: list[str]) -> None:

@@ -60,7 +60,7 @@ async def copy_records(source: EmbeddedKafka, target: EmbeddedKafka, topic: str,
     await sender.start()
     try:
         for record in records:
-            await sender.send(topic, record.value, key=record.key, partition=partition, headers=record.headers)
+            await sender.send(topic, record.value, key=record.key, partition=partition, headers=list(record.headers))
         await sender.flush()
     finally:
         await sender.stop()
