@@ -25,21 +25,33 @@ class MissingError(Exception):
     """The linters cannot be had here; the text says why."""
 
 
-@cache
 def binaries() -> Path:
-    """Where the linters are. They are installed when they are not, or not those of the pins. Raises MissingError."""
+    """Where the linters are. They are installed when they are not, or not those of the pins. Raises MissingError.
+
+    A process tries that once: without a network each try takes seconds.
+    """
+    if why := _made():
+        raise MissingError(why)
+    return FOLDER / "bin"
+
+
+@cache
+def _made() -> str:
+    """Makes the environment where it is not there. Why it cannot be had; empty when it is there."""
     wanted = hashlib.sha256(PINS.read_bytes() + sys.version.encode()).hexdigest()
     mark = FOLDER / "made-of"
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not mark.exists() or mark.read_text() != wanted:
-            _install()
+            if why := _install():
+                return why
             mark.write_text(wanted)
-    return FOLDER / "bin"
+    return ""
 
 
-def _install() -> None:
+def _install() -> str:
+    """Why it failed; empty when it did not."""
     sys.stderr.write(f"making the environment of the linters in {FOLDER.relative_to(PROJECT)} (once)\n")
     python = FOLDER / "bin" / "python"
     for command in (
@@ -59,7 +71,8 @@ def _install() -> None:
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         if done.returncode:
-            raise MissingError(f"the linters cannot be installed: {done.stderr.strip()[-500:]}")
+            return f"the linters cannot be installed: {done.stderr.strip()[-500:]}"
+    return ""
 
 
 def need() -> Path:
