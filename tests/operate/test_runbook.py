@@ -12,11 +12,11 @@ from stream.config import Settings
 from stream.kafka import topics
 from stream.kafka.place import Place
 from stream.kafka.topics import SPECS
-from stream.model.names import INPUTS, SESSIONS, STATE, Kind
+from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from tests.faults.grown import place as place_of
-from tests.kafka.tools import delete, everything, make_anew, send, views
+from tests.kafka.tools import damage, delete, everything, headers, make_anew, send, send_batches, views
 from tests.live import PROJECT, Worker
 from tests.observe.looks import logging_restored
 from tests.operate.pages import FOLDER, Shell, blocks, to_run
@@ -151,6 +151,19 @@ def run(place: Installation, capsys: pytest.CaptureFixture[str]) -> Iterator[Run
 
 
 @pytest.mark.kafka
+def test_what_is_healthy_is_looked_at_and_scaled(run: Run) -> None:
+    doctor, shown = run("README.md")
+    assert "errors: 0" in doctor
+    assert shown.count(": right") == PARTITIONS
+    version, before, after = run("upgrade.md")
+    assert "writes format 3, reads 2 and 3" in version
+    assert before.count("exists") == len(SPECS)
+    assert after.count(": right") == PARTITIONS
+    run("scaling.md")
+    run("brokers.md")
+
+
+@pytest.mark.kafka
 def test_a_lost_state_is_counted_anew(place: Installation, run: Run) -> None:
     asyncio.run(delete(place.settings, STATE))
     asyncio.run(topics.create(place.settings, None))
@@ -166,6 +179,19 @@ async def rebuilt(place: Installation, partition: int) -> None:
     """The page is followed for the other one."""
     where = Place(place.settings, partition, PARTITIONS)
     await rebuild.execute(where, await rebuild.plan(where))
+
+
+@pytest.mark.kafka
+def test_a_damaged_batch_is_skipped(place: Installation, run: Run) -> None:
+    asyncio.run(send_batches(place.kafka, place.settings, [range(60, 70)]))
+    damage(place.kafka, place.settings.topic(VIEWS), 60)
+    shown, plan, done, after = run("poisoned-input.md", **{"1234": "60", "1733": "69"})
+    assert f"{place.settings.topic(VIEWS)}, partition 0: offsets 60 to 69 cannot be read" in shown
+    assert "nothing is done without --execute" in plan
+    assert "skipped 10, goes on at 70" in done
+    assert "cannot be read" not in after
+    (letter,) = asyncio.run(everything(place.kafka, place.settings.topic(DEAD_LETTERS)))
+    assert headers(letter)["liveshop-detail"].endswith(b": bad disk on kafka-2")
 
 
 @pytest.mark.kafka
