@@ -92,8 +92,9 @@ def _remarks(settings: Settings, shown: Shown) -> list[str]:
 
 def _others(settings: Settings, partition: int, topics: Sequence[str]) -> list[str]:
     """A state that does not know the topic in which it was found was copied there, with the others, from another cluster."""
-    positions = "keep" if settings.topic(STATE) in topics else "beginning"
-    plan = command(settings, "state adopt", "--positions", positions)
+    copied = settings.topic(STATE) in topics
+    keep = command(settings, "state adopt", "--positions", "keep")
+    plan = keep if copied else command(settings, "state adopt", "--positions", "beginning")
     return [
         f"partition {partition}: {topic} was made anew, the state knows another one. What to do: {plan}"
         for topic in topics
