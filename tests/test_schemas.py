@@ -13,15 +13,15 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from stream.core import deadletters
 from stream.core.counts import COUNTERS
 from stream.core.decode import Rejected, decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.durations import parse_duration
-from stream.kafka import deadletters
 from stream.kafka.topics import SPECS
 from stream.model.events import Action, Checkout, Comment, Status, View
-from stream.model.names import KINDS, Closed, Kind, Reason
+from stream.model.names import INPUTS, KINDS, Closed, Kind, Reason
 from stream.model.results import RefusedBatch
 
 ROOT = Path(__file__).parent.parent / "schemas"
@@ -226,7 +226,7 @@ def test_a_dead_letters_headers_are_as_the_schema_says() -> None:
     shard.read(Kind.VIEWS, [batch])
     outputs = shard.collect()
     assert outputs is not None
-    rows = list(deadletters.rows(outputs.dead_letters, "x.", 3, 0))
+    rows = list(deadletters.rows(outputs.dead_letters, {str(kind): f"x.{name}" for kind, name in INPUTS.items()}, 3, 0))
     assert len(rows) == 3
     for _, _, headers in rows:
         check("dead-letters", {name: (value or b"").decode() for name, value in headers if name in deadletters.OURS})

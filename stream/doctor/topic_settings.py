@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
+from stream.core.deadletters import LEAST_LETTER
 from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.topics import Topic
 from stream.durations import duration_text
-from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER
+from stream.kafka.demands import LEAST_BYTES
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, Spec
 from stream.model.names import DEAD_LETTERS, INPUTS, STATE
 

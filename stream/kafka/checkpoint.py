@@ -13,12 +13,12 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
 
+from stream.core.deadletters import Row, rows, size_of
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
 from stream.kafka import ending, gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
-from stream.kafka.deadletters import Row, rows, size_of
 from stream.kafka.demands import too_small
 from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
 from stream.kafka.refusals import RefusedError
@@ -143,9 +143,10 @@ class Checkpoints:
 
     async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
-        place, prefix = self._place, self._settings.topic_prefix
+        place = self._place
         self._letter_bytes = most = place.letters.most
-        letters = rows(outputs.dead_letters, prefix, place.partition, outputs.generation, most)
+        origins = {str(kind): tp.topic for kind, tp in place.inputs.items()}
+        letters = rows(outputs.dead_letters, origins, place.partition, outputs.generation, most)
         contents: dict[str, Iterable[Row]] = {
             SESSION_WINDOWS: ((key, value, []) for key, value in outputs.windows),
             SESSIONS: ((key, value, []) for key, value in outputs.sessions),

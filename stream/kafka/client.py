@@ -13,6 +13,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import InvalidTransactionTimeout, KafkaConnectionError
 
 from stream.config import Settings
+from stream.core.deadletters import RECORD_BYTES
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import limits, security
 from stream.kafka.admin import Admin as PatientAdmin
@@ -32,8 +33,6 @@ REQUEST_MS: Final = 15_000
 """How long one request may take. JoinGroup takes as long as a rebalance, so the member keeps aiokafka's 40 s."""
 BATCH_BYTES: Final = 512 * 1024
 """Uncompressed bytes of a produced batch, or one record if larger: below the broker's 1 MB even if incompressible."""
-RECORD_BYTES: Final = 4 * 1024 * 1024
-"""Largest record written: max.message.bytes of the dead letters."""
 FETCH_BYTES: Final = 1024 * 1024
 """Compressed bytes fetched of one partition at a time; a larger batch still comes, alone."""
 CLOSE_SECONDS: Final = 1.5

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from stream.config import Settings
+from stream.core.deadletters import LEAST_LETTER
 from stream.errors import UsageError
 from stream.kafka import limits
 from stream.kafka.limits import BATCH_LIMIT, Asked
@@ -13,8 +14,6 @@ from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SE
 
 LEAST_BYTES: Final = 1_000_000
 """Of max.message.bytes: the largest record of the state has 900 KB, and a batch of results half a megabyte."""
-LEAST_LETTER: Final = 100_000
-"""The same for live.dead-letters: there each record is cut to what the topic takes."""
 LEAST: Final[Mapping[str, int]] = {
     **dict.fromkeys((SESSION_WINDOWS, SESSIONS, ALERTS, STATE), LEAST_BYTES),
     DEAD_LETTERS: LEAST_LETTER,

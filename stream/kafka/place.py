@@ -10,8 +10,8 @@ from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
+from stream.core.deadletters import LetterSize
 from stream.kafka.client import Reader
-from stream.kafka.deadletters import LetterSize
 from stream.kafka.memory import Memory
 from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
 

@@ -10,20 +10,19 @@ from typing import Final
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
-from stream.core.align import out_of_reach, paused
+from stream.core.alignment import PIECE, Ahead, limit, out_of_reach, paused
+from stream.core.deadletters import shortened
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.shard import Shard
+from stream.core.silence import Hidden, LeftOut, Silence
 from stream.kafka import slices
-from stream.kafka.ahead import PIECE, Ahead, limit
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
-from stream.kafka.deadletters import shortened
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
 from stream.kafka.refusals import RefusedError
-from stream.kafka.silence import Hidden, LeftOut, Silence
 from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
 from stream.model.names import KINDS, Kind
@@ -90,13 +89,13 @@ class Stint:
         self._trust = place.settings.trust_producer_time
         policy = place.settings.policy()
         self._delay_ms, self._retention_ms = policy.delay_ms, policy.state_retention_ms
-        self._silence = Silence(place.settings.idle_after.total_seconds())
-        self._left_out = LeftOut()
-        self._hidden = Hidden()
+        self._silence = Silence(KINDS, place.settings.idle_after.total_seconds())
+        self._left_out = LeftOut[Kind]()
+        self._hidden = Hidden[Kind]()
         self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), len(shard.rows))
         self._commit: asyncio.Task[None] | None = None
         self._sure_at = time.monotonic()
-        self._ahead = Ahead(ms(place.settings.max_future), self._decode)
+        self._ahead = Ahead[Kind](ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
         self._held = 0.0
         self._more = False

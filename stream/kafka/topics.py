@@ -20,6 +20,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
+from stream.core.deadletters import LETTER_BYTES
 from stream.errors import FailedError, UsageError
 from stream.kafka import client, limits
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
@@ -42,8 +43,6 @@ class Spec:
 
 TIMESTAMPS: Final = "message.timestamp.type"
 MAX_BYTES: Final = "max.message.bytes"
-LETTER_BYTES: Final = client.RECORD_BYTES + 64 * 1024
-"""The largest dead letter and its batch header."""
 BATCH_BYTES: Final = 1_048_588
 """What Kafka's topics take by default. It is set for each topic that a worker writes, since a broker may have less."""
 # The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in

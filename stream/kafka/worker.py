@@ -17,9 +17,9 @@ from aiokafka.errors import (
 
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
+from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import garbage, preflight, topics
-from stream.kafka.deadletters import LetterSize
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
@@ -420,7 +420,7 @@ class Worker:
 
 
 def _letters(settings: Settings, configs: Configs) -> LetterSize:
-    limit = int(configs.get(DEAD_LETTERS, {}).get(topics.MAX_BYTES, topics.LETTER_BYTES))
+    limit = int(configs.get(DEAD_LETTERS, {}).get(topics.MAX_BYTES, LETTER_BYTES))
     letters = LetterSize.of(limit)
     if letters.most < settings.max_value:
         log.warning("dead letters are cut", topic=settings.topic(DEAD_LETTERS), max_message_bytes=limit)

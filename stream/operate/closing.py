@@ -10,13 +10,12 @@ from functools import partial
 from typing import Final
 
 from stream.config import Settings
+from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.kafka import topics
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.deadletters import LetterSize
 from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
 from stream.kafka.rulebook import RuleBook
-from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import DEAD_LETTERS
 from stream.operate.taking import with_shard
 

@@ -20,10 +20,10 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLarg
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
+from stream.core.deadletters import ORIGIN, LetterSize, Row, rows
 from stream.core.headers import MOST, MOST_BYTES, Header, excess, size_of
 from stream.errors import FailedError
 from stream.kafka import client, ending
-from stream.kafka.deadletters import ORIGIN, LetterSize, Row, rows
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.recovery import group_offsets
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
@@ -240,7 +240,8 @@ class Mover:
         else:
             self.letters += record.records if isinstance(record, RefusedBatch) else 1
             to = TopicPartition(settings.topic(DEAD_LETTERS), source.tp.partition % self._target.partitions)
-            for row in rows([letter], self._settings.topic_prefix, source.tp.partition, 0, self._letter_bytes):
+            origins = {str(source.kind): source.tp.topic}
+            for row in rows([letter], origins, source.tp.partition, 0, self._letter_bytes):
                 yield to, row
 
 

@@ -14,6 +14,7 @@ import structlog
 import xxhash
 from aiokafka import TopicPartition
 
+from stream.core.deadletters import LETTER_BYTES, LetterSize, Oversize, oversize
 from stream.core.framing import StateError
 from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
@@ -21,13 +22,11 @@ from stream.kafka import batches, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.deadletters import LetterSize, Oversize, oversize
 from stream.kafka.fetch import UnreadableError
 from stream.kafka.fetched import raw
 from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError
-from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import DEAD_LETTERS, Kind, Reason
 from stream.model.results import Record, RefusedBatch
 from stream.operate.offsets import next_to_read

@@ -17,9 +17,8 @@ from itertools import count
 from typing import Final
 
 from stream.config import Settings
+from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.kafka import topics
-from stream.kafka.deadletters import LetterSize
-from stream.kafka.topics import LETTER_BYTES
 from stream.model.names import DEAD_LETTERS, INPUTS
 from stream.operate import closing
 from stream.operate.grow import Growth, Old, Plan, look, new_topics, plan, target_of, worker_command

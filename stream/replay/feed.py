@@ -1,21 +1,20 @@
 """Batches of three topics into one machine, in step in event time, as the worker reads a backlog. Pure.
 
 What the machine decides does not depend on how the topics interleave, as long as none of them falls far behind: the
-worker's rule for that (core/align.py, kafka/ahead.py) is kept here.
+worker's rule for that (core/alignment.py) is kept here.
 """
 
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from stream.core.align import out_of_reach, paused
+from stream.core.alignment import Ahead, limit, out_of_reach, paused
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.policy import Policy
-from stream.kafka.ahead import Ahead, limit
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
 
 PIECES: Final = 8
-"""So many pieces (kafka/ahead.py) are asked for at a time."""
+"""So many pieces (core/alignment.py) are asked for at a time."""
 
 
 class Machine(Protocol):

@@ -13,8 +13,8 @@ from typing import Final
 from aiokafka.partitioner import murmur2
 from msgspec import Struct
 
+from stream.core.alignment import PIECE
 from stream.core.decode import decode_batch
-from stream.kafka.ahead import PIECE
 from stream.model.names import Kind
 from stream.model.results import Record, Records
 from stream.replay import recording

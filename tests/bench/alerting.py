@@ -21,10 +21,10 @@ from typing import Any, Final
 
 import orjson
 
+from stream.core.alignment import PIECE
 from stream.core.decode import decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.kafka.ahead import PIECE
 from stream.model.messages import Message
 from stream.model.names import KINDS, Kind
 from stream.model.results import Records

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeVar
 
+from stream.core.alignment import PIECE
 from stream.core.decode import decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.kafka.ahead import PIECE
 from stream.model.names import KINDS, Kind
 from stream.model.results import Records
 from tests.bench.events import Maker

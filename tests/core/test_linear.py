@@ -12,12 +12,12 @@ from typing import Final
 
 import pytest
 
+from stream.core.deadletters import oversize, rows
 from stream.core.decode import STRUCTURED, decode_one
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.kafka.deadletters import oversize, rows
 from stream.model.messages import Message
-from stream.model.names import Kind
+from stream.model.names import INPUTS, Kind
 from stream.replay.recording import moved
 from tests.core.test_decode import CHECKOUT, COMMENT, MAX_VALUE, VIEW
 from tests.recount import LogRecord
@@ -156,7 +156,7 @@ def judged(kind: Kind, value: bytes, headers: tuple[tuple[str, bytes], ...] = ()
     outputs = shard.collect()
     assert outputs is not None
     assert outputs.tally.outcomes.total() == 1
-    for _, _, made in rows(outputs.dead_letters, "", 0, 0):
+    for _, _, made in rows(outputs.dead_letters, {str(kind): name for kind, name in INPUTS.items()}, 0, 0):
         detail = dict(made)["liveshop-detail"]
         assert detail is not None
         assert len(detail) <= 300

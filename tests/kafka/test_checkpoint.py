@@ -23,7 +23,7 @@ from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
 from stream.sandbox.broker import EmbeddedKafka
-from tests.kafka.test_deadletters import Given
+from tests.core.test_deadletters import Given
 from tests.kafka.tools import everything, headers, make_topics, settings, stopped
 
 pytestmark = pytest.mark.kafka

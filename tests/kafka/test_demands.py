@@ -3,8 +3,9 @@
 import pytest
 
 from stream.config import Settings
+from stream.core.deadletters import LEAST_LETTER
 from stream.errors import UsageError
-from stream.kafka.demands import LEAST_BYTES, LEAST_LETTER, check_configs, too_small
+from stream.kafka.demands import LEAST_BYTES, check_configs, too_small
 from stream.kafka.topics import SPECS
 
 SETTINGS = Settings(brokers="k:9092", topic_prefix="p.")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from stream.config import Settings
+from stream.core.deadletters import LetterSize
 from stream.errors import FailedError, UsageError
 from stream.kafka import topics
-from stream.kafka.deadletters import LetterSize
 from stream.kafka.health import PARTITIONS
 from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 from stream.operate import grow, moving, takeover

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from stream.core.align import SLACK_MS
+from stream.core.alignment import SLACK_MS
 from stream.core.policy import Policy
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record, Records, part

@@ -18,7 +18,7 @@ from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
 from stream.model.names import DEAD_LETTERS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
-from tests.kafka.test_deadletters import Given
+from tests.core.test_deadletters import Given
 from tests.kafka.tools import Memory
 from tests.simulation.stage import InMemory, Stage, eventually, in_memory, started
 from tests.simulation.wire import Fate, TransportError

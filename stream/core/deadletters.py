@@ -1,6 +1,6 @@
-"""Dead letters: a refused record's original bytes, with headers that say why. The form is a public contract."""
+"""Dead letters: a refused record's original bytes, with headers that say why. The form is a public contract. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,11 +8,15 @@ import xxhash
 
 from stream.core.decode import Decoded, Events, Rejected
 from stream.core.headers import MOST, MOST_BYTES, Header
-from stream.kafka.demands import LEAST_LETTER
-from stream.kafka.topics import LETTER_BYTES
-from stream.model.names import INPUTS, LIVE_RUN, Reason
+from stream.model.names import LIVE_RUN, Reason
 from stream.model.results import DeadLetter, Record, RefusedBatch
 
+RECORD_BYTES: Final = 4 * 1024 * 1024
+"""The largest record that is written is a dead letter."""
+LETTER_BYTES: Final = RECORD_BYTES + 64 * 1024
+"""With its batch header: max.message.bytes of the topic of dead letters, at most …"""
+LEAST_LETTER: Final = 100_000
+"""… and at least: each record is cut to what the topic takes."""
 KEPT: Final = 64 * 1024
 """Bytes kept of a key, and of a value or a batch that is cut: at most, and each."""
 DETAIL_BYTES: Final = 2000
@@ -111,9 +115,13 @@ def oversize(record: Record) -> Oversize:
 
 
 def rows(
-    letters: Iterable[DeadLetter], topic_prefix: str, partition: int, generation: int, most: int = LetterSize().most
+    letters: Iterable[DeadLetter],
+    topics: Mapping[str, str],
+    partition: int,
+    generation: int,
+    most: int = LetterSize().most,
 ) -> Iterable[Row]:
-    """The records to write, in order, each of at most ``most`` bytes.
+    """The records to write, in order, each of at most ``most`` bytes. ``topics``: the inputs' names on the broker.
 
     What does not fit is cut as a value that is too large: its beginning, its size and its hash.
     """
@@ -121,7 +129,7 @@ def rows(
     for letter in letters:
         record = letter.record
         key = None if record.key is None else record.key[:keep]
-        headers = _headers(letter, topic_prefix, partition, generation) + originals(record.headers, keep)
+        headers = _headers(letter, topics[letter.kind], partition, generation) + originals(record.headers, keep)
         if isinstance(record, RefusedBatch):
             headers += [(SIZE, b"%d" % record.size), (XXH3, record.xxh3.encode()), (RECORDS, b"%d" % record.records)]
             yield None, record.data[: most - size_of((None, None, headers))], headers
@@ -133,9 +141,9 @@ def rows(
             yield key, record.value, headers
 
 
-def _headers(letter: DeadLetter, topic_prefix: str, partition: int, generation: int) -> list[Header]:
+def _headers(letter: DeadLetter, topic: str, partition: int, generation: int) -> list[Header]:
     record = letter.record
-    origin = f"{topic_prefix}{INPUTS[letter.kind]}/{partition}/{_offsets(record)}/{record.timestamp}"
+    origin = f"{topic}/{partition}/{_offsets(record)}/{record.timestamp}"
     return [
         (REASON, letter.reason.encode()),
         (DETAIL, letter.detail.encode(errors="replace")[:DETAIL_BYTES]),

@@ -1,19 +1,23 @@
-"""Records that were read but must wait, since they are further in event time than another topic still has records.
+"""Alignment: reading several topics in step of event time while catching up, so that none runs far ahead. Pure.
 
 A batch of a sparse topic spans hours: two thousand checkouts of a small shop are an afternoon, and two thousand views of
 it some minutes. Counted at once, it would move the newest clock so far that the views behind it were refused as
-``pane_gone``. So a batch is counted only as far as `core/align.py` lets its topic go. Pure.
+``pane_gone``. So what was read waits (`Ahead`), and is counted only as far as its topic may go (`limit`); and a topic that
+is far ahead is not read at all (`paused`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from stream.core.align import SLACK_MS
 from stream.core.decode import NATIVE, Decoded, Decodeds, Events
-from stream.model.names import Kind
 from stream.model.results import Record, nbytes, part, within
 
+K = TypeVar("K", bound=str)
+"""What names a topic."""
+
+SLACK_MS: Final = 10_000
+"""Event time a topic may be ahead of the one furthest behind."""
 PIECE: Final = 1024 if NATIVE else 256
 """Records decoded at a time: half a megabyte of objects, or of bytes and what is native. (p: with 256 native ones what is
 done for each piece took 0.1 us an event more.)"""
@@ -23,7 +27,7 @@ NOTHING: Final = -1
 """A limit that no event time is below."""
 
 
-Decode = Callable[[Kind, Sequence[Record]], tuple[Sequence[Record], Events]]
+Decode = Callable[[K, Sequence[Record]], tuple[Sequence[Record], Events]]
 """Decodes a piece. It may give other records back, which stand for those given."""
 
 
@@ -44,7 +48,7 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class Ahead:
+class Ahead(Generic[K]):
     """At most one batch of each topic waits; while it does, no more of that topic is fetched.
 
     A batch is decoded piece by piece, just before it is counted: what was decoded is then still in the processor's cache
@@ -52,17 +56,17 @@ class Ahead:
     """
 
     max_future_ms: int
-    decode: Decode
+    decode: Decode[K]
     size: int = PIECE
     """Records of the next piece."""
-    _waiting: dict[Kind, _Batch] = field(default_factory=dict)
-    _heads: dict[Kind, int] = field(default_factory=dict)
+    _waiting: dict[K, _Batch] = field(default_factory=dict)
+    _heads: dict[K, int] = field(default_factory=dict)
     """How far those topics are in event time of which something was given back."""
 
-    def __contains__(self, kind: Kind) -> bool:
+    def __contains__(self, kind: K) -> bool:
         return kind in self._waiting
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[K]:
         return list(self._waiting)
 
     @property
@@ -70,16 +74,16 @@ class Ahead:
         """Memory of all that waits, with the rest of the batches in which it lies."""
         return sum(nbytes(batch.records) for batch in self._waiting.values())
 
-    def number(self, kind: Kind) -> int:
+    def number(self, kind: K) -> int:
         """Records of a topic that wait."""
         batch = self._waiting.get(kind)
         return 0 if batch is None else len(batch.records) - batch.decoded + len(batch.piece) - batch.at
 
-    def times(self, clocks: Mapping[Kind, int | None]) -> dict[Kind, int | None]:
+    def times(self, clocks: Mapping[K, int | None]) -> dict[K, int | None]:
         """How far each topic is in event time: what waits, where something waits, else its clock."""
         return {kind: self._head(kind, clock) for kind, clock in clocks.items()}
 
-    def _head(self, kind: Kind, clock: int | None) -> int | None:
+    def _head(self, kind: K, clock: int | None) -> int | None:
         batch = self._waiting.get(kind)
         if batch is None:
             head = self._heads.get(kind)
@@ -96,13 +100,13 @@ class Ahead:
                 return moment
         return None
 
-    def wait(self, kind: Kind, records: Sequence[Record]) -> None:
+    def wait(self, kind: K, records: Sequence[Record]) -> None:
         """A batch. `take` gives it back, decoded, in parts."""
         self._heads.pop(kind, None)
         self._waiting[kind] = _Batch(records)
         self._go_on(kind)
 
-    def _go_on(self, kind: Kind) -> None:
+    def _go_on(self, kind: K) -> None:
         """Decodes the next piece of a batch whose last was taken."""
         batch = self._waiting[kind]
         begin, end = batch.decoded, min(len(batch.records), batch.decoded + self.size)
@@ -113,7 +117,7 @@ class Ahead:
         batch.piece, batch.events = self.decode(kind, part(batch.records, begin, end))
         batch.decoded, batch.at, batch.looked = end, 0, False
 
-    def take(self, kind: Kind, limit: int | None) -> tuple[Sequence[Record], Sequence[Decoded]]:
+    def take(self, kind: K, limit: int | None) -> tuple[Sequence[Record], Sequence[Decoded]]:
         """What may be counted now: of one piece, all before the first event that moves the clock beyond the limit.
 
         None is no limit.
@@ -144,11 +148,11 @@ class Ahead:
         stamp = batch.piece[at].timestamp
         return None if time > stamp + self.max_future_ms else min(time, stamp)
 
-    def forget(self, kind: Kind) -> None:
+    def forget(self, kind: K) -> None:
         """What waits of a topic is not wanted any more."""
         self._waiting.pop(kind, None)
 
-    def give_back(self) -> list[Kind]:
+    def give_back(self) -> list[K]:
         """Forgets what waits, but not how far its topics are: it will be read again once it may be counted."""
         kinds = self.kinds()
         for kind in kinds:
@@ -164,13 +168,41 @@ class Ahead:
         self._heads.clear()
 
 
-def limit(kind: Kind, times: Mapping[Kind, int | None], behind: Collection[Kind]) -> int | None:
+def limit(kind: K, times: Mapping[K, int | None], behind: Collection[K]) -> int | None:
     """Event time up to which a topic may be counted: some way beyond the slowest of the others that are behind.
 
     One of which nobody knows how far it is comes first. None without bound.
     """
-    others = [times.get(other) for other in behind if other is not kind]
+    others = [times.get(other) for other in behind if other != kind]
     known = [time for time in others if time is not None]
     if len(known) < len(others):
         return NOTHING
     return min(known) + SLACK_MS if known else None
+
+
+def out_of_reach(times: Mapping[K, int | None], clocks: Mapping[K, int | None], state_retention_ms: int) -> set[K]:
+    """Topics that hold nobody back: what comes next of them is refused as ``pane_gone`` whatever the others do.
+
+    ``times`` is how far each is in what it has to read, ``clocks`` in what was counted. A topic that is far behind only
+    because others have not been read yet, as in a rebuild, is within reach: the newest clock is not beyond it yet.
+    """
+    known = [clock for clock in clocks.values() if clock is not None]
+    if not known:
+        return set()
+    line = max(known) - state_retention_ms
+    return {kind for kind, time in times.items() if time is not None and time < line}
+
+
+def paused(clocks: Mapping[K, int | None], behind: Collection[K], slack_ms: int = SLACK_MS) -> set[K]:
+    """Topics to pause. ``behind`` are those with records to read; one that is caught up pauses nobody.
+
+    The topic furthest behind is read, and all within ``slack_ms`` of event time of it. One without a clock comes first:
+    nobody knows how far behind it is.
+    """
+    if any(clocks.get(kind) is None for kind in behind):
+        return {kind for kind in behind if clocks.get(kind) is not None}
+    known = {kind: clock for kind in behind if (clock := clocks.get(kind)) is not None}
+    if not known:
+        return set()
+    slowest = min(known.values())
+    return {kind for kind, clock in known.items() if clock > slowest + slack_ms}

@@ -7,9 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.align import SLACK_MS, out_of_reach, paused
+from stream.core.alignment import PIECE_BYTES, SLACK_MS, Ahead, limit, out_of_reach, paused
 from stream.core.decode import Events, Rejected, decode_batch
-from stream.kafka.ahead import PIECE_BYTES, Ahead, limit
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
 from tests.recount import LogRecord
@@ -43,7 +42,7 @@ def record(kind: Kind, offset: int, time: int | None) -> LogRecord:
     return LogRecord(kind, 0, offset, T0 + 100 * HOUR, b"s", value)
 
 
-def put(ahead: Ahead, kind: Kind, *times: int | None) -> None:
+def put(ahead: Ahead[Kind], kind: Kind, *times: int | None) -> None:
     records = [record(kind, offset, time) for offset, time in enumerate(times)]
     ahead.wait(kind, records)
 
@@ -52,7 +51,7 @@ def decoded(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Ev
     return records, decode_batch(kind, records, 2**20)
 
 
-def taken(ahead: Ahead, kind: Kind, until: int | None) -> list[int]:
+def taken(ahead: Ahead[Kind], kind: Kind, until: int | None) -> list[int]:
     records, events = ahead.take(kind, until)
     assert len(records) == len(events)
     return [record.offset for record in records]
@@ -205,7 +204,7 @@ def test_nothing_runs_ahead_and_nobody_waits_for_ever(
     assert counted == total
 
 
-def _count(ahead: Ahead, clocks: dict[Kind, int | None], left: dict[Kind, Times]) -> int:
+def _count(ahead: Ahead[Kind], clocks: dict[Kind, int | None], left: dict[Kind, Times]) -> int:
     number = 0
     for kind in ahead.kinds():
         behind = {*ahead.kinds(), *(other for other in KINDS if left[other])}

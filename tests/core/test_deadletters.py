@@ -7,9 +7,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.decode import decode_batch
-from stream.kafka import deadletters
-from stream.kafka.deadletters import (
+from stream.core import deadletters
+from stream.core.deadletters import (
+    LEAST_LETTER,
+    LETTER_BYTES,
     LetterSize,
     Oversize,
     fitting,
@@ -20,11 +21,12 @@ from stream.kafka.deadletters import (
     shortened,
     size_of,
 )
-from stream.kafka.demands import LEAST_LETTER
-from stream.kafka.topics import LETTER_BYTES
-from stream.model.names import Kind, Reason
+from stream.core.decode import decode_batch
+from stream.model.names import INPUTS, Kind, Reason
 from stream.model.results import DeadLetter, RefusedBatch
 from tests.kafka.tools import view
+
+TOPICS = {str(kind): f"p.{name}" for kind, name in INPUTS.items()}
 
 
 @dataclass
@@ -40,7 +42,7 @@ def written(
     record: Given | Oversize, detail: str = "seller_id: missing"
 ) -> tuple[bytes | None, bytes | None, dict[str, bytes | None]]:
     letter = DeadLetter(Kind.VIEWS, record, Reason.MISSING_FIELD, detail)
-    [(key, value, headers)] = rows([letter], "p.", 3, 2)
+    [(key, value, headers)] = rows([letter], TOPICS, 3, 2)
     assert len(dict(headers)) == len(headers)
     return key, value, dict(headers)
 
@@ -113,7 +115,7 @@ def test_a_batch_has_one_letter_that_says_how_many_records_it_stands_for() -> No
     batch = RefusedBatch(5, 9, 4, 1234, Reason.TOO_LARGE, "batch: large", b"raw" * 9, 70_000, "0123456789abcdef")
     (kept,) = shortened([batch], decode_batch(Kind.VIEWS, [batch], 1_048_576))
     assert kept is batch
-    [(key, value, headers)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], "p.", 3, 2)
+    [(key, value, headers)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], TOPICS, 3, 2)
     assert (key, value) == (None, b"raw" * 9)
     assert dict(headers) == {
         "liveshop-reason": b"too_large",
@@ -126,7 +128,7 @@ def test_a_batch_has_one_letter_that_says_how_many_records_it_stands_for() -> No
         "liveshop-xxh3": b"0123456789abcdef",
         "liveshop-records": b"4",
     }
-    [(_, value, _)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], "p.", 3, 2, most=380)
+    [(_, value, _)] = rows([DeadLetter(Kind.VIEWS, batch, batch.reason, batch.detail)], TOPICS, 3, 2, most=380)
     assert value
     assert len(value) < len(batch.data)
 
@@ -152,7 +154,7 @@ def test_every_letter_fits_its_topic_and_one_that_is_cut_says_what_it_was(
 ) -> None:
     whole = Given(b"v" * size, key=b"k" * key, headers=given_headers)
     letter = DeadLetter(Kind.VIEWS, oversize(whole) if shorten else whole, Reason.LATE, "d" * 5000)
-    [row] = rows([letter], "p.", 3, 2, most)
+    [row] = rows([letter], TOPICS, 3, 2, most)
     assert size_of(row) <= most
     value, headers = row[1] or b"", dict(row[2])
     assert len(headers[deadletters.DETAIL] or b"") == 2000
@@ -169,7 +171,7 @@ def test_every_letter_fits_its_topic_and_one_that_is_cut_says_what_it_was(
 
 def test_the_bytes_that_a_record_takes_are_never_more_than_we_think() -> None:
     for row in rows(
-        [DeadLetter(Kind.VIEWS, Given(b"v" * 300, headers=[("ü" * 9, b"")] * 40), Reason.LATE, "")], "p.", 0, 0
+        [DeadLetter(Kind.VIEWS, Given(b"v" * 300, headers=[("ü" * 9, b"")] * 40), Reason.LATE, "")], TOPICS, 0, 0
     ):
         builder = DefaultRecordBatchBuilder(2, 0, 1, 0, 0, 0, 2**20)
         assert builder.append(0, None, *row) is not None
