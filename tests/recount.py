@@ -56,6 +56,9 @@ ACTIONS = {
     "like": "likes",
     "share": "shares",
     "follow": "follows",
+    "gift": None,
+    "pin": None,
+    "unpin": None,
 }
 # Checkouts by status: paid ones are orders, and only if not COD.
 STATUSES = {
@@ -343,6 +346,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ("action", REQUIRED, one_of(ACTIONS, "unknown_action")),
         ("product_id", OPTIONAL, an_id()),
         ("count", OPTIONAL, an_integer(1, 10**6)),
+        ("gift_value", OPTIONAL, an_integer(0, MAX_MONEY)),
         ("watch_ms", OPTIONAL, an_integer(0, DAY_MS)),
         ("concurrent_viewers", OPTIONAL, an_integer(0, 10**9)),
     ),
@@ -364,6 +368,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ("payment_method", OPTIONAL, a_text),
         ("is_cod", OPTIONAL, a_flag),
         ("failure_code", OPTIONAL, a_text),
+        ("discount_minor", OPTIONAL, an_integer(0, MAX_MONEY)),
+        ("voucher_id", OPTIONAL, an_id()),
     ),
 }
 
@@ -392,6 +398,8 @@ def decode(record: LogRecord, value: bytes, rules: Rules) -> tuple[dict[str, Any
     if parsed is None:
         return {}, faults
     faults |= field_faults(parsed, FIELDS[record.kind])
+    if record.kind == "views" and parsed.get("action") in ("pin", "unpin"):  # "required for pin and unpin"
+        faults |= field_faults(parsed, (("product_id", REQUIRED, an_id()),))
     session, time = parsed.get("session_id"), parsed.get("event_time")
     if isinstance(session, str) and session.encode() != record.key:
         faults.add("key_mismatch")  # "an empty key or a key that is not the `session_id`"

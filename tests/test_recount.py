@@ -396,9 +396,9 @@ def test_required_fields_are_missing_or_of_the_wrong_type_when_null(event: Field
 @pytest.mark.parametrize(
     ("event", "optional"),
     [
-        (VIEW, "creator_id affiliate_id source product_id count watch_ms concurrent_viewers"),
+        (VIEW, "creator_id affiliate_id source product_id count gift_value watch_ms concurrent_viewers"),
         (COMMENT, "comment_id language"),
-        (CHECKOUT, "attempt order_id payment_method is_cod failure_code"),
+        (CHECKOUT, "attempt order_id payment_method is_cod failure_code discount_minor voucher_id"),
     ],
 )
 def test_optional_fields_may_be_null_but_not_of_another_type(event: Fields, optional: str) -> None:
@@ -412,10 +412,13 @@ def test_optional_fields_may_be_null_but_not_of_another_type(event: Fields, opti
     [
         (VIEW, "event_time", (10**11, T), (-1, 0, 10**11 - 1, 10**400)),
         (VIEW, "count", (1, 10**6), (0, 10**6 + 1)),
+        (VIEW, "gift_value", (0, 10**13), (-1, 10**13 + 1, 2**64)),
         (VIEW, "watch_ms", (0, DAY), (-1, DAY + 1)),
         (VIEW, "concurrent_viewers", (0, 10**9), (-1, 10**9 + 1, 2**64)),
         (CHECKOUT, "attempt", (0, 1000), (-1, 1001)),
         (CHECKOUT, "amount_minor", (0, 10**13), (-1, 10**13 + 1, -(2**63) - 1)),
+        (CHECKOUT, "discount_minor", (0, 10**13), (-1, 10**13 + 1, 2**64)),
+        (CHECKOUT, "voucher_id", ("a/b", "x" * 128), ("", "x" * 129, "a\n")),
         (CHECKOUT, "currency", ("IDR", "USD", "MYR"), ("idr", "ZZZ", "")),
         (CHECKOUT, "items", ([], [ONE_ITEM] * 200), ([ONE_ITEM] * 201,)),
         (VIEW, "event_id", ("a", "é" * 128, "a/b"), ("", "a" * 129, "a\n", "a\x7f", "\x85")),
@@ -431,6 +434,14 @@ def test_values_have_ranges(event: Fields, name: str, fine: Iterable[object], ba
         assert faults_of(event, **{name: value}) == set()
     for value in bad:
         assert faults_of(event, **{name: value}) - {"future"} == {"bad_value"}
+
+
+@pytest.mark.parametrize("action", ["pin", "unpin"])
+def test_a_pin_is_of_a_product(action: str) -> None:
+    assert faults_of(VIEW, action=action, product_id="p1") == set()
+    assert faults_of(VIEW, action=action, product_id=...) == {"missing_field"}
+    assert faults_of(VIEW, action=action, product_id=None) == {"wrong_type"}
+    assert faults_of(VIEW, action="gift", product_id=...) == set()
 
 
 def test_event_time_ends_at_2_to_the_42() -> None:

@@ -165,6 +165,11 @@ WRONG: list[tuple[Kind, dict[str, Any]]] = [
     *((kind, {"platform": None}) for kind in KINDS),
     (Kind.VIEWS, {"action": "stare"}),
     (Kind.VIEWS, {"count": 0}),
+    (Kind.VIEWS, {"gift_value": -1}),
+    (Kind.VIEWS, {"gift_value": 10**13 + 1}),
+    (Kind.VIEWS, {"action": "pin", "product_id": None}),
+    (Kind.VIEWS, {"action": "unpin", "product_id": ""}),
+    (Kind.VIEWS, {"action": "start"}),
     (Kind.VIEWS, {"watch_ms": 86_400_001}),
     (Kind.VIEWS, {"concurrent_viewers": -1}),
     (Kind.COMMENTS, {"text": None}),
@@ -176,6 +181,8 @@ WRONG: list[tuple[Kind, dict[str, Any]]] = [
     (Kind.CHECKOUTS, {"items": [{"product_id": "p", "quantity": 0, "unit_price_minor": 1}]}),
     (Kind.CHECKOUTS, {"attempt": 1001}),
     (Kind.CHECKOUTS, {"is_cod": "yes"}),
+    (Kind.CHECKOUTS, {"discount_minor": 10**13 + 1}),
+    (Kind.CHECKOUTS, {"voucher_id": ""}),
 ]
 
 

@@ -17,7 +17,7 @@ from stream.core.nesting import refuse_deep
 from stream.core.repeated import last_keys
 from stream.core.shapes import of_key
 from stream.core.units import bad_unit
-from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, Checkout, Comment, Common, Event, View
+from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, PINS, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, RefusedBatch, create_time
@@ -53,7 +53,12 @@ class _Envelope(msgspec.Struct, frozen=True):
     data_base64: bytes | None = None
 
 
+class _Product(msgspec.Struct, frozen=True):
+    product_id: msgspec.Raw = msgspec.Raw()
+
+
 _envelope: Final = msgspec.json.Decoder(_Envelope)
+_product: Final = msgspec.json.Decoder(_Product)
 _decoders: Final[dict[Kind, Callable[[bytes], Event]]] = {
     Kind.VIEWS: msgspec.json.Decoder(View).decode,
     Kind.COMMENTS: msgspec.json.Decoder(Comment).decode,
@@ -175,7 +180,9 @@ def decode_one(kind: Kind, record: Record, max_value: int) -> Decoded:
             if not _is_plain(value):
                 event = _fault(record.key, value, event) or event
             elif kind is Kind.CHECKOUTS or event.session_id.encode() != record.key:
-                event = _bad_checkout(event) or _bad_key(record.key, event) or event
+                event = _bad_checkout(event) or _bad_pin(value, event) or _bad_key(record.key, event) or event
+            elif kind is Kind.VIEWS and event.product_id is None and event.action in PINS:  # type: ignore[union-attr]  # a view
+                event = _bad_pin(value, event) or event
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         event = _with_last_keys(kind, record.key, value, error) or Rejected(*explain(kind, value, error))
     if isinstance(event, Common) and event.event_time < LEAST_MS:
@@ -238,7 +245,7 @@ def _fault(key: bytes | None, value: bytes, event: Event) -> Rejected | None:
     """What the types cannot say, field by field."""
     if not value.isascii():
         value.decode()  # the whole value must be UTF-8, also where msgspec skips it; raises UnicodeDecodeError
-    return _bad_ids(event) or _bad_checkout(event) or _bad_key(key, event)
+    return _bad_ids(event) or _bad_checkout(event) or _bad_pin(value, event) or _bad_key(key, event)
 
 
 def _bad_key(key: bytes | None, event: Event) -> Rejected | None:
@@ -265,12 +272,21 @@ def _bad_ids(event: Event) -> Rejected | None:
 _OWN_IDS: Final[dict[type, tuple[str, ...]]] = {
     View: ("product_id",),
     Comment: ("comment_id",),
-    Checkout: ("checkout_id", "order_id"),
+    Checkout: ("checkout_id", "order_id", "voucher_id"),
 }
 
 
 def _has_control(text: str) -> bool:
     return not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def _bad_pin(value: bytes, event: Event) -> Rejected | None:
+    """A pin without a product. For other actions the field is optional, so the decoder has let it pass."""
+    if not isinstance(event, View) or event.product_id is not None or event.action not in PINS:
+        return None
+    if _product.decode(value).product_id:  # null
+        return Rejected(Reason.WRONG_TYPE, f"product_id: null, but action {event.action} needs it")
+    return Rejected(Reason.MISSING_FIELD, f"product_id: missing, but action {event.action} needs it")
 
 
 def _bad_checkout(event: Event) -> Rejected | None:

@@ -36,11 +36,12 @@ else:
 LETTER: Final = 300
 """Bytes that a dead letter takes until the checkpoint, besides what it holds: an empty record takes as much."""
 
-_COUNT: Final[dict[Kind, Callable[..., None]]] = {
+COUNT: Final[dict[Kind, Callable[..., None]]] = {
     Kind.VIEWS: count_view,
     Kind.COMMENTS: count_comment,
     Kind.CHECKOUTS: count_checkout,
 }
+"""Each kind of event has its own: none is counted as another."""
 
 
 class Judge:
@@ -89,7 +90,7 @@ class Judge:
     def judge_each(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
         policy = self.policy
         pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
-        count, place, changed, hashed = _COUNT[kind], PLACE[kind], self.changed, hash_id
+        count, place, changed, hashed = COUNT[kind], PLACE[kind], self.changed, hash_id
         known, topic, most = self.known[kind], 1 << place, policy.max_pane_events
         checkouts, on_time = kind is Kind.CHECKOUTS, on_time_ms(policy.delay_ms)
         clock = self.clock(kind)

@@ -1,8 +1,8 @@
 """Events as they arrive: views, comments and checkouts, decoded and checked by msgspec in one pass.
 
 Rule: a value that decodes into one of these structs has every required field, the right types and the right ranges.
-What a type cannot say (control characters, ``/`` in ids that become keys, known currencies, price times quantity) is
-checked in core/decode.py.
+core/decode.py checks what a type cannot say: control characters, ``/`` in ids that become keys, known currencies, price
+times quantity, and the product of a pin.
 """
 
 from typing import Annotated, Final, Literal
@@ -18,6 +18,8 @@ EventTime = Annotated[int, Meta(ge=0, le=MOST_MS)]
 """Milliseconds since 1970, UTC."""
 Money = Annotated[int, Meta(ge=0, le=10**13)]
 """Minor units of a currency."""
+GiftValue = Annotated[int, Meta(ge=0, le=10**13)]
+"""What all gifts of one event are worth, in the unit of the platform. The range is that of money: some platforms use it."""
 
 Action = Literal[
     "impression",
@@ -30,6 +32,9 @@ Action = Literal[
     "like",
     "share",
     "follow",
+    "gift",
+    "pin",
+    "unpin",
 ]
 Status = Literal["initiated", "submitted", "paid", "failed", "cancelled", "refunded"]
 
@@ -56,6 +61,8 @@ PLATFORMS: Final = frozenset(("tiktok_shop", "tokopedia", "shopee", "lazada", "b
 
 NO_SLASH: Final = ("session_id", "seller_id", "creator_id", "affiliate_id")
 """Ids that become parts of keys."""
+PINS: Final = frozenset(("pin", "unpin"))
+"""Actions of the host, which are of one product: they need a ``product_id``."""
 MAX_ITEMS: Final = 200
 """Items of one checkout."""
 MAX_ITEM_VALUE: Final = 10**13
@@ -78,6 +85,7 @@ class View(Common, frozen=True, gc=False, kw_only=True):
     source: str | None = None
     product_id: Id | None = None
     count: Annotated[int, Meta(ge=1, le=10**6)] | None = None
+    gift_value: GiftValue | None = None
     watch_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
     concurrent_viewers: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
@@ -96,6 +104,7 @@ class Item(Struct, frozen=True, gc=False):
     quantity: Annotated[int, Meta(ge=1, le=10**4)]
     unit_price_minor: Money
     local: bool | None = None
+    """Made in the country (True), or sent from another (False). None: the shop does not say."""
 
 
 class Checkout(Common, frozen=True, gc=False, kw_only=True):
@@ -112,6 +121,9 @@ class Checkout(Common, frozen=True, gc=False, kw_only=True):
     payment_method: str | None = None
     is_cod: bool | None = None
     failure_code: str | None = None
+    discount_minor: Money | None = None
+    """What the buyer did not pay thanks to vouchers and promotions. It is not part of ``amount_minor``."""
+    voucher_id: Id | None = None
 
 
 Event = View | Comment | Checkout

@@ -122,14 +122,15 @@ def _words(rng: Random, room: Room, product: Product, event_id: str, *, cod: boo
     for each in goods.values():
         quantity = rng.choices((1, 2, 3, 5), weights=(80, 13, 5, 2))[0]
         total += quantity * each.price_minor
-        local = str(each.local).lower()
+        local = "" if each.local is None else f',"local":{str(each.local).lower()}'
         items.append(
-            f'{{"product_id":"{each.product_id}","quantity":{quantity},"unit_price_minor":{each.price_minor},"local":{local}}}'
+            f'{{"product_id":"{each.product_id}","quantity":{quantity},"unit_price_minor":{each.price_minor}{local}}}'
         )
     off = rng.choice((0, 0, 0, 5, 10, 20))
     amount = total * (100 - off) // 100
+    discount = f',"discount_minor":{total - amount},"voucher_id":"LIVE{off}"' if off else ""
     method = "cod" if cod else catalog.pick(rng, catalog.PAYMENTS)
     return (
         f'"checkout_id":"k{event_id}","order_id":"o{event_id}","amount_minor":{amount},"currency":"IDR"'
-        f',"items":[{",".join(items)}],"payment_method":"{method}","is_cod":{str(cod).lower()}'
+        f',"items":[{",".join(items)}],"payment_method":"{method}","is_cod":{str(cod).lower()}{discount}'
     )

@@ -42,11 +42,17 @@ ACTIONS: Final = {
     "checkout": 42,
     "follow": 30,
     "share": 25,
+    "gift": 20,
+    "pin": 8,
 }
 CODES: Final = {action: code for code, action in enumerate(ACTIONS)}
 TABLE: Final = 4096
 LOCAL: Final = 0.6
 """Share of goods made in Indonesia."""
+CROSS_BORDER: Final = 0.3
+"""Share of goods sent from another country; of the others the shop does not say."""
+GIFTS: Final = (1, 1, 1, 5, 5, 10, 30, 99, 299, 1000)
+"""What one gift is worth, in the platform's coins."""
 
 _SAID: Final = tuple(
     """
@@ -91,7 +97,8 @@ class Product:
 
     product_id: str
     price_minor: int
-    local: bool
+    local: bool | None
+    """None: the shop does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +118,18 @@ def _price_minor(rng: Random) -> int:
     return (max(5, min(4_000, round(rupiah / 1000))) * 1000 - 100) * 100  # Rp 4.900 to Rp 3.999.900
 
 
+def _is_local(rng: Random) -> bool | None:
+    luck = rng.random()
+    return True if luck < LOCAL else False if luck < LOCAL + CROSS_BORDER else None
+
+
 def _talent(rng: Random) -> bytes:
     """Shares of the actions of one host. Talents differ by a factor of two or so; their mean keeps the mix."""
     pull, sell, chat = (rng.lognormvariate(-0.06, 0.35) for _ in range(3))
     factors = {
         **dict.fromkeys(("enter", "leave", "heartbeat"), pull),
         **dict.fromkeys(("product_click", "add_to_cart", "checkout"), sell),
-        **dict.fromkeys(("comment", "like", "share", "follow"), chat),
+        **dict.fromkeys(("comment", "like", "share", "follow", "gift"), chat),
     }
     shares = [share * factors.get(action, 1.0) for action, share in ACTIONS.items()]
     ends = [round(end / sum(shares) * TABLE) for end in accumulate(shares)]
@@ -139,9 +151,7 @@ def hosts(rng: Random, number: int) -> list[Host]:
                 platform=pick(rng, PLATFORMS),
                 audience=rng.lognormvariate(0.0, 0.9),
                 table=_talent(rng),
-                products=tuple(
-                    Product(f"p{seller}-{n}", _price_minor(goods), goods.random() < LOCAL) for n in range(12)
-                ),
+                products=tuple(Product(f"p{seller}-{n}", _price_minor(goods), _is_local(goods)) for n in range(12)),
             )
         )
     return made

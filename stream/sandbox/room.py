@@ -1,11 +1,12 @@
 """One simulated live session: who is in it, and the messages of what they do."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
 from stream.model.messages import Message
 from stream.model.names import Kind
-from stream.sandbox.catalog import CODES, Host, Product
+from stream.sandbox.catalog import CODES, GIFTS, Host, Product
 
 RAMP_MS: Final = 60_000
 CAPACITY: Final = 400
@@ -13,7 +14,7 @@ CAPACITY: Final = 400
 
 (_IMPRESSION, _HEARTBEAT, _ENTER, _LEAVE) = (CODES[name] for name in ("impression", "heartbeat", "enter", "leave"))
 (_SHOWN, _COMMENT, _CLICK, _LIKE) = (CODES[name] for name in ("product_impression", "comment", "product_click", "like"))
-(_CART, _CHECKOUT) = (CODES[name] for name in ("add_to_cart", "checkout"))
+(_CART, _CHECKOUT, _GIFT, _PIN) = (CODES[name] for name in ("add_to_cart", "checkout", "gift", "pin"))
 _NAMES: Final = list(CODES)
 
 
@@ -35,6 +36,8 @@ class Street(Protocol):
     def event_id(self) -> str: ...
     def visitor(self) -> Visit: ...
     def comment(self) -> str: ...
+    def delayed(self, at: int) -> int: ...
+    def later(self, at: int, happen: Callable[[int], Message | None]) -> None: ...
 
 
 class Room:
@@ -43,6 +46,7 @@ class Room:
     __slots__ = (
         "_begin",
         "_factor",
+        "_holder",
         "_lures",
         "_pinned",
         "_present",
@@ -67,19 +71,18 @@ class Room:
         self._surge = 0
         self._factor = 1.0
         self._pinned = host.products[0]
+        self._holder = Visit(f'"viewer_id":"host-{host.creator_id or host.seller_id}"')
         self._present = [street.visitor() for _ in range(1 + int(20 * host.audience))]
         self._lures: list[tuple[Visit, Product]] = []
 
     def weight(self, now: int) -> float:
-        """How much happens here, against other rooms. Called once a second; surges and pinned goods change here."""
+        """How much happens here, against other rooms. Called once a second; surges begin and end here."""
         rng = self._street.rng
         if now >= self._surge:
             self._factor = 1.0
             if rng.random() < 1 / 300:
                 self._factor = rng.uniform(3, 10)
                 self._surge = now + rng.randint(20_000, 60_000)
-        if rng.random() < 1 / 90:
-            self._pinned = rng.choice(self.host.products)
         ramp = min(1.0, 0.2 + 0.8 * (now - self._begin) / RAMP_MS)
         return self.host.audience * ramp * self._factor
 
@@ -102,6 +105,10 @@ class Room:
             return self._product(_CLICK if action == _CHECKOUT else action, at, t, visit)
         if action == _LIKE:
             return self._view(at, t, visit, "like", f',"count":{1 + int(self._street.rng.random() ** 3 * 40)}')
+        if action == _GIFT:
+            return self._gift(at, t, visit)
+        if action == _PIN:
+            return self._pin_another(at, t)
         return self._view(at, t, visit, _NAMES[action])
 
     def buyer(self) -> tuple[Visit, Product]:
@@ -143,6 +150,21 @@ class Room:
             if len(self._lures) > CAPACITY:
                 del self._lures[0 : CAPACITY // 2]
         return self._view(at, t, visit, _NAMES[action], f',"product_id":"{product.product_id}"')
+
+    def _gift(self, at: int, t: int, visit: Visit) -> Message:
+        rng = self._street.rng
+        number = 1 + int(rng.random() ** 3 * 20)
+        return self._view(at, t, visit, "gift", f',"count":{number},"gift_value":{number * rng.choice(GIFTS)}')
+
+    def _pin_another(self, at: int, t: int) -> Message:
+        """The host takes down what is pinned, and pins something else soon."""
+        before, self._pinned = self._pinned, self._street.rng.choice(self.host.products)
+        pinned = self._pinned
+        self._street.later(at + 2_000, lambda now: self._pin(now, self._street.delayed(now), "pin", pinned))
+        return self._pin(at, t, "unpin", before)
+
+    def _pin(self, at: int, t: int, action: str, product: Product) -> Message:
+        return self._view(at, t, self._holder, action, f',"product_id":"{product.product_id}"')
 
     def _comment(self, at: int, t: int, visit: Visit) -> Message:
         event_id = self._street.event_id()

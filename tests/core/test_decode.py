@@ -81,6 +81,16 @@ def test_good_events_decode() -> None:
         (Kind.VIEWS, {"count": 0}, "bad_value", "count"),
         (Kind.VIEWS, {"watch_ms": 86_400_001}, "bad_value", "watch_ms"),
         (Kind.VIEWS, {"concurrent_viewers": 10**9 + 1}, "bad_value", "concurrent_viewers"),
+        (Kind.VIEWS, {"gift_value": -1}, "bad_value", "gift_value"),
+        (Kind.VIEWS, {"gift_value": 10**13 + 1}, "bad_value", "gift_value"),
+        (Kind.VIEWS, {"gift_value": 2**64}, "bad_value", "gift_value"),
+        (Kind.VIEWS, {"gift_value": 1.0}, "wrong_type", "gift_value"),
+        (Kind.VIEWS, {"action": "pin"}, "missing_field", "product_id: missing, but action pin needs it"),
+        (Kind.VIEWS, {"action": "unpin", "pad": "x" * 600}, "missing_field", "product_id"),
+        (Kind.VIEWS, {"action": "pin", "more": "\u00e9"}, "missing_field", "product_id"),
+        (Kind.VIEWS, {"action": "unpin", "product_id": None}, "wrong_type", "product_id: null"),
+        (Kind.VIEWS, {"action": "pin", "product_id": ""}, "bad_value", "product_id"),
+        (Kind.VIEWS, {"action": "start"}, "unknown_action", "action"),
         (Kind.VIEWS, {"session_id": "s2"}, "key_mismatch", "key"),
         (Kind.COMMENTS, {"text": GONE}, "missing_field", "text"),
         (Kind.COMMENTS, {"text": None}, "wrong_type", "text"),
@@ -102,6 +112,12 @@ def test_good_events_decode() -> None:
         (Kind.CHECKOUTS, {"items": [{"product_id": "p", "quantity": 1}]}, "missing_field", "unit_price_minor"),
         (Kind.CHECKOUTS, {"attempt": 1001}, "bad_value", "attempt"),
         (Kind.CHECKOUTS, {"is_cod": 1}, "wrong_type", "is_cod"),
+        (Kind.CHECKOUTS, {"discount_minor": -1}, "bad_value", "discount_minor"),
+        (Kind.CHECKOUTS, {"discount_minor": 10**13 + 1}, "bad_value", "discount_minor"),
+        (Kind.CHECKOUTS, {"discount_minor": "5"}, "wrong_type", "discount_minor"),
+        (Kind.CHECKOUTS, {"voucher_id": ""}, "bad_value", "voucher_id"),
+        (Kind.CHECKOUTS, {"voucher_id": "a\x7f"}, "bad_value", "voucher_id"),
+        (Kind.CHECKOUTS, {"items": [ITEM | {"local": 0}]}, "wrong_type", "items[0].local"),
     ],
 )
 def test_a_fault_is_rejected_with_its_reason_and_field(
@@ -111,6 +127,29 @@ def test_a_fault_is_rejected_with_its_reason_and_field(
     assert isinstance(decoded, Rejected)
     assert decoded.reason == reason
     assert field in decoded.detail
+
+
+def test_the_largest_values_are_read_and_nothing_is_read_into_what_is_absent() -> None:
+    gift = decode(Kind.VIEWS, changed(Kind.VIEWS, action="gift", count=10**6, gift_value=10**13))
+    assert isinstance(gift, View)
+    assert (gift.count, gift.gift_value) == (10**6, 10**13)
+    order = decode(Kind.CHECKOUTS, changed(Kind.CHECKOUTS, discount_minor=10**13, voucher_id="v" * 128))
+    assert isinstance(order, Checkout)
+    assert (order.discount_minor, order.voucher_id) == (10**13, "v" * 128)
+    items = [ITEM, ITEM | {"local": None}, ITEM | {"local": False}, ITEM | {"local": True}]
+    said = decode(Kind.CHECKOUTS, changed(Kind.CHECKOUTS, items=items))
+    assert isinstance(said, Checkout)
+    assert [item.local for item in said.items] == [None, None, False, True]
+    assert (said.discount_minor, said.voucher_id) == (None, None)
+
+
+def test_of_a_pin_the_last_product_counts() -> None:
+    value = changed(Kind.VIEWS, action="pin", product_id="p1")
+    again = value.replace(b'"product_id": "p1"', b'"product_id": "p1", "product_id": null')
+    assert isinstance(decode(Kind.VIEWS, value), View)
+    last = decode(Kind.VIEWS, again)
+    assert isinstance(last, Rejected)
+    assert last.reason == "wrong_type"
 
 
 @pytest.mark.parametrize(

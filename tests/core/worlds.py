@@ -80,6 +80,9 @@ VIEW_ACTIONS = (
     "share",
     "follow",
     "leave",
+    "gift",
+    "pin",
+    "unpin",
 )
 STATUSES = ("initiated", "cod", "submitted", "paid", "paid_cod", "failed", "cancelled", "refunded")
 FAULTS = ("tombstone", "garbage", "misplaced_key", "no_session")
@@ -138,6 +141,8 @@ def _view(happening: Happening) -> dict[str, Any]:
     value: dict[str, Any] = {"action": action, "product_id": f"p{happening.ref}"}
     if happening.amount % 2:
         value |= {"count": happening.amount, "watch_ms": happening.amount, "concurrent_viewers": happening.amount}
+    if happening.amount % 3:
+        value["gift_value"] = happening.amount
     return value
 
 
@@ -156,7 +161,10 @@ def _checkout(happening: Happening) -> dict[str, Any]:
         "attempt": happening.amount % 2,
         "amount_minor": happening.amount,
         "currency": "USD" if happening.amount % 5 == 0 else "IDR",
-        "items": [item, {**item, "local": True}, {**item, "product_id": f"q{happening.ref}"}][: happening.ref % 4],
+        "items": [item, {**item, "local": True}, {**item, "product_id": f"q{happening.ref}", "local": False}][
+            : happening.ref % 4
+        ],
+        "discount_minor": (None, 0, happening.amount)[happening.ref % 3],
     }
 
 

@@ -28,12 +28,12 @@ FAR: Final = (0, 1, 10**11, 10**11 + 1, 10**12, 2**42)
 """Event times."""
 LARGE: Final = (0, 1, 2, 10**6, 86_400_000, 10**9, 2**31, 10**13, 10**15, 2**53, 2**62, 2**63 - 1)
 FIGURES: Final = {
-    Kind.VIEWS: ("count", "watch_ms", "concurrent_viewers"),
+    Kind.VIEWS: ("count", "gift_value", "watch_ms", "concurrent_viewers"),
     Kind.COMMENTS: (),
-    Kind.CHECKOUTS: ("amount_minor", "attempt"),
+    Kind.CHECKOUTS: ("amount_minor", "discount_minor", "attempt"),
 }
 CHOICES: Final[dict[Kind, dict[str, tuple[Any, ...]]]] = {
-    Kind.VIEWS: {"action": ("enter", "product_click", "start", "end", "like", "heartbeat", "leave")},
+    Kind.VIEWS: {"action": ("enter", "product_click", "start", "end", "like", "heartbeat", "leave", "gift", "pin")},
     Kind.COMMENTS: {},
     Kind.CHECKOUTS: {
         "status": ("initiated", "submitted", "paid", "failed", "cancelled", "refunded"),

@@ -28,12 +28,14 @@ COMMON: Final = {
     "creator_id": "c1", "affiliate_id": None, "source": "for_you",
 }  # fmt: skip
 EVENTS: Final[dict[Kind, dict[str, Any]]] = {
-    Kind.VIEWS: COMMON | {"action": "enter", "product_id": "p7", "count": 5, "watch_ms": 60_000, "concurrent_viewers": 3},
+    Kind.VIEWS: COMMON | {"action": "enter", "product_id": "p7", "count": 5, "watch_ms": 60_000, "concurrent_viewers": 3,
+    "gift_value": 10**13},
     Kind.COMMENTS: COMMON | {"text": "halo kak \N{FIRE}", "comment_id": "m1", "language": "id"},
     Kind.CHECKOUTS: COMMON
     | {
         "checkout_id": "k1", "status": "paid", "is_cod": False, "attempt": 1, "amount_minor": 10**13, "currency": "IDR",
         "order_id": "o1", "items": [{"product_id": "p1", "quantity": 2, "unit_price_minor": 100, "local": True}],
+        "discount_minor": 7, "voucher_id": "w1",
     },
 }  # fmt: skip
 WORDS: Final = rb"""

@@ -197,6 +197,29 @@ def test_amounts_are_rupiah_that_people_pay() -> None:
         assert 0.8 * goods - 1 <= event["amount_minor"] <= goods
 
 
+def test_gifts_have_a_value_and_discounts_are_what_the_goods_cost_more() -> None:
+    happened = ten_minutes_of_events()
+    gifts = [event for event in happened if event.get("action") == "gift"]
+    assert len(gifts) > 50
+    assert all(event["gift_value"] >= event["count"] >= 1 for event in gifts)
+    orders = [event for event in happened if "checkout_id" in event]
+    for event in orders:
+        goods = sum(item["quantity"] * item["unit_price_minor"] for item in event["items"])
+        assert event["amount_minor"] + event.get("discount_minor", 0) == goods
+        assert ("discount_minor" in event) == ("voucher_id" in event)
+    assert 0.3 < sum("discount_minor" in event for event in orders) / len(orders) < 0.7
+    said = {item.get("local") for event in orders for item in event["items"]}
+    assert said == {True, False, None}
+
+
+def test_hosts_pin_one_product_after_another() -> None:
+    pins = [event for event in ten_minutes_of_events() if event.get("action") in {"pin", "unpin"}]
+    counts = Counter(event["action"] for event in pins)
+    assert counts["unpin"] > 20
+    assert counts["pin"] == pytest.approx(counts["unpin"], rel=0.1)
+    assert all(event["product_id"] for event in pins)
+
+
 def test_a_product_has_one_price() -> None:
     prices: dict[str, set[int]] = {}
     for event in ten_minutes_of_events():

@@ -8,7 +8,8 @@ from stream.core.native.spans cimport Span
 ctypedef struct Plain:
     int64_t time  # of the event; what is not plain has its time as well, and -1 when it is no event
     int64_t moment  # how far it moves its topic's clock: the time, or the broker's timestamp of its record if that is less
-    int64_t count  # -1: absent, as of the next two
+    int64_t count  # -1: absent, as of the next three
+    int64_t gift_value
     int64_t watch_ms
     int64_t viewers
     uint64_t seed  # hash of the key: Session.seed
@@ -22,6 +23,7 @@ ctypedef struct Plain:
     Span source
     Span product
     uint8_t action  # its place in model.events.Action; 0 of a comment
+    bint pin        # the action needs a product
     bint plain      # False: ask PlainEvents.other
 
 ctypedef struct Reading:

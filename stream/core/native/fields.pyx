@@ -17,7 +17,7 @@ from typing import get_args
 
 from msgspec import inspect
 
-from stream.model.events import LEAST_MS, NO_SLASH, Action, Comment, View
+from stream.model.events import LEAST_MS, NO_SLASH, PINS, Action, Comment, View
 from stream.model.names import Kind
 
 cdef enum:
@@ -25,6 +25,7 @@ cdef enum:
 
 cdef Fields VIEWS, COMMENTS
 cdef Name[MOST_ACTIONS] ACTIONS
+cdef bint[MOST_ACTIONS] NEEDS_PRODUCT
 cdef unsigned int NUMBER_OF_ACTIONS
 
 
@@ -84,6 +85,7 @@ cdef Place past_action(Reading* reading, Place at, Place end) noexcept nogil:
         past = past_name(&ACTIONS[place], at, end)
         if past is not NULL:
             reading.plain.action = <uint8_t>place
+            reading.plain.pin = NEEDS_PRODUCT[place]
             return past
     return NULL
 
@@ -133,12 +135,14 @@ cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place
         last = order.behind[last]
         if last == fields.action:  # each has other fields behind it
             last = AFTER_ACTIONS + reading.plain.action
+    if reading.plain.pin and reading.plain.product.at is NULL:  # Python says why it is refused
+        return False
     return past_space(at + 1, end) == end and seen & fields.required == fields.required
 
 
 cdef inline void begin_anew(Reading* reading) noexcept nogil:
     memset(reading, 0, sizeof(Reading))
-    reading.plain.count = reading.plain.watch_ms = reading.plain.viewers = -1
+    reading.plain.count = reading.plain.gift_value = reading.plain.watch_ms = reading.plain.viewers = -1
     reading.plain.plain = True
 
 
@@ -163,6 +167,7 @@ cdef size_t place_of(str name):
         "session_id": <char*>&reading.session_id - <char*>&reading,
         "event_time": <char*>&reading.plain.time - <char*>&reading,
         "count": <char*>&reading.plain.count - <char*>&reading,
+        "gift_value": <char*>&reading.plain.gift_value - <char*>&reading,
         "watch_ms": <char*>&reading.plain.watch_ms - <char*>&reading,
         "concurrent_viewers": <char*>&reading.plain.viewers - <char*>&reading,
         "seller_id": <char*>&reading.plain.seller - <char*>&reading,
@@ -223,6 +228,7 @@ cdef int set_actions() except -1:
         raise ValueError("more actions than places")
     for place, name in enumerate(names):
         set_name(&ACTIONS[place], name)
+        NEEDS_PRODUCT[place] = name in PINS
     NUMBER_OF_ACTIONS = <unsigned int>len(names)
     return 0
 

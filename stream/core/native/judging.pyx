@@ -37,14 +37,19 @@ cdef int64_t NEVER = _NEVER
 cdef int64_t FAR_AHEAD = _FAR_AHEAD
 cdef int64_t PLAIN_ONLY = _PLAIN_ONLY
 cdef object VIEWS = Kind.VIEWS
+cdef object COMMENTS = Kind.COMMENTS
 cdef object DUPLICATE = Outcome.DUPLICATE
 cdef object KNOWN_PLATFORMS = PLATFORMS
 cdef object OTHER_PLATFORM = OTHER
 
 cdef enum:
     IMPRESSION, ENTER, HEARTBEAT, LEAVE, PRODUCT_IMPRESSION, PRODUCT_CLICK, ADD_TO_CART, LIKE, SHARE, FOLLOW
+    GIFT, PIN, UNPIN
 
-NAMES = "impression enter heartbeat leave product_impression product_click add_to_cart like share follow"
+NAMES = (
+    "impression enter heartbeat leave product_impression product_click add_to_cart like share follow"
+    " gift pin unpin"
+)
 if NAMES.split() != list(get_args(Action)):
     raise ImportError("model/events.py lists other actions than are counted here")
 
@@ -151,7 +156,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
     cdef Py_ssize_t most = policy.max_pane_events, room = 0
-    cdef bint views = kind is VIEWS
+    cdef Counting counting = counting_of(kind, events)
     cdef uint8_t topic = 1 << <int>PLACE[kind]
     cdef object known = judge.known[kind]
     cdef object row = None
@@ -197,10 +202,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
         if not pane.changed:
             pane.changed = True
             changed.append(pane)
-        if views:
-            _count_view(pane, event, limit)
-        else:
-            _count_comment(pane, event)
+        counting(pane, event, limit)
     judge.set_clock(kind, clock)
     if duplicates:
         judge.uncount(kind, DUPLICATE, duplicates)
@@ -212,6 +214,20 @@ cdef int64_t _oldest_ms(records) except? -1:
 
 
 # -- counting
+
+ctypedef int (*Counting)(Pane pane, const Plain* event, int64_t limit) except -1
+
+
+cdef Counting counting_of(kind, PlainEvents events) except NULL:
+    """How events of a kind are counted. Every kind is named here: none is counted as another."""
+    if events.kind is not kind:
+        raise ValueError(f"events of {events.kind}, judged as {kind}")
+    if kind is VIEWS:
+        return _count_view
+    if kind is COMMENTS:
+        return _count_comment
+    raise ValueError(f"nothing counts plain {kind}")
+
 
 cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
     cdef uint8_t action = event.action
@@ -249,7 +265,7 @@ cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
     return 0
 
 
-cdef int _count_comment(Pane pane, const Plain* event) except -1:
+cdef int _count_comment(Pane pane, const Plain* event, int64_t _limit) except -1:
     pane.events = sum_of(pane.events, 1)
     pane.comments = sum_of(pane.comments, 1)
     _carry(pane, event)

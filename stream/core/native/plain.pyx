@@ -183,8 +183,9 @@ cdef class PlainEvents:
     def as_dict(self, place):
         """What a plain one says, for tests."""
         cdef Plain* plain = self.at + self._checked(place)
-        numbers = {"event_time": plain.time, "moment": plain.moment, "count": plain.count, "watch_ms": plain.watch_ms}
+        numbers = {"event_time": plain.time, "moment": plain.moment, "count": plain.count, "gift_value": plain.gift_value}
         return numbers | {
+            "watch_ms": plain.watch_ms,
             "concurrent_viewers": plain.viewers,
             "session_id": text_of(&plain.key),
             "seller_id": text_of(&plain.seller),

@@ -43,9 +43,12 @@ views = st.fixed_dictionaries(
     {
         **common,
         "kind": st.just("view"),
-        "action": st.sampled_from(("enter", "heartbeat", "like", "product_click", "impression", "share")),
+        "action": st.sampled_from(
+            ("enter", "heartbeat", "like", "product_click", "impression", "share", "gift", "pin")
+        ),
         "product_id": st.none() | few_ids,
         "count": st.none() | st.integers(1, 10**6),
+        "gift_value": st.none() | st.integers(0, 10**13),
         "watch_ms": st.none() | st.integers(0, 86_400_000),
         "concurrent_viewers": st.none() | st.integers(0, 10**9),
     }
@@ -55,7 +58,7 @@ items = st.fixed_dictionaries(
         "product_id": few_ids,
         "quantity": st.integers(1, 10),
         "unit_price_minor": st.integers(0, 10**12),
-        "local": st.booleans(),
+        "local": st.none() | st.booleans(),
     }
 )
 checkouts = st.fixed_dictionaries(
@@ -66,6 +69,7 @@ checkouts = st.fixed_dictionaries(
         "amount_minor": st.sampled_from((0, 5, 10**13)),
         "currency": st.sampled_from(("IDR", "USD")),
         "is_cod": st.booleans(),
+        "discount_minor": st.sampled_from((None, 0, 5, 10**13)),
         "items": st.lists(items, max_size=3),
     }
 )

@@ -13,7 +13,7 @@ from stream.core.panes import Pane, Row
 from stream.core.policy import Policy
 from stream.core.session import Session
 from stream.model.money import MAX_SUM
-from stream.model.names import Kind
+from stream.model.names import KINDS, Kind
 from stream.model.results import Outputs, Record
 from tests.core.test_laws import LAW
 from tests.core.worlds import POLICY, Driver, Happening, Step, Told, World, bounds, crowded_worlds, schedules, worlds
@@ -56,6 +56,26 @@ def test_it_is_the_same_where_more_sessions_come_than_there_is_room_for(
 ) -> None:
     policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
     assert checkpoints(world, schedule, decode_batch, policy) == checkpoints(world, schedule, decode_all, policy)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("of", [Kind.VIEWS, Kind.COMMENTS])
+def test_no_kind_of_event_is_counted_as_another(kind: Kind, of: Kind) -> None:
+    """A kind that nothing counts is refused before an event of it is judged; so are events of another kind."""
+    records = World(views=(Happening("enter"),), comments=(Happening("comment"),)).records()[of]
+    shard = Driver(World()).shard
+    events = decode_batch(of, records, POLICY.max_value)
+    if kind is of:
+        shard.count(kind, records, events)
+        assert shard.collect() is not None
+        return
+    with pytest.raises(ValueError, match=f"events of {of}, judged as {kind}"):
+        shard.count(kind, records, events)
+
+
+def test_every_kind_is_counted_by_a_function_of_its_own() -> None:
+    assert set(judge.COUNT) == set(KINDS)
+    assert len(set(judge.COUNT.values())) == len(KINDS)
 
 
 def nearly_full(row: Row, session: Session) -> Pane:

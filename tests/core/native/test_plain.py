@@ -39,6 +39,7 @@ MORE: dict[str, Any] = {
     "source": "for_you",
     "product_id": "p 7",
     "count": 5,
+    "gift_value": 10**13,
     "watch_ms": 86_400_000,
     "concurrent_viewers": 0,
     "comment_id": "m1",
@@ -69,6 +70,7 @@ numbers = (
             10**6 + 1,
             86_400_001,
             10**9 + 1,
+            10**13 + 1,
             10**17,
             10**18,
             2**63,
@@ -136,7 +138,7 @@ def told(event: View | Comment, stamp: int) -> dict[str, Any]:
     """What the struct of a plain event has to say."""
     seed = xxhash.xxh3_64_intdigest(event.session_id.encode())
     names = ("event_time", "session_id", "seller_id", "viewer_id", "platform", "creator_id", "affiliate_id", "source")
-    figures = ("count", "watch_ms", "concurrent_viewers")
+    figures = ("count", "gift_value", "watch_ms", "concurrent_viewers")
     return (
         {name: getattr(event, name) for name in names}
         | {name: -1 if getattr(event, name, None) is None else getattr(event, name) for name in figures}
@@ -241,7 +243,7 @@ def test_what_comes_in_great_numbers_is_plain() -> None:
     ("kind", "fields"),
     [
         (Kind.VIEWS, {name: value for name, value in MORE.items() if name != "text"}),
-        (Kind.COMMENTS, MORE),
+        (Kind.COMMENTS, {name: value for name, value in MORE.items() if name != "gift_value"}),
         (Kind.COMMENTS, {"text": "\N{LATIN SMALL LETTER E WITH ACUTE}\u2028\U0010ffff" * 5}),
         (Kind.VIEWS, {"event_time": 2**42, "event_id": "e" * 128, "platform": "", "viewer_id": "a/b"}),
         (Kind.VIEWS, {"a/b": 0, "": -0.5, "c": 10**17}),
@@ -306,6 +308,16 @@ def test_of_checkouts_nothing_is_plain() -> None:
         read_plain(Kind.CHECKOUTS, [], MAX_VALUE)
     assert not isinstance(decode_batch(Kind.CHECKOUTS, [], MAX_VALUE), PlainEvents)
     assert isinstance(decode_batch(Kind.VIEWS, [], MAX_VALUE), PlainEvents)
+
+
+@pytest.mark.parametrize("action", ["pin", "unpin"])
+def test_a_pin_without_a_product_is_left_to_python(action: str) -> None:
+    pin = VIEW | {"action": action}
+    for fields, plain in (({}, False), ({"product_id": None}, False), ({"product_id": "p1"}, True)):
+        value = encoded(list((pin | fields).items()), {"separators": (",", ":")})
+        found = check(Kind.VIEWS, [given_value(Kind.VIEWS, value)])
+        assert found.is_plain(0) is plain
+        assert isinstance(found[0], Rejected) is not plain
 
 
 def test_places_are_those_of_a_sequence() -> None:
