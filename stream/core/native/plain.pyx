@@ -6,7 +6,7 @@ The definition is core/decode.py: an event is the same whether it was plain or n
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
 from stream.core.native.fields cimport Fields, Order, Plain, Reading, fields_of, read_value
@@ -68,7 +68,7 @@ cdef class Parsed:
 
     def __cinit__(self, records, int64_t max_value):
         self.number = len(records)
-        self.at = <Plain*>calloc(self.number or 1, sizeof(Plain))
+        self.at = <Plain*>malloc((self.number or 1) * sizeof(Plain))  # reading sets each, all of it
         if self.at is NULL:
             raise MemoryError
         self.records = records
@@ -113,6 +113,7 @@ cdef class Parsed:
 
     cdef int _leave(self, kind, Py_ssize_t place, record) except -1:
         """To Python, what is not plain."""
+        memset(&self.at[place], 0, sizeof(Plain))
         event = self.others[place] = decoded(kind, record, self.max_value)
         if isinstance(event, Common):
             self.at[place].time, self.at[place].moment = event.event_time, min(event.event_time, record.timestamp)
