@@ -20,6 +20,7 @@ from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
 from stream.kafka import client, topics
+from stream.kafka.patches import access
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child, free_port, is_free, liveshop
 from stream.sandbox.scratch import Scratch
@@ -204,7 +205,7 @@ async def _delete(settings: Settings) -> None:
 async def _delete_group(admin: client.Admin, group: str) -> bool:
     """False when it still has members. The client has the request but no method for it."""
     coordinator = await admin.find_coordinator(group)
-    response = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))  # noqa: SLF001 - see above
+    response = await access.send_when_ready(admin, DeleteGroupsRequest([group]), coordinator)
     codes = {code for _, code, *_ in response.results} - {0, GroupIdNotFound.errno}
     if codes - {NonEmptyGroup.errno}:
         raise for_code(min(codes - {NonEmptyGroup.errno}))

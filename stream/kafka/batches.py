@@ -13,6 +13,8 @@ from aiokafka.errors import LeaderNotAvailableError, NoError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.util import calc_crc32c
 
+from stream.kafka.patches.access import client_of
+
 if TYPE_CHECKING:
     from stream.kafka.client import Reader
 
@@ -87,7 +89,7 @@ async def damaged(reader: "Reader", partition: TopicPartition, offset: int) -> t
 
 async def _fetch(reader: "Reader", partition: TopicPartition, offset: int, size: int) -> tuple[Look, bytes]:
     """One fetch of one partition, and its bytes. At least one batch comes, if it is there, however large."""
-    connection = reader._client  # noqa: SLF001 - the consumer shows no batches
+    connection = client_of(reader)
     leader = connection.cluster.leader_for_partition(partition)
     if leader is None or leader < 0:
         await connection.force_metadata_update()

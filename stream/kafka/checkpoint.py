@@ -17,9 +17,11 @@ from stream.core.deadletters import Row, rows, size_of
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
-from stream.kafka import ending, gap, slices, topics
+from stream.kafka import gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.demands import too_small
+from stream.kafka.patches import ending
+from stream.kafka.patches.giving_up import look_at_offsets
 from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
 from stream.kafka.refusals import RefusedError
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
@@ -205,8 +207,7 @@ class Checkpoints:
         except (
             asyncio.CancelledError
         ):  # the time is up; what becomes of them later, a fence for one, nobody awaits any more
-            for _, _, fate in self._producer._txn_manager._pending_txn_offsets:  # noqa: SLF001 - no other way to them
-                fate.add_done_callback(_retrieve)
+            look_at_offsets(self._producer)
             raise
 
 

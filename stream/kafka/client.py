@@ -8,19 +8,21 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import InvalidTransactionTimeout, KafkaConnectionError
 
 from stream.config import Settings
 from stream.core.deadletters import RECORD_BYTES
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import limits, security
-from stream.kafka.admin import Admin as PatientAdmin
-from stream.kafka.connection import secure
+from stream.kafka import limits, patches, security
 from stream.kafka.diagnosis import Address, diagnose, say_why
-from stream.kafka.ending import insist_on_ends
-from stream.kafka.fetch import hand_out_raw
+from stream.kafka.patches import access
+from stream.kafka.patches.access import client_of
+from stream.kafka.patches.admin import Admin as PatientAdmin
+from stream.kafka.patches.connection import secure
+from stream.kafka.patches.ending import insist_on_ends
+from stream.kafka.patches.fetch import hand_out_raw
+from stream.kafka.patches.giving_up import give_up_sending, look_at_failures
 from stream.kafka.probe import Probe
 
 log: Final = structlog.get_logger()
@@ -36,7 +38,6 @@ BATCH_BYTES: Final = 512 * 1024
 FETCH_BYTES: Final = 1024 * 1024
 """Compressed bytes fetched of one partition at a time; a larger batch still comes, alone."""
 CLOSE_SECONDS: Final = 1.5
-GIVE_UP_SECONDS: Final = 0.5
 TELL_AFTER: Final = 0.4
 """Seconds after which it is asked why a start takes so long: a second and a half later it is known."""
 TELL_EVERY: Final = 5.0
@@ -137,12 +138,13 @@ async def start(connection: Any, settings: Settings) -> None:
     seconds = settings.connect_timeout.total_seconds()
     telling = asyncio.create_task(_tell_why(settings))
     try:
+        patches.check_version()
         async with asyncio.timeout(seconds):
             await _start_patiently(connection, settings)
         if isinstance(connection, AIOKafkaConsumer):  # none reads as aiokafka would: without bounds
             hand_out_raw(connection, settings.max_batch)
     except TimeoutError:
-        nodes = [(broker.host, broker.port) for broker in _client_of(connection).cluster.brokers()]
+        nodes = [(broker.host, broker.port) for broker in client_of(connection).cluster.brokers()]
         await end(connection)
         why = await _ask_why(settings, nodes)
         text = f"no Kafka broker answered at {settings.brokers} within {seconds:g} s"
@@ -163,10 +165,10 @@ async def start(connection: Any, settings: Settings) -> None:
 
 def _held_up(connection: Any, seconds: float) -> str:
     """What keeps a transactional producer from its start where nothing is wrong with the brokers that were asked."""
-    if not isinstance(connection, AIOKafkaProducer) or connection._txn_manager is None:  # noqa: SLF001 - asks nothing of it
+    if (transactional_id := access.transactional_id(connection)) is None:
         return ""
     return (
-        f"the transactional id {connection._txn_manager.transactional_id} was not free within {seconds:g} s: "  # noqa: SLF001
+        f"the transactional id {transactional_id} was not free within {seconds:g} s: "
         "its last transaction cannot be ended (has each partition it wrote to a leader?), or its coordinator is away"
     )
 
@@ -182,9 +184,8 @@ async def _tell_why(settings: Settings) -> None:
 
 
 async def _start_patiently(connection: Any, settings: Settings) -> None:
-    client = _client_of(connection)
+    client = client_of(connection)
     secure(client, security.Credentials(settings).current)
-    _insist_on_brokers(client)
     pause = 0.1
     while True:
         try:
@@ -214,28 +215,6 @@ async def _ask_why(settings: Settings, nodes: Iterable[Address]) -> str:
     return why and f"{why} (security_protocol is {settings.protocol})"
 
 
-def _client_of(connection: Any) -> AIOKafkaClient:
-    return connection.client if isinstance(connection, AIOKafkaProducer) else connection._client  # noqa: SLF001 - no other way
-
-
-def _insist_on_brokers(client: AIOKafkaClient) -> None:
-    """A cluster may answer that it has no broker: each is fenced for a moment after it stood still. Not connected, then.
-
-    aiokafka goes on without, and fails an assertion (`Did we not perform bootstrap?`) when it looks for a coordinator.
-    """
-    bootstrap = client.bootstrap
-
-    async def insist() -> None:
-        await bootstrap()
-        if not client.cluster.brokers():
-            kept = client._conns.pop(("bootstrap", ConnectionGroup.DEFAULT), None)  # noqa: SLF001 - the next one replaces it
-            if kept is not None:
-                kept.close()
-            raise KafkaConnectionError("the cluster names no broker")
-
-    client.bootstrap = insist
-
-
 async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
     """Closes within about ``seconds``, whether or not the broker is there, and raises nothing.
 
@@ -245,57 +224,15 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
     if isinstance(connection, AIOKafkaProducer):
         await _end_producer(connection, seconds)
     elif not await _within((connection.close if isinstance(connection, PatientAdmin) else connection.stop)(), seconds):
-        await _within(_client_of(connection).close(), seconds / 3)
+        await _within(client_of(connection).close(), seconds / 3)
 
 
 async def _end_producer(producer: Producer, seconds: float) -> None:
-    _look_at_failures(producer)  # now, since aiokafka forgets a batch as soon as it has failed
+    look_at_failures(producer)  # now, since aiokafka forgets a batch as soon as it has failed
     if not await _within(producer.stop(), seconds):
-        await _give_up_sending(producer)
-        await _within(_client_of(producer).close(), seconds / 3)
-    _look_at_failures(producer)
-
-
-class _Forgiving(set[Any]):
-    """aiokafka takes each batch that fails out of those on their way, also one that waits to be sent again."""
-
-    def remove(self, element: Any) -> None:
-        self.discard(element)
-
-
-async def _give_up_sending(producer: Producer) -> None:
-    """Ends the producer's background tasks, which would wait for a broker as long as none is there. aiokafka has no abort.
-
-    Its sender, when it is cancelled, waits for the requests that it has begun; those are cancelled here as well.
-    """
-    accumulator = producer._message_accumulator  # noqa: SLF001 - see above
-    accumulator._pending_batches = _Forgiving(accumulator._pending_batches)  # noqa: SLF001 - the same
-    accumulator.fail_all(KafkaConnectionError("the producer is given up"))
-    sender = producer._sender.sender_task  # noqa: SLF001 - see above
-    if sender is None:
-        return
-    frame = sender.get_coro().cr_frame
-    requests: set[asyncio.Task[None]] = set() if frame is None else {*frame.f_locals.get("tasks", ())}
-    for task in (sender, *requests):
-        task.cancel()
-    await asyncio.wait({sender, *requests}, timeout=GIVE_UP_SECONDS)
-
-
-def _look_at_failures(producer: Producer) -> None:
-    """What happens is raised by the checkpoint; of aiokafka's other futures asyncio would complain, one by one."""
-    accumulator = producer._message_accumulator  # noqa: SLF001 - aiokafka never looks at them itself
-    batches = list(accumulator._pending_batches)  # noqa: SLF001 - the same
-    batches += [batch for waiting in accumulator._batches.values() for batch in waiting]  # noqa: SLF001 - the same
-    waiting = [fate for batch in batches for fate in (batch.future, batch._drain_waiter)]  # noqa: SLF001 - the same
-    fates = [producer._txn_manager.wait_for_transaction_end(), *waiting]  # noqa: SLF001 - the same
-    for fate in fates:
-        if fate is not None:
-            fate.add_done_callback(_look)
-
-
-def _look(fate: asyncio.Future[Any]) -> None:
-    if not fate.cancelled():
-        fate.exception()
+        await give_up_sending(producer)
+        await _within(client_of(producer).close(), seconds / 3)
+    look_at_failures(producer)
 
 
 async def _within(closing: Awaitable[None], seconds: float) -> bool:

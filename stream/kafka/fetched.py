@@ -21,7 +21,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import xxhash
-from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.util import calc_crc32c
 from typing_extensions import Buffer
@@ -29,6 +28,7 @@ from typing_extensions import Buffer
 from stream.errors import FailedError
 from stream.kafka.codecs import TooLargeError, UnknownCodecError, unpack
 from stream.kafka.legacy import OldBatch
+from stream.kafka.patches.aborted import is_left_out, partition_of
 from stream.model.names import Reason
 from stream.model.results import Record, Records, RefusedBatch, create_time, nbytes
 
@@ -90,7 +90,7 @@ def runs(records: Any, fetched: bytes, max_batch: int) -> Iterator[Run | Refused
             raise DamagedError("a batch that ends before it begins")  # no broker takes one
         begin_at = records.next_fetch_offset
         wanted = batch.next_offset > begin_at
-        if _is_left_out(records, batch) or not wanted:
+        if is_left_out(records, batch, _is_abort) or not wanted:
             records.next_fetch_offset = max(begin_at, batch.next_offset)
             continue
         try:
@@ -149,18 +149,6 @@ def _opened(fetched: bytes, begin: int, end: int) -> Any:
     raise DamagedError(f"a batch of magic {magic}")
 
 
-def _is_left_out(records: Any, batch: Any) -> bool:
-    """Markers, and what belongs to a transaction that was aborted: as aiokafka decides it."""
-    if records._isolation_level == READ_COMMITTED:  # noqa: SLF001 - aiokafka's own reading does the same
-        records._consume_aborted_up_to(batch.base_offset)  # noqa: SLF001 - the same
-        aborted = records._aborted_producers  # noqa: SLF001 - the same
-        if batch.is_control_batch and _is_abort(batch):
-            aborted.discard(batch.producer_id)
-        elif batch.is_transactional and batch.producer_id in aborted:
-            return True
-    return bool(batch.is_control_batch)
-
-
 def _is_abort(batch: Batch) -> bool:
     """Only brokers write such batches. One that makes no sense is a damaged one: what it ends is not known."""
     try:
@@ -191,5 +179,5 @@ def raw(data: bytes) -> tuple[bytes, int, str]:
 
 
 def _place(records: Any, batch: Any) -> str:
-    topic, partition = records._tp  # noqa: SLF001 - as above
+    topic, partition = partition_of(records)
     return f"{topic}, partition {partition}, offsets {batch.base_offset} to {batch.next_offset - 1}"

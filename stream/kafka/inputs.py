@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from stream.kafka import client
 from stream.kafka.batches import damaged
 from stream.kafka.client import Reader
-from stream.kafka.fetch import Buffer, UnreadableError
 from stream.kafka.memory import Account, Memory
+from stream.kafka.patches.fetch import Buffer, UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.topicids import Ids, as_bytes
 from stream.model.names import INPUTS, KINDS, Kind

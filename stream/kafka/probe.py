@@ -11,8 +11,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import security
-from stream.kafka.connection import Connection
 from stream.kafka.diagnosis import Address, diagnose
+from stream.kafka.patches.connection import Connection
 
 log: Final = structlog.get_logger()
 

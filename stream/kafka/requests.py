@@ -16,6 +16,7 @@ from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16,
 
 from stream import __version__
 from stream.kafka.client import Admin, Reader
+from stream.kafka.patches import access
 
 T = TypeVar("T")
 _TEXT: Final = CompactString("utf-8")
@@ -250,12 +251,7 @@ def _named(schema: Any, values: Sequence[Any]) -> dict[str, Any]:
 
 async def _ask(asker: Admin | Reader, question: _Question, node: int | None = None) -> dict[str, Any]:
     """As its own requests go; a reader asks the broker it is told."""
-    answer: dict[str, Any]
-    if isinstance(asker, Admin):
-        answer = await asker._send_request(question, node)  # noqa: SLF001 - no other way
-    else:
-        client = asker._client  # noqa: SLF001 - no other way
-        answer = await client.send(client.get_random_node() if node is None else node, question)
+    answer: dict[str, Any] = await access.send(asker, question, node)
     _raise_for(answer.get("error_code", 0))
     return answer
 

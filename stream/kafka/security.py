@@ -14,8 +14,8 @@ from aiokafka.errors import IllegalSaslStateError, SaslAuthenticationFailed, Uns
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka.connection import Connection
 from stream.kafka.diagnosis import Address
+from stream.kafka.patches.connection import Connection
 from stream.kafka.tokens import TokenRefusedError, provider
 from stream.secured import FILES, tls_context
 

@@ -16,7 +16,7 @@ from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_pa
 from stream.core.statelog import newest_meta
 from stream.core.stored import Meta
 from stream.kafka.client import Reader
-from stream.kafka.fetch import UnreadableError
+from stream.kafka.patches.fetch import UnreadableError
 from stream.model.alerts import Alert, Status, read_alert
 from stream.model.results import RefusedBatch
 

@@ -18,8 +18,8 @@ from stream.core.silence import Hidden, LeftOut, Silence
 from stream.kafka import slices
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
 from stream.kafka.refusals import RefusedError

@@ -16,6 +16,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, KafkaTimeoutE
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.client import Admin, Reader
+from stream.kafka.patches import access
 from stream.kafka.requests import TopicMetadata, topic_metadata
 from stream.kafka.topics import SPECS
 from stream.model.names import DEAD_LETTERS
@@ -82,7 +83,7 @@ async def ask_all(asker: Admin | Reader, settings: Settings) -> Answers:
 
     When some have answered, the others are not waited for any longer: a machine that is gone answers nobody.
     """
-    nodes = [broker.nodeId for broker in asker._client.cluster.brokers()]  # noqa: SLF001 - no other way
+    nodes = access.nodes(asker)
     if not nodes:
         raise NodeNotReadyError("no broker is known")
     names = [settings.topic(spec.name) for spec in SPECS]

@@ -12,8 +12,8 @@ import structlog
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import Health
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.task import ShardTask
 from stream.model.names import INPUTS
 from stream.printed import command

@@ -23,12 +23,12 @@ from stream.kafka import garbage, preflight, topics
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.health import COMPANY, KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.refusals import RefusedError
 from stream.kafka.rulebook import RuleBook

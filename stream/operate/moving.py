@@ -23,8 +23,9 @@ from stream.config import Settings
 from stream.core.deadletters import ORIGIN, LetterSize, Row, rows
 from stream.core.headers import MOST, MOST_BYTES, Header, excess, size_of
 from stream.errors import FailedError
-from stream.kafka import client, ending
-from stream.kafka.fetch import UnreadableError
+from stream.kafka import client
+from stream.kafka.patches import ending
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.recovery import group_offsets
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
 from stream.model.results import DeadLetter, Record, RefusedBatch

@@ -10,7 +10,7 @@ from stream.config import Settings
 from stream.core.framing import StateError
 from stream.kafka import batches, recovery, statereader
 from stream.kafka.client import Reader
-from stream.kafka.fetch import UnreadableError
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.unreadable import way_out

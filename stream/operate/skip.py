@@ -22,8 +22,8 @@ from stream.kafka import batches, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.fetched import raw
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
 from stream.kafka.statereader import HangingTransactionError

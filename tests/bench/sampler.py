@@ -27,7 +27,7 @@ STEPS: Final = (
     ("stream/kafka/checkpoint.py", "", "checkpoint: write"),
     ("stream/kafka/recovery.py", "", "start"),
     ("stream/kafka/inputs.py", "", "fetch"),
-    ("stream/kafka/fetch.py", "", "fetch"),
+    ("stream/kafka/patches/fetch.py", "", "fetch"),
     ("stream/kafka/fetched.py", "", "fetch"),
     ("stream/kafka/codecs.py", "", "fetch"),
     ("stream/core/pure/records.py", "", "fetch"),

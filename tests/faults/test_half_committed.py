@@ -20,7 +20,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
 from stream.kafka import client, topics
-from stream.kafka.ending import SpentError
+from stream.kafka.patches.ending import SpentError
 from stream.kafka.place import CheckpointError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka

@@ -18,7 +18,7 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.ending import SpentError
+from stream.kafka.patches.ending import SpentError
 from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs

@@ -16,7 +16,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from stream.config import Settings
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client
-from stream.kafka.fetch import _RawRecords
+from stream.kafka.patches.fetch import _RawRecords
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import make_topics, producer, settings

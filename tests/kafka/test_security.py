@@ -25,8 +25,9 @@ from stream.cli import stage
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
-from stream.kafka import client, connection, security
-from stream.kafka.connection import Connection
+from stream.kafka import client, security
+from stream.kafka.patches import connection
+from stream.kafka.patches.connection import Connection
 from stream.kafka.security import Credentials
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka

@@ -18,13 +18,13 @@ from stream.errors import FailedError
 from stream.kafka import health as names
 from stream.kafka import members, refusals
 from stream.kafka.client import earlier_member_id
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.garbage import Leftovers
 from stream.kafka.members import Member
 from stream.kafka.memory import Memory
 from stream.kafka.monitor import Monitor
 from stream.kafka.outage import Outage
 from stream.kafka.partitions import Outgrown, Partitions
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.unreadable import Waiting
 from stream.kafka.worker import Worker

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from stream.errors import FailedError, UsageError
 from stream.kafka import membership
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.fetch import UnreadableError
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import ENOUGH, Memory
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import FencedError, Place
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping

@@ -18,7 +18,6 @@ class Client:
     def __init__(self, wire: Wire) -> None:
         self.cluster = SimpleNamespace(brokers=lambda: (SimpleNamespace(nodeId=1, host="broker", port=9092),))
         self._security_protocol = "PLAINTEXT"
-        self._conns: dict[Any, Any] = {}
         self._wire = wire
 
     async def bootstrap(self) -> None:

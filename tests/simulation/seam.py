@@ -24,8 +24,8 @@ from tests.simulation.wire import Wire
 
 
 def _modules() -> Iterator[ModuleType]:
-    """All of stream.kafka, but what reads for native modules that were not built."""
-    for module in pkgutil.iter_modules(stream.kafka.__path__, "stream.kafka."):
+    """All of stream.kafka, its patches included, but what reads for native modules that were not built."""
+    for module in pkgutil.walk_packages(stream.kafka.__path__, "stream.kafka."):
         try:
             yield importlib.import_module(module.name)
         except ModuleNotFoundError as missing:

@@ -9,6 +9,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.offset import OffsetRequest
 
 from stream.doctor.ask.visit import Visit
+from stream.kafka.patches import access
 
 _LATEST: Final = -1
 _EARLIEST: Final = -2
@@ -41,7 +42,7 @@ async def _offsets(
     found = {}
     for node, asked in by_leader.items():
         request = OffsetRequest(_NO_REPLICA, isolation, list(asked.items()))
-        response = await visit.admin._client.send(node, request)  # noqa: SLF001 - the admin has no such question
+        response = await access.client_of(visit.admin).send(node, request)
         for topic, answers in response.topics:
             for partition, code, _timestamp, offset in answers:
                 if code:

@@ -18,7 +18,7 @@ from stream.doctor.lag import Lag
 from stream.doctor.positions import Shard
 from stream.doctor.unreadable import Unreadable
 from stream.kafka import batches, statereader
-from stream.kafka.fetch import UnreadableError
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.unreadable import way_out
 from stream.model.names import Kind, Reason

@@ -15,7 +15,7 @@ from stream.doctor.ask.offsets import begins, stable_ends
 from stream.doctor.ask.visit import Visit
 from stream.doctor.positions import Bounds, Kept, Shard, Unusable
 from stream.kafka import statereader
-from stream.kafka.fetch import UnreadableError
+from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.statereader import StateRecords
 from stream.model.names import Kind

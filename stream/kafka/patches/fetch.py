@@ -5,9 +5,6 @@ record to build a dataclass. So the fetcher of every consumer (stream/kafka/clie
 stream/kafka/fetched.py makes of the bytes. Records have ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``,
 which is all of ``Record``; a batch that is refused is one record, a `RefusedBatch`, handed out alone.
 
-This module touches private parts of aiokafka, and is the only one (with the one it stands on) that makes reading depend
-on them. A version that was not tested is refused, since its own reading has none of these bounds.
-
 What lies before a damaged batch is handed out first; then the place is named.
 """
 
@@ -25,15 +22,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
-from stream.errors import FailedError
 from stream.kafka.batches import last_of
-from stream.kafka.fetchbyid import FetchById, Fetched
 from stream.kafka.fetched import DamagedError, joined, runs, since
+from stream.kafka.patches.fetchbyid import FetchById, Fetched
 from stream.model.results import Record, RefusedBatch, create_time, nbytes, part
 
 log: Final = structlog.get_logger()
-
-TESTED: Final = "0.14.0"
 
 TAKE_BYTES: Final = 4 * 1024 * 1024
 """Memory of the batches that are unpacked at a time, but for the last one."""
@@ -64,17 +58,12 @@ class UnreadableError(CorruptRecordException):  # type: ignore[misc]  # aiokafka
 
 
 def hand_out_raw(consumer: aiokafka.AIOKafkaConsumer, max_batch: int) -> None:
-    """To be called once, after ``consumer.start()``. ``max_batch``: bytes that a batch may unpack to.
-
-    Raises FailedError for an aiokafka that was not tested.
-    """
-    if aiokafka.__version__ != TESTED:
-        raise FailedError(f"this aiokafka ({aiokafka.__version__}) was not tested: install {TESTED}")
-    fetcher = consumer._fetcher  # noqa: SLF001 - see above
-    fetcher._records = records = _RawRecords(max_batch)  # noqa: SLF001 - see above
-    fetcher._client = _Client(fetcher._client, records)  # noqa: SLF001 - see above
+    """To be called once, after ``consumer.start()``. ``max_batch``: bytes that a batch may unpack to."""
+    fetcher = consumer._fetcher
+    fetcher._records = records = _RawRecords(max_batch)
+    fetcher._client = _Client(fetcher._client, records)
     # Unread records of a topic that is held back must not delay the next fetch of the others (by 0.1 s each time).
-    fetcher._prefetch_backoff = 0.0  # noqa: SLF001 - see above
+    fetcher._prefetch_backoff = 0.0
 
 
 class Account(Protocol):
@@ -91,13 +80,13 @@ class Buffer:
     """The fetcher's buffer of one consumer, on which ``hand_out_raw`` was called: what is held and may be held there."""
 
     def __init__(self, consumer: aiokafka.AIOKafkaConsumer, account: Account) -> None:
-        self._fetcher = consumer._fetcher  # noqa: SLF001 - see above
-        self._records: _RawRecords = self._fetcher._records  # noqa: SLF001 - see above
+        self._fetcher = consumer._fetcher
+        self._records: _RawRecords = self._fetcher._records
         self._records.account = account
 
     def fetch_at_most(self, size: int) -> None:
         """Compressed bytes of each partition, from the next fetch on."""
-        self._fetcher._max_partition_fetch_bytes = size  # noqa: SLF001 - see above
+        self._fetcher._max_partition_fetch_bytes = size
 
     def left(self, partition: TopicPartition) -> int:
         """Memory of a batch that was unpacked and handed out in part."""
@@ -106,12 +95,12 @@ class Buffer:
 
     def insist_on(self, ids: Mapping[str, bytes]) -> None:
         """From the next fetch on, only topics with these ids are read. ``ids``: of every topic that is assigned."""
-        self._fetcher._client.ids = ids  # noqa: SLF001 - see above
+        self._fetcher._client.ids = ids
 
     def forget(self, partition: TopicPartition) -> None:
         """What was fetched of a partition; it is fetched again."""
         if self._records.pop(partition, None) is not None:
-            self._fetcher._notify(self._fetcher._wait_consume_future)  # noqa: SLF001 - see above
+            self._fetcher._notify(self._fetcher._wait_consume_future)
 
 
 class _Unbounded:
@@ -146,20 +135,20 @@ def _hand_out_runs(result: Any, runs: "_Runs") -> None:
 
     (p: of every minute that was read, 50 MB of fetched bytes and records stayed for ever.)
     """
-    result._partition_records = runs  # noqa: SLF001 - see above
+    result._partition_records = runs
     result.getall = partial(_take_all, weakref.ref(result))
 
 
 def _take_all(of: "weakref.ref[Any]", max_records: int | None = None) -> Sequence[Record]:
     """What ``FetchResult.getall`` does, with one step a run instead of several a record."""
     result = of()
-    if result is None or not result.check_assignment(result._topic_partition) or not result.has_more():  # noqa: SLF001 - see above
+    if result is None or not result.check_assignment(result._topic_partition) or not result.has_more():
         return ()
-    runs = result._partition_records  # noqa: SLF001 - see above
+    runs = result._partition_records
     taken: Sequence[Record] = runs.take(sys.maxsize if max_records is None else max_records)
-    result._update_position()  # noqa: SLF001 - see above
+    result._update_position()
     if runs.finished:
-        result._partition_records = None  # noqa: SLF001 - see above
+        result._partition_records = None
     return taken
 
 
@@ -169,7 +158,7 @@ class _Runs:
     def __init__(self, records: Any, fetched: bytes, buffer: _RawRecords) -> None:
         self.next_fetch_offset: int = records.next_fetch_offset
         self.finished = False
-        records._records_iterator = None  # noqa: SLF001 - never begun, and holds its records as they hold it
+        records._records_iterator = None
         self._iterator = _readable(records, fetched, buffer.max_batch)
         self._records = records
         self._account = buffer.account
@@ -238,8 +227,8 @@ def _readable(records: Any, fetched: bytes, max_batch: int) -> Iterator[Any]:
     except DamagedError as error:
         first = records.next_fetch_offset
         if first == began:
-            raise UnreadableError(records._tp, first, last_of(fetched, first), str(error)) from error  # noqa: SLF001 - see above
-        log.warning("records cannot be read", topic=records._tp.topic, partition=records._tp.partition, offset=first)  # noqa: SLF001 - see above
+            raise UnreadableError(records._tp, first, last_of(fetched, first), str(error)) from error
+        log.warning("records cannot be read", topic=records._tp.topic, partition=records._tp.partition, offset=first)
 
 
 class _Client:
@@ -260,7 +249,7 @@ class _Client:
         if not isinstance(request, FetchRequest):
             return await self._client.send(node, request, **options)
         if self._records:
-            request._max_wait_ms = min(request._max_wait_ms, BESIDE_MS)  # noqa: SLF001 - see above
+            request._max_wait_ms = min(request._max_wait_ms, BESIDE_MS)
         response = await self._client.send(node, FetchById(request, self.ids) if self.ids else request, **options)
         if isinstance(response, Fetched):
             response.check()

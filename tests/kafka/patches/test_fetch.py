@@ -15,9 +15,9 @@ from aiokafka.record.util import calc_crc32c
 
 import stream
 from stream.config import Settings
-from stream.errors import FailedError
-from stream.kafka import client, fetch, fetched
-from stream.kafka.fetch import UnreadableError
+from stream.kafka import client, fetched
+from stream.kafka.patches import fetch
+from stream.kafka.patches.fetch import UnreadableError
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
 from stream.model.results import RefusedBatch, create_time
 from stream.sandbox.broker import EmbeddedKafka
@@ -326,19 +326,3 @@ def test_no_consumer_is_made_elsewhere() -> None:
         path for path in SOURCE.rglob("*.py") if re.search(r"await [\w.]*(reader|consumer)\.start\(", path.read_text())
     ]
     assert starters == []
-
-
-def test_an_untested_aiokafka_is_refused(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own reading has no bounds."""
-
-    async def main() -> None:
-        config = settings(kafka, prefix)
-        with pytest.raises(FailedError, match=r"was not tested: install 0\.0\.1"):
-            await client.start(client.make_reader(config), config)
-
-    monkeypatch.setattr(fetch, "TESTED", "0.0.1")
-    asyncio.run(main())
-
-
-def test_the_pinned_version_is_the_tested_one() -> None:
-    assert aiokafka.__version__ == fetch.TESTED

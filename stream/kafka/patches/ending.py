@@ -60,7 +60,7 @@ def insist_on_ends(producer: AIOKafkaProducer) -> None:
             unanswered = unanswered or (ends and not isinstance(error, NodeNotReadyError))  # else it was not sent
             raise
         if ends and unanswered and not answer.error_code:
-            give_up(producer._txn_manager)  # noqa: SLF001 - see above
+            give_up(producer._txn_manager)
             raise SpentError
         return answer
 

@@ -85,8 +85,8 @@ def secure(client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> 
     """
     secured = _Secured(client, current)
     client.bootstrap = secured.bootstrap
-    if client._security_protocol != "PLAINTEXT":  # noqa: SLF001 - see above
-        client._get_conn, client.close = secured.get, secured.close  # noqa: SLF001 - see above
+    if client._security_protocol != "PLAINTEXT":
+        client._get_conn, client.close = secured.get, secured.close
 
 
 class _Secured:
@@ -95,8 +95,8 @@ class _Secured:
     def __init__(self, client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> None:
         self._client = client
         self._current = current
-        self._conns: dict[Any, Any] = client._conns  # noqa: SLF001 - see above
-        self._get_conn, self._close = client._get_conn, client.close  # noqa: SLF001 - see above
+        self._conns: dict[Any, Any] = client._conns
+        self._get_conn, self._close = client._get_conn, client.close
         self._opening = asyncio.Lock()
         self._renewing: dict[Any, asyncio.Task[None]] = {}
         self._retired: WeakSet[Connection] = WeakSet()
@@ -105,7 +105,9 @@ class _Secured:
     async def bootstrap(self) -> None:
         """Asks who the brokers are, as aiokafka does, but the connection for it is closed when this returns.
 
-        (aiokafka leaves it open when it is cancelled meanwhile.)
+        (aiokafka leaves it open when it is cancelled meanwhile.) A cluster may answer that it has no broker: each is fenced
+        for a moment after it stood still. aiokafka goes on without, and fails an assertion (`Did we not perform
+        bootstrap?`) when it looks for a coordinator; here that is no connection yet.
         """
         client = self._client
         for host, port, _ in client.hosts:
@@ -119,8 +121,10 @@ class _Secured:
                 break
         else:
             raise KafkaConnectionError(f"Unable to bootstrap from {client.hosts}")
-        if client._sync_task is None:  # noqa: SLF001 - see above
-            client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001 - see above
+        if not client.cluster.brokers():
+            raise KafkaConnectionError("the cluster names no broker")
+        if client._sync_task is None:
+            client._sync_task = asyncio.create_task(client._md_synchronizer())
 
     async def _asked(self, host: str, port: int) -> Any:
         opened = await self._open(host, port)
@@ -183,7 +187,7 @@ class _Secured:
     async def _open_node(self, key: Any) -> Connection:
         client = self._client
         broker = client.cluster.broker_metadata(key[0])
-        return await self._open(broker.host, broker.port, on_close=client._on_connection_closed)  # noqa: SLF001 - see above
+        return await self._open(broker.host, broker.port, on_close=client._on_connection_closed)
 
     async def _open(self, host: str, port: int, **more: Any) -> Connection:
         """A new one, made as aiokafka makes its own."""
@@ -191,15 +195,15 @@ class _Secured:
         opened = Connection(
             host,
             port,
-            client_id=client._client_id,  # noqa: SLF001 - see above
-            request_timeout_ms=client._request_timeout_ms,  # noqa: SLF001 - see above
-            max_idle_ms=client._connections_max_idle_ms,  # noqa: SLF001 - see above
-            security_protocol=client._security_protocol,  # noqa: SLF001 - see above
-            ssl_context=current.get("ssl_context", client._ssl_context),  # noqa: SLF001 - see above
-            sasl_mechanism=client._sasl_mechanism,  # noqa: SLF001 - see above
-            sasl_plain_username=client._sasl_plain_username,  # noqa: SLF001 - see above
-            sasl_plain_password=current.get("sasl_plain_password", client._sasl_plain_password),  # noqa: SLF001 - see above
-            sasl_oauth_token_provider=client._sasl_oauth_token_provider,  # noqa: SLF001 - see above
+            client_id=client._client_id,
+            request_timeout_ms=client._request_timeout_ms,
+            max_idle_ms=client._connections_max_idle_ms,
+            security_protocol=client._security_protocol,
+            ssl_context=current.get("ssl_context", client._ssl_context),
+            sasl_mechanism=client._sasl_mechanism,
+            sasl_plain_username=client._sasl_plain_username,
+            sasl_plain_password=current.get("sasl_plain_password", client._sasl_plain_password),
+            sasl_oauth_token_provider=client._sasl_oauth_token_provider,
             **more,
         )
         await opened.connect()

@@ -70,8 +70,8 @@ class FetchById:
 
     def encode(self) -> bytes:
         asked = self._request
-        head = (asked._max_wait_ms, asked._min_bytes, asked._max_bytes, asked._isolation_level)  # noqa: SLF001 - it tells nobody
-        rack = asked._rack_id.encode()  # noqa: SLF001 - the same
+        head = (asked._max_wait_ms, asked._min_bytes, asked._max_bytes, asked._isolation_level)
+        rack = asked._rack_id.encode()
         parts = [_HEAD.pack(_CONSUMER, *head, *_NO_SESSION), _length(len(asked.topics))]
         for topic, partitions in asked.topics:
             parts += [self._ids[topic], _length(len(partitions))]

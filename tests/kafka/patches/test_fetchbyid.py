@@ -11,8 +11,8 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from stream.config import Settings
 from stream.kafka import client, topicids
-from stream.kafka.fetch import Buffer
-from stream.kafka.fetchbyid import VERSION, FetchById
+from stream.kafka.patches.fetch import Buffer
+from stream.kafka.patches.fetchbyid import VERSION, FetchById
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import make_anew, make_topics, producer, send_views, settings
