@@ -28,7 +28,7 @@ $(VENV)/.packages: constraints.txt
 	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
 	@touch $@
 
-$(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py $(wildcard stream/core/native/*.p[yx][xd] stream/core/native/*.h)
+$(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py stream/core/figures.py $(wildcard stream/core/native/*.p[yx]* stream/core/native/*.h)
 	@command -v cc >/dev/null || echo "no C compiler: liveshop runs without its native hot path, several times slower (Debian: apt install gcc libc6-dev python3-dev)" >&2
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -93,5 +93,5 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
-	@rm -f stream/core/native/*.so
+	@rm -f stream/core/native/*.so stream/core/native/table.p*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

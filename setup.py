@@ -4,6 +4,7 @@ Without Cython or a C compiler it is left out: liveshop does the same without it
 an error, =no leaves it out.
 """
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ class BuildAllOrNone(build_ext):
             self.extensions = self.distribution.ext_modules = []
 
 
+def generate() -> None:
+    """What C knows of the table of figures: sources that are not in the repository."""
+    spec = importlib.util.spec_from_file_location("generate", NATIVE / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.write()
+
+
 def extensions() -> list[Extension]:
     if WISH == "no":
         return []
@@ -37,6 +46,7 @@ def extensions() -> list[Extension]:
         if WISH == "must":
             raise
         return []
+    generate()
     modules = [
         Extension(
             ".".join(source.with_suffix("").parts),

@@ -6,7 +6,7 @@ read first, so the sum of the panes is a function of the logs.
 
 from typing import TYPE_CHECKING
 
-from stream.core.columns import BREAKDOWNS, COUNTERS, MONIES, NEVER, PLAIN, counter_values
+from stream.core.figures import BREAKDOWNS, COUNTERS, MONIES, NEVER, PLAIN
 from stream.core.uniques import estimate, united
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = [
     "NEVER",
     "PLAIN",
     "Counts",
-    "counter_values",
     "estimate",
     "merge_breakdowns",
     "total",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from stream.core.columns import NEVER
 from stream.core.counts import Counts
+from stream.core.figures import NEVER
 from stream.core.packing import glance_at, unpack
 from stream.core.policy import MINUTE
 from stream.core.steps import Steps, pieces

@@ -11,7 +11,7 @@ slice, or a state that says so) the on-time part counts as cut, too. Neither dep
 
 from typing import TYPE_CHECKING, Final
 
-from stream.core.late import SUMS
+from stream.core.figures import LATE_SUMS
 from stream.core.pure.ontime import count_late, on_time
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ else:
     except ImportError:
         from stream.core.pure.ontime import column_of
 
-_EVENTS: Final = SUMS.index("events")
+_EVENTS: Final = LATE_SUMS.index("events")
 
 __all__ = ["column_of", "count_late", "events_of", "on_time_ms"]
 

@@ -92,7 +92,7 @@ class Row:
     def events(self, key: bytes) -> int:
         pane = self.panes.get(key)
         if pane is not None:
-            return pane.events
+            return int(pane.events)
         data = self.packed.get(key)
         return 0 if data is None else head_of(data).events
 

@@ -5,12 +5,13 @@ saturate at 2^63 - 1 before anything is derived from them.
 """
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
 
 from stream.core.breakdown import Clicks, Money, Orders, Sales
-from stream.core.counts import COUNTERS, NEVER, Counts, counter_values, estimate
+from stream.core.counts import COUNTERS, NEVER, Counts, estimate
 from stream.model.money import MAX_SUM, capped
 
 natively: "Callable[[bytes, Counts, str], bytes | None] | None"
@@ -25,6 +26,7 @@ LISTED: Final = 20
 """Elements of a ranked list before the rest is summed."""
 
 Value = dict[str, Any]
+_counters: Final = attrgetter(*COUNTERS)
 
 
 def divide(numerator: int, denominator: int) -> int:
@@ -48,7 +50,7 @@ def money(amounts: Money) -> Money:
 
 
 def counts_of(counts: Counts) -> dict[str, int]:
-    values: tuple[int, ...] = counter_values(counts)
+    values: tuple[int, ...] = _counters(counts)
     if max(values) > MAX_SUM:
         values = tuple(map(capped, values))
     return dict(zip(COUNTERS, values, strict=True))

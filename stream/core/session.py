@@ -13,6 +13,7 @@ import msgspec
 
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import BREAKDOWNS, NEVER, Counts, merge_breakdowns, total, united
+from stream.core.figures import SKETCHES
 from stream.core.ids import hash_id
 from stream.core.packing import head_of, pack, unpack
 from stream.core.policy import Policy
@@ -144,8 +145,8 @@ class Session:
         base = self.base = self.base or Counts()
         base.add(pane)
         merge_breakdowns(base, pane, self.named)
-        base.viewers = united((base.viewers, pane.viewers))
-        base.buyers = united((base.buyers, pane.buyers))
+        for name in SKETCHES:
+            setattr(base, name, united((getattr(base, name), getattr(pane, name))))
         self.stale = True
 
     def totals(self, busy: list[Counts], quiet: Mapping[int, bytes]) -> Counts:
@@ -206,7 +207,7 @@ class Session:
         session.stale = False
         if base is not None:
             session.restore_base(base)
-        session.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=True) if ids)
+        session.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=False) if ids)
         session.ended, session.frozen, session.revision = ended, frozen, revision
         session.written_events, session.written_ended, session.written_at = written_events, written_ended, written_at
         return session

@@ -1,86 +1,90 @@
-"""The shapes of what the state stores: what msgspec reads them by, and nothing else."""
+"""The shapes of what the state stores: what msgspec reads them by, and nothing else.
 
-from typing import Any
+Counts are packed as one array: the plain figures of `figures.HEAD`, GMV, an array of all other plain figures, then what is
+not plain. Both arrays only grow, in the order of `figures.FIGURES`: bytes of an earlier version are shorter and hold
+nothing of what came later, bytes of a later version are longer. So packed counts need no names: those that a checkpoint
+holds are named once, in its `Meta`, and told apart there.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from stream.core.breakdown import Clicks, Money, Orders, Source
+from stream.core.figures import ADDED, BREAKDOWNS, BY_NAME, HEAD, REST, TEXTS, Figure, How
+
+_BREAKDOWN: Final = {"Clicks": Clicks, "Orders": Orders}
+IN_ONE: Final = tuple(name for name in BREAKDOWNS if BY_NAME[name] not in ADDED)
+"""Breakdowns by id of the first layout, in an array of their own."""
 
 
-class Head(msgspec.Struct, array_like=True, gc=False):
+def _field(figure: Figure) -> tuple[str, Any, Any]:
+    """Of a figure that is not plain: name, type and what stands where there is none."""
+    if figure.how is How.MONEY:
+        return figure.name, Money, msgspec.field(default_factory=dict)
+    return figure.name, bytes | None if figure.how is How.SKETCH else _BREAKDOWN[figure.of] | None, None
+
+
+def _plain(names: tuple[str, ...]) -> list[tuple[str, type]]:
+    return [(name, str if name in TEXTS else int) for name in names]
+
+
+_FIRST: Final = [
+    (name, *_field(BY_NAME[name])[1:2]) for name in ("item_value", "local_item_value", "viewers", "buyers")
+]
+_TAIL: Final = [
+    ("sources", dict[str, Source] | None),
+    ("breakdowns", tuple.__class_getitem__(tuple(_field(BY_NAME[name])[1] for name in IN_ONE))),
+    ("incomplete", bool),
+    ("late", Any, None),
+    *map(_field, ADDED),
+]
+
+if TYPE_CHECKING:
+
+    class _Figures(msgspec.Struct):
+        """Attributes are figures of the table, which mypy cannot read."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class Head(_Figures): ...
+
+    class Glance(_Figures): ...
+
+    class Packed(Head): ...
+
+    class Tail(_Figures): ...
+
+else:
+    Head = msgspec.defstruct("Head", [*_plain(HEAD), ("gmv", Money)], array_like=True, gc=False)
     """The beginning of packed counts, which is read without unpacking the rest: what a session knows of its panes."""
 
-    events: int
-    views: int
-    product_clicks: int
-    comments: int
-    orders_paid: int
-    last_event: int
-    label_at: int
-    gmv: Money
+    _Seen = msgspec.defstruct("_Seen", _plain(REST[: REST.index("platform") + 1]), array_like=True, gc=False)
 
+    class Glance(Head, array_like=True, gc=False):
+        """What people see of a pane, read without unpacking the rest."""
 
-class Plain(msgspec.Struct, array_like=True, gc=False):
-    """The plain figures after the head, as far as a look at a pane wants them."""
+        plain: _Seen
 
-    impressions: int
-    product_impressions: int
-    adds_to_cart: int
-    likes: int
-    shares: int
-    follows: int
-    watch_ms: int
-    checkouts_initiated: int
-    checkouts_submitted: int
-    checkouts_failed: int
-    cod_orders: int
-    items_sold: int
-    orders_cancelled: int
-    orders_refunded: int
-    samples: int
-    sample_sum: int
-    peak: int
-    last: int
-    last_at: int
-    seller: str
-    platform: str
+        @property
+        def platform(self) -> str:
+            return self.plain.platform
 
+        @property
+        def last(self) -> int:
+            return self.plain.last
 
-class Glance(Head, array_like=True, gc=False):
-    """What people see of a pane, read without unpacking the rest."""
-
-    plain: Plain
-
-    @property
-    def platform(self) -> str:
-        return self.plain.platform
-
-    @property
-    def last(self) -> int:
-        return self.plain.last
-
-
-class Packed(Head, array_like=True, gc=False):
+    Packed = msgspec.defstruct(
+        "Packed",
+        [("rest", list), *_FIRST, *_TAIL],
+        bases=(Head,),
+        array_like=True,
+        gc=False,
+        forbid_unknown_fields=True,
+    )
     """Packed counts: what one pane holds."""
-
-    rest: list[Any]
-    item_value: Money
-    local_item_value: Money
-    viewers: bytes | None
-    buyers: bytes | None
-    sources: dict[str, Source] | None
-    breakdowns: tuple[Clicks | None, Clicks | None, Orders | None, Orders | None]
-    incomplete: bool
-    late: Any = None
-
-
-class Tail(msgspec.Struct, array_like=True, gc=False):
-    """The last fields of `Packed`, those that are no plain figures."""
-
-    sources: dict[str, Source] | None
-    breakdowns: tuple[Clicks | None, Clicks | None, Orders | None, Orders | None]
-    incomplete: bool
-    late: Any = None
+    Tail = msgspec.defstruct("Tail", _TAIL, array_like=True, gc=False, forbid_unknown_fields=True)
+    """The last fields of `Packed`, those that are not read in C."""
 
 
 class Meta(msgspec.Struct):

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream.core.breakdown import Money
-from stream.core.columns import LABELS
+from stream.core.figures import HEAD, LATE_SUMS, MOMENTS, MONIES, REST, SKETCHES, TEXTS
 from stream.core.framing import StateError
-from stream.core.late import SUMS, Moments
-from stream.core.pure.packing import OLD_REST, REST
 from stream.core.snapshot import alerts_key, page_key, pane_key, session_key
 from stream.core.stored import Packed
 from stream.core.uniques import is_sketch
@@ -21,8 +19,12 @@ from stream.core.uniques import is_sketch
 if TYPE_CHECKING:
     from stream.core.shard import Shard
 
-_Late = tuple[list[int], Moments, tuple[Money, Money, Money], int, int]
-_TYPES: Final = tuple(str if name in LABELS and not name.endswith("_at") else int for name in REST)
+_MOMENT_TYPES: Final = tuple(str if name in TEXTS else int for name in MOMENTS)
+_Late: Any = tuple[list[int], tuple.__class_getitem__(_MOMENT_TYPES), list[Money], int, int]  # type: ignore[misc]
+_TYPES: Final = tuple(str if name in TEXTS else int for name in REST)
+_LEAST: Final = REST.index("heartbeats")
+"""Plain figures of the oldest version: they came next."""
+_LEAST_LATE: Final = LATE_SUMS.index("events") + 1
 _decode: Final = msgspec.msgpack.Decoder(Packed).decode
 _INT64: Final = range(-(2**63), 2**63)
 
@@ -57,12 +59,11 @@ def is_packed(data: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
     rest: list[Any] = packed.rest
-    figures = (packed.events, packed.views, packed.product_clicks, packed.comments, packed.orders_paid)
-    numbers = [*figures, packed.last_event, packed.label_at, *(each for each in rest if type(each) is int)]
+    numbers = [*(getattr(packed, name) for name in HEAD), *(each for each in rest if type(each) is int)]
     return (
-        len(rest) in {OLD_REST, len(REST)}
+        _LEAST <= len(rest) <= len(REST)
         and all(type(each) is wanted for each, wanted in zip(rest, _TYPES, strict=False))
         and all(number in _INT64 for number in numbers)
-        and (late is None or len(late[0]) == len(SUMS))
-        and all(sketch is None or is_sketch(sketch) for sketch in (packed.viewers, packed.buyers))
+        and (late is None or (_LEAST_LATE <= len(late[0]) <= len(LATE_SUMS) and len(late[2]) <= len(MONIES)))
+        and all(sketch is None or is_sketch(sketch) for sketch in (getattr(packed, name) for name in SKETCHES))
     )

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.core.columns import BREAKDOWNS, MONIES, PLAIN
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.decode import NATIVE
+from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
 from stream.core.pure import packing as pure
 from stream.core.pure.panes import Pane
 from stream.core.session import Session

@@ -76,6 +76,7 @@ def build(folder: Path) -> None:
 
 def _translated(folder: Path) -> list[Path]:
     """The modules in C."""
+    subprocess.run([sys.executable, str(NATIVE / "generate.py")], cwd=folder, check=True)
     modules = sorted(str(each.relative_to(folder)) for each in (folder / NATIVE).glob("*.pyx"))
     subprocess.run([sys.executable, "-m", "cython", "-3", *modules], cwd=folder, check=True, capture_output=True)
     return [(folder / module).with_suffix(".c") for module in modules]

@@ -9,7 +9,7 @@ from typing import Final
 
 MODULES: Final = (
     *("breakdowns", "counts", "fields", "hashing", "hashtable", "ids", "judging", "packing", "plain", "ranking"),
-    *("records", "rendering", "totals", "uniques", "unpacking"),
+    *("records", "rendering", "table", "totals", "uniques", "unpacking"),
 )
 
 missing = [name for name in MODULES if find_spec(f"{__name__}.{name}") is None]

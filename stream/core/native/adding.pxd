@@ -2,8 +2,10 @@
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
 
+from stream.core.native cimport table
 from stream.core.native.breakdowns cimport add_money, add_sources
-from stream.core.native.counts cimport SUMS, Counts
+from stream.core.native.counts cimport Counts
+from stream.core.native.table cimport Figures, held_by, hold
 
 
 cdef extern from *:
@@ -21,54 +23,74 @@ cdef inline int64_t sum_of(int64_t one, int64_t other) noexcept nogil:
     return sum
 
 
-cdef inline void add_sums(int64_t* sums, const int64_t* more) noexcept:
+cdef inline void add_to(Figures figures, int place, int64_t more) noexcept:
+    figures.at[place] = sum_of(figures.at[place], more)
+
+
+cdef inline void add_sums(Figures into, Figures other) noexcept:
     cdef int place
-    for place in range(SUMS):
-        sums[place] = sum_of(sums[place], more[place])
+    for place in range(table.SUMS):
+        into.at[place] = sum_of(into.at[place], other.at[place])
 
 
-cdef inline add_rest(Counts into, Counts other):
-    into._gmv = _added_money(into._gmv, other._gmv)
-    into._item_value = _added_money(into._item_value, other._item_value)
-    into._local_item_value = _added_money(into._local_item_value, other._local_item_value)
-    _add_samples(into, other)
-    _add_labels(into, other)
-    _add_span(into, other)
+cdef inline int add_rest(Counts into, Counts other) except -1:
+    """All that is not a plain sum; neither uniques nor breakdowns by id."""
+    cdef int place
+    for place in range(table.N_MONIES):
+        _add_money(into, other, table.monies_at[place])
+    add_moments(into, other)
     if other.late is not None:
-        other.late.show(into)
-    if other.sources:
-        if into.sources is None:
-            into.sources = {}
-        add_sources(into.sources, other.sources)
+        into.show_late(other.late)
+    if other.held[table.SOURCES] != NULL:
+        sources = held_by(other, table.SOURCES)
+        if sources:
+            if into.held[table.SOURCES] == NULL:
+                hold(into, table.SOURCES, {})
+            add_sources(held_by(into, table.SOURCES), sources)
     into.incomplete = into.incomplete or other.incomplete
+    return 0
 
 
-cdef inline dict _added_money(dict into, dict more):
+cdef inline int _add_money(Figures into, Figures other, int place) except -1:
+    cdef dict more
+    if other.held[place] == NULL:
+        return 0
+    more = held_by(other, place)
     if not more:
-        return into
-    if into is None:
-        return more.copy()
-    add_money(into, more)
-    return into
+        return 0
+    if into.held[place] == NULL:
+        hold(into, place, more.copy())
+    else:
+        add_money(held_by(into, place), more)
+    return 0
 
 
-cdef inline void _add_samples(Counts into, Counts other) noexcept:
-    if not other.samples:
-        return
-    into.peak = max(into.peak, other.peak)
-    if other.last_at > into.last_at or (other.last_at == into.last_at and other.last > into.last):
-        into.last_at, into.last = other.last_at, other.last
+cdef inline int add_moments(Figures into, Figures other) except -1:
+    """What is a maximum, a minimum, or the latest by event time."""
+    cdef int each, place
+    for each in range(table.N_LATEST):
+        _take_latest(into, other, table.latest_at[each], table.latest_by_at[each])
+    for each in range(table.N_MAXIMA):
+        place = table.maxima_at[each]
+        into.at[place] = max(into.at[place], other.at[place])
+    for each in range(table.N_MINIMA):
+        place = table.minima_at[each]
+        if other.at[place] != -1:
+            into.at[place] = other.at[place] if into.at[place] == -1 else min(into.at[place], other.at[place])
+    return 0
 
 
-cdef inline _add_labels(Counts into, Counts other):
-    if other.label_at > into.label_at:
-        into.label_at, into.seller, into.platform = other.label_at, other.seller, other.platform
-    if other.creator_at > into.creator_at:
-        into.creator_at, into.creator = other.creator_at, other.creator
-
-
-cdef inline void _add_span(Counts into, Counts other) noexcept:
-    if other.last_event == -1:
-        return
-    into.last_event = max(into.last_event, other.last_event)
-    into.first_event = other.first_event if into.first_event == -1 else min(into.first_event, other.first_event)
+cdef inline int _take_latest(Figures into, Figures other, int place, int when) except -1:
+    """What holds the event time is a maximum, and follows."""
+    cdef int64_t theirs = other.at[when]
+    if theirs > into.at[when]:
+        if place >= 0:
+            into.at[place] = other.at[place]
+        else:
+            hold(into, ~place, held_by(other, ~place))
+    elif theirs == into.at[when] and theirs != -1:
+        if place >= 0:
+            into.at[place] = max(into.at[place], other.at[place])
+        else:
+            hold(into, ~place, max(held_by(into, ~place), held_by(other, ~place)))
+    return 0

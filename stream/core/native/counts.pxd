@@ -5,27 +5,15 @@ A count never overflows: wherever something is added to one, the sum saturates.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from stream.core.native.uniques cimport Uniques
+from stream.core.native.table cimport Figures
 
-cdef enum:
-    SUMS = 22          # see columns.SUMMED
+cdef class Counts(Figures):
+    """The figures are in ``at`` and ``held``, at the places of table.pxd."""
 
-
-cdef class Counts:
-    cdef public int64_t events, impressions, views, product_impressions, product_clicks, adds_to_cart
-    cdef public int64_t likes, shares, follows, watch_ms, comments
-    cdef public int64_t checkouts_initiated, checkouts_submitted, checkouts_failed, orders_paid, cod_orders
-    cdef public int64_t items_sold, orders_cancelled, orders_refunded, heartbeats, samples, sample_sum
-    cdef public int64_t peak, last, last_at, label_at, creator_at, first_event, last_event
-    cdef public str seller, platform, creator
-    cdef dict _gmv, _item_value, _local_item_value     # None: nothing was counted yet; Python is given a dict
-    cdef Uniques _viewers, _buyers                     # None: nobody
-    cdef public dict sources
-    cdef public object product_clicks_by, affiliate_clicks, product_orders, affiliate_orders, late
+    cdef public object late
     cdef public bint incomplete
 
-    cdef void read_sums(self, int64_t* into) noexcept
-    cdef void write_sums(self, const int64_t* sums) noexcept
+    cdef show_late(self, object late)
 
 
 cdef class Pane(Counts):
@@ -35,9 +23,11 @@ cdef class Pane(Counts):
     cdef public bint changed
     cdef public uint8_t topics
     cdef int64_t told_events, told_views, told_clicks, told_comments, told_orders
-    cdef dict _told_gmv                                # as _gmv
+    cdef dict _told_gmv                                # None: nothing was counted yet
 
     cdef void told_all(self) noexcept
+    cdef int _note_unique(self, int place, str viewer) except -1
+    cdef int _note_id(self, int place, str id_, Py_ssize_t limit, str name) except -1
     cpdef note_viewer(self, str viewer, str source)
     cpdef object source_of(self, str name)
     cpdef note_buyer(self, str viewer)

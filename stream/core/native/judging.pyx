@@ -10,16 +10,18 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
-from stream.core.native.adding cimport sum_of
+from stream.core.native cimport table
+from stream.core.native.adding cimport add_to
 from stream.core.native.counts cimport Pane
 from stream.core.native.ids cimport IdSet
 from stream.core.native.fields cimport Plain
 from stream.core.native.plain cimport PlainEvents
 from stream.core.native.spans cimport Span
+from stream.core.native.table cimport held_by, hold
 
 from typing import get_args
 
-from stream.core.columns import NEVER as _NEVER
+from stream.core.figures import NEVER as _NEVER
 from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
@@ -231,84 +233,84 @@ cdef Counting counting_of(kind, PlainEvents events) except NULL:
 
 cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
     cdef uint8_t action = event.action
-    pane.events = sum_of(pane.events, 1)
+    add_to(pane, table.EVENTS, 1)
     _carry(pane, event)
     _span(pane, event.time)
     if action == HEARTBEAT:
-        pane.heartbeats = sum_of(pane.heartbeats, 1)
+        add_to(pane, table.HEARTBEATS, 1)
     elif action == ENTER:
-        pane.views = sum_of(pane.views, 1)
+        add_to(pane, table.VIEWS, 1)
         if limit != PLAIN_ONLY:
             pane.note_viewer(_text(event.viewer), _text_or_none(event.source))
     elif action == PRODUCT_IMPRESSION:
-        pane.product_impressions = sum_of(pane.product_impressions, 1)
+        add_to(pane, table.PRODUCT_IMPRESSIONS, 1)
     elif action == LIKE:
-        pane.likes = sum_of(pane.likes, 1 if event.count < 0 else event.count)
+        add_to(pane, table.LIKES, 1 if event.count < 0 else event.count)
     elif action == PRODUCT_CLICK:
-        pane.product_clicks = sum_of(pane.product_clicks, 1)
+        add_to(pane, table.PRODUCT_CLICKS, 1)
         if limit != PLAIN_ONLY:
             pane.note_click(
                 _text_or_none(event.source), _text_or_none(event.product), _text_or_none(event.affiliate), limit
             )
     elif action == IMPRESSION:
-        pane.impressions = sum_of(pane.impressions, 1)
+        add_to(pane, table.IMPRESSIONS, 1)
     elif action == ADD_TO_CART:
-        pane.adds_to_cart = sum_of(pane.adds_to_cart, 1)
+        add_to(pane, table.ADDS_TO_CART, 1)
     elif action == SHARE:
-        pane.shares = sum_of(pane.shares, 1)
+        add_to(pane, table.SHARES, 1)
     elif action == FOLLOW:
-        pane.follows = sum_of(pane.follows, 1)
+        add_to(pane, table.FOLLOWS, 1)
     if event.watch_ms > 0:
-        pane.watch_ms = sum_of(pane.watch_ms, event.watch_ms)
+        add_to(pane, table.WATCH_MS, event.watch_ms)
     if event.viewers >= 0:
         _sample(pane, event.time, event.viewers)
     return 0
 
 
 cdef int _count_comment(Pane pane, const Plain* event, int64_t _limit) except -1:
-    pane.events = sum_of(pane.events, 1)
-    pane.comments = sum_of(pane.comments, 1)
+    add_to(pane, table.EVENTS, 1)
+    add_to(pane, table.COMMENTS, 1)
     _carry(pane, event)
     _span(pane, event.time)
     return 0
 
 
 cdef inline void _sample(Pane pane, int64_t time, int64_t viewers) noexcept:
-    pane.samples = sum_of(pane.samples, 1)
-    pane.sample_sum = sum_of(pane.sample_sum, viewers)
-    pane.peak = max(pane.peak, viewers)
-    if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
-        pane.last_at, pane.last = time, viewers
+    add_to(pane, table.SAMPLES, 1)
+    add_to(pane, table.SAMPLE_SUM, viewers)
+    pane.at[table.PEAK] = max(pane.at[table.PEAK], viewers)
+    if time > pane.at[table.LAST_AT] or (time == pane.at[table.LAST_AT] and viewers > pane.at[table.LAST]):
+        pane.at[table.LAST_AT], pane.at[table.LAST] = time, viewers
 
 
 cdef inline void _span(Pane pane, int64_t time) noexcept:
-    if time > pane.last_event:
-        if pane.last_event < 0:
-            pane.first_event = time
-        pane.last_event = time
-    elif time < pane.first_event:
-        pane.first_event = time
+    if time > pane.at[table.LAST_EVENT]:
+        if pane.at[table.LAST_EVENT] < 0:
+            pane.at[table.FIRST_EVENT] = time
+        pane.at[table.LAST_EVENT] = time
+    elif time < pane.at[table.FIRST_EVENT]:
+        pane.at[table.FIRST_EVENT] = time
 
 
 cdef inline int _carry(Pane pane, const Plain* event) except -1:
     """Labels: each from the event with the latest event time that carries it, ties to the greater bytes."""
     cdef int64_t time = event.time
-    if time > pane.label_at:
-        pane.label_at = time
-        if not _is_text(pane.seller, event.seller):
-            pane.seller = _text(event.seller)
-        if not _is_text(pane.platform, event.platform) or not event.platform.size:
-            pane.platform = _platform(event)
-    elif time == pane.label_at:
-        pane.seller = max(pane.seller, _text(event.seller))
-        pane.platform = max(pane.platform, _platform(event))
-    if event.creator.at != NULL and time >= pane.creator_at:
-        if time > pane.creator_at:
-            pane.creator_at = time
-            if not _is_text(pane.creator, event.creator):
-                pane.creator = _text(event.creator)
+    if time > pane.at[table.LABEL_AT]:
+        pane.at[table.LABEL_AT] = time
+        if not _is_text(<object>pane.held[table.SELLER], event.seller):
+            hold(pane, table.SELLER, _text(event.seller))
+        if not _is_text(<object>pane.held[table.PLATFORM], event.platform) or not event.platform.size:
+            hold(pane, table.PLATFORM, _platform(event))
+    elif time == pane.at[table.LABEL_AT]:
+        hold(pane, table.SELLER, max(held_by(pane, table.SELLER), _text(event.seller)))
+        hold(pane, table.PLATFORM, max(held_by(pane, table.PLATFORM), _platform(event)))
+    if event.creator.at != NULL and time >= pane.at[table.CREATOR_AT]:
+        if time > pane.at[table.CREATOR_AT]:
+            pane.at[table.CREATOR_AT] = time
+            if not _is_text(<object>pane.held[table.CREATOR], event.creator):
+                hold(pane, table.CREATOR, _text(event.creator))
         else:
-            pane.creator = max(pane.creator, _text(event.creator))
+            hold(pane, table.CREATOR, max(held_by(pane, table.CREATOR), _text(event.creator)))
     return 0
 
 

@@ -23,15 +23,20 @@ from stream.core.native.breakdowns cimport (
     SALES_MONEY,
 )
 from stream.core.native.buffers cimport Buffer, begin, end, more
+from stream.core.native cimport table
 from stream.core.native.counts cimport Counts
 from stream.core.native.slots cimport slot_get
+from stream.core.native.table cimport held_by
+from stream.core.native.uniques cimport Uniques
 
 import msgspec
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
-from stream.core.late import newest, pack_late
+from stream.core.late import newest
+from stream.core.pure.packing import added_values
 from stream.core.pure.packing import pack as pack_in_python
 from stream.core.pure.packing import pack_item as pack_item_in_python
+from stream.core.pure.packing import pack_late
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
@@ -42,8 +47,8 @@ cdef extern from "Python.h":
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
 cdef enum:
-    FIELDS = 17        # of packed counts
-    REST = 25          # plain figures behind the head
+    FIELDS = 17        # of packed counts of the first layout
+    OWN = 5            # figures of the head that are as they are counted
 
 
 class _OddError(Exception):
@@ -217,71 +222,83 @@ cdef int _orders(Buffer* buffer, object orders) except -1:
     return _sales_by_id(buffer, slot_get(orders, ORDERS_SPILLED))
 
 
+cdef int _plain(Buffer* buffer, Counts counts, int place) except -1:
+    """A number, or the text at an inverted place."""
+    return _whole(buffer, counts.at[place]) if place >= 0 else _text(buffer, held_by(counts, ~place))
+
+
 cdef int _head(Buffer* buffer, Counts counts, int64_t last_event, int64_t label_at) except -1:
-    _array(buffer, FIELDS)
-    _whole(buffer, counts.events)
-    _whole(buffer, counts.views)
-    _whole(buffer, counts.product_clicks)
-    _whole(buffer, counts.comments)
-    _whole(buffer, counts.orders_paid)
+    cdef int each
+    _array(buffer, FIELDS + table.N_ADDED)
+    for each in range(OWN):
+        _whole(buffer, counts.at[table.head_at[each]])
     _whole(buffer, last_event)
     _whole(buffer, label_at)
-    return _numbers(buffer, counts._gmv)
+    return _numbers(buffer, held_by(counts, table.GMV))
 
 
 cdef int _rest(Buffer* buffer, Counts counts) except -1:
-    """In the order of pure/packing.REST."""
-    _array(buffer, REST)
-    _whole(buffer, counts.impressions)
-    _whole(buffer, counts.product_impressions)
-    _whole(buffer, counts.adds_to_cart)
-    _whole(buffer, counts.likes)
-    _whole(buffer, counts.shares)
-    _whole(buffer, counts.follows)
-    _whole(buffer, counts.watch_ms)
-    _whole(buffer, counts.checkouts_initiated)
-    _whole(buffer, counts.checkouts_submitted)
-    _whole(buffer, counts.checkouts_failed)
-    _whole(buffer, counts.cod_orders)
-    _whole(buffer, counts.items_sold)
-    _whole(buffer, counts.orders_cancelled)
-    _whole(buffer, counts.orders_refunded)
-    _whole(buffer, counts.samples)
-    _whole(buffer, counts.sample_sum)
-    _whole(buffer, counts.peak)
-    _whole(buffer, counts.last)
-    _whole(buffer, counts.last_at)
-    _text(buffer, counts.seller)
-    _text(buffer, counts.platform)
-    _whole(buffer, counts.creator_at)
-    _text(buffer, counts.creator)
-    _whole(buffer, counts.first_event)
-    return _whole(buffer, counts.heartbeats)
+    cdef int each
+    _array(buffer, table.N_REST)
+    for each in range(table.N_REST):
+        _plain(buffer, counts, table.rest_at[each])
+    return 0
+
+
+cdef int _sketch(Buffer* buffer, Counts counts, int place) except -1:
+    return _bytes(buffer, None if counts.held[place] == NULL else (<Uniques>counts.held[place]).serialized())
 
 
 cdef int _write(Buffer* buffer, Counts counts) except -1:
     cdef bytes late = None
-    cdef int64_t last_event = counts.last_event
-    cdef int64_t label_at = counts.label_at
+    cdef int64_t last_event = counts.at[table.LAST_EVENT]
+    cdef int64_t label_at = counts.at[table.LABEL_AT]
     if counts.late is not None:
         last_event, label_at = newest(counts)
         late = _encode(pack_late(counts))
     _head(buffer, counts, last_event, label_at)
     _rest(buffer, counts)
-    _numbers(buffer, counts._item_value)
-    _numbers(buffer, counts._local_item_value)
-    _bytes(buffer, None if counts._viewers is None else counts._viewers.serialized())
-    _bytes(buffer, None if counts._buyers is None else counts._buyers.serialized())
-    _sources(buffer, counts.sources)
+    _numbers(buffer, held_by(counts, table.ITEM_VALUE))
+    _numbers(buffer, held_by(counts, table.LOCAL_ITEM_VALUE))
+    _sketch(buffer, counts, table.VIEWERS)
+    _sketch(buffer, counts, table.BUYERS)
+    _sources(buffer, held_by(counts, table.SOURCES))
     _array(buffer, 4)
-    _clicks(buffer, counts.product_clicks_by)
-    _clicks(buffer, counts.affiliate_clicks)
-    _orders(buffer, counts.product_orders)
-    _orders(buffer, counts.affiliate_orders)
+    _clicks(buffer, held_by(counts, table.PRODUCT_CLICKS_BY))
+    _clicks(buffer, held_by(counts, table.AFFILIATE_CLICKS))
+    _orders(buffer, held_by(counts, table.PRODUCT_ORDERS))
+    _orders(buffer, held_by(counts, table.AFFILIATE_ORDERS))
     _byte(buffer, 0xC3 if counts.incomplete else 0xC2)
     if late is None:
-        return _byte(buffer, 0xC0)
-    memcpy(more(buffer, PyBytes_GET_SIZE(late)), PyBytes_AS_STRING(late), PyBytes_GET_SIZE(late))
+        _byte(buffer, 0xC0)
+    else:
+        _raw(buffer, late)
+    return _added(buffer, counts)
+
+
+cdef int _added(Buffer* buffer, Counts counts) except -1:
+    """What is not plain and is behind the first layout; most panes have none of it."""
+    cdef int each, place
+    for each in range(table.N_ADDED):
+        place = table.added_at[each]
+        if counts.held[place] != NULL:
+            for value in added_values(counts)[each:]:
+                _raw(buffer, _encode(value))
+            return 0
+        _byte(buffer, 0x80 if _is_money(place) else 0xC0)
+    return 0
+
+
+cdef inline bint _is_money(int place) noexcept:
+    cdef int each
+    for each in range(table.N_MONIES):
+        if table.monies_at[each] == place:
+            return True
+    return False
+
+
+cdef int _raw(Buffer* buffer, bytes data) except -1:
+    memcpy(more(buffer, PyBytes_GET_SIZE(data)), PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
     return 0
 
 

@@ -8,11 +8,13 @@ from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memcpy
 
 from stream.core.native.breakdowns cimport SOURCE_CLICKS, SOURCE_GMV, SOURCE_ORDERS, SOURCE_VIEWS
+from stream.core.native cimport table
 from stream.core.native.buffers cimport Buffer, begin, end, more
 from stream.core.native.counts cimport Counts
 from stream.core.native.json cimport byte, capped, decimal, field, money, put, sorted_items, text, whole
 from stream.core.native.ranking cimport ranked
 from stream.core.native.slots cimport slot_get
+from stream.core.native.table cimport held_by
 from stream.core.native.uniques cimport Uniques
 
 from stream.core.breakdown import Source
@@ -68,34 +70,19 @@ cdef int _money_per(Buffer* buffer, const char* name, dict money, int64_t factor
 
 
 cdef int _counts(Buffer* buffer, Counts counts) except -1:
-    """In the order of columns.COUNTERS."""
-    field(buffer, b'"counts":{"impressions":', counts.impressions)
-    field(buffer, b',"views":', counts.views)
-    field(buffer, b',"product_impressions":', counts.product_impressions)
-    field(buffer, b',"product_clicks":', counts.product_clicks)
-    field(buffer, b',"adds_to_cart":', counts.adds_to_cart)
-    field(buffer, b',"likes":', counts.likes)
-    field(buffer, b',"shares":', counts.shares)
-    field(buffer, b',"follows":', counts.follows)
-    field(buffer, b',"watch_ms":', counts.watch_ms)
-    field(buffer, b',"comments":', counts.comments)
-    field(buffer, b',"checkouts_initiated":', counts.checkouts_initiated)
-    field(buffer, b',"checkouts_submitted":', counts.checkouts_submitted)
-    field(buffer, b',"checkouts_failed":', counts.checkouts_failed)
-    field(buffer, b',"orders_paid":', counts.orders_paid)
-    field(buffer, b',"cod_orders":', counts.cod_orders)
-    field(buffer, b',"items_sold":', counts.items_sold)
-    field(buffer, b',"orders_cancelled":', counts.orders_cancelled)
-    field(buffer, b',"orders_refunded":', counts.orders_refunded)
+    cdef int each
+    put(buffer, b'"counts":{')
+    for each in range(table.N_COUNTERS):
+        field(buffer, table.counter_fields[each], counts.at[table.counters_at[each]])
     return byte(buffer, b"}"[0])
 
 
 cdef int _samples(Buffer* buffer, Counts counts) except -1:
-    if counts.samples:
-        field(buffer, b',"concurrent_last":', counts.last)
-        field(buffer, b',"concurrent_peak":', counts.peak)
+    if counts.at[table.SAMPLES]:
+        field(buffer, b',"concurrent_last":', counts.at[table.LAST])
+        field(buffer, b',"concurrent_peak":', counts.at[table.PEAK])
         put(buffer, b',"concurrent_avg":')
-        decimal(buffer, _divide(_times(counts.sample_sum, 10), counts.samples), 10)
+        decimal(buffer, _divide(_times(counts.at[table.SAMPLE_SUM], 10), counts.at[table.SAMPLES]), 10)
     return 0
 
 
@@ -106,23 +93,23 @@ cdef int64_t _estimate(Uniques uniques) except? -7:
 cdef int _rates(Buffer* buffer, Counts counts, str currency) except -1:
     """By name in sorted order. Each begins with a comma: the first is written over."""
     cdef size_t begun
-    cdef int64_t prepaid = counts.checkouts_initiated - counts.cod_orders
+    cdef int64_t prepaid = counts.at[table.CHECKOUTS_INITIATED] - counts.at[table.COD_ORDERS]
     put(buffer, b',"rates":')
     begun = buffer.size
-    _money_per(buffer, b',"aov_minor":', counts._gmv, 1, counts.orders_paid)
-    _ratio(buffer, b',"comment_rate":', counts.comments, counts.views)
-    _ratio(buffer, b',"ctor":', counts.orders_paid, counts.product_clicks)
-    _ratio(buffer, b',"ctr":', counts.product_clicks, counts.views)
-    _ratio(buffer, b',"enter_room_rate":', counts.views, counts.impressions)
-    _ratio(buffer, b',"follow_rate":', counts.follows, counts.views)
-    _money_per(buffer, b',"gpm_minor":', counts._gmv, 1000, counts.views)
-    _ratio(buffer, b',"like_rate":', counts.likes, counts.views)
-    _ratio(buffer, b',"live_ctr":', counts.product_clicks, counts.product_impressions)
+    _money_per(buffer, b',"aov_minor":', held_by(counts, table.GMV), 1, counts.at[table.ORDERS_PAID])
+    _ratio(buffer, b',"comment_rate":', counts.at[table.COMMENTS], counts.at[table.VIEWS])
+    _ratio(buffer, b',"ctor":', counts.at[table.ORDERS_PAID], counts.at[table.PRODUCT_CLICKS])
+    _ratio(buffer, b',"ctr":', counts.at[table.PRODUCT_CLICKS], counts.at[table.VIEWS])
+    _ratio(buffer, b',"enter_room_rate":', counts.at[table.VIEWS], counts.at[table.IMPRESSIONS])
+    _ratio(buffer, b',"follow_rate":', counts.at[table.FOLLOWS], counts.at[table.VIEWS])
+    _money_per(buffer, b',"gpm_minor":', held_by(counts, table.GMV), 1000, counts.at[table.VIEWS])
+    _ratio(buffer, b',"like_rate":', counts.at[table.LIKES], counts.at[table.VIEWS])
+    _ratio(buffer, b',"live_ctr":', counts.at[table.PRODUCT_CLICKS], counts.at[table.PRODUCT_IMPRESSIONS])
     _local_share(buffer, counts, currency)
-    _ratio(buffer, b',"order_rate":', counts.orders_paid, counts.views)
+    _ratio(buffer, b',"order_rate":', counts.at[table.ORDERS_PAID], counts.at[table.VIEWS])
     if prepaid > 0:
-        _ratio(buffer, b',"payment_rate":', counts.orders_paid - counts.cod_orders, prepaid)
-    _ratio(buffer, b',"share_rate":', counts.shares, counts.views)
+        _ratio(buffer, b',"payment_rate":', counts.at[table.ORDERS_PAID] - counts.at[table.COD_ORDERS], prepaid)
+    _ratio(buffer, b',"share_rate":', counts.at[table.SHARES], counts.at[table.VIEWS])
     if buffer.size == begun:
         byte(buffer, b"{"[0])
     else:
@@ -132,10 +119,10 @@ cdef int _rates(Buffer* buffer, Counts counts, str currency) except -1:
 
 cdef int _local_share(Buffer* buffer, Counts counts, str currency) except -1:
     cdef int64_t local = 0
-    if counts._item_value and currency in counts._item_value:
-        if counts._local_item_value:
-            local = capped(counts._local_item_value.get(currency, 0))
-        _ratio(buffer, b',"local_share":', local, capped(counts._item_value[currency]))
+    if held_by(counts, table.ITEM_VALUE) and currency in held_by(counts, table.ITEM_VALUE):
+        if held_by(counts, table.LOCAL_ITEM_VALUE):
+            local = capped(held_by(counts, table.LOCAL_ITEM_VALUE).get(currency, 0))
+        _ratio(buffer, b',"local_share":', local, capped(held_by(counts, table.ITEM_VALUE)[currency]))
     return 0
 
 
@@ -180,20 +167,20 @@ cdef int _write(Buffer* buffer, bytes head, Counts counts, str currency) except 
     byte(buffer, b","[0])
     _counts(buffer, counts)
     put(buffer, b',"gmv_minor":')
-    money(buffer, counts._gmv)
+    money(buffer, held_by(counts, table.GMV))
     put(buffer, b',"item_value_minor":')
-    money(buffer, counts._item_value)
+    money(buffer, held_by(counts, table.ITEM_VALUE))
     put(buffer, b',"local_item_value_minor":')
-    money(buffer, counts._local_item_value)
+    money(buffer, held_by(counts, table.LOCAL_ITEM_VALUE))
     _samples(buffer, counts)
-    field(buffer, b',"unique_viewers":', _estimate(counts._viewers))
-    field(buffer, b',"unique_buyers":', _estimate(counts._buyers))
+    field(buffer, b',"unique_viewers":', _estimate(held_by(counts, table.VIEWERS)))
+    field(buffer, b',"unique_buyers":', _estimate(held_by(counts, table.BUYERS)))
     put(buffer, b',"unique_error":0.015316')
     _rates(buffer, counts, currency)
-    _by_source(buffer, counts.sources)
-    ranked(buffer, b',"by_affiliate":', counts.affiliate_clicks, counts.affiliate_orders, currency,
+    _by_source(buffer, held_by(counts, table.SOURCES))
+    ranked(buffer, b',"by_affiliate":', held_by(counts, table.AFFILIATE_CLICKS), held_by(counts, table.AFFILIATE_ORDERS), currency,
             b',{"affiliate_id":', b',"gmv_minor":')
-    ranked(buffer, b',"products":', counts.product_clicks_by, counts.product_orders, currency,
+    ranked(buffer, b',"products":', held_by(counts, table.PRODUCT_CLICKS_BY), held_by(counts, table.PRODUCT_ORDERS), currency,
             b',{"product_id":', b',"item_value_minor":')
     if counts.incomplete:
         put(buffer, b',"incomplete":true')

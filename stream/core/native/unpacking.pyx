@@ -9,23 +9,29 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from stream.core.native cimport table
 from stream.core.native.counts cimport Counts
+from stream.core.native.table cimport hold
 from stream.core.native.uniques cimport Uniques
 
 import msgspec
 from datasketches import cpc_sketch
 
-from stream.core.late import unpack_late
+from stream.core.figures import ADDED, How
 from stream.core.pure.packing import unpack_into as unpack_into_in_python
+from stream.core.pure.packing import unpack_late
 from stream.core.stored import Tail
 from stream.core.uniques import LG_K
 
 cdef object _decode_tail = msgspec.msgpack.Decoder(Tail).decode
 
+cdef tuple _ADDED = tuple((figure.name, figure.how is How.SKETCH) for figure in ADDED)
+
 cdef enum:
-    FIELDS = 17        # of packed counts
-    REST = 25          # plain figures behind the head
-    OLD_REST = 24      # before heartbeats were counted
+    FIELDS = 17        # of packed counts of the first layout
+    IN_TAIL = 4        # of them, which `Tail` reads
+    HEAD = 7
+    LEAST = 24         # plain figures behind the head in the oldest state
 
 
 class _OddError(Exception):
@@ -127,91 +133,87 @@ cdef Uniques _read_sketch(Cursor* cursor):
 cdef int _read_into(Counts counts, bytes data) except -1:
     """Sets nothing before all is read."""
     cdef Cursor cursor
-    cdef int64_t[7] head
-    cdef int64_t[19] first
-    cdef int64_t creator_at, first_event, heartbeats = 0
+    cdef int64_t[HEAD] head
+    cdef int64_t[table.N_REST] rest
+    cdef list texts = []
     cdef dict gmv, item_value, local_item_value
-    cdef str seller, platform, creator
     cdef Uniques viewers, buyers
-    cdef size_t rest
+    cdef size_t fields
     cdef int place
     cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
     cursor.end = cursor.at + PyBytes_GET_SIZE(data)
-    if _read_size(&cursor, 0x90, 16, 0xDC, 2) != FIELDS:
+    fields = _read_size(&cursor, 0x90, 16, 0xDC, 2)
+    if not FIELDS <= fields <= FIELDS + table.N_ADDED:
         raise _OddError
-    for place in range(7):
+    for place in range(HEAD):
         head[place] = _read_whole(&cursor)
     gmv = _read_numbers(&cursor)
-    rest = _read_size(&cursor, 0x90, 16, 0xDC, 2)
-    if rest != REST and rest != OLD_REST:
-        raise _OddError
-    for place in range(19):
-        first[place] = _read_whole(&cursor)
-    seller, platform = _read_text(&cursor), _read_text(&cursor)
-    creator_at, creator = _read_whole(&cursor), _read_text(&cursor)
-    first_event = _read_whole(&cursor)
-    if rest == REST:
-        heartbeats = _read_whole(&cursor)
+    _read_rest(&cursor, rest, texts)
     item_value, local_item_value = _read_numbers(&cursor), _read_numbers(&cursor)
     viewers, buyers = _read_sketch(&cursor), _read_sketch(&cursor)
-    tail = _read_tail(&cursor)
-    _set_head(counts, head)
-    _set_rest(counts, first)
-    counts.seller, counts.platform, counts.creator_at, counts.creator = seller, platform, creator_at, creator
-    counts.first_event, counts.heartbeats = first_event, heartbeats
-    counts._gmv, counts._item_value, counts._local_item_value = gmv, item_value, local_item_value
-    counts._viewers, counts._buyers = viewers, buyers
+    tail = _read_tail(&cursor, fields - FIELDS + IN_TAIL)
+    for place in range(HEAD):
+        counts.at[table.head_at[place]] = head[place]
+    _set_rest(counts, rest, texts)
+    hold(counts, table.GMV, gmv)
+    hold(counts, table.ITEM_VALUE, item_value)
+    hold(counts, table.LOCAL_ITEM_VALUE, local_item_value)
+    hold(counts, table.VIEWERS, viewers)
+    hold(counts, table.BUYERS, buyers)
     _set_tail(counts, tail)
     return 0
 
 
-cdef object _read_tail(Cursor* cursor):
-    """Sources, breakdowns, whether it is incomplete, and what was late: as an array of its own."""
+cdef int _read_rest(Cursor* cursor, int64_t* rest, list texts) except -1:
+    """The plain figures behind the head, texts apart. What a shorter one lacks was not counted when it was written."""
+    cdef size_t size = _read_size(cursor, 0x90, 16, 0xDC, 2)
+    cdef int each, place
+    if not LEAST <= size <= table.N_REST:
+        raise _OddError
+    for each in range(table.N_REST):
+        place = table.rest_at[each]
+        if <size_t>each >= size:
+            if place < 0:
+                texts.append("")
+            else:
+                rest[each] = table.defaults_at[place]
+        elif place < 0:
+            texts.append(_read_text(cursor))
+        else:
+            rest[each] = _read_whole(cursor)
+    return 0
+
+
+cdef int _set_rest(Counts counts, const int64_t* rest, list texts) except -1:
+    cdef int each, place
+    cdef Py_ssize_t text = 0
+    for each in range(table.N_REST):
+        place = table.rest_at[each]
+        if place >= 0:
+            counts.at[place] = rest[each]
+        else:
+            hold(counts, ~place, texts[text])
+            text += 1
+    return 0
+
+
+cdef object _read_tail(Cursor* cursor, size_t fields):
+    """Sources, breakdowns, whether it is incomplete, what was late, and what was added: as an array of its own."""
     cdef Py_ssize_t size = cursor.end - cursor.at
-    cdef bytes tail = PyBytes_FromStringAndSize(NULL, size + 1)
+    cdef bytes tail = PyBytes_FromStringAndSize(NULL, size + 3)
     cdef char* at = PyBytes_AS_STRING(tail)
-    at[0] = <char>0x94
-    memcpy(at + 1, cursor.at, size)
+    at[0], at[1], at[2] = <char>0xDC, <char>(fields >> 8), <char>fields
+    memcpy(at + 3, cursor.at, size)
     return _decode_tail(tail)
-
-
-cdef void _set_head(Counts counts, const int64_t* head) noexcept:
-    counts.events = head[0]
-    counts.views = head[1]
-    counts.product_clicks = head[2]
-    counts.comments = head[3]
-    counts.orders_paid = head[4]
-    counts.last_event = head[5]
-    counts.label_at = head[6]
-
-
-cdef void _set_rest(Counts counts, const int64_t* rest) noexcept:
-    counts.impressions = rest[0]
-    counts.product_impressions = rest[1]
-    counts.adds_to_cart = rest[2]
-    counts.likes = rest[3]
-    counts.shares = rest[4]
-    counts.follows = rest[5]
-    counts.watch_ms = rest[6]
-    counts.checkouts_initiated = rest[7]
-    counts.checkouts_submitted = rest[8]
-    counts.checkouts_failed = rest[9]
-    counts.cod_orders = rest[10]
-    counts.items_sold = rest[11]
-    counts.orders_cancelled = rest[12]
-    counts.orders_refunded = rest[13]
-    counts.samples = rest[14]
-    counts.sample_sum = rest[15]
-    counts.peak = rest[16]
-    counts.last = rest[17]
-    counts.last_at = rest[18]
 
 
 cdef int _set_tail(Counts counts, object tail) except -1:
     """In the order of pure/packing.unpack_into: the late part speaks of money that is set already."""
+    cdef object value
+    for name, is_sketch in _ADDED:
+        value = getattr(tail, name)
+        setattr(counts, name, cpc_sketch.deserialize(value) if is_sketch and value is not None else value)
     counts.incomplete = tail.incomplete
-    if tail.late is not None:
-        unpack_late(counts, tail.late)
     counts.sources = tail.sources
     (
         counts.product_clicks_by,
@@ -219,6 +221,8 @@ cdef int _set_tail(Counts counts, object tail) except -1:
         counts.product_orders,
         counts.affiliate_orders,
     ) = tail.breakdowns
+    if tail.late is not None:
+        unpack_late(counts, tail.late)
     return 0
 
 

@@ -1,94 +1,57 @@
 """Counts in Python: see core/counts.py. What native/counts.pyx does the same, faster.
 
-Sums are not cut here, as they are in C: model/money.py says where, and why that is the same.
+Which figures there are, and how each combines, is in the table of core/figures.py alone. Sums are not cut here, as they
+are in C: model/money.py says where, and why that is the same.
 """
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stream.core.breakdown import Clicks, Money, Orders, Source, add_money
-from stream.core.columns import BREAKDOWNS, MONIES, NEVER, PLAIN, SUMMED, breakdowns, plain_values
+from stream.core.figures import (
+    BREAKDOWNS,
+    DEFAULTS,
+    LATEST,
+    MAXIMA,
+    MINIMA,
+    MOMENTS,
+    MONIES,
+    NEVER,
+    PLAIN,
+    SKETCHES,
+    SUMMED,
+)
+from stream.core.late import Late
 from stream.core.uniques import united
 
-if TYPE_CHECKING:
-    from datasketches import cpc_sketch
-
-    from stream.core.late import Late
-
-_summed_values: Final = attrgetter(*SUMMED)
+_summed: Final = attrgetter(*SUMMED)
+_monies: Final = attrgetter(*MONIES)
+_sketches: Final = attrgetter(*SKETCHES)
+_breakdowns: Final = attrgetter(*BREAKDOWNS)
+_WHENS: Final = tuple(dict.fromkeys(when for _, when in LATEST))
+_BY_WHEN: Final = {when: tuple(name for name, by in LATEST if by == when) for when in _WHENS}
 
 
 class Counts:
     """One column of figures. ``events`` is the number of counted events: the figures changed iff it did."""
 
-    __slots__ = (
-        *PLAIN,
-        *MONIES,
-        "affiliate_clicks",
-        "affiliate_orders",
-        "buyers",
-        "incomplete",
-        "late",
-        "product_clicks_by",
-        "product_orders",
-        "sources",
-        "viewers",
-    )
+    __slots__ = (*PLAIN, *MONIES, *SKETCHES, "sources", *BREAKDOWNS, "incomplete", "late")
 
-    events: int
-    impressions: int
-    views: int
-    product_impressions: int
-    product_clicks: int
-    adds_to_cart: int
-    likes: int
-    shares: int
-    follows: int
-    watch_ms: int
-    comments: int
-    checkouts_initiated: int
-    checkouts_submitted: int
-    checkouts_failed: int
-    orders_paid: int
-    cod_orders: int
-    items_sold: int
-    orders_cancelled: int
-    orders_refunded: int
-    samples: int
-    sample_sum: int
-    peak: int
-    last: int
-    last_at: int
-    label_at: int
-    seller: str
-    platform: str
-    creator_at: int
-    creator: str
-    first_event: int
-    last_event: int
-    heartbeats: int
+    if TYPE_CHECKING:
+        # A figure of the table, which mypy cannot read: of another name there is an AttributeError.
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self) -> None:
-        self.events = self.impressions = self.views = self.product_impressions = self.product_clicks = 0
-        self.adds_to_cart = self.likes = self.shares = self.follows = self.watch_ms = self.comments = 0
-        self.checkouts_initiated = self.checkouts_submitted = self.checkouts_failed = 0
-        self.orders_paid = self.cod_orders = self.items_sold = self.orders_cancelled = self.orders_refunded = 0
-        self.samples = self.sample_sum = self.heartbeats = 0
-        self.peak = self.last = self.last_at = NEVER
-        self.label_at = self.creator_at = self.first_event = self.last_event = NEVER
-        self.seller = self.platform = self.creator = ""
-        self.gmv: Money = {}
-        self.item_value: Money = {}
-        self.local_item_value: Money = {}
-        self.viewers: cpc_sketch | None = None
-        self.buyers: cpc_sketch | None = None
+        for name, value in DEFAULTS.items():
+            setattr(self, name, value)
+        for name in MONIES:
+            setattr(self, name, {})
+        for name in (*SKETCHES, *BREAKDOWNS):
+            setattr(self, name, None)
         self.sources: dict[str, Source] | None = None
-        self.product_clicks_by: Clicks | None = None
-        self.affiliate_clicks: Clicks | None = None
-        self.product_orders: Orders | None = None
-        self.affiliate_orders: Orders | None = None
         self.incomplete = False
         self.late: Late | None = None
         """What of it came late, where anything did: labels and span of that are not in its own."""
@@ -98,45 +61,47 @@ class Counts:
 
         Adds all but the uniques (`unite`) and the breakdowns by id (`breakdowns`), whose bounds differ.
         """
-        for name, more in zip(SUMMED, _summed_values(other), strict=True):
+        for name, more in zip(SUMMED, _summed(other), strict=True):
             if more:
                 setattr(self, name, getattr(self, name) + more)
         self.add_rest(other)
 
     def add_rest(self, other: "Counts") -> None:
         """The same for all that is not a plain sum."""
-        if other.gmv:
-            add_money(self.gmv, other.gmv)
-        if other.item_value:
-            add_money(self.item_value, other.item_value)
-        if other.local_item_value:
-            add_money(self.local_item_value, other.local_item_value)
-        self._add_samples(other)
-        self._add_labels(other)
-        self._add_span(other)
+        for name, more in zip(MONIES, _monies(other), strict=True):
+            if more:
+                add_money(getattr(self, name), more)
+        for when, names in _BY_WHEN.items():
+            self._take_latest(other, when, names)
+        for name in MAXIMA:
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        for name in MINIMA:
+            earliest = getattr(other, name)
+            if earliest != NEVER:
+                mine = getattr(self, name)
+                setattr(self, name, earliest if mine == NEVER else min(mine, earliest))
         if other.late is not None:
-            other.late.show(self)
+            self.show_late(other.late)
         if other.sources:
             self._add_sources(other.sources)
         self.incomplete = self.incomplete or other.incomplete
 
-    def _add_samples(self, other: "Counts") -> None:
-        if not other.samples:
-            return
-        self.peak = max(self.peak, other.peak)
-        self.last_at, self.last = max((self.last_at, self.last), (other.last_at, other.last))
+    def _take_latest(self, other: "Counts", when: str, names: tuple[str, ...]) -> None:
+        """What holds the event time is a maximum, and follows."""
+        mine, theirs = getattr(self, when), getattr(other, when)
+        if theirs > mine:
+            for name in names:
+                setattr(self, name, getattr(other, name))
+        elif theirs == mine != NEVER:
+            for name in names:
+                setattr(self, name, max(getattr(self, name), getattr(other, name)))
 
-    def _add_labels(self, other: "Counts") -> None:
-        if other.label_at > self.label_at:
-            self.label_at, self.seller, self.platform = other.label_at, other.seller, other.platform
-        if other.creator_at > self.creator_at:
-            self.creator_at, self.creator = other.creator_at, other.creator
-
-    def _add_span(self, other: "Counts") -> None:
-        if other.last_event == NEVER:
-            return
-        self.last_event = max(self.last_event, other.last_event)
-        self.first_event = other.first_event if self.first_event == NEVER else min(self.first_event, other.first_event)
+    def show_late(self, late: Late) -> None:
+        """Adds the moments of a pane's late part, when its own are in the sum already. Both may be of one event time."""
+        part = Counts()
+        for name, value in zip(MOMENTS, late.moments, strict=True):
+            setattr(part, name, value)
+        self.add_rest(part)
 
     def _add_sources(self, sources: dict[str, Source]) -> None:
         if self.sources is None:
@@ -151,7 +116,7 @@ class Counts:
 
 def merge_breakdowns(into: Counts, part: Counts, only: Mapping[str, AbstractSet[str]] | None = None) -> None:
     """Adds the breakdowns by id; with ``only`` (by breakdown), other ids go into the unnamed sums."""
-    for name, more in zip(BREAKDOWNS, breakdowns(part), strict=True):
+    for name, more in zip(BREAKDOWNS, _breakdowns(part), strict=True):
         if more is not None:
             _merge_breakdown(into, name, more, None if only is None else only[name])
 
@@ -172,26 +137,39 @@ def total(parts: Sequence[Counts], only: Mapping[str, AbstractSet[str]] | None =
     if len(parts) == 1 and only is None and parts[0].late is None:
         return _alone(parts[0])
     whole = Counts()
-    for name, column in zip(SUMMED, zip(*map(_summed_values, parts), strict=True), strict=True):
+    for name, column in zip(SUMMED, zip(*map(_summed, parts), strict=True), strict=True):
         setattr(whole, name, sum(column))
     for part in parts:
         whole.add_rest(part)
         merge_breakdowns(whole, part, only)
-    whole.viewers = united(part.viewers for part in parts)
-    whole.buyers = united(part.buyers for part in parts)
+    for name, sketches in zip(SKETCHES, zip(*map(_sketches, parts), strict=True), strict=True):
+        setattr(whole, name, united(sketches))
     return whole
 
 
 def _alone(part: Counts) -> Counts:
     whole = Counts()
-    for name, value in zip(PLAIN, plain_values(part), strict=True):
-        setattr(whole, name, value)
-    whole.gmv, whole.item_value, whole.local_item_value = part.gmv, part.item_value, part.local_item_value
-    whole.sources, whole.incomplete = part.sources, part.incomplete
-    for name, figures in zip(BREAKDOWNS, breakdowns(part), strict=True):
+    for name in (*PLAIN, *MONIES, "sources", "incomplete"):
+        setattr(whole, name, getattr(part, name))
+    for name, figures in zip(BREAKDOWNS, _breakdowns(part), strict=True):
         if figures is not None and figures.spilled:
             _merge_breakdown(whole, name, figures, None)
         else:
             setattr(whole, name, figures)
-    whole.viewers, whole.buyers = united((part.viewers,)), united((part.buyers,))
+    for name, sketch in zip(SKETCHES, _sketches(part), strict=True):
+        setattr(whole, name, united((sketch,)))
     return whole
+
+
+# -- what came late
+
+
+def on_time_monies(counts: Counts) -> tuple[Money, ...]:
+    """Money of the on-time events, in the order of figures.MONIES."""
+    monies: tuple[Money, ...] = _monies(counts)
+    if counts.late is None:
+        return monies
+    return tuple(
+        {currency: minor - gone.get(currency, 0) for currency, minor in money.items()}
+        for money, gone in zip(monies, counts.late.monies, strict=True)
+    )

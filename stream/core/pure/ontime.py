@@ -4,20 +4,24 @@ from collections.abc import Callable
 from operator import add, attrgetter, sub
 from typing import TYPE_CHECKING, Any, Final
 
-from stream.core.columns import LABELS, SPAN
-from stream.core.late import SUMS, Late, Moments, on_time_monies
+from stream.core.figures import ALERTING, LATE_SUMS, MOMENTS, MONIES, How
+from stream.core.late import Late, Moments
+from stream.core.pure.counts import on_time_monies
 from stream.model.money import MAX_SUM, capped
 
 if TYPE_CHECKING:
     from stream.core.counts import Counts
     from stream.core.panes import Pane
 
-_MOMENTS: Final = (*LABELS, *SPAN)
-_sums: Final = attrgetter(*SUMS)
-_moments: Final = attrgetter(*_MOMENTS)
-_monies: Final = attrgetter("gmv", "item_value", "local_item_value")
-_MONEY_AT: Final = len(SUMS) - 1
-"""Where the money stands in a column: before ``events``."""
+_sums: Final = attrgetter(*LATE_SUMS)
+_moments: Final = attrgetter(*MOMENTS)
+_monies: Final = attrgetter(*MONIES)
+_COLUMN: Final = [
+    (figure.how is How.MONEY, (MONIES if figure.how is How.MONEY else LATE_SUMS).index(figure.name))
+    for figure in ALERTING
+    if figure.how in {How.SUM, How.MONEY}
+]
+"""Of each figure in a column whether it is money, and its place among those or among the sums."""
 
 
 def count_late(count: Callable[..., None], pane: "Pane", event: Any, limit: int) -> None:
@@ -48,24 +52,17 @@ def on_time(whole: int, late: int) -> int:
 
 
 def _set_moments(pane: "Pane", moments: Moments) -> None:
-    (
-        pane.label_at,
-        pane.seller,
-        pane.platform,
-        pane.creator_at,
-        pane.creator,
-        pane.first_event,
-        pane.last_event,
-    ) = moments
+    for name, value in zip(MOMENTS, moments, strict=True):
+        setattr(pane, name, value)
 
 
 def column_of(counts: "Counts", currency: str) -> tuple[int, ...]:
-    """The on-time figures, in the order of `figures.FIELDS`. All saturate."""
+    """The on-time figures, in the order of figures.COLUMN. All saturate."""
     late = counts.late
     sums = _capped_sums(counts)
     if late is not None:
         sums = tuple(map(on_time, sums, late.sums))
     if not counts.orders_paid:
-        return (*sums[:_MONEY_AT], 0, 0, 0, sums[_MONEY_AT])
-    money = [capped(minor.get(currency, 0)) for minor in on_time_monies(counts)]
-    return (*sums[:_MONEY_AT], *money, sums[_MONEY_AT])
+        return tuple([0 if money else sums[place] for money, place in _COLUMN])
+    amounts = [capped(minor.get(currency, 0)) for minor in on_time_monies(counts)]
+    return tuple([amounts[place] if money else sums[place] for money, place in _COLUMN])

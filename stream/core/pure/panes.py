@@ -53,30 +53,34 @@ class Pane(Counts):
 
     def note_viewer(self, viewer: str, source: str | None) -> None:
         """One enters. ``source`` is None where the event names none."""
-        if self.viewers is None:
-            self.viewers = cpc_sketch(LG_K)
-        self.viewers.update(viewer)
+        self._note_unique("viewers", viewer)
         self.source_of(source).views += 1
 
     def note_buyer(self, viewer: str) -> None:
-        if self.buyers is None:
-            self.buyers = cpc_sketch(LG_K)
-        self.buyers.update(viewer)
+        self._note_unique("buyers", viewer)
+
+    def _note_unique(self, name: str, viewer: str) -> None:
+        sketch = getattr(self, name)
+        if sketch is None:
+            sketch = cpc_sketch(LG_K)
+            setattr(self, name, sketch)
+        sketch.update(viewer)
 
     def note_click(self, source: str | None, product: str | None, affiliate: str | None, limit: int) -> None:
         """A click on a product. What is None the event does not name."""
-        session = self.session
         self.source_of(source).clicks += 1
         if product is not None:
-            if self.product_clicks_by is None:
-                self.product_clicks_by = Clicks()
-            if self.product_clicks_by.count(product, limit, session.named["product_clicks_by"]):
-                session.stale = True
+            self._note_id("product_clicks_by", product, limit)
         if affiliate is not None:
-            if self.affiliate_clicks is None:
-                self.affiliate_clicks = Clicks()
-            if self.affiliate_clicks.count(affiliate, limit, session.named["affiliate_clicks"]):
-                session.stale = True
+            self._note_id("affiliate_clicks", affiliate, limit)
+
+    def _note_id(self, name: str, id_: str, limit: int) -> None:
+        clicks = getattr(self, name)
+        if clicks is None:
+            clicks = Clicks()
+            setattr(self, name, clicks)
+        if clicks.count(id_, limit, self.session.named[name]):
+            self.session.stale = True
 
     def source_of(self, name: str | None) -> Source:
         """The figures of a source; None where the event names none."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.columns import BREAKDOWNS, MONIES, PLAIN
 from stream.core.counting import count_checkout, count_comment, count_view
+from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
 from stream.core.packing import head_of
 from stream.core.pure import counts as pure_counts
 from stream.core.pure import ontime as pure_ontime

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
-from stream.core.columns import COUNTERS, MONIES
+from stream.core.figures import COUNTERS, MONIES
 from stream.core.render import divide, in_python
 from stream.model.money import MAX_SUM
 
