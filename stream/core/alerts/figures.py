@@ -6,23 +6,18 @@ division: a rule must decide the same wherever its figures were computed. Sums a
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import zip_longest
 from math import sqrt
 from operator import itemgetter
 from statistics import median
 from typing import Final, Protocol
 
-from stream.core.counts import COUNTERS
+from stream.core.figures import COLUMN, Shown
+from stream.core.rates import DERIVED, RATES, Derived
 from stream.model.alerts import Rule
 from stream.model.money import MAX_SUM, capped
 
-FIELDS: Final = (
-    *COUNTERS,
-    "heartbeats",
-    "gmv_minor",
-    "item_value_minor",
-    "local_item_value_minor",
-    "events",
-)
+FIELDS: Final = COLUMN
 """What a column holds, in this order. Money is in the policy's currency only; ``events`` are all on-time events."""
 PLACE: Final = {name: place for place, name in enumerate(FIELDS)}
 
@@ -31,8 +26,9 @@ EMPTY: Final[Column] = (0,) * len(FIELDS)
 
 
 def added(columns: Sequence[Column]) -> Column:
-    """The sum of some columns, at least one."""
-    sums = tuple(map(sum, zip(*columns, strict=True)))
+    """The sum of some columns, at least one. Those that an earlier version noted are shorter: nothing was counted."""
+    sums = tuple(map(sum, zip_longest(*columns, fillvalue=0)))
+    sums = sums if len(sums) == len(FIELDS) else (*sums, *EMPTY[len(sums) :])
     return tuple(map(capped, sums)) if max(sums) > MAX_SUM else sums
 
 
@@ -72,50 +68,28 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def _sum(name: str, other: str) -> Callable[[Column], int]:
-    left, right = PLACE[name], PLACE[other]
-    return lambda column: capped(column[left] + column[right])
+def _sum_of(names: Sequence[str]) -> Callable[[Column], int]:
+    each = itemgetter(*(PLACE[name] for name in names))
+    return each if len(names) == 1 else lambda column: sum(each(column))
 
 
-def _difference(name: str, other: str) -> Callable[[Column], int]:
-    left, right = PLACE[name], PLACE[other]
-    return lambda column: column[left] - column[right]
-
-
-def _attempts(column: Column) -> int:
-    return capped(column[PLACE["checkouts_failed"]] + column[PLACE["orders_paid"]] - column[PLACE["cod_orders"]])
+def _derived(row: Derived) -> Callable[[Column], int]:
+    plus = _sum_of(row.plus)
+    if not row.minus:
+        return lambda column: capped(plus(column))
+    minus = _sum_of(row.minus)
+    return lambda column: capped(plus(column) - minus(column))
 
 
 COUNTS: Final[Mapping[str, Callable[[Column], int]]] = {
     **{name: itemgetter(place) for name, place in PLACE.items()},
-    "attempts": _attempts,
-    "prepaid_orders": _difference("orders_paid", "cod_orders"),
-    "prepaid_checkouts": _difference("checkouts_initiated", "cod_orders"),
-    "orders_undone": _sum("orders_cancelled", "orders_refunded"),
-    "attendance": _sum("views", "heartbeats"),
+    **{row.name: _derived(row) for row in DERIVED},
 }
-"""Whole numbers, by name. ``attempts``: to pay, and ended; ``attendance``: signs that somebody watches."""
-
-RATIOS: Final = {
-    "cancel_rate": ("orders_undone", "orders_paid"),
-    "comment_rate": ("comments", "views"),
-    "ctor": ("orders_paid", "product_clicks"),
-    "ctr": ("product_clicks", "views"),
-    "enter_room_rate": ("views", "impressions"),
-    "failure_rate": ("checkouts_failed", "attempts"),
-    "follow_rate": ("follows", "views"),
-    "like_rate": ("likes", "views"),
-    "live_ctr": ("product_clicks", "product_impressions"),
-    "order_rate": ("orders_paid", "views"),
-    "payment_rate": ("prepaid_orders", "prepaid_checkouts"),
-    "share_rate": ("shares", "views"),
-}
+"""Whole numbers, by name."""
+_ASKED: Final = [rate for rate in RATES if rate.shown & Shown.ALERTS]
+RATIOS: Final = {rate.name: (rate.over, rate.under) for rate in _ASKED if rate.bounds}
 """Shares of one count in another, each also with its bounds as ``<name>_low`` and ``<name>_high``."""
-QUOTIENTS: Final = {
-    "aov_minor": ("gmv_minor", "orders_paid", 1),
-    "gpm_minor": ("gmv_minor", "views", 1000),
-    "local_share": ("local_item_value_minor", "item_value_minor", 1),
-}
+QUOTIENTS: Final = {rate.name: (rate.over, rate.under, rate.scale) for rate in _ASKED if not rate.bounds}
 """Of money, which has no bounds: what is divided, by what, times what."""
 
 Figure = Callable[[Column], float | None]

@@ -128,6 +128,6 @@ class Lookback:
         if first < self._from:
             self._columns, self._from = self._history.columns(first), first
         columns = [column for column in self._columns[first - self._from : last - self._from] if column]
-        if len(columns) == 1:
+        if len(columns) == 1 and len(columns[0]) == len(EMPTY):
             return columns[0]
         return added(columns) if columns else EMPTY
