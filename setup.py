@@ -26,6 +26,8 @@ class BuildAllOrNone(build_ext):
             if WISH == "must":
                 raise
             sys.stderr.write(f"the native hot path is left out: {error}\n")
+            for extension in self.extensions:  # a part of it is an error when liveshop starts
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
             self.extensions = self.distribution.ext_modules = []
 
 

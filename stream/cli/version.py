@@ -9,8 +9,8 @@ import typer
 
 from stream import __version__
 from stream.cli.output import say, show_json
-from stream.core.decode import NATIVE
 from stream.core.framing import READABLE, VERSION
+from stream.core.switch import NATIVE
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
 

@@ -12,6 +12,7 @@ import uvloop
 from stream import __version__
 from stream.cli.flags import takes_settings
 from stream.cli.processes import MOST, supervise
+from stream.cli.version import core
 from stream.config import Settings
 from stream.kafka.discarded import Discarded, Discards
 from stream.kafka.worker import run_worker
@@ -63,7 +64,9 @@ def command(
         log.warning("the password or token goes to Kafka in the clear: security_protocol sasl_ssl hides it")
     if processes > 1:
         raise typer.Exit(supervise(settings, processes, rebuild=rebuild))
-    log.info("worker starts", version=__version__, rebuild=rebuild or bool(rebuild_before), **settings.shown())
+    log.info(
+        "worker starts", version=__version__, core=core(), rebuild=rebuild or bool(rebuild_before), **settings.shown()
+    )
     raise typer.Exit(work(settings, rebuild=_discards(rebuild_before) if rebuild_before else rebuild))
 
 

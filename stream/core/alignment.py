@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from stream.core.decode import NATIVE, Decoded, Decodeds, Events
+from stream.core.decode import Decoded, Decodeds, Events
+from stream.core.switch import NATIVE
 from stream.model.results import Record, nbytes, part, within
 
 K = TypeVar("K", bound=str)

@@ -7,16 +7,14 @@ read first, so the sum of the panes is a function of the logs.
 from typing import TYPE_CHECKING
 
 from stream.core.figures import BREAKDOWNS, COUNTERS, MONIES, NEVER, PLAIN
+from stream.core.switch import NATIVE
 from stream.core.uniques import estimate, united
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.counts import Counts, merge_breakdowns, total
 else:
-    try:
-        from stream.core.native.counts import Counts
-        from stream.core.native.totals import merge_breakdowns, total
-    except ImportError:
-        from stream.core.pure.counts import Counts, merge_breakdowns, total
+    from stream.core.native.counts import Counts
+    from stream.core.native.totals import merge_breakdowns, total
 
 __all__ = [
     "BREAKDOWNS",

@@ -7,7 +7,7 @@ quotes a value: it ends up in headers and logs, and values hold personal data.
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,11 +16,15 @@ from stream.core.headers import excess
 from stream.core.nesting import refuse_deep
 from stream.core.repeated import last_keys
 from stream.core.shapes import of_key
+from stream.core.switch import NATIVE
 from stream.core.units import bad_unit
 from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, PINS, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, RefusedBatch, create_time
+
+if TYPE_CHECKING or NATIVE:
+    from stream.core.native.plain import PlainEvents, read_plain
 
 SLASH: Final = ord("/")
 BACKSLASH: Final = ord("\\")
@@ -84,6 +88,10 @@ class Events(Sequence[Decoded]):
         """The event time; None for what is no event."""
 
 
+if NATIVE:
+    Events.register(PlainEvents)
+
+
 class Decodeds(list[Decoded], Events):
     """All of them decoded."""
 
@@ -106,23 +114,6 @@ class Decodeds(list[Decoded], Events):
         return event.event_time if isinstance(event, Common) else None
 
 
-ReadPlain = Callable[[Kind, Sequence[Record], int], Events]
-
-
-def _native() -> ReadPlain | None:
-    try:
-        from stream.core.native.plain import PlainEvents, read_plain  # noqa: PLC0415  # not built everywhere
-    except ImportError:
-        return None
-    Events.register(PlainEvents)
-    return read_plain
-
-
-_read_plain: Final = _native()
-NATIVE: Final = _read_plain is not None
-"""The hot path was compiled when liveshop was installed. It does the same either way."""
-
-
 def decode_batch(kind: Kind, records: Sequence[Record], max_value: int, *, trust_producer_time: bool = False) -> Events:
     """One `Decoded` for each record. ``max_value`` in bytes is judged first.
 
@@ -132,8 +123,8 @@ def decode_batch(kind: Kind, records: Sequence[Record], max_value: int, *, trust
     """
     if not trust_producer_time and create_time(records):
         return _untrusted(records, max_value)
-    if _read_plain is not None and kind is not Kind.CHECKOUTS:
-        return _read_plain(kind, records, max_value)
+    if NATIVE and kind is not Kind.CHECKOUTS:
+        return read_plain(kind, records, max_value, decode_one)
     return decode_all(kind, records, max_value)
 
 

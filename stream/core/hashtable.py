@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from stream.core.switch import NATIVE
+
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.hashtable import HashTable
 else:
-    try:
-        from stream.core.native.hashtable import HashTable
-    except ImportError:
-        from stream.core.pure.hashtable import HashTable
+    from stream.core.native.hashtable import HashTable
 
 __all__ = ["HashTable"]

@@ -14,14 +14,12 @@ import numpy as np
 import xxhash
 
 from stream.core.hashes import firsts, packed, unpacked
+from stream.core.switch import NATIVE
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.ids import IdSet
 else:
-    try:
-        from stream.core.native.ids import IdSet
-    except ImportError:
-        from stream.core.pure.ids import IdSet
+    from stream.core.native.ids import IdSet
 
 __all__ = ["FREEZE_AT", "IdSet", "TimedHashes", "hash_id"]
 

@@ -17,21 +17,18 @@ from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row, Rows
 from stream.core.policy import MINUTE, Policy
 from stream.core.session import Session
+from stream.core.switch import NATIVE
 from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
 from stream.model.events import Checkout, Event
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import DeadLetter, Record, RefusedBatch, Tally
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or NATIVE:
     from stream.core.native.judging import judge_plain
     from stream.core.native.plain import PlainEvents
 else:
-    try:
-        from stream.core.native.judging import judge_plain
-        from stream.core.native.plain import PlainEvents
-    except ImportError:
-        judge_plain, PlainEvents = None, ()  # nothing is an instance of ()
+    judge_plain, PlainEvents = None, ()  # nothing is an instance of ()
 
 LETTER: Final = 300
 """Bytes that a dead letter takes until the checkpoint, besides what it holds: an empty record takes as much."""

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from stream.core.figures import LATE_SUMS
 from stream.core.pure.ontime import count_late, on_time
+from stream.core.switch import NATIVE
 
 if TYPE_CHECKING:
     from stream.core.counts import Counts
+
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.ontime import column_of
 else:
-    try:
-        from stream.core.native.totals import column_of
-    except ImportError:
-        from stream.core.pure.ontime import column_of
+    from stream.core.native.totals import column_of
 
 _EVENTS: Final = LATE_SUMS.index("events")
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from stream.core.stored import Glance, Head
+from stream.core.switch import NATIVE
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
 else:
-    try:
-        from stream.core.native.packing import pack, pack_item
-        from stream.core.native.unpacking import unpack, unpack_into
-    except ImportError:
-        from stream.core.pure.packing import pack, pack_item, unpack, unpack_into
+    from stream.core.native.packing import pack, pack_item
+    from stream.core.native.unpacking import unpack, unpack_into
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
 glance_at: Final = msgspec.msgpack.Decoder(Glance).decode

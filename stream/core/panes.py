@@ -11,16 +11,16 @@ from stream.core.counts import Counts
 from stream.core.ids import IdSet
 from stream.core.packing import head_of, pack, unpack, unpack_into
 from stream.core.session import Session
+from stream.core.switch import NATIVE
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
     from stream.core.native.judging import Index
+
+if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.panes import Pane, told_values
 else:
-    try:
-        from stream.core.native.counts import Pane, told_values
-    except ImportError:
-        from stream.core.pure.panes import Pane, told_values
+    from stream.core.native.counts import Pane, told_values
 
 __all__ = ["PLACE", "Marks", "Pane", "Row", "Rows", "told_values", "windows_marked"]
 

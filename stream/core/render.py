@@ -12,13 +12,12 @@ import orjson
 
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import COUNTERS, NEVER, Counts, estimate
+from stream.core.switch import NATIVE
 from stream.model.money import MAX_SUM, capped
 
-natively: "Callable[[bytes, Counts, str], bytes | None] | None"
-try:
+natively: "Callable[[bytes, Counts, str], bytes | None] | None" = None
+if NATIVE:
     from stream.core.native.rendering import value_of as natively
-except ImportError:
-    natively = None
 
 UNIQUE_ERROR: Final = 0.015316
 """Relative standard error of the unique counts: ln(2) / sqrt(2^11)."""

@@ -25,6 +25,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.util import calc_crc32c
 from typing_extensions import Buffer
 
+from stream.core.switch import NATIVE
 from stream.errors import FailedError
 from stream.kafka.codecs import TooLargeError, UnknownCodecError, unpack
 from stream.kafka.legacy import OldBatch
@@ -32,13 +33,10 @@ from stream.kafka.patches.aborted import is_left_out, partition_of
 from stream.model.names import Reason
 from stream.model.results import Record, Records, RefusedBatch, create_time, nbytes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or NATIVE:
     from stream.core.native import records as made
 else:
-    try:
-        from stream.core.native import records as made
-    except ImportError:  # without a C compiler
-        from stream.core.pure import records as made
+    from stream.core.pure import records as made
 
 LENGTH_AT: Final = 8
 LENGTH_TO: Final = 12

@@ -294,11 +294,13 @@ SESSIONS_TRUNCATED: Final = _gauge("sessions_truncated", "Sessions held that are
 
 BUILD: Final = _gauge(
     "build_info",
-    "Always 1; the labels say what runs: core is native or interpreted, settings a hash of all but addresses and secrets.",
+    "Always 1; the labels say what runs: core is native or interpreted (and native true or false), settings is a hash of "
+    "all but addresses and secrets.",
     "version",
     "python",
     "core",
     "settings",
+    "native",
     merge="max",
 )
 

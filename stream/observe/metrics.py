@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from stream import __version__
 from stream.config import Settings
-from stream.core.decode import NATIVE
+from stream.core.switch import NATIVE
 from stream.kafka.watch import Activity
 from stream.model.alerts import Status
 from stream.model.events import SOURCES, UNKNOWN
@@ -250,7 +250,8 @@ class _Ready(Collector):
 
 class _Build(Collector):
     def __init__(self, settings: str) -> None:
-        self._labels = (__version__, platform.python_version(), "native" if NATIVE else "interpreted", settings)
+        core, native = ("native", "true") if NATIVE else ("interpreted", "false")
+        self._labels = (__version__, platform.python_version(), core, settings, native)
 
     def collect(self) -> Iterable[Family]:
         return [gauge(catalog.BUILD, [(self._labels, 1)])]

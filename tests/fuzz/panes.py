@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from stream.core.counting import count_checkout, count_comment, count_view
-from stream.core.decode import NATIVE
 from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
 from stream.core.pure import packing as pure
 from stream.core.pure.panes import Pane
 from stream.core.session import Session
 from stream.core.stored import Packed
+from stream.core.switch import NATIVE
 from stream.core.vetting import is_packed
 from stream.model.events import Checkout, Comment, View
 from stream.model.names import Kind

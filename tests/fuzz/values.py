@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-from stream.core.decode import NATIVE, Rejected, decode_all, decode_batch
+from stream.core.decode import Rejected, decode_all, decode_batch
+from stream.core.switch import NATIVE
 from stream.model.events import Checkout, Comment, View
 from stream.model.names import KINDS, Kind
 from tests.fuzz.damage import damaged, repeated

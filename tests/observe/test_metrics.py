@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections import Counter
@@ -17,6 +18,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+import stream
 from stream.cli import board, table
 from stream.config import Settings
 from stream.kafka.watch import Activity, Watch
@@ -315,6 +317,17 @@ def test_workers_with_the_same_settings_say_the_same_hash_and_no_secret_is_in_it
     assert said() == said(http_port=1, http_host="::") == said(sasl_password="secret")
     assert said() != said(delay="20s")
     assert said() != said(group="another")
+
+
+def test_the_build_says_which_hot_path_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_native, core in ((True, "native"), (False, "interpreted")):
+        monkeypatch.setattr("stream.observe.metrics.NATIVE", is_native)
+        metrics = Metrics(Settings(brokers="kafka:9092"))
+        (family,) = (each for each in metrics.registry.collect() if each.name == "liveshop_build_info")
+        labels = family.samples[0].labels
+        assert (labels["native"], labels["core"]) == (str(is_native).lower(), core)
+        assert labels["version"] == stream.__version__
+        assert labels["python"] == platform.python_version()
 
 
 def test_no_watermark_before_the_first_record(metrics: Metrics) -> None:

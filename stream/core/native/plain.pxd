@@ -11,6 +11,7 @@ cdef class Parsed:
     cdef list held      # what the spans point into
     cdef dict others    # by place
     cdef int64_t max_value
+    cdef object decode_one   # Python's
 
     cdef int read(self, kind) except -1
     cdef int _read_one(self, kind, const Fields* fields, Order* order, Reading* reading, Py_ssize_t place) except -1

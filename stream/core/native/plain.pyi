@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 from stream.core.decode import Decoded, Events
@@ -19,4 +19,6 @@ class PlainEvents(Events):
     def is_plain(self, place: int) -> bool: ...
     def as_dict(self, place: int) -> dict[str, Any]: ...
 
-def read_plain(kind: Kind, records: Sequence[Record], max_value: int) -> PlainEvents: ...
+def read_plain(
+    kind: Kind, records: Sequence[Record], max_value: int, decode_one: Callable[[Kind, Record, int], Decoded]
+) -> PlainEvents: ...

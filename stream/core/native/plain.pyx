@@ -20,17 +20,6 @@ cdef enum:
     SMALL = 512  # as in core/decode.py: such a value is judged by neither its size nor its depth
     NEVER = -1
 
-cdef object decode_one = None
-
-
-cdef object decoded(kind, record, int64_t max_value):
-    """By Python. Imported when first needed: core/decode.py imports this module."""
-    global decode_one
-    if decode_one is None:
-        from stream.core.decode import decode_one
-    return decode_one(kind, record, max_value)
-
-
 # -- One record
 
 cdef bint read_record(Reading* reading, const Fields* fields, Order* order, Span key, Span value) noexcept nogil:
@@ -66,7 +55,7 @@ cdef inline Span span_of(data) noexcept:
 cdef class Parsed:
     """What the events of a batch, and of its parts, stand on."""
 
-    def __cinit__(self, records, int64_t max_value):
+    def __cinit__(self, records, int64_t max_value, decode_one):
         self.number = len(records)
         self.at = <Plain*>malloc((self.number or 1) * sizeof(Plain))  # reading sets each, all of it
         if self.at is NULL:
@@ -75,6 +64,7 @@ cdef class Parsed:
         self.held = [] if isinstance(records, Run) else [None] * (2 * self.number)  # a run holds its bytes itself
         self.others = {}
         self.max_value = max_value
+        self.decode_one = decode_one
 
     def __dealloc__(self):
         free(self.at)
@@ -114,7 +104,7 @@ cdef class Parsed:
     cdef int _leave(self, kind, Py_ssize_t place, record) except -1:
         """To Python, what is not plain."""
         memset(&self.at[place], 0, sizeof(Plain))
-        event = self.others[place] = decoded(kind, record, self.max_value)
+        event = self.others[place] = self.decode_one(kind, record, self.max_value)
         if isinstance(event, Common):
             self.at[place].time, self.at[place].moment = event.event_time, min(event.event_time, record.timestamp)
         else:
@@ -172,7 +162,8 @@ cdef class PlainEvents:
     cdef object _event(self, Py_ssize_t place):
         if not self.at[place].plain:
             return self.other(place)
-        return decoded(self.kind, self.parsed.records[self._in_batch(place)], self.parsed.max_value)
+        parsed = self.parsed
+        return parsed.decode_one(self.kind, parsed.records[self._in_batch(place)], parsed.max_value)
 
     cdef Py_ssize_t _in_batch(self, Py_ssize_t place) noexcept:
         return self.at - self.parsed.at + place
@@ -218,8 +209,8 @@ cdef PlainEvents part_of(Parsed parsed, kind, Plain* at, Py_ssize_t number):
     return part
 
 
-def read_plain(kind, records, int64_t max_value):
-    """One event for each record."""
-    cdef Parsed parsed = Parsed(records, max_value)
+def read_plain(kind, records, int64_t max_value, decode_one):
+    """One event for each record; ``decode_one`` of core/decode.py makes those that are not plain, and any that is asked for."""
+    cdef Parsed parsed = Parsed(records, max_value, decode_one)
     parsed.read(kind)
     return part_of(parsed, kind, parsed.at, parsed.number)

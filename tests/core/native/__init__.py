@@ -2,11 +2,9 @@
 
 import os
 
-try:
-    import stream.core.native  # noqa: F401 - asked whether it is there
-except ModuleNotFoundError:
-    BUILT = False
-    if os.environ.get("LIVESHOP_NATIVE") == "must":
-        raise
-else:
-    BUILT = True
+from stream.core.switch import NATIVE
+
+BUILT = NATIVE
+
+if not BUILT and os.environ.get("LIVESHOP_NATIVE") == "must":
+    raise ImportError("LIVESHOP_NATIVE=must, and the native hot path is not built")

@@ -1,6 +1,6 @@
 """The native table of hashes and the one in Python are the same to everybody outside; each test runs with both."""
 
-from importlib import import_module, util
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.native import BUILT
+
 PURE, NATIVE = "stream.core.pure.hashtable", "stream.core.native.hashtable"
-
-
-def is_built() -> bool:
-    try:
-        return util.find_spec(NATIVE) is not None
-    except ModuleNotFoundError:  # the whole package is hidden
-        return False
-
-
-built = pytest.mark.skipif(not is_built(), reason="built without a C compiler")
+built = pytest.mark.skipif(not BUILT, reason="built without a C compiler")
 BOTH = pytest.mark.parametrize("name", [PURE, pytest.param(NATIVE, marks=built)])
 
 hashes = st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1)

@@ -9,7 +9,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch
+from stream.core.decode import SMALL, Events, Rejected, decode_all, decode_batch, decode_one
 from stream.model.events import LEAST_MS, Action, Comment, View
 from stream.model.names import Kind
 from tests.bench.events import Maker
@@ -155,7 +155,7 @@ def told(event: View | Comment, stamp: int) -> dict[str, Any]:
 def check(kind: Kind, batch: Sequence[LogRecord]) -> PlainEvents:
     """What is read is what Python decodes, to whoever asks in whatever way."""
     expected = decode_all(kind, batch, MAX_VALUE)
-    found = read_plain(kind, batch, MAX_VALUE)
+    found = read_plain(kind, batch, MAX_VALUE, decode_one)
     assert list(found) == expected
     assert [found[place] for place in range(-len(found), 0)] == expected
     same(found, expected)
@@ -305,7 +305,7 @@ def test_times_that_may_be_seconds_are_left_to_python(timestamp: int) -> None:
 
 def test_of_checkouts_nothing_is_plain() -> None:
     with pytest.raises(ValueError, match="nothing is plain"):
-        read_plain(Kind.CHECKOUTS, [], MAX_VALUE)
+        read_plain(Kind.CHECKOUTS, [], MAX_VALUE, decode_one)
     assert not isinstance(decode_batch(Kind.CHECKOUTS, [], MAX_VALUE), PlainEvents)
     assert isinstance(decode_batch(Kind.VIEWS, [], MAX_VALUE), PlainEvents)
 
@@ -321,7 +321,7 @@ def test_a_pin_without_a_product_is_left_to_python(action: str) -> None:
 
 
 def test_places_are_those_of_a_sequence() -> None:
-    found = read_plain(Kind.VIEWS, [given_value(Kind.VIEWS, None)], MAX_VALUE)
+    found = read_plain(Kind.VIEWS, [given_value(Kind.VIEWS, None)], MAX_VALUE, decode_one)
     assert found[-1] is None
     for wrong in (1, -2):
         with pytest.raises(IndexError):
