@@ -27,6 +27,8 @@ class Sample:
     """Offset."""
     keyless: int = 0
     rejected: Counter[Reason] = field(default_factory=Counter)
+    details: Counter[str] = field(default_factory=Counter)
+    """What is wrong with the rejected, as their dead letters say it."""
 
 
 def judge_keys(samples: Sequence[Sample], bad_share: float) -> list[Finding]:
@@ -62,10 +64,15 @@ def _rejected(sample: Sample, bad_share: float) -> list[Finding]:
     number = sample.rejected.total()
     if not number:
         return []
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(sample.rejected.items()))
-    what = f"{number} of {sample.read} sampled records are no events: {reasons}"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sample.rejected.most_common())
+    what = f"{number} of {sample.read} sampled records are no events: {reasons}{_example(sample.details)}"
     ((most, _),) = sample.rejected.most_common(1)
     todo = f"{CAUSES[most]}; docs/dead-letters.md says of each reason what to do"
     share = number / sample.read
     severity = Severity.ERROR if share >= bad_share else Severity.WARNING if share >= NOTEWORTHY else Severity.INFO
     return [Finding(Check.KEYS, severity, sample.subject, what, todo)]
+
+
+def _example(details: Counter[str]) -> str:
+    """The one that is said most often: which field it is, so that nobody has to read dead letters for it."""
+    return "".join(f" ({f'{count} times: ' if count > 1 else ''}{detail})" for detail, count in details.most_common(1))

@@ -78,8 +78,9 @@ async def _positions(reader: Reader, place: Place) -> tuple[Mapping[Kind, int], 
 async def _standing(
     settings: Settings, reader: Reader, tp: TopicPartition, position: int | None, problem: str | None
 ) -> Standing:
-    begin, stable = await statereader.bounds(reader, tp)
-    end = (await batches.look(reader, tp, stable)).end
+    begin, end = await statereader.bounds(reader, tp)
+    log = await batches.look(reader, tp, end)
+    stable, end = log.stable, log.end  # of one answer: what is written between two would look like an open transaction
     lag = None if position is None else max(0, stable - max(position, begin))
     seconds: float | None = None if lag is None else 0.0
     if lag and position is not None:

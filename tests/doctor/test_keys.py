@@ -31,3 +31,10 @@ def test_rejected_records_count_by_their_share(number: int, severity: Severity) 
     rejected = Counter({Reason.INVALID_JSON: number - 1, Reason.KEY_MISMATCH: 1})
     found = one([each for each in judge_keys([Sample("v/0", 1000, rejected=rejected)], 0.5) if each.todo], severity)
     assert "1 key_mismatch" in found.what
+
+
+def test_what_is_wrong_is_said_as_dead_letters_say_it() -> None:
+    details = Counter({"event_time: seconds": 389, "key: quoted": 2})
+    sample = Sample("v/0", 500, rejected=Counter({Reason.BAD_VALUE: 389, Reason.KEY_MISMATCH: 2}), details=details)
+    found = one(judge_keys([sample], 0.5), Severity.ERROR)
+    assert found.what.endswith("389 bad_value, 2 key_mismatch (389 times: event_time: seconds)")

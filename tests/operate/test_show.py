@@ -4,9 +4,12 @@ import asyncio
 import time
 
 import pytest
+from aiokafka import TopicPartition
 
 from stream.config import Change
 from stream.core.policy import fingerprint
+from stream.kafka import statereader
+from stream.kafka.client import Reader
 from stream.model.names import INPUTS, STATE, Kind
 from stream.operate import offsets
 from stream.operate.show import show, show_session
@@ -75,6 +78,28 @@ def test_a_session_is_shown_with_its_panes_and_without_its_viewers(kafka: Embedd
         assert sum(pane["windows_written"].get("1m", 0) for pane in held["panes"]) == 3
         assert "v1" not in str(held)
         assert await show_session(config, (), "s2") == []
+
+    asyncio.run(main())
+
+
+def test_records_that_come_while_one_looks_are_no_open_transaction(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, range(10))
+
+        real = statereader.bounds
+
+        async def bounds(reader: Reader, tp: TopicPartition) -> tuple[int, int]:
+            found = await real(reader, tp)
+            if tp.topic == config.topic(INPUTS[Kind.VIEWS]):
+                await send_views(kafka, config, range(10, 15))
+            return found
+
+        monkeypatch.setattr(statereader, "bounds", bounds)
+        views = next(each for each in await offsets.show(config) if each.topic == config.topic(INPUTS[Kind.VIEWS]))
+        assert (views.stable, views.end, views.open_transaction) == (15, 15, False)
 
     asyncio.run(main())
 

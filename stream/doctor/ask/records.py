@@ -84,12 +84,13 @@ class _Tally:
         self._read = self._misplaced = self._keyless = 0
         self._first_misplaced = -1
         self._rejected: Counter[Reason] = Counter()
+        self._details: Counter[str] = Counter()
         self.events: list[Sampled] = []
 
     def add(self, record: Record) -> None:
         if isinstance(record, RefusedBatch):
             self._read += record.records
-            self._rejected[record.reason] += record.records
+            self._reject(record.reason, record.detail, record.records)
             return
         self._read += 1
         (event,) = decode_batch(self._kind, (record,), self._max_value)
@@ -101,11 +102,21 @@ class _Tally:
             self._first_misplaced = self._first_misplaced if self._misplaced else record.offset
             self._misplaced += 1
         if isinstance(event, Rejected):
-            self._rejected[event.reason] += 1
+            self._reject(event.reason, event.detail, 1)
+
+    def _reject(self, reason: Reason, detail: str, records: int) -> None:
+        self._rejected[reason] += records
+        self._details[detail] += records
 
     def sample(self, subject: str) -> Sample:
         return Sample(
-            subject, self._read, self._misplaced, self._first_misplaced, self._keyless, Counter(self._rejected)
+            subject,
+            self._read,
+            self._misplaced,
+            self._first_misplaced,
+            self._keyless,
+            Counter(self._rejected),
+            Counter(self._details),
         )
 
 
