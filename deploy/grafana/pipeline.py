@@ -475,7 +475,7 @@ WORKERS: Final = Row(
                     "all partitions run",
                 ),
             ),
-            alerts=("LiveshopRecoveryTooLong", "LiveshopStateRefused"),
+            alerts=("LiveshopInputUnreadable", "LiveshopRecoveryTooLong", "LiveshopStateRefused"),
         ),
         Panel(
             "Reasons not to be ready",
@@ -483,7 +483,7 @@ WORKERS: Final = Row(
             "short",
             "Workers by reason. docs/operate/readiness.md has them all.",
             (Query(f"sum by (reason) ({_worker('liveshop_unready')}) > 0", "{{reason}}", "every worker is ready"),),
-            alerts=("LiveshopNotReady",),
+            alerts=("LiveshopNotReady", "LiveshopInputUnreadable"),
         ),
         Panel(
             "Rebalances",

@@ -1,4 +1,4 @@
-"""Makes rules.yaml, the promtool cases and the index of the alerts' pages.
+"""Makes rules.yaml, the promtool cases, the index of the alerts' pages, and in each page how one sees that it is over.
 
 Of values.yaml, recording.yaml and alerts/*.yaml.
 
@@ -29,10 +29,21 @@ INDEX_HEAD: Final = """\
 <!-- Generated from deploy/prometheus/ by `make rules`. -->
 # Alerts
 
-A page for each alert of `deploy/prometheus/rules.yaml`. Each says what the alert means, what to look at, what to do, and
-whom to wake. Queries go to Prometheus, or to Explore in Grafana. Commands take the settings of the workers:
+A page for each alert of `deploy/prometheus/rules.yaml`. Each says what the alert means, what to look at, what to do, when
+it is over, and whom to wake. Queries go to Prometheus, or to Explore in Grafana. Commands take the settings of the workers:
 `LIVESHOP_BROKERS`, and `LIVESHOP_TOPIC_PREFIX` and `LIVESHOP_GROUP` where they are set. `curl` asks a worker where it
-listens, by default on port 9464.
+listens, by default on port 9464: take the host and port of the label `instance`.
+
+Several alerts at once mostly have one cause. The `inhibit_rules` of `deploy/compose/alertmanager.yml` keep back those that
+follow from another: take them over into an Alertmanager of yours. Without them begin with the page that others name.
+
+Logs and exit codes of a worker, also of one that was started anew:
+
+```sh
+kubectl logs live-liveshop-0 --previous --namespace shop
+kubectl describe pod live-liveshop-0 --namespace shop
+docker compose -f deploy/compose.yaml logs worker
+```
 
 Severity `page`: somebody gets up. `ticket`: somebody looks at it on the next working day. Alerts of single sessions are
 another thing: liveshop decides them itself, and writes them to live.alerts. They are in
@@ -40,6 +51,18 @@ another thing: liveshop decides them itself, and writes them to live.alerts. The
 
 | alert | severity | after | says |
 |---|---|---|---|"""
+OVER: Final = """\
+## Over
+
+When this gives nothing{late}:
+
+```promql
+{expr}
+```
+
+"""
+"""A section of each page."""
+WAKE: Final = "## Wake\n"
 HEAD: Final = "# Generated from values.yaml, recording.yaml and alerts/ by `make rules`. Change those.\n"
 WIDTH: Final = 120
 INTERVAL: Final = "1m"
@@ -48,6 +71,9 @@ TARGET: Final = {"job": "liveshop", "instance": "a:9464"}
 """Labels of a series in a case that does not say otherwise."""
 
 _THRESHOLD: Final = re.compile(r"\$\{(\w+)(?: ([-+*/]) ([\d.]+))?\}")
+_RANGE: Final = re.compile(r"\[(\d+)([mhd])\]|[a-z_](\d+)([mhd])\b")
+"""In brackets, or at the end of the name of what is recorded."""
+_MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 _OPERATORS: Final[Mapping[str, Callable[[float, float], float]]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -213,7 +239,27 @@ def files() -> dict[Path, str]:
     """What is to be in each generated file."""
     found = values()
     by_interval = {CASES / f"every-{every}.yaml": as_text(each) for every, each in tests(found).items()}
-    return {RULES: as_text(rules(found)), INDEX: index(found), **by_interval}
+    return {RULES: as_text(rules(found)), INDEX: index(found), **by_interval, **pages(found)}
+
+
+def pages(values: Values) -> dict[Path, str]:
+    """The page of each alert that has one, as people wrote it, with the section that says when it is over."""
+    named = ((INDEX.parent / f"{alert['alert']}.md", alert) for alert in alerts(values))
+    return {file: with_over(file.read_text(), alert["expr"]) for file, alert in named if file.exists()}
+
+
+def with_over(page: str, expr: str) -> str:
+    """The section stands before the last one. ``expr`` on one line: so people copy it."""
+    before, _, after = page.partition(WAKE)
+    before = before.partition(OVER.partition("\n")[0])[0]
+    late = f", at most {last} after its cause has ended" if (last := longest(expr)) else ""
+    return before + OVER.format(late=late, expr=" ".join(expr.split())) + WAKE + after
+
+
+def longest(expr: str) -> str:
+    """The longest time that an expression looks back; empty when it asks for now."""
+    found = [(int(n or m), unit or other) for n, unit, m, other in _RANGE.findall(expr)]
+    return "".join(map(str, max(found, key=lambda each: each[0] * _MINUTES[each[1]], default=("", ""))))
 
 
 def index(values: Values) -> str:
