@@ -18,8 +18,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from stream.config import Settings
 from stream.core.steps import pieces
 from stream.errors import UsageError
-from stream.kafka import topics
+from stream.kafka.topics import Topic
 from stream.sandbox.process import Child
+from stream.sessions import topics
 from tests.support import PATIENCE
 
 PROJECT: Final = Path(__file__).parents[1]
@@ -71,10 +72,10 @@ def create_topics(brokers: str, prefix: str, partitions: int = 4, replication: i
     assert {topic.partitions for topic in made} == {partitions}, made
 
 
-async def created(settings: Settings, partitions: int, replication: int = 1) -> list[topics.Topic]:
+async def created(settings: Settings, partitions: int, replication: int = 1) -> list[Topic]:
     """Also by a broker that stood still in a test before: it is fenced for a moment, when it answers already."""
 
-    async def made() -> list[topics.Topic] | None:
+    async def made() -> list[Topic] | None:
         try:
             return await topics.create(settings, partitions, replication)
         except UsageError as error:

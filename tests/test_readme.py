@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 
 from stream import cli
 from stream.config import SETTINGS, load
-from stream.kafka.topics import SPECS
+from stream.sessions.role import SPECS
 from tests.live import PROJECT
 
 DOCUMENTS: Final = (PROJECT / "README.md", PROJECT / "deploy" / "runbook.md", *sorted((PROJECT / "docs").rglob("*.md")))

@@ -19,10 +19,10 @@ from stream.core.decode import Rejected, decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.durations import parse_duration
-from stream.kafka.topics import SPECS
 from stream.model.events import Action, Checkout, Comment, Status, View
 from stream.model.names import INPUTS, KINDS, Closed, Kind, Reason
 from stream.model.results import RefusedBatch
+from stream.sessions.role import SPECS
 
 ROOT = Path(__file__).parent.parent / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {

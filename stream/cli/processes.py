@@ -19,12 +19,13 @@ from stream import __version__
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import topics
 from stream.kafka.discarded import Discards, states_now
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
 from stream.observe.http import HttpServer
 from stream.sandbox.process import die_with, free_port, liveshop
+from stream.sessions import topics
+from stream.sessions.role import WORKER
 
 MOST: Final = 64
 """Processes of one parent."""
@@ -110,7 +111,7 @@ def page_url(host: str, port: int) -> str:
 
 
 async def _states_now(settings: Settings) -> Discards:
-    return await states_now(settings, await topics.shards(settings))
+    return await states_now(WORKER, settings, await topics.shards(settings))
 
 
 def _command(number: int, port: int, discards: Discards) -> list[str]:

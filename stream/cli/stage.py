@@ -19,12 +19,13 @@ from stream.cli import board
 from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
-from stream.kafka import client, topics
+from stream.kafka import client
 from stream.kafka.patches import access
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import Child, free_port, is_free, liveshop
 from stream.sandbox.scratch import Scratch
 from stream.secured import UNSECURED
+from stream.sessions import topics
 
 READY_SECONDS: Final = 60.0
 GROUP_SECONDS: Final = 15.0

@@ -13,11 +13,11 @@ from stream.cli.output import lines, print_json, print_table, say
 from stream.config import CONNECTION, DECIDING, Settings, load
 from stream.durations import parse_duration
 from stream.errors import UsageError
-from stream.kafka import topics
-from stream.kafka.topics import Made, Topic
+from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, uneven
 from stream.operate import grow as growing
 from stream.operate import takeover
 from stream.operate.grow import Growth, Plan
+from stream.sessions import topics
 
 NEEDED: Final = (*CONNECTION, "topic_prefix")
 SOME_FAILED: Final = 3
@@ -40,7 +40,7 @@ def create(
         typer.Option(
             min=1,
             help="shards: the most workers that can share the work; not given: as many as the topics that are there have, "
-            f"or {topics.PARTITIONS}",
+            f"or {PARTITIONS}",
         ),
     ] = None,
     replication: Annotated[
@@ -52,7 +52,7 @@ def create(
     """Make the topics that are missing; those that exist are left as they are. May be run again."""
     found = asyncio.run(topics.create(settings, partitions, replication))
     _print(found, as_json=as_json)
-    if replication is None and (warning := topics.at_risk(found)):
+    if replication is None and (warning := at_risk(found)):
         say(f"warning: {warning}", err=True)
     _refuse_unequal(settings, found)
 
@@ -128,7 +128,7 @@ def _print_sessions(what: str, ids: Sequence[str]) -> None:
 
 def _refuse_unequal(settings: Settings, found: Sequence[Topic]) -> None:
     if len({topic.partitions for topic in found}) > 1:
-        raise topics.uneven(settings, {topic.name: topic.partitions for topic in found})
+        raise uneven(settings, {topic.name: topic.partitions for topic in found})
 
 
 def _print(found: Sequence[Topic], *, as_json: bool) -> None:

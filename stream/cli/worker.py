@@ -15,12 +15,12 @@ from stream.cli.processes import MOST, supervise
 from stream.cli.version import core
 from stream.config import Settings
 from stream.kafka.discarded import Discarded, Discards
-from stream.kafka.worker import run_worker
 from stream.observe import logs
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.shares import SharePolicy
+from stream.sessions.worker import run_worker
 
 BEAT: Final = 1.0
 """Seconds."""

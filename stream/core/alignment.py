@@ -8,10 +8,10 @@ is far ahead is not read at all (`paused`).
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from stream.core.decode import Decoded, Decodeds, Events
 from stream.core.switch import NATIVE
+from stream.core.timed import Timed, Timeless
 from stream.model.results import Record, nbytes, part, within
 
 K = TypeVar("K", bound=str)
@@ -28,7 +28,7 @@ NOTHING: Final = -1
 """A limit that no event time is below."""
 
 
-Decode = Callable[[K, Sequence[Record]], tuple[Sequence[Record], Events]]
+Decode = Callable[[K, Sequence[Record]], tuple[Sequence[Record], Timed[Any]]]
 """Decodes a piece. It may give other records back, which stand for those given."""
 
 
@@ -39,7 +39,7 @@ class _Batch:
     decoded: int = 0
     """So many of them are decoded."""
     piece: Sequence[Record] = ()
-    events: Events = field(default_factory=Decodeds)
+    events: Timed[Any] = field(default_factory=Timeless)
     """The piece that was decoded last."""
     at: int = 0
     """The first of it that waits."""
@@ -118,7 +118,7 @@ class Ahead(Generic[K]):
         batch.piece, batch.events = self.decode(kind, part(batch.records, begin, end))
         batch.decoded, batch.at, batch.looked = end, 0, False
 
-    def take(self, kind: K, limit: int | None) -> tuple[Sequence[Record], Sequence[Decoded]]:
+    def take(self, kind: K, limit: int | None) -> tuple[Sequence[Record], Sequence[Any]]:
         """What may be counted now: of one piece, all before the first event that moves the clock beyond the limit.
 
         None is no limit.

@@ -5,7 +5,6 @@ quotes a value: it ends up in headers and logs, and values hold personal data.
 """
 
 import unicodedata
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from stream.core.nesting import refuse_deep
 from stream.core.repeated import last_keys
 from stream.core.shapes import of_key
 from stream.core.switch import NATIVE
+from stream.core.timed import NEVER, Timed
 from stream.core.units import bad_unit
 from stream.model.events import LEAST_MS, MAX_ITEM_VALUE, NO_SLASH, PINS, Checkout, Comment, Common, Event, View
 from stream.model.money import EXPONENTS
@@ -44,8 +44,6 @@ class Rejected(msgspec.Struct, frozen=True):
 UNTRUSTED: Final = Rejected(
     Reason.PRODUCER_TIME, "timestamp: the producer's (CreateTime), which trust_producer_time does not trust"
 )
-NEVER: Final = -1
-"""Before any event time."""
 Decoded = Event | Rejected | None
 """None is a tombstone: a record without a value."""
 
@@ -70,22 +68,12 @@ _decoders: Final[dict[Kind, Callable[[bytes], Event]]] = {
 }
 
 
-class Events(Sequence[Decoded]):
-    """What became of the records of a batch, in order."""
+class Events(Timed[Decoded]):
+    """What became of the records of a batch, in order. What is no event has no event time."""
 
     __slots__ = ()
     clean: bool
     """All of them are events."""
-    newest_ms: int
-    """How far they move their topic's clock at most: the largest event time, each as far as its broker's timestamp."""
-
-    @abstractmethod
-    def first_above(self, begin: int, limit: int) -> int:
-        """The first place from ``begin`` on whose event time is above the limit; their number when there is none."""
-
-    @abstractmethod
-    def time_of(self, place: int) -> int | None:
-        """The event time; None for what is no event."""
 
 
 if NATIVE:

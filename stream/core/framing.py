@@ -40,6 +40,15 @@ class StateError(Exception):
     """The records are not a state that this version can read. Its text names the record or the checkpoint."""
 
 
+class StateRefusedError(StateError):
+    """The state was counted under settings that a running state cannot leave."""
+
+    def __init__(self, changes: list[tuple[str, object, object]]) -> None:
+        self.changes = changes
+        """(setting, old value, new value)"""
+        super().__init__("; ".join(f"{name} was {old} and is now {new}" for name, old, new in changes))
+
+
 class Head(NamedTuple):
     """What a part says of itself."""
 

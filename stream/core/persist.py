@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream.core.alerts.watched import pack_watched, unpack_watched
-from stream.core.framing import StateError
+from stream.core.framing import StateError, StateRefusedError
 from stream.core.ids import FREEZE_AT
 from stream.core.packing import head_of
 from stream.core.panes import Row
@@ -48,15 +48,6 @@ if TYPE_CHECKING:
     from stream.core.shard import Shard
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-
-
-class StateRefusedError(StateError):
-    """The state was counted under settings that a running state cannot leave."""
-
-    def __init__(self, changes: list[tuple[str, object, object]]) -> None:
-        self.changes = changes
-        """(setting, old value, new value)"""
-        super().__init__("; ".join(f"{name} was {old} and is now {new}" for name, old, new in changes))
 
 
 def checkpoint(
@@ -182,6 +173,15 @@ def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
     return values
 
 
+def read_meta(content: Restored) -> Meta:
+    """What it says of the shard as a whole. Raises StateError."""
+    meta = content.head(Meta)
+    strangers = sorted({*meta.positions, *meta.clocks, *meta.gaps} - set(KINDS))
+    if strangers:
+        raise StateError(f"it is of topics that this version does not read: {strangers}")
+    return meta
+
+
 def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) -> None:
     """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it.
 
@@ -198,7 +198,7 @@ def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) ->
 
 
 def _restore(shard: "Shard", content: Restored) -> None:
-    meta = content.read_meta()
+    meta = read_meta(content)
     strangers = {key[:1] for key in content.items} - ITEMS | {key[:1] for key in content.buckets} - BUCKETS
     if strangers:
         raise StateError(f"it holds what this version does not know: sorts {sorted(strangers)}")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
 from stream.core.collect import collecting
 from stream.core.counts import NEVER, Counts
-from stream.core.decode import Decoded, Rejected, decode_batch
+from stream.core.deadletters import shortened
+from stream.core.decode import Decoded, Events, Rejected, decode_batch
 from stream.core.judge import Judge
 from stream.core.look import look
 from stream.core.panes import Pane, Rows, windows_marked
@@ -136,6 +137,11 @@ class Shard:
         return self.windows.generation
 
     @property
+    def checkpoint(self) -> int:
+        """Number of the last one that was collected."""
+        return self.log.number
+
+    @property
     def newest(self) -> int | None:
         """The newest clock of the shard."""
         return self.judge.newest
@@ -144,9 +150,13 @@ class Shard:
 
     def read(self, kind: Kind, records: Sequence[Record]) -> None:
         """Judges and counts one batch of one topic."""
+        self.count(kind, *self.decode(kind, records))
+
+    def decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
+        """What `count` takes. Of a value that is too large only the beginning is kept."""
         policy = self.policy
-        trust = policy.trust_producer_time
-        self.count(kind, records, decode_batch(kind, records, policy.max_value, trust_producer_time=trust))
+        events = decode_batch(kind, records, policy.max_value, trust_producer_time=policy.trust_producer_time)
+        return shortened(records, events), events
 
     def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """The same with the records decoded already (`decode_batch`)."""
@@ -346,6 +356,11 @@ class Shard:
         """
         alerts = len(self.alerting.telling.written) * ALERT
         return self.windows.written_bytes + self.judge.dead_bytes + self._touched_bytes + alerts
+
+    @property
+    def slices_held(self) -> int:
+        """Slices of event time of which something is held."""
+        return len(self.rows)
 
     def totals_of(self, session: Session) -> Counts:
         """Everything counted of a session so far."""

@@ -14,14 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from stream.core.framing import Found, StateError, checkpoints, cut, first_part, framed
 from stream.core.steps import PIECE, Steps
-from stream.core.stored import Meta, Section
-from stream.model.names import KINDS
+from stream.core.stored import Section
 
 SECTION: Final = 250
 """Items encoded in one step."""
@@ -29,6 +28,28 @@ NOWHERE: Final = -(2**62)
 """Instead of the number of a checkpoint: in none, or dropped. Before the first there may be others below 0."""
 CALM: Final = 500
 """Items written again in one checkpoint that are nothing to speak of; above that they are spread."""
+
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+class Provenance(msgspec.Struct):
+    """What the meta of every state has, whatever machine it is of: whose it is, and where it stands."""
+
+    owner: dict[str, str]
+    policy: dict[str, Any]
+    """The settings that decide results."""
+    generation: int
+    positions: dict[str, int]
+    """Next offset to read, by name of the input."""
+    transactional_id: str = ""
+    """Of the producer that wrote it; empty of a version that did not say."""
+    partitions: int | None = None
+    """How many there were of each topic: keys are placed by it. None of a version that did not write it."""
+    moved_to: str | None = None
+    """The prefix of the topics to which what is not counted here was moved: nothing more is counted here."""
+    topic_ids: dict[str, str] = {}
+    """Kafka's ids of the topics read and written, by their names in the code. Empty of a version that did not ask."""
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -284,17 +305,21 @@ class StateLog:
         self._offsets.clear()
 
 
-def newest_meta(records: Iterable[tuple[int, bytes]]) -> Meta:
-    """What the last of these checkpoints says of its shard, without reading what else it holds. Raises StateError."""
+def newest_provenance(records: Iterable[tuple[int, bytes]]) -> Provenance:
+    """What the last of these checkpoints says of itself, without reading what else it holds. Raises StateError."""
     found = list(checkpoints(records))
     if not found:
         raise StateError("there is no complete checkpoint")
-    return Restored(meta=next(found[-1].sections(), Section()).meta).read_meta()
+    return _head_of(found[-1]).head(Provenance)
 
 
-def meta_of(value: bytes, offset: int) -> Meta:
-    """What the first part of a checkpoint says of its shard, whether or not the others are there. Raises StateError."""
-    return Restored(meta=next(first_part(value, offset).sections(), Section()).meta).read_meta()
+def provenance_of(value: bytes, offset: int) -> Provenance:
+    """What the first part of a checkpoint says of it, whether or not the others are there. Raises StateError."""
+    return _head_of(first_part(value, offset)).head(Provenance)
+
+
+def _head_of(found: Found) -> "Restored":
+    return Restored(meta=next(found.sections(), Section()).meta)
 
 
 @dataclass(slots=True)
@@ -306,13 +331,9 @@ class Restored:
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
     checkpoints: int = 0
 
-    def read_meta(self) -> Meta:
-        """What it says of the shard as a whole. Raises StateError."""
+    def head(self, shape: type[Shape]) -> Shape:
+        """The meta, read as a shape. Raises StateError."""
         try:
-            meta = msgspec.msgpack.decode(self.meta, type=Meta)
+            return msgspec.msgpack.decode(self.meta, type=shape)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise StateError(f"the head of its newest checkpoint cannot be read: {error}") from error
-        strangers = sorted({*meta.positions, *meta.clocks, *meta.gaps} - set(KINDS))
-        if strangers:
-            raise StateError(f"it is of topics that this version does not read: {strangers}")
-        return meta

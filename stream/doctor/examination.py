@@ -32,9 +32,9 @@ from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
 from stream.kafka import limits, topicids
 from stream.kafka.place import Place
-from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, STATE
 from stream.printed import command
+from stream.sessions.role import SPECS, WORKER
 
 log: Final = structlog.get_logger()
 
@@ -129,12 +129,12 @@ class Examination:
             return [*found, failed(Check.GROUP, error)]
 
     async def positions(self) -> list[Finding]:
-        owner, state = Place(self._settings, 0, 1).owner, self._settings.topic(STATE)
+        owner, state = Place(self._settings, 0, 1, WORKER).owner, self._settings.topic(STATE)
         shards = await self._shards()
         counts = {topic.name: len(topic.partitions) for topic in self._visit.topics if topic.partitions}
         if outgrown := positions.judge_outgrown(shards, counts, self._settings):
             return outgrown
-        ids = await self._visit.patiently(lambda visit: topicids.ask(visit.admin, visit.settings))
+        ids = await self._visit.patiently(lambda visit: topicids.ask(WORKER, visit.admin, visit.settings))
         others = positions.judge_ids(shards, ids, self._settings)
         return others + positions.judge_positions(shards, owner, state)
 

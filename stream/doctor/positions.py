@@ -14,6 +14,7 @@ from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.refusals import beginning_command, keep_command
 from stream.kafka.topicids import Ids, letters_made_anew, made_anew
 from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, STATE, Kind
+from stream.sessions.role import WORKER
 
 REBUILD: Final = "start the worker once with --rebuild to count everything anew as a new generation"
 
@@ -85,7 +86,7 @@ def judge_outgrown(shards: Sequence[Shard], counts: Mapping[str, int], settings:
     states = [shard.state for shard in shards if isinstance(shard.state, Kept)]
     counted = max((state.partitions for state in states if state.partitions is not None), default=0)
     moved_to = next((state.moved_to for state in states if state.moved_to is not None), None)
-    outgrown = judge(settings, counts, counted) if counted and counted < min(counts.values()) else None
+    outgrown = judge(WORKER, settings, counts, counted) if counted and counted < min(counts.values()) else None
     if moved_to is not None:
         outgrown = Outgrown(counted, moved_to=moved_to)
     if outgrown is None:
@@ -117,10 +118,10 @@ def judge_ids(shards: Sequence[Shard], now: Ids, settings: Settings) -> list[Fin
     states = {shard.partition: shard.state for shard in shards if isinstance(shard.state, Kept)}
     others: dict[str, list[int]] = {}
     for partition, state in states.items():
-        for name in made_anew(state.topic_ids, now):
+        for name in made_anew(WORKER, state.topic_ids, now):
             others.setdefault(name, []).append(partition)
     found = [_anew(name, now[name], partitions, settings) for name, partitions in others.items()]
-    if any(letters_made_anew(state.topic_ids, now) for state in states.values()):
+    if any(letters_made_anew(WORKER, state.topic_ids, now) for state in states.values()):
         what = "was made anew: the letters in it before are gone"
         todo = "nothing: a worker goes on with it"
         found.append(Finding(Check.POSITIONS, Severity.WARNING, settings.topic(DEAD_LETTERS), what, todo))

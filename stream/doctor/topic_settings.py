@@ -15,7 +15,8 @@ from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.topics import Topic
 from stream.durations import duration_text
 from stream.kafka.demands import LEAST_BYTES
-from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, Spec
+from stream.kafka.role import Spec
+from stream.kafka.topics import MAX_BYTES, TIMESTAMPS
 from stream.model.names import DEAD_LETTERS, INPUTS, STATE
 
 FOREVER: Final = -1

@@ -9,6 +9,7 @@ from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity, listed
 from stream.kafka.partitions import judge
 from stream.kafka.topics import make_command
+from stream.sessions.role import WORKER
 
 SAFE: Final = 3
 """Copies from which on one may be away without a write being refused or lost."""
@@ -63,7 +64,7 @@ def judge_presence(topics: Sequence[Topic], settings: Settings, brokers: int) ->
 def _co_partitioned(topics: Sequence[Topic], settings: Settings) -> list[Finding]:
     """Partitions are never taken away: those of all topics are the shards, and what inputs have beyond was added."""
     counts = {topic.name: len(topic.partitions) for topic in topics}
-    outgrown = judge(settings, counts, min(counts.values())) if counts else None
+    outgrown = judge(WORKER, settings, counts, min(counts.values())) if counts else None
     if outgrown is None:
         return []
     return [

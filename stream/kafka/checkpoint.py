@@ -6,12 +6,13 @@ write behind it on a shared partition is hidden from readers.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 import structlog
 from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
+from aiokafka.partitioner import murmur2
 
 from stream.core.deadletters import Row, rows, size_of
 from stream.core.framing import CHECKSUM, checksum
@@ -20,12 +21,11 @@ from stream.errors import UsageError
 from stream.kafka import gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.demands import too_small
+from stream.kafka.machine import Name, Outputs
 from stream.kafka.patches import ending
 from stream.kafka.patches.giving_up import look_at_offsets
 from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
 from stream.kafka.refusals import RefusedError
-from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind
-from stream.model.results import Outputs
 
 log: Final = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class Checkpoints:
         first: int = await self._in_transaction(lambda: self._send_alone(outputs))
         return first
 
-    async def probe(self, positions: dict[Kind, int]) -> None:
+    async def probe(self, positions: Mapping[Name, int]) -> None:
         """Writes the group's offsets alone: raises FencedError when the producer is not ours any more."""
         await self._in_transaction(lambda: self._send_offsets(positions))
 
@@ -103,17 +103,17 @@ class Checkpoints:
         return sent
 
     async def _refused(self, error: _TooLargeError) -> Exception:
-        actual = await topics.max_bytes(self._settings, error.name)
+        actual = await topics.max_bytes(self._place.role, self._settings, error.name)
         letters = self._place.letters
-        if error.name == DEAD_LETTERS and letters.refused(self._letter_bytes, actual):
+        if error.name == self._place.role.letters and letters.refused(self._letter_bytes, actual):
             log.warning(
                 "a dead letter was too large for its topic: larger ones are cut now",
-                topic=self._settings.topic(DEAD_LETTERS),
+                topic=self._settings.topic(error.name),
                 max_message_bytes=actual,
                 at_most=letters.most,
             )
             return LetterRefusedError(error.name)
-        return UsageError(too_small(self._settings, error.name, actual, error.size))
+        return UsageError(too_small(self._place.role, self._settings, error.name, actual, error.size))
 
     async def _abort(self) -> None:
         """Only a courtesy: the next producer's start ends what is left open."""
@@ -125,7 +125,7 @@ class Checkpoints:
 
     async def _send_alone(self, outputs: Outputs) -> int:
         """Sends, and makes sure that the state follows on what this shard has written last. Offset of its first record."""
-        spans = (await self._send_all(outputs))[STATE]
+        spans = (await self._send_all(outputs))[self._place.role.state]
         for begin, records in spans:
             await self._insist_on_being_alone(begin)
             if self._state_end is not None:
@@ -145,17 +145,13 @@ class Checkpoints:
 
     async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
-        place = self._place
+        place, role = self._place, self._place.role
         self._letter_bytes = most = place.letters.most
-        origins = {str(kind): tp.topic for kind, tp in place.inputs.items()}
-        letters = rows(outputs.dead_letters, origins, place.partition, outputs.generation, most)
-        contents: dict[str, Iterable[Row]] = {
-            SESSION_WINDOWS: ((key, value, []) for key, value in outputs.windows),
-            SESSIONS: ((key, value, []) for key, value in outputs.sessions),
-            ALERTS: ((alert.key(), alert.value(), []) for alert in outputs.alerts),
-            DEAD_LETTERS: letters,
-            STATE: ((key, value, state_headers(value)) for key, value in outputs.state),
-        }
+        contents: dict[str, Iterable[Row]] = {topic: _plain(pairs) for topic, pairs in outputs.records.items()}
+        if role.letters is not None:
+            origins = {name: tp.topic for name, tp in place.inputs.items()}
+            contents[role.letters] = rows(outputs.dead_letters, origins, place.partition, outputs.generation, most)
+        contents[role.state] = ((key, value, state_headers(value)) for key, value in outputs.state)
         sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
         _raise_worst(results)
@@ -165,25 +161,39 @@ class Checkpoints:
         """First offset and number of records of each batch."""
         topic, sent = self._settings.topic(name), list[_Sent]()
         most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
-        batch, cut = self._producer.create_batch(), name == DEAD_LETTERS
+        batches, cut = dict[int, Any](), name == self._place.role.letters
+        partition_of = await self._placing(name, topic)
         async for row in slices.each(content):
+            to = partition_of(row)
+            batch = batches.get(to)
+            if batch is None:
+                batch = batches[to] = self._producer.create_batch()
             if (cut and batch.record_count() and batch.size() + size_of(row) > most) or not _append(batch, row):
-                sent.append(await self._hand_over(batch, topic))
+                sent.append(await self._hand_over(batch, topic, to))
                 if len(sent) > FLYING:
                     await _arrived(sent[-FLYING - 1], name)
-                batch = self._producer.create_batch()
+                batch = batches[to] = self._producer.create_batch()
                 _append(batch, row)
-        if batch.record_count():
-            sent.append(await self._hand_over(batch, topic))
+        for to, batch in batches.items():
+            sent.append(await self._hand_over(batch, topic, to))
         offsets = [await _arrived(each, name) for each in sent]
         if any(offset < 0 for offset in offsets):
             raise CheckpointError(f"the broker did not say at which offset of {topic} the records are")
         return [(offset, records) for offset, (_, records, _) in zip(offsets, sent, strict=True)]
 
-    async def _hand_over(self, batch: Any, topic: str) -> "_Sent":
+    async def _placing(self, name: str, topic: str) -> Callable[[Row], int]:
+        """Where each record of a topic goes."""
+        own = self._place.partition
+        by = next((each.by for each in self._place.role.outputs if each.topic == name), None)
+        if by is None:
+            return lambda _row: own
+        partitions = len(await self._producer.partitions_for(topic))
+        return lambda row: (murmur2(by(row[0] or b"")) & 0x7FFFFFFF) % partitions
+
+    async def _hand_over(self, batch: Any, topic: str, partition: int) -> "_Sent":
         batch.close()
         size, records, began = batch.size(), batch.record_count(), time.monotonic()
-        arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self._place.partition)
+        arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)
         arrived.add_done_callback(_retrieve)
         if topic == self._place.state.topic:
             arrived.add_done_callback(partial(self._note_time, began))
@@ -197,9 +207,10 @@ class Checkpoints:
         stamped = answer.timestamp / 1000 if answer.timestamp_type == LOG_APPEND_TIME else None
         self._place.clock.note(self._place.partition, stamped, sent, time.monotonic(), time.time())
 
-    async def _send_offsets(self, positions: dict[Kind, int]) -> None:
+    async def _send_offsets(self, positions: Mapping[Name, int]) -> None:
         """For lag tools and autoscalers; recovery never reads them."""
-        offsets = {self._place.inputs[kind]: offset for kind, offset in positions.items()}
+        inputs = self._place.inputs
+        offsets = {inputs[name]: offset for name, offset in positions.items()}
         if not offsets:
             return
         try:
@@ -213,6 +224,10 @@ class Checkpoints:
 
 _Sent = tuple[int, int, asyncio.Future[Any]]
 """Size in bytes, number of records and fate of a batch."""
+
+
+def _plain(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Row]:
+    return ((key, value, []) for key, value in pairs)
 
 
 def _append(batch: Any, row: Row) -> bool:

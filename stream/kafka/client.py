@@ -62,12 +62,15 @@ def make_reader(settings: Settings, *, wait_ms: int = 500, uncommitted: bool = F
     )
 
 
-def make_member(settings: Settings) -> Reader:
-    """A consumer that is only a member of the group: it shows which partitions are ours, its records are not used."""
+def make_member(settings: Settings, name: str) -> Reader:
+    """A consumer that is only a member of the group: it shows which partitions are ours, its records are not used.
+
+    ``name``: of the role that it works for.
+    """
     return AIOKafkaConsumer(
         bootstrap_servers=_brokers(settings),
         **security.options(settings),
-        client_id=member_id(settings),
+        client_id=member_id(settings, name),
         group_id=settings.group,
         partition_assignment_strategy=(RangePartitionAssignor,),
         auto_offset_reset="latest",
@@ -80,9 +83,11 @@ def make_member(settings: Settings) -> Reader:
     )
 
 
-def member_id(settings: Settings) -> str:
-    """The client id of a member. It names the prefix of the topics, since it is shown in every state of the group."""
-    return f"liveshop-{settings.group}-worker-{settings.topic_prefix}"
+def member_id(settings: Settings, name: str) -> str:
+    """The client id of a member that works for the role of this name. It names the prefix of the
+    topics, since it is shown in every state of the group.
+    """
+    return f"liveshop-{settings.group}-{name}-{settings.topic_prefix}"
 
 
 def earlier_member_id(settings: Settings) -> str:

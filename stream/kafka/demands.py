@@ -9,38 +9,40 @@ from stream.core.deadletters import LEAST_LETTER
 from stream.errors import UsageError
 from stream.kafka import limits
 from stream.kafka.limits import BATCH_LIMIT, Asked
+from stream.kafka.role import Role
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, set_config
-from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 
 LEAST_BYTES: Final = 1_000_000
 """Of max.message.bytes: the largest record of the state has 900 KB, and a batch of results half a megabyte."""
-LEAST: Final[Mapping[str, int]] = {
-    **dict.fromkeys((SESSION_WINDOWS, SESSIONS, ALERTS, STATE), LEAST_BYTES),
-    DEAD_LETTERS: LEAST_LETTER,
-}
 
 Configs = Mapping[str, Mapping[str, str]]
 """Settings by topic, as the code calls it. Without settings: this user may not see them."""
 
 
-def check_configs(settings: Settings, configs: Configs, brokers: Asked = MappingProxyType({})) -> None:
+def least(role: Role) -> dict[str, int]:
+    """The same by topic that a worker writes."""
+    written = (*(each.topic for each in role.outputs), role.state)
+    return {name: LEAST_LETTER if name == role.letters else LEAST_BYTES for name in written}
+
+
+def check_configs(role: Role, settings: Settings, configs: Configs, brokers: Asked = MappingProxyType({})) -> None:
     """Raises UsageError with one line for each topic and each limit that a worker cannot work with, and the way out.
 
     What may not be seen is not judged: the type of each batch, and the broker when it refuses one, say it later.
     """
     problems = [
-        *_stamped_by_producers(settings, configs),
-        *_too_small(settings, configs, limits.least_batch(brokers)),
+        *_stamped_by_producers(role, settings, configs),
+        *_too_small(role, settings, configs, limits.least_batch(brokers)),
         *map(str, limits.problems(settings, brokers)),
     ]
     if problems:
         raise UsageError("\n".join(problems))
 
 
-def _stamped_by_producers(settings: Settings, configs: Configs) -> Iterator[str]:
+def _stamped_by_producers(role: Role, settings: Settings, configs: Configs) -> Iterator[str]:
     if settings.trust_producer_time:
         return
-    for name in INPUTS.values():
+    for name in role.input_topics.values():
         if configs.get(name, {}).get(TIMESTAMPS) == "CreateTime":
             topic = settings.topic(name)
             yield (
@@ -50,14 +52,16 @@ def _stamped_by_producers(settings: Settings, configs: Configs) -> Iterator[str]
             )
 
 
-def _too_small(settings: Settings, configs: Configs, brokers: int | None) -> Iterator[str]:
-    for name, least in LEAST.items():
-        actual = int(configs.get(name, {}).get(MAX_BYTES, least))
-        if actual < least:
-            yield too_small(settings, name, actual, least, is_brokers=actual == brokers)
+def _too_small(role: Role, settings: Settings, configs: Configs, brokers: int | None) -> Iterator[str]:
+    for name, needed in least(role).items():
+        actual = int(configs.get(name, {}).get(MAX_BYTES, needed))
+        if actual < needed:
+            yield too_small(role, settings, name, actual, needed, is_brokers=actual == brokers)
 
 
-def too_small(settings: Settings, name: str, actual: int | None, needed: int, *, is_brokers: bool = False) -> str:
+def too_small(
+    role: Role, settings: Settings, name: str, actual: int | None, needed: int, *, is_brokers: bool = False
+) -> str:
     """What to tell of a topic that does not take a batch of ``needed`` bytes. ``actual`` is None where nobody knows.
 
     ``is_brokers``: it is what the brokers allow where a topic says nothing of its own.
@@ -66,7 +70,7 @@ def too_small(settings: Settings, name: str, actual: int | None, needed: int, *,
     said = f"does not take a batch of the worker (its {MAX_BYTES} may not be seen)"
     if actual is not None:
         said = f"has {MAX_BYTES}={actual}" + (f" ({BATCH_LIMIT} of the brokers)" if is_brokers else "")
-    command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, LEAST[name])))
+    command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, least(role)[name])))
     return (
         f"{topic} {said}: it must take {needed} bytes. What is set for the topic holds, whatever {BATCH_LIMIT} the brokers "
         f"have: {command}"

@@ -13,6 +13,7 @@ from stream.config import Settings
 from stream.core.framing import StateError
 from stream.kafka import client, statereader
 from stream.kafka.place import Place
+from stream.kafka.role import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,9 @@ Discards = Mapping[int, Discarded]
 """By partition number."""
 
 
-async def states_now(settings: Settings, partitions: int) -> dict[int, Discarded]:
+async def states_now(role: Role, settings: Settings, partitions: int) -> dict[int, Discarded]:
     """The states that are there now, to be thrown away."""
-    places = [Place(settings, number, partitions) for number in range(partitions)]
+    places = [Place(settings, number, partitions, role) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
     try:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from stream.core.framing import StateError, is_part
-from stream.core.statelog import meta_of
+from stream.core.statelog import provenance_of
 from stream.kafka import client, refusals, statereader
 from stream.kafka.place import FencedError, Place
 from stream.model.results import RefusedBatch
@@ -57,7 +57,7 @@ def _owner(parts: Iterable[Any]) -> Mapping[str, str] | None:
     """What the first of them that can be read says of its owner."""
     for record in parts:
         try:
-            return meta_of(record.value or b"", record.offset).owner
+            return provenance_of(record.value or b"", record.offset).owner
         except StateError:
             continue
     return None

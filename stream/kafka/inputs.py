@@ -1,4 +1,4 @@
-"""A shard's own view of its three inputs: one consumer without a group, and what is known of how far it has got.
+"""A shard's own view of its inputs: one consumer without a group, and what is known of how far it has got.
 
 A batch can only come from this consumer, and this consumer belongs to one shard in one life: a batch fetched under an
 older assignment has nowhere to go.
@@ -16,11 +16,11 @@ from aiokafka.errors import KafkaError
 from stream.kafka import client
 from stream.kafka.batches import damaged
 from stream.kafka.client import Reader
+from stream.kafka.machine import Name
 from stream.kafka.memory import Account, Memory
 from stream.kafka.patches.fetch import Buffer, UnreadableError
 from stream.kafka.place import Place
 from stream.kafka.topicids import Ids, as_bytes
-from stream.model.names import INPUTS, KINDS, Kind
 from stream.model.results import Record
 
 FRESH_SECONDS: Final = 5.0
@@ -34,54 +34,54 @@ class Inputs:
         self._place = place
         self.account = Account(memory)
         self._partitions = place.inputs
-        self._kinds = {partition: kind for kind, partition in self._partitions.items()}
+        self._names = {partition: name for name, partition in self._partitions.items()}
         self._reader: Reader = client.make_reader(place.settings)
-        self._ends: dict[Kind, int] = {}
-        self.positions: dict[Kind, int] = {}
+        self._ends: dict[Name, int] = {}
+        self.positions: dict[Name, int] = {}
 
     @property
     def reader(self) -> Reader:
         return self._reader
 
-    async def start(self, positions: Mapping[Kind, int], topic_ids: Ids = MappingProxyType({})) -> None:
+    async def start(self, positions: Mapping[Name, int], topic_ids: Ids = MappingProxyType({})) -> None:
         """Connects and stands at these positions. Of topics whose ids are given no others of the same name are read."""
         await client.start(self._reader, self._place.settings)
         self._buffer = Buffer(self._reader, self.account)
         ids = {
-            tp.topic: as_bytes(topic_ids[INPUTS[kind]])
-            for kind, tp in self._partitions.items()
-            if INPUTS[kind] in topic_ids
+            self._place.settings.topic(each.topic): as_bytes(topic_ids[each.topic])
+            for each in self._place.role.inputs
+            if each.topic in topic_ids
         }
         if len(ids) == len(self._partitions):
             self._buffer.insist_on(ids)
         self._reader.assign(list(self._partitions.values()))
         self.seek(positions)
         ends = await self._reader.end_offsets(list(self._partitions.values()))
-        self._ends = {kind: ends[partition] for kind, partition in self._partitions.items()}
+        self._ends = {name: ends[partition] for name, partition in self._partitions.items()}
 
-    def seek(self, positions: Mapping[Kind, int]) -> None:
+    def seek(self, positions: Mapping[Name, int]) -> None:
         """To go on from there. What was fetched of these topics is forgotten."""
-        for kind, position in positions.items():
-            self._reader.seek(self._partitions[kind], position)
-            self._buffer.forget(self._partitions[kind])
-            self.positions[kind] = position
+        for name, position in positions.items():
+            self._reader.seek(self._partitions[name], position)
+            self._buffer.forget(self._partitions[name])
+            self.positions[name] = position
 
     @property
     def left(self) -> int:
         """Memory of batches that were unpacked and handed out in part."""
-        return sum(map(self._buffer.left, self._kinds))
+        return sum(map(self._buffer.left, self._names))
 
-    def unfinished(self) -> list[Kind]:
+    def unfinished(self) -> list[Name]:
         """Topics with such a batch."""
-        return [kind for partition, kind in self._kinds.items() if self._buffer.left(partition)]
+        return [name for partition, name in self._names.items() if self._buffer.left(partition)]
 
-    async def fetch(self, kinds: Collection[Kind], seconds: float, most: int) -> dict[Kind, Sequence[Record]]:
+    async def fetch(self, names: Collection[Name], seconds: float, most: int) -> dict[Name, Sequence[Record]]:
         """At most so many records of these topics, in order; none after ``seconds``.
 
         The other topics stay where they are, with what was fetched of them: nothing is fetched twice. (`pause` would
         throw it away.) Raises UnreadableError for a batch that is damaged, and says where it ends.
         """
-        partitions = [self._partitions[kind] for kind in kinds]
+        partitions = [self._partitions[name] for name in names]
         self._buffer.fetch_at_most(self.account.memory.fetch)
         try:
             batches = await self._reader.getmany(*partitions, timeout_ms=int(seconds * 1000), max_records=most)
@@ -89,39 +89,39 @@ class Inputs:
             with contextlib.suppress(KafkaError):  # then the header's word has to do
                 _, error.last, _ = await damaged(self._reader, error.partition, error.first)
             raise
-        for kind, partition in self._partitions.items():
-            self.positions[kind] = await self._reader.position(partition)
-        return {self._kinds[partition]: records for partition, records in batches.items()}
+        for name, partition in self._partitions.items():
+            self.positions[name] = await self._reader.position(partition)
+        return {self._names[partition]: records for partition, records in batches.items()}
 
-    def end(self, kind: Kind) -> int:
+    def end(self, name: Name) -> int:
         """The last stable offset, as far as the broker has said."""
-        stable = self._reader.last_stable_offset(self._partitions[kind])
-        return max(self._ends[kind], -1 if stable is None else stable)
+        stable = self._reader.last_stable_offset(self._partitions[name])
+        return max(self._ends[name], -1 if stable is None else stable)
 
-    def lag(self, kind: Kind) -> int:
+    def lag(self, name: Name) -> int:
         """Records yet to be read, markers of transactions included."""
-        return max(0, self.end(kind) - self.positions[kind])
+        return max(0, self.end(name) - self.positions[name])
 
-    def hidden(self, kind: Kind) -> int | None:
+    def hidden(self, name: Name) -> int | None:
         """Where an open transaction begins that hides what follows it; None without one, or when nobody has said lately."""
-        partition = self._partitions[kind]
+        partition = self._partitions[name]
         stable, high = self._reader.last_stable_offset(partition), self._reader.highwater(partition)
-        if stable is None or high is None or stable >= high or not self._is_fresh(kind):
+        if stable is None or high is None or stable >= high or not self._is_fresh(name):
             return None
         return int(stable)
 
-    def behind(self) -> list[Kind]:
+    def behind(self) -> list[Name]:
         """Topics with records to read. In a backlog the ends at the start say so, and nobody needs to be asked."""
         positions, ends = self.positions, self._ends
-        return [kind for kind in KINDS if ends[kind] > positions[kind] or self.lag(kind)]
+        return [name for name in self._partitions if ends[name] > positions[name] or self.lag(name)]
 
-    def caught_up(self, kind: Kind) -> bool:
+    def caught_up(self, name: Name) -> bool:
         """Everything there is has been read, and the broker has said so just now."""
-        return not self.lag(kind) and self._is_fresh(kind)
+        return not self.lag(name) and self._is_fresh(name)
 
-    def _is_fresh(self, kind: Kind) -> bool:
+    def _is_fresh(self, name: Name) -> bool:
         """Whether the broker has answered just now. A wall clock that was set back makes nothing fresh that is old."""
-        polled = self._reader.last_poll_timestamp(self._partitions[kind])
+        polled = self._reader.last_poll_timestamp(self._partitions[name])
         return polled is not None and abs(time.time() - polled / 1000) < FRESH_SECONDS
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ from aiokafka.protocol.group import MemberAssignment
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.client import Admin
-from stream.model.names import INPUTS
+from stream.kafka.role import Role
 
 log: Final = structlog.get_logger()
 
@@ -132,11 +132,11 @@ def earlier(settings: Settings, members: Iterable[Member]) -> str | None:
     )
 
 
-def others(settings: Settings, members: Iterable[Member]) -> str | None:
+def others(role: Role, settings: Settings, members: Iterable[Member]) -> str | None:
     """What to say of members that read other topics than ours, None without any."""
-    ours = frozenset(settings.topic(name) for name in INPUTS.values())
+    ours = frozenset(settings.topic(name) for name in role.input_topics.values())
     for each in members:
-        theirs = each.topics - ours or ours - each.topics if each.topics else _topics_by_id(settings, each)
+        theirs = each.topics - ours or ours - each.topics if each.topics else _topics_by_id(role, settings, each)
         if theirs:
             return (
                 f"the group {settings.group} belongs to an installation on other topics: its member {each.client} "
@@ -147,10 +147,10 @@ def others(settings: Settings, members: Iterable[Member]) -> str | None:
     return None
 
 
-def _topics_by_id(settings: Settings, member: Member) -> frozenset[str]:
+def _topics_by_id(role: Role, settings: Settings, member: Member) -> frozenset[str]:
     """Of a member that has other topics, as its client id says: that is known also while the group is in a rebalance."""
-    begin = client.member_id(settings).removesuffix(settings.topic_prefix)
+    begin = client.member_id(settings, role.name).removesuffix(settings.topic_prefix)
     prefix = member.client.removeprefix(begin)
     if not member.client.startswith(begin) or prefix == settings.topic_prefix:
         return frozenset()
-    return frozenset(prefix + name for name in INPUTS.values())
+    return frozenset(prefix + name for name in role.input_topics.values())

@@ -1,8 +1,8 @@
 """Membership of the group: which partition numbers are ours. Its consumer is only a member; it hands out no records.
 
-The protocol's rules live here: no joining where other members may not be joined, the three inputs with the range assignor,
-every partition paused at once, polled without pause, and after a fence the group is left and joined anew. What a shard
-does about it is the worker's business.
+The protocol's rules live here: no joining where other members may not be joined, the inputs of the role with the range
+assignor, every partition paused at once, polled without pause, and after a fence the group is left and joined anew. What
+a shard does about it is the worker's business.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import client, limits, members
-from stream.model.names import INPUTS
+from stream.kafka.role import Role
 
 log: Final = structlog.get_logger()
 
@@ -63,14 +63,15 @@ class Membership:
     """Joins, polls, leaves. ``epoch`` grows with every revocation: what began under an older one is not current."""
 
     def __init__(
-        self, settings: Settings, owner: Owner, brokers_there: Callable[[], Awaitable[None]] | None = None
+        self, role: Role, settings: Settings, owner: Owner, brokers_there: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         """It does not try to join while ``brokers_there`` waits."""
         self.epoch = 0
         self._brokers_there = brokers_there
+        self._role = role
         self._settings = settings
         self._owner = owner
-        self._topics = [settings.topic(name) for name in INPUTS.values()]
+        self._topics = [settings.topic(name) for name in role.input_topics.values()]
         self._assigned = False
         self._polled = time.monotonic()
         self._joined = time.monotonic()
@@ -132,7 +133,7 @@ class Membership:
         told = -math.inf
         while True:
             found = await members.look(self._settings)
-            others = members.others(self._settings, found)
+            others = members.others(self._role, self._settings, found)
             if others and not self._has_joined:
                 raise UsageError(others)
             text = others or members.earlier(self._settings, found)
@@ -149,10 +150,12 @@ class Membership:
         await asyncio.sleep(LOOK_AROUND_AFTER)
         with suppress(UnreachableError, UsageError):  # whoever else connects says so
             found = await members.look(self._settings)
-            self._owner.company(members.others(self._settings, found) or members.earlier(self._settings, found))
+            self._owner.company(
+                members.others(self._role, self._settings, found) or members.earlier(self._settings, found)
+            )
 
     async def _join(self) -> None:
-        consumer = client.make_member(self._settings)
+        consumer = client.make_member(self._settings, self._role.name)
         await client.start(consumer, self._settings)
         self._consumer = consumer
         self._polled = self._joined = time.monotonic()

@@ -14,12 +14,12 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
-from stream.core.shard import Shard
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, garbage
 from stream.kafka.client import Reader, make_probe
 from stream.kafka.garbage import Leftovers
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
+from stream.kafka.machine import Machine, Name
 from stream.kafka.memory import Memory
 from stream.kafka.outage import News, Outage
 from stream.kafka.partitions import Partitions
@@ -28,7 +28,6 @@ from stream.kafka.task import ShardTask
 from stream.kafka.topicwatch import TopicWatch
 from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
-from stream.model.names import Kind
 
 log: Final = structlog.get_logger()
 
@@ -70,11 +69,11 @@ class Monitor:
         self._clock = clock
         self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
-        self._topics = TopicWatch(settings, health, partitions)
+        self._topics = TopicWatch(partitions.role, settings, health, partitions)
         self._outage = Outage(time.monotonic())
         self._there = asyncio.Event()
         self._there.set()
-        self._seen: WeakKeyDictionary[ShardTask, tuple[dict[Kind, int], float]] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[ShardTask, tuple[dict[Name, int], float]] = WeakKeyDictionary()
         """Where each stood, and since when. One that has ended is not to be held until the next look."""
 
     async def beat(self) -> None:
@@ -184,13 +183,13 @@ class Monitor:
                 continue  # they went away after the start of this process, which has more time now
             return reader
 
-    def _counting(self) -> list[tuple[Place, Shard]]:
-        return [(task.place, task.stint.shard) for task in self._running().values() if task.stint is not None]
+    def _counting(self) -> list[tuple[Place, Machine]]:
+        return [(task.place, task.stint.machine) for task in self._running().values() if task.stint is not None]
 
     async def _look(self, reader: Reader) -> None:
         shards = dict(self._running())
         inputs = {number: shard.place.inputs for number, shard in shards.items()}
-        partitions = [tp for by_kind in inputs.values() for tp in by_kind.values()]
+        partitions = [tp for by_name in inputs.values() for tp in by_name.values()]
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 ends = await reader.end_offsets(partitions)
@@ -201,14 +200,14 @@ class Monitor:
         for ended in set(self._seen) - set(shards.values()):
             del self._seen[ended]
         for number, shard in shards.items():
-            self._judge(shard, {kind: ends[tp] for kind, tp in inputs[number].items()}, now)
+            self._judge(shard, {name: ends[tp] for name, tp in inputs[number].items()}, now)
 
-    def _judge(self, shard: ShardTask, ends: Mapping[Kind, int], now: float) -> None:
+    def _judge(self, shard: ShardTask, ends: Mapping[Name, int], now: float) -> None:
         if shard.stint is None:
             return
         positions = dict(shard.stint.inputs.positions)
         before, since = self._seen.get(shard, (None, now))
-        behind = [kind for kind, end in ends.items() if positions[kind] < end]
+        behind = [name for name, end in ends.items() if positions[name] < end]
         if not behind or before != positions:
             self._seen[shard] = (positions, since := now)
         self._watch.stuck(shard.partition, now - since)

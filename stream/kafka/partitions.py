@@ -18,8 +18,8 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import topicids
 from stream.kafka.client import Reader
+from stream.kafka.role import Role
 from stream.kafka.topicids import Answers
-from stream.model.names import INPUTS
 from stream.printed import command
 
 GUIDE: Final = "docs/operate/partitions.md"
@@ -65,13 +65,16 @@ class OutgrownError(UsageError):
         self.outgrown = outgrown
 
 
-def judge(settings: Settings, counts: Mapping[str, int], counted: int) -> Outgrown | None:
+def judge(role: Role, settings: Settings, counts: Mapping[str, int], counted: int) -> Outgrown | None:
     """What ``counts``, partitions by topic, says against the number that is counted; None: all is as it must be.
 
     Of what workers write, more do no harm: each shard names the partition that it writes to.
     """
-    inputs = set(map(settings.topic, INPUTS.values()))
-    others = {name: n for name, n in counts.items() if n < counted or (n > counted and name in inputs)}
+    inputs = set(map(settings.topic, role.input_topics.values()))
+    free = set(map(settings.topic, role.by_key))
+    others = {
+        name: n for name, n in counts.items() if name not in free and (n < counted or (n > counted and name in inputs))
+    }
     return Outgrown(counted, others) if others else None
 
 
@@ -99,6 +102,7 @@ def most(answers: Answers) -> dict[str, int]:
 class Partitions:
     """Of one worker. ``counted``: how many shards there are."""
 
+    role: Role
     settings: Settings
     counted: int
 
@@ -108,10 +112,10 @@ class Partitions:
         Brokers before Kafka 3.1 do not know the question.
         """
         with suppress(IncompatibleBrokerVersion):
-            self.check(await topicids.ask_all(reader, self.settings))
+            self.check(await topicids.ask_all(self.role, reader, self.settings))
 
     def check(self, answers: Answers) -> None:
         """The same, where brokers have answered."""
-        found = judge(self.settings, most(answers), self.counted)
+        found = judge(self.role, self.settings, most(answers), self.counted)
         if found is not None:
             raise OutgrownError(found, self.settings)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
@@ -12,13 +11,10 @@ from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.core.deadletters import LetterSize
 from stream.kafka.client import Reader
+from stream.kafka.machine import Name
 from stream.kafka.memory import Memory
-from stream.model.names import ALERTS, INPUTS, KINDS, LIVE_RUN, OUTPUTS, STATE, Kind
-
-if TYPE_CHECKING:
-    from stream.kafka.rulebook import RuleBook
-
-ROLE: Final = "worker"
+from stream.kafka.role import Role
+from stream.model.names import LIVE_RUN
 
 
 class FencedError(Exception):
@@ -48,15 +44,12 @@ class Adopted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One partition number of one group's topics. ``partitions`` is how many there are.
-
-    Without ``rulebook`` nobody works there: it is only looked at.
-    """
+    """One partition number of one group's topics. ``partitions`` is how many there are."""
 
     settings: Settings
     partition: int
     partitions: int
-    rulebook: "RuleBook | None" = None
+    role: Role
     letters: LetterSize = field(default_factory=LetterSize, compare=False)
     clock: BrokerTime = field(default_factory=BrokerTime, compare=False)
     memory: Memory | None = field(default=None, compare=False)
@@ -77,26 +70,23 @@ class Place:
         return f"{owner.get('group')}.{owner.get('role')}.{owner.get('run')}.{self.partition}"
 
     @property
-    def inputs(self) -> dict[Kind, TopicPartition]:
-        return {kind: self._partition_of(INPUTS[kind]) for kind in KINDS}
+    def inputs(self) -> dict[Name, TopicPartition]:
+        return {each.name: self._partition_of(each.topic) for each in self.role.inputs}
 
     @property
     def outputs(self) -> list[TopicPartition]:
-        return [self._partition_of(name) for name in OUTPUTS]
+        """Those that are of this shard alone."""
+        return [self._partition_of(name) for name in self.role.own]
 
     @property
     def state(self) -> TopicPartition:
-        return self._partition_of(STATE)
-
-    @property
-    def alerts(self) -> TopicPartition:
-        return self._partition_of(ALERTS)
+        return self._partition_of(self.role.state)
 
     @property
     def owner(self) -> dict[str, str]:
         """Whose state it is. Another's is refused."""
-        topics = ",".join(self.settings.topic(name) for name in INPUTS.values())
-        return {"group": self.settings.group, "role": ROLE, "run": LIVE_RUN, "topics": topics}
+        topics = ",".join(self.settings.topic(name) for name in self.role.input_topics.values())
+        return {"group": self.settings.group, "role": self.role.name, "run": LIVE_RUN, "topics": topics}
 
     def placed(self) -> Callable[[bytes], bool]:
         """Whether a key belongs to this partition by murmur2, as Java clients and aiokafka place it."""

@@ -10,22 +10,22 @@ from collections.abc import Mapping
 
 from stream.config import Settings
 from stream.core.framing import StateError
-from stream.core.policy import refused_changes
-from stream.core.stored import Meta
+from stream.core.statelog import Provenance
 from stream.kafka import client, refusals, statereader, topicids
 from stream.kafka.discarded import Discarded, Discards
 from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.place import Place
+from stream.kafka.role import Role
 from stream.kafka.topics import uneven
 
 Found = list[tuple[Place, statereader.Newest | None]]
 """The newest checkpoint of each partition that has a state; None: it cannot be read."""
 
 
-async def newest_states(settings: Settings, partitions: int) -> Found:
+async def newest_states(role: Role, settings: Settings, partitions: int) -> Found:
     """What each state says of itself, fencing nobody. KafkaError, TimeoutError, OSError: a broker's trouble."""
     found: Found = []
-    places = [Place(settings, number, partitions) for number in range(partitions)]
+    places = [Place(settings, number, partitions, role) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
     try:
@@ -48,7 +48,7 @@ async def _checkpoint(reader: client.Reader, place: Place) -> tuple[bool, stater
     return newest is not None, newest
 
 
-def outgrown(settings: Settings, found: Found, counts: Mapping[str, int]) -> Outgrown | None:
+def outgrown(role: Role, settings: Settings, found: Found, counts: Mapping[str, int]) -> Outgrown | None:
     """Whether partitions were added since the states were counted, or what is there was moved elsewhere.
 
     ``counts``: partitions by topic. A state of a version that did not keep their number was counted under the smallest,
@@ -59,13 +59,15 @@ def outgrown(settings: Settings, found: Found, counts: Mapping[str, int]) -> Out
     moved_to = next((meta.moved_to for meta in metas if meta.moved_to is not None), None)
     if moved_to is not None:
         return Outgrown(counted, moved_to=moved_to)
-    differing = judge(settings, counts, counted)
+    differing = judge(role, settings, counts, counted)
     if differing is not None and not found:
         raise uneven(settings, counts)
     return differing
 
 
-async def check_states(settings: Settings, partitions: int, discards: Discards, found: Found | None = None) -> None:
+async def check_states(
+    role: Role, settings: Settings, partitions: int, discards: Discards, found: Found | None = None
+) -> None:
     """Raises RefusedError when every state there is would be refused under these settings, or is another's.
 
     When only some are, the worker joins, and those stay down with a message: the others are worked on. What cannot be
@@ -73,27 +75,28 @@ async def check_states(settings: Settings, partitions: int, discards: Discards, 
     away, and not judged. ``found``: where they have been looked at already.
     """
     if found is None:
-        found = await newest_states(settings, partitions)
+        found = await newest_states(role, settings, partitions)
     metas = _kept(found, discards)
     foreign = [place for place, meta in metas if meta.owner != place.owner]
     if foreign and len(foreign) == len(metas):
         raise refusals.foreign(foreign[0], metas[0][1].owner)
-    ours = settings.policy().deciding()
-    refused = [(place, changes) for place, meta in metas if (changes := refused_changes(meta.policy, ours))]
+    refused = [
+        (place, changes) for place, meta in metas if (changes := role.machines.refused_changes(settings, meta.policy))
+    ]
     if refused and len(refused) == len(metas):
         raise refusals.refused(*refused[0], others=len(refused) - 1)
 
 
-async def check_topics(settings: Settings, found: Found, discards: Discards) -> None:
+async def check_topics(role: Role, settings: Settings, found: Found, discards: Discards) -> None:
     """Raises RefusedError when every state there is, but for those of ``discards``, is of other topics of these names."""
-    ids = await topicids.current(settings)
+    ids = await topicids.current(role, settings)
     metas = _kept(found, discards)
-    anew = [(place, names) for place, meta in metas if (names := topicids.made_anew(meta.topic_ids, ids))]
+    anew = [(place, names) for place, meta in metas if (names := topicids.made_anew(role, meta.topic_ids, ids))]
     if anew and len(anew) == len(metas):
         raise refusals.made_anew(*anew[0])
 
 
-def _kept(found: Found, discards: Discards) -> list[tuple[Place, Meta]]:
+def _kept(found: Found, discards: Discards) -> list[tuple[Place, Provenance]]:
     return [
         (place, newest.meta)
         for place, newest in found

@@ -9,11 +9,10 @@ again; the flag is to be taken away afterwards.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from aiokafka import TopicPartition
@@ -29,23 +28,22 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
-from stream.core.framing import StateError
-from stream.core.persist import StateRefusedError
-from stream.core.shard import Shard
-from stream.core.statelog import newest_meta
+from stream.core.framing import StateError, StateRefusedError
+from stream.core.statelog import newest_provenance
 from stream.errors import UsageError
 from stream.kafka import client, refusals, statereader, topicids
 from stream.kafka.client import Producer, Reader
 from stream.kafka.discarded import ANY, Discarded
+from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
 from stream.kafka.place import Adopted, FencedError, OutdatedError, Place
+from stream.kafka.role import Role
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
 from stream.kafka.topicids import Ids
-from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 
 log: Final = structlog.get_logger()
 
-Bounds = Mapping[Kind, tuple[int, int]]
+Bounds = Mapping[Name, tuple[int, int]]
 """First offset and last stable offset of each input."""
 
 _NO_COORDINATOR: Final = (
@@ -60,9 +58,9 @@ BEYOND_CHECKS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A shard ready to read, and the producer that is its only one."""
+    """A machine ready to read, and the producer that is its only one."""
 
-    shard: Shard
+    machine: Machine
     producer: Producer
     records: int
     """Records of live.state it was made of."""
@@ -96,7 +94,8 @@ async def _recover(place: Place, reader: Reader, discard: Discarded | None, curr
         if not current():
             raise OutdatedError
         if discard is not None and (newest is None or _is_discarded(newest, discard)):
-            await seen.read(reader, _results(place))  # that takes long: whoever works on it does so until it is fenced
+            # that takes long: whoever works on it does so until it is fenced
+            await seen.read(reader, _results(place), place.role.machines.generation_of)
             if not current():
                 raise OutdatedError
         await _fence_earlier(place, newest, hanging=hanging)
@@ -155,7 +154,7 @@ async def _begin(place: Place, reader: Reader, discard: Discarded | None, seen: 
     producer = client.make_producer(place.settings, place.transactional_id)
     await client.start(producer, place.settings)
     try:
-        shard, records, state_end = await _make(place, reader, discard, seen)
+        machine, records, state_end = await _make(place, reader, discard, seen)
     except HangingTransactionError:
         log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
         await _end_forgotten(place, producer)
@@ -168,8 +167,8 @@ async def _begin(place: Place, reader: Reader, discard: Discarded | None, seen: 
         finally:
             await client.end(producer)
         raise
-    shard.transactional_id = place.transactional_id
-    return Recovered(shard, producer, records, state_end)
+    machine.transactional_id = place.transactional_id
+    return Recovered(machine, producer, records, state_end)
 
 
 async def _make_sure(place: Place, producer: Producer) -> None:
@@ -196,27 +195,33 @@ async def _end_forgotten(place: Place, producer: Producer) -> None:
     try:
         async with asyncio.timeout(place.settings.transaction_timeout.total_seconds()):
             await producer.begin_transaction()
-            for partition in (*place.outputs, place.state):
+            for partition in (*place.outputs, *await _by_key(place, producer), place.state):
                 await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
             await producer.abort_transaction()
     except (KafkaError, TimeoutError) as error:
         log.warning("it could not be ended", partition=place.partition, error=type(error).__name__)
 
 
-async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Shard, int]:
+async def _by_key(place: Place, producer: Producer) -> list[TopicPartition]:
+    """Every partition of the outputs that are written by key: a transaction may have written to any."""
+    topics = [place.settings.topic(name) for name in sorted(place.role.by_key)]
+    return [TopicPartition(topic, number) for topic in topics for number in await producer.partitions_for(topic)]
+
+
+async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Machine, int]:
     """What `recover` would make of the state now, and of how many records, changing nothing and fencing nobody.
 
     Raises what it would raise, and HangingTransactionError.
     """
     async with _reading(place) as reader:
-        shard, records, _ = await _make(place, reader, ANY if rebuild else None, Generations())
-        return shard, records
+        machine, records, _ = await _make(place, reader, ANY if rebuild else None, Generations())
+        return machine, records
 
 
-async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> tuple[Shard, int, int]:
-    """The shard, the records it was made of, and where the state ended."""
+async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> tuple[Machine, int, int]:
+    """The machine, the records it was made of, and where the state ended."""
     # before any position is looked at: should a topic be made anew meanwhile, it does not have this id
-    ids = await topicids.ask(reader, place.settings)
+    ids = await topicids.ask(place.role, reader, place.settings)
     patience = place.settings.transaction_timeout.total_seconds()
     try:
         state = await statereader.read_state(reader, place.state, patience)
@@ -239,157 +244,147 @@ async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: G
 def _generation(state: StateRecords) -> int | None:
     """Of a state that may be thrown away; -1 where nobody can tell, None without a state."""
     try:
-        return newest_meta(state.records).generation if state.records else None
+        return newest_provenance(state.records).generation if state.records else None
     except StateError:
         return -1
 
 
-async def _restored(place: Place, reader: Reader, ids: Ids, state: StateRecords) -> Shard:
-    policy = place.settings.policy()
+async def _restored(place: Place, reader: Reader, ids: Ids, state: StateRecords) -> Machine:
     try:
         # in a thread, so that a large state does not stop the heartbeats and the other shards
         number = len(state.records)
-        shard = await asyncio.to_thread(
-            Shard.restore,
-            policy,
-            state.records,
-            vouched=state.vouched,
-            **_of_its_own(place),
-        )
-        state.records.clear()  # a copy of all that is in the shard now
+        restore = place.role.machines.restore
+        machine = await asyncio.to_thread(restore, place.settings, place.placed(), state.records, vouched=state.vouched)
+        state.records.clear()  # a copy of all that is in the machine now
     except StateRefusedError as error:
         raise refusals.refused(place, error.changes) from error
     except StateError as error:
         raise refusals.unreadable(place, error) from error
-    if shard.owner != place.owner:
-        raise refusals.foreign(place, shard.owner)
-    _insist_on_partitions(place, shard)
-    await _identify(place, reader, shard, ids)
-    await settle(place, reader, shard)
-    log.info("restored", partition=place.partition, checkpoints=number, generation=shard.generation)
-    return shard
+    if machine.owner != place.owner:
+        raise refusals.foreign(place, machine.owner)
+    _insist_on_partitions(place, machine)
+    await _identify(place, reader, machine, ids)
+    await settle(place, reader, machine)
+    log.info("restored", partition=place.partition, checkpoints=number, generation=machine.generation)
+    return machine
 
 
-def _insist_on_partitions(place: Place, shard: Shard) -> None:
-    counted = shard.partitions
-    if shard.moved_to not in {None, place.moving_to} or counted not in {None, place.partitions}:
-        topics = dict.fromkeys(map(place.settings.topic, INPUTS.values()), place.partitions)
-        raise OutgrownError(Outgrown(counted or place.partitions, topics, shard.moved_to), place.settings)
-    shard.partitions = place.partitions
+def _insist_on_partitions(place: Place, machine: Machine) -> None:
+    counted = machine.partitions
+    if machine.moved_to not in {None, place.moving_to} or counted not in {None, place.partitions}:
+        topics = dict.fromkeys(map(place.settings.topic, place.role.input_topics.values()), place.partitions)
+        raise OutgrownError(Outgrown(counted or place.partitions, topics, machine.moved_to), place.settings)
+    machine.partitions = place.partitions
 
 
-async def _identify(place: Place, reader: Reader, shard: Shard, ids: Ids) -> None:
+async def _identify(place: Place, reader: Reader, machine: Machine, ids: Ids) -> None:
     """The topics must be those that the state was counted from and written to, unless they are adopted by hand."""
-    others = topicids.made_anew(shard.topic_ids, ids)
+    others = topicids.made_anew(place.role, machine.topic_ids, ids)
     if others and place.adopts is None:
         raise refusals.made_anew(place, others)
     if place.adopts is Adopted.BEGINNING:
-        await _begin_again(place, reader, shard, ids)
-    if topicids.letters_made_anew(shard.topic_ids, ids):
+        await _begin_again(place, reader, machine, ids)
+    if topicids.letters_made_anew(place.role, machine.topic_ids, ids):
         log.warning(
             "the topic of dead letters was made anew: those in it before are gone",
-            topic=place.settings.topic(DEAD_LETTERS),
+            topic=place.settings.topic(place.role.letters or ""),
             partition=place.partition,
         )
-    known = topicids.adopted({} if place.adopts else shard.topic_ids, ids)
-    shard.moved = shard.moved or known != shard.topic_ids
-    shard.topic_ids = known
+    known = topicids.adopted(place.role, {} if place.adopts else machine.topic_ids, ids)
+    machine.moved = machine.moved or known != machine.topic_ids
+    machine.topic_ids = known
 
 
-async def _begin_again(place: Place, reader: Reader, shard: Shard, ids: Ids) -> None:
+async def _begin_again(place: Place, reader: Reader, machine: Machine, ids: Ids) -> None:
     """What was unread in the topics before is lost, however much that was."""
     found = await input_bounds(place, reader)
-    positions = {str(kind): offset for kind, offset in shard.positions.items()}
-    for kind in to_begin_again(shard.topic_ids, ids, positions, found):
-        shard.positions[kind], _ = found[kind]
-        _lose(place, shard, kind, found[kind][0])
+    positions = {str(name): offset for name, offset in machine.positions.items()}
+    for name in to_begin_again(place.role, machine.topic_ids, ids, positions, found):
+        machine.positions[name], _ = found[name]
+        _lose(place, machine, name, found[name][0])
 
 
-def to_begin_again(known: Ids, now: Ids, positions: Mapping[str, int], found: Bounds) -> set[Kind]:
+def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int], found: Bounds) -> set[Name]:
     """Inputs of which everything there is has yet to be read: they are others, or shorter than what was read."""
-    others = topicids.made_anew(known, now)
-    return {kind for kind in KINDS if INPUTS[kind] in others or positions.get(kind, 0) > found[kind][1]}
+    others = topicids.made_anew(role, known, now)
+    return {
+        each.name for each in role.inputs if each.topic in others or positions.get(each.name, 0) > found[each.name][1]
+    }
 
 
-async def _fresh(place: Place, reader: Reader, ids: Ids) -> Shard:
+async def _fresh(place: Place, reader: Reader, ids: Ids) -> Machine:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
     trace = await _trace(place, reader)
     if trace:
         raise refusals.stateless(place, trace)
     found = await input_bounds(place, reader)
     earliest = place.settings.start_at == "earliest"
-    shard = _new(place, {kind: begin if earliest else end for kind, (begin, end) in found.items()}, 0, ids)
+    machine = _new(place, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
     log.info("nothing there yet: begins", partition=place.partition, at=place.settings.start_at)
-    return shard
+    return machine
 
 
 def _results(place: Place) -> list[TopicPartition]:
     """Where a generation shows."""
-    return [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
+    wanted = {place.settings.topic(each.topic) for each in place.role.outputs if each.has_generation}
+    return [tp for tp in place.outputs if tp.topic in wanted]
 
 
-async def _rebuilt(place: Place, reader: Reader, ids: Ids, least: int, seen: Generations) -> Shard:
+async def _rebuilt(place: Place, reader: Reader, ids: Ids, least: int, seen: Generations) -> Machine:
     """Everything anew from the oldest records, as the generation after the highest found, or after ``least``."""
-    await seen.read(reader, _results(place))
+    await seen.read(reader, _results(place), place.role.machines.generation_of)
     found = await input_bounds(place, reader)
-    shard = _new(place, {kind: begin for kind, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
-    for kind, (begin, _) in found.items():
+    machine = _new(place, {name: begin for name, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
+    for name, (begin, _) in found.items():
         if begin:
-            _lose(place, shard, kind, begin)
-    told = await statereader.firing(reader, place.alerts)
-    shard.alerting.be_silent({kind: end for kind, (_, end) in found.items()}, told)
-    log.warning("rebuilding from the oldest records", partition=place.partition, generation=shard.generation)
-    return shard
+            _lose(place, machine, name, begin)
+    outputs = dict(zip(place.role.own, place.outputs, strict=True))
+    await place.role.machines.rebuild(machine, reader, outputs, {name: end for name, (_, end) in found.items()})
+    log.warning("rebuilding from the oldest records", partition=place.partition, generation=machine.generation)
+    return machine
 
 
-def _new(place: Place, positions: dict[Kind, int], generation: int, ids: Ids) -> Shard:
-    shard = Shard(place.settings.policy(), generation=generation, **_of_its_own(place))
-    shard.owner, shard.partitions, shard.topic_ids = place.owner, place.partitions, dict(ids)
-    shard.begin_at(positions)
-    return shard
-
-
-def _of_its_own(place: Place) -> dict[str, Any]:
-    """What a shard is given besides the policy and its state."""
-    rules = None if place.rulebook is None else place.rulebook.current
-    return {"placed": place.placed(), "rules": rules, "stopwatch": time.perf_counter}
+def _new(place: Place, positions: dict[Name, int], generation: int, ids: Ids) -> Machine:
+    machine = place.role.machines.begin(place.settings, place.placed(), generation)
+    machine.owner, machine.partitions, machine.topic_ids = place.owner, place.partitions, dict(ids)
+    machine.begin_at(positions)
+    return machine
 
 
 async def input_bounds(place: Place, reader: Reader) -> Bounds:
     partitions = place.inputs
     begins = await reader.beginning_offsets(list(partitions.values()))
     ends = await reader.end_offsets(list(partitions.values()))
-    return {kind: (begins[tp], ends[tp]) for kind, tp in partitions.items()}
+    return {name: (begins[tp], ends[tp]) for name, tp in partitions.items()}
 
 
-async def settle(place: Place, reader: Reader, shard: Shard) -> None:
+async def settle(place: Place, reader: Reader, machine: Machine) -> None:
     """Positions that the log does not have (any more): a gap is noted and jumped, one beyond the end is refused."""
     found = await input_bounds(place, reader)
     for _ in range(BEYOND_CHECKS):
-        if all(shard.positions.get(kind, 0) <= end for kind, (_, end) in found.items()):
+        if all(machine.positions.get(name, 0) <= end for name, (_, end) in found.items()):
             break
         await asyncio.sleep(1)
         found = await input_bounds(place, reader)
-    for kind in KINDS:
-        begin, end = found[kind]
-        position = shard.positions.get(kind)
+    for name, (begin, end) in found.items():
+        position = machine.positions.get(name)
         if position is None:
-            shard.positions[kind] = begin
+            machine.positions[name] = begin
         elif position > end:
-            raise refusals.beyond(place, kind, position, end)
+            raise refusals.beyond(place, name, position, end)
         elif position < begin:
-            _lose(place, shard, kind, begin - position)
-            shard.positions[kind] = begin
+            _lose(place, machine, name, begin - position)
+            machine.positions[name] = begin
 
 
-def _lose(place: Place, shard: Shard, kind: Kind, lost: int) -> None:
+def _lose(place: Place, machine: Machine, name: Name, lost: int) -> None:
     log.error(
         "records are gone before they were read: results are marked incomplete",
-        topic=place.inputs[kind].topic,
+        topic=place.inputs[name].topic,
         partition=place.partition,
         lost_at_most=lost,
     )
-    shard.gap(kind, lost)
+    machine.gap(name, lost)
 
 
 async def _trace(place: Place, reader: Reader) -> str | None:

@@ -6,7 +6,6 @@ from stream.config import Settings, changes
 from stream.core.framing import StateError
 from stream.errors import UsageError
 from stream.kafka.place import Place
-from stream.model.names import INPUTS, STATE, Kind
 from stream.printed import Command, command
 
 
@@ -94,14 +93,14 @@ def _taken(place: Place, names: Collection[str], them: str, *, running: bool) ->
     One that was read from a topic that it does not know was copied there. One that is only in memory has lost its topic.
     """
     keep = keep_command(place.settings)
-    if STATE in names:
+    if place.role.state in names:
         if running:
             return f"Bring back what was in {place.state.topic}. "
         return (
             f"After a move to another cluster, or when {place.state.topic} was brought back, with the same offsets: stop "
             f"all workers, also those of the other cluster, and go on with {them}: `{keep}`. "
         )
-    if not set(names) & set(INPUTS.values()):
+    if not set(names) & set(place.role.input_topics.values()):
         return f"Stop all workers and go on with {them}, without what was written before: `{keep}`. "
     return (
         f"Stop all workers and read {them} from the beginning, besides what was counted: "
@@ -119,9 +118,9 @@ def beginning_command(settings: Settings) -> str:
     return command(settings, "state adopt", "--positions", "beginning", "--execute")
 
 
-def beyond(place: Place, kind: Kind, position: int, end: int) -> RefusedError:
+def beyond(place: Place, name: str, position: int, end: int) -> RefusedError:
     return RefusedError(
-        f"{place.inputs[kind].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
+        f"{place.inputs[name].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
         f"the topic was made anew. Stop all workers and read it from the beginning, besides what was counted: "
         f"`{beginning_command(place.settings)}`. Or count everything anew: {_anew(place)}"
     )

@@ -8,16 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 import structlog
 from aiokafka import TopicPartition
 
 from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_part, newest_begins
-from stream.core.statelog import newest_meta
-from stream.core.stored import Meta
+from stream.core.statelog import Provenance, newest_provenance
 from stream.kafka.client import Reader
 from stream.kafka.patches.fetch import UnreadableError
-from stream.model.alerts import Alert, Status, read_alert
 from stream.model.results import RefusedBatch
 
 log: Final = structlog.get_logger()
@@ -32,8 +29,6 @@ LISTED: Final = 10
 """Records that are passed over are counted; of so many it is said where they are."""
 STILL_SECONDS: Final = 30.0
 """A read that brings nothing and does not move for so long has lost its broker."""
-MOST_GENERATIONS: Final = 2**31
-"""No state is rebuilt so often."""
 
 
 class HangingTransactionError(Exception):
@@ -42,7 +37,7 @@ class HangingTransactionError(Exception):
 
 @dataclass(slots=True)
 class StateRecords:
-    """What `Shard.restore` needs: (offset, value) in order. ``newest`` is the offset of the last one, -1 without any."""
+    """What `Machines.restore` needs: (offset, value) in order. ``newest`` is the offset of the last one, -1 without any."""
 
     records: list[tuple[int, bytes]] = field(default_factory=list)
     newest: int = -1
@@ -71,16 +66,6 @@ class StateRecords:
 def _is_state(record: Any) -> bool:
     """Also a damaged or an older one; a tombstone is none, as nothing of ours writes one."""
     return is_part(record.key) and record.value is not None
-
-
-class _Written(msgspec.Struct):
-    """What a rebuild asks of a result. Its key is the session's id, or begins with it."""
-
-    session_id: str
-    generation: int
-
-
-_decode: Final = msgspec.json.Decoder(_Written).decode
 
 
 async def read_state(reader: Reader, partition: TopicPartition, patience: float) -> StateRecords:
@@ -123,7 +108,7 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
 class Newest:
     """What the newest checkpoint says of its shard: whose it is, under which settings, how far it has read."""
 
-    meta: Meta
+    meta: Provenance
     offset: int
     """Of its last record."""
 
@@ -141,7 +126,7 @@ async def newest_checkpoint(reader: Reader, partition: TopicPartition) -> Newest
         state = StateRecords()
         async for record in read(reader, partition, newest_begins(newest.value, newest.offset), newest.offset + 1):
             state.add(record)
-        return Newest(newest_meta(state.records), newest.offset)
+        return Newest(newest_provenance(state.records), newest.offset)
     except UnreadableError as error:
         raise StateError(str(error)) from error
 
@@ -248,62 +233,25 @@ class Generations:
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     """How far each partition was read: what comes later is all that is read the next time."""
 
-    async def read(self, reader: Reader, partitions: Iterable[TopicPartition]) -> None:
-        """To their ends. What is no result of ours has no generation, whatever it says."""
+    async def read(
+        self, reader: Reader, partitions: Iterable[TopicPartition], generation_of: Callable[[Any], int | None]
+    ) -> None:
+        """To their ends. ``generation_of`` a record: None for what is no result of ours, whatever it says."""
         for partition in partitions:
             others = Passed(partition)
             begin, end = await bounds(reader, partition)
             async for record in read(reader, partition, max(begin, self.ends.get(partition, 0)), end, refused=True):
                 if not is_tombstone(record):
-                    generation = _generation(record)
+                    generation = generation_of(record)
                     others.note(record.offset, is_right=generation is not None)
                     self.highest = max(self.highest, generation or 0)
             others.tell("results")
             self.ends[partition] = end
 
 
-def _generation(record: Any) -> int | None:
-    """None for what is no result of ours."""
-    try:
-        written = _decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    is_ours = (record.key or b"").partition(b"/")[0] == written.session_id.encode()
-    return written.generation if is_ours and 0 <= written.generation < MOST_GENERATIONS else None
-
-
-async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
-    """The alerts of which the newest committed record says that they are firing.
-
-    What is no alert is passed over, and takes back none that is.
-    """
-    found: dict[bytes, Alert] = {}
-    others = Passed(partition)
-    begin, end = await bounds(reader, partition)
-    async for record in read(reader, partition, begin, end, refused=True):
-        alert = alert_of(record)
-        is_right = alert is not None or is_tombstone(record)
-        others.note(record.offset, is_right=is_right)
-        if is_right:
-            found.pop(record.key or b"", None)
-        if alert is not None and alert.status is Status.FIRING:
-            found[alert.key()] = alert
-    others.tell("alerts")
-    return list(found.values())
-
-
 def is_tombstone(record: Any) -> bool:
     """Also a batch that cannot be read has no value."""
     return record.value is None and not isinstance(record, RefusedBatch)
-
-
-def alert_of(record: Any) -> Alert | None:
-    """None for a tombstone, and for what is no alert of ours under its own key."""
-    try:
-        alert = read_alert(record.value or b"")
-    except ValueError:
-        return None
-    return alert if alert.key() == record.key else None
 
 
 class Passed:

@@ -5,28 +5,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
 from stream.core.alignment import PIECE, Ahead, limit, out_of_reach, paused
-from stream.core.deadletters import shortened
-from stream.core.decode import Decoded, Events, decode_batch
-from stream.core.shard import Shard
 from stream.core.silence import Hidden, LeftOut, Silence
+from stream.core.timed import Timed
 from stream.kafka import slices
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
 from stream.kafka.inputs import Inputs
+from stream.kafka.machine import Machine, Name, Outputs
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.recovery import settle
 from stream.kafka.refusals import RefusedError
 from stream.kafka.slices import SLICE
 from stream.kafka.watch import Activity, Watch
-from stream.model.names import KINDS, Kind
-from stream.model.results import Outputs, Record, ShardView
+from stream.model.results import Record
 
 log: Final = structlog.get_logger()
 
@@ -44,7 +42,7 @@ SOON: Final = 0.2
 """Seconds after which a shard makes its first checkpoint: the results of a restored one have waited already, and by that of
 a new one any other installation sees whose state it is."""
 HELD_RECORDS: Final = 500_000
-HELD_ROWS: Final = 5_000
+HELD_SLICES: Final = 5_000
 """Records read, and panes' times begun, that make a checkpoint early, as their results do (kafka/memory.py); while one is
 being written, reading and closing wait. So memory is bounded while a backlog is read, and so is what there is to walk
 through when each event falls into another time."""
@@ -67,47 +65,44 @@ class _Since:
     """What has been read since the last checkpoint was collected."""
 
     began: float
-    rows: int
+    slices: int
     """Held at the beginning."""
     records: int = 0
-    samples: list[tuple[Kind, int, int]] = field(default_factory=list)
-    """Kind, the broker's ms of the last record, and number of records, of each batch."""
+    samples: list[tuple[Name, int, int]] = field(default_factory=list)
+    """Input, the broker's ms of the last record, and number of records, of each batch."""
 
 
 class Stint:
     """One life of a shard with its inputs and its producer. Everything in it runs in one task."""
 
-    def __init__(self, place: Place, shard: Shard, inputs: Inputs, checkpoints: Checkpoints, watch: Watch) -> None:
-        self.shard = shard
+    def __init__(self, place: Place, machine: Machine, inputs: Inputs, checkpoints: Checkpoints, watch: Watch) -> None:
+        self.machine = machine
         self._account = inputs.account
         self.inputs = inputs
         self._place = place
         self._checkpoints = checkpoints
         self._watch = watch
         self._every = place.settings.checkpoint_every.total_seconds()
-        self._max_value = place.settings.max_value
-        self._trust = place.settings.trust_producer_time
-        policy = place.settings.policy()
-        self._delay_ms, self._retention_ms = policy.delay_ms, policy.state_retention_ms
-        self._silence = Silence(KINDS, place.settings.idle_after.total_seconds())
-        self._left_out = LeftOut[Kind]()
-        self._hidden = Hidden[Kind]()
-        self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), len(shard.rows))
+        self._names, self._aligned = place.role.names, place.role.aligned
+        self._delay_ms, self._retention_ms = ms(place.settings.delay), ms(place.settings.state_retention)
+        self._silence = Silence(self._names, place.settings.idle_after.total_seconds())
+        self._left_out = LeftOut[Name]()
+        self._hidden = Hidden[Name]()
+        self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), machine.slices_held)
         self._commit: asyncio.Task[None] | None = None
         self._sure_at = time.monotonic()
-        self._ahead = Ahead[Kind](ms(place.settings.max_future), self._decode)
+        self._ahead = Ahead[Name](ms(place.settings.max_future), self._decode)
         self._decoded = 0.0
         self._held = 0.0
         self._more = False
         self._read_at = 0.0
         self._look_at = 0.0
         self._clock = place.clock
-        self._newest_ms: dict[Kind, int] = {}
-        self._rules = shard.alerting.rules
+        self._newest_ms: dict[Name, int] = {}
 
     async def turn(self) -> None:
         """Reads a little, closes what is due, and begins a checkpoint when it is time. Returns within 0.2 s or so."""
-        self._follow_rules()
+        self._place.role.machines.follow(self.machine)
         if not self._more or self._is_urgent():
             await self._read()
         self._more = await self._close()
@@ -123,22 +118,16 @@ class Stint:
 
     async def probe(self) -> None:
         """Raises FencedError when the shard is no longer ours, OutdatedError when there is nothing yet to go on with."""
-        if not self.shard.log.number:
+        if not self.machine.checkpoint:
             # The group's offsets without a state would look like a state that was lost, and be refused for ever.
             raise OutdatedError
-        await self._checkpoints.probe(self.shard.positions)
+        await self._checkpoints.probe(self.machine.positions)
 
     async def abandon(self) -> None:
         """Stops what is under way, without a checkpoint."""
         if self._commit is not None:
             self._commit.cancel()
             await asyncio.wait({self._commit}, timeout=1.0)
-
-    def _follow_rules(self) -> None:
-        rulebook = self._place.rulebook
-        if rulebook is not None and rulebook.current is not self._rules:
-            self._rules = rulebook.current
-            self.shard.alerting.use(rulebook.current)
 
     # -- records in
 
@@ -150,7 +139,7 @@ class Stint:
         return time.monotonic() - self._read_at > (READ_OLD_EVERY if self._in_backlog() else READ_EVERY)
 
     def _in_backlog(self) -> bool:
-        return any(self._behind(kind) > BACKLOG for kind in KINDS)
+        return any(self._behind(name) > BACKLOG for name in self._names)
 
     async def _read(self) -> None:
         await self._read_some()
@@ -158,19 +147,19 @@ class Stint:
 
     async def _read_some(self) -> None:
         waiting = await self._count_waiting() or self._more
-        kinds = self._wanted()
-        if not kinds or self._is_much():
+        names = self._wanted()
+        if not names or self._is_much():
             return
         if self._account.needs_turn:
             await self._read_in_turn()
         else:
-            await self._fetch(kinds, 0.0 if waiting else POLL)
+            await self._fetch(names, 0.0 if waiting else POLL)
             await self._count_waiting()
         self._note_positions()
 
-    def _wanted(self) -> set[Kind]:
+    def _wanted(self) -> set[Name]:
         times, behind = self._standing()
-        return set(KINDS) - paused(times, behind) - set(self._ahead.kinds())
+        return set(self._names) - paused(times, behind) - set(self._ahead.kinds())
 
     async def _read_in_turn(self) -> None:
         """There is no room: a few batches, of which nothing is held afterwards that cannot be counted yet.
@@ -181,8 +170,8 @@ class Stint:
             self._account.begin_turn()
             until = time.monotonic() + TURN
             try:
-                while (kinds := self._wanted()) and time.monotonic() < until and not self._is_much():
-                    if not await self._fetch(kinds, SOON_THERE):
+                while (names := self._wanted()) and time.monotonic() < until and not self._is_much():
+                    if not await self._fetch(names, SOON_THERE):
                         break
                     await self._count_waiting()
             finally:
@@ -192,45 +181,44 @@ class Stint:
 
     def give_back(self) -> None:
         """What was unpacked and cannot be counted yet is read again when it can."""
-        kinds = {*self._ahead.give_back(), *self.inputs.unfinished()}
-        self.inputs.seek({kind: self.shard.positions[kind] for kind in kinds})
+        names = {*self._ahead.give_back(), *self.inputs.unfinished()}
+        self.inputs.seek({name: self.machine.positions[name] for name in names})
         self._account.set(0)
 
-    async def _fetch(self, kinds: set[Kind], seconds: float) -> bool:
+    async def _fetch(self, names: set[Name], seconds: float) -> bool:
         """What was fetched waits; True when that is anything."""
         began = time.perf_counter()
         try:
-            batches = await self.inputs.fetch(kinds, seconds, PIECES * self._ahead.size)
+            batches = await self.inputs.fetch(names, seconds, PIECES * self._ahead.size)
         except OffsetOutOfRangeError:
             self._ahead.clear()
-            await settle(self._place, self.inputs.reader, self.shard)
-            self.inputs.seek(self.shard.positions)
+            await settle(self._place, self.inputs.reader, self.machine)
+            self.inputs.seek(self.machine.positions)
             return False
         except UnreadableError:
             await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
             await self._look_now()  # and so do the gauges
             raise
         self._watch.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
-        for kind, records in batches.items():
-            self._ahead.wait(kind, records)
+        for name, records in batches.items():
+            self._ahead.wait(name, records)
         return bool(batches)
 
     def _note_positions(self) -> None:
         """Beyond markers and aborted records, which were never handed out."""
-        for kind in KINDS:
-            if kind not in self._ahead:
-                self.shard.positions[kind] = max(self.shard.positions[kind], self.inputs.positions[kind])
+        for name in self._names:
+            if name not in self._ahead:
+                self.machine.positions[name] = max(self.machine.positions[name], self.inputs.positions[name])
 
-    def _standing(self) -> tuple[dict[Kind, int | None], set[Kind]]:
+    def _standing(self) -> tuple[dict[Name, int | None], set[Name]]:
         """How far each topic is in event time, and which have records to count for which the others wait."""
-        times, clocks = self._ahead.times(self.shard.clocks), self.shard.clocks
+        times, clocks = self._ahead.times(self.machine.clocks), self.machine.clocks
         behind = {*self.inputs.behind(), *self._ahead.kinds()}
         return times, behind - out_of_reach(times, clocks, self._retention_ms)
 
-    def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
+    def _decode(self, name: Name, records: Sequence[Record]) -> tuple[Sequence[Record], Timed[Any]]:
         began = time.perf_counter()
-        events = decode_batch(kind, records, self._max_value, trust_producer_time=self._trust)
-        records = shortened(records, events)
+        records, events = self.machine.decode(name, records)
         seconds = time.perf_counter() - began
         self._decoded += seconds
         self._watch.activity(Activity.DECODE, seconds)
@@ -239,17 +227,20 @@ class Stint:
     async def _count_waiting(self) -> bool:
         """Counts what waits as far as it may be; True when that was anything."""
         counted = False
-        for kind in self._ahead.kinds():
-            while kind in self._ahead and not self._is_much():
-                times, behind = self._standing()
-                records, events = self._ahead.take(kind, limit(kind, times, behind))
+        for name in self._ahead.kinds():
+            while name in self._ahead and not self._is_much():
+                records, events = self._ahead.take(name, self._limit(name))
                 if not records:
                     break
                 counted = True
-                self._count(kind, records, events)
+                self._count(name, records, events)
                 await self._breathe()
         self._account.set(self._ahead.nbytes + self.inputs.left)
         return counted
+
+    def _limit(self, name: Name) -> int | None:
+        """Event time up to which a topic may be counted."""
+        return limit(name, *self._standing()) if self._aligned else None
 
     async def _breathe(self) -> None:
         """Lets the others have their turn when this shard has held the event loop long enough."""
@@ -257,18 +248,18 @@ class Stint:
             self._held = 0.0
             await asyncio.sleep(0)
 
-    def _count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+    def _count(self, name: Name, records: Sequence[Record], events: Sequence[Any]) -> None:
         began = time.perf_counter()
-        self.shard.count(kind, records, events)
+        self.machine.count(name, records, events)
         seconds = time.perf_counter() - began
         self._watch.activity(Activity.COUNT, seconds)
         self._held += seconds + self._decoded
         self._fit(seconds + self._decoded)
         self._decoded = 0.0
-        self._silence.heard(kind)
-        self._newest_ms[kind] = records[-1].timestamp
+        self._silence.heard(name)
+        self._newest_ms[name] = records[-1].timestamp
         self._since.records += len(records)
-        self._since.samples.append((kind, records[-1].timestamp, len(records)))
+        self._since.samples.append((name, records[-1].timestamp, len(records)))
 
     def _fit(self, seconds: float) -> None:
         """Pieces shrink at once when records take long (large ones), and grow again slowly."""
@@ -281,7 +272,7 @@ class Stint:
 
     async def _close(self) -> bool:
         began = time.perf_counter()
-        while more := self.shard.work(CLOSE_AT_ONCE):
+        while more := self.machine.work(CLOSE_AT_ONCE):
             if time.perf_counter() - began > SLICE:
                 break
         self._watch.activity(Activity.CLOSE, time.perf_counter() - began)
@@ -289,21 +280,23 @@ class Stint:
         return more
 
     def _listen(self) -> None:
+        if not self._aligned:
+            return
         now = time.monotonic()
-        caught_up = [kind for kind in KINDS if self._caught_up(kind)]
-        self._more = self.shard.keep_up(caught_up) or self._more
-        for kind in self._silence.fallen_silent(now, caught_up):
-            self.shard.exclude(kind)
+        caught_up = [name for name in self._names if self._caught_up(name)]
+        self._more = self.machine.keep_up(caught_up) or self._more
+        for name in self._silence.fallen_silent(now, caught_up):
+            self.machine.exclude(name)
             self._more = True
-        if self._silence.is_quiet(now, self.shard.far_behind()):
+        if self._silence.is_quiet(now, self.machine.far_behind()):
             self._be_quiet(now)
 
     def _be_quiet(self, now: float) -> None:
         """Closes what the brokers' time has passed, which our wall clock may be far ahead of."""
         if self._clock.is_wanted(now, time.time()):
-            self.shard.moved = True  # so that a checkpoint is made now: its acknowledgement tells the time
+            self.machine.moved = True  # so that a checkpoint is made now: its acknowledgement tells the time
             return
-        self.shard.quiet(int(self._now() * 1000))
+        self.machine.quiet(int(self._now() * 1000))
         self._more = True
 
     def _now(self) -> float:
@@ -311,8 +304,8 @@ class Stint:
         now = self._clock.now(time.monotonic())
         return time.time() if now is None else now
 
-    def _caught_up(self, kind: Kind) -> bool:
-        return kind not in self._ahead and self.inputs.caught_up(kind)
+    def _caught_up(self, name: Name) -> bool:
+        return name not in self._ahead and self.inputs.caught_up(name)
 
     # -- results out
 
@@ -324,23 +317,23 @@ class Stint:
             await self._begin_commit()
 
     def _is_much(self) -> bool:
-        since, shard = self._since, self.shard
+        since, machine = self._since, self.machine
         return (
-            shard.waiting_bytes >= self._account.memory.results
+            machine.waiting_bytes >= self._account.memory.results
             or since.records >= HELD_RECORDS
-            or len(shard.rows) - since.rows >= HELD_ROWS
+            or machine.slices_held - since.slices >= HELD_SLICES
         )
 
     async def _begin_commit(self) -> None:
         began = time.monotonic()
         # the shard is ours alone: it does nothing else meanwhile
-        collecting = self.shard.collecting(in_backlog=self._in_backlog(), now_ms=int(began * 1000))
+        collecting = self.machine.collecting(in_backlog=self._in_backlog(), now_ms=int(began * 1000))
         outputs = await slices.run(collecting, partial(self._watch.activity, Activity.CHECKPOINT))
-        since, self._since = self._since, _Since(began, len(self.shard.rows))
+        since, self._since = self._since, _Since(began, self.machine.slices_held)
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
             self._sure_at = began
-        elif began - self._sure_at >= PROBE_EVERY and self.shard.log.number:
+        elif began - self._sure_at >= PROBE_EVERY and self.machine.checkpoint:
             self._commit = asyncio.create_task(self._probe())
             self._sure_at = began
 
@@ -358,7 +351,7 @@ class Stint:
         except (FencedError, CheckpointError, RefusedError) as error:
             self._watch.transaction_failed(self._place.partition, type(error.__cause__ or error).__name__)
             raise
-        self.shard.committed(outputs.checkpoint, offset)
+        self.machine.committed(outputs.checkpoint, offset)
         self._watch.committed(self._place.partition, outputs.tally, time.perf_counter() - began)
         self._tell_delays(outputs, since)
 
@@ -370,20 +363,20 @@ class Stint:
             raise
 
     async def _confirm_places(self, outputs: Outputs) -> None:
-        """New sessions of other partitions are there when a producer places keys otherwise: or by a new number of them.
+        """Keys of other partitions come when a producer places keys otherwise: or by a new number of them.
 
         Then another shard has them as well, and what was counted of them here must not be committed. The records came
         after the change, so brokers know of it by now. Raises OutgrownError.
         """
-        if self._place.confirm is not None and outputs.tally.misplaced.total():
+        if self._place.confirm is not None and outputs.misplaced:
             await self._place.confirm(self.inputs.reader)
 
     # -- what people see
 
     def _tell_delays(self, outputs: Outputs, since: _Since) -> None:
         now = self._now()
-        for kind, timestamp, count in since.samples:
-            self._watch.latency(kind, max(0.0, now - timestamp / 1000), count)
+        for name, timestamp, count in since.samples:
+            self._watch.latency(name, max(0.0, now - timestamp / 1000), count)
         if outputs.newest_end is not None:
             self._watch.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
 
@@ -394,39 +387,39 @@ class Stint:
     async def _look_now(self) -> None:
         now = time.monotonic()
         spent: list[float] = []
-        view = await slices.run(self.shard.viewing(self._place.settings.top_sessions), spent.append)
+        view = await slices.run(self.machine.viewing(self._place.settings.top_sessions), spent.append)
         self._watch.activity(Activity.LOOK, sum(spent))
         self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
-        for kind in KINDS:
-            self._watch.lag(self._place.partition, kind, self._unread(kind), self._seconds(kind))
-            self._watch.hidden(self._place.partition, kind, self._hidden.seconds(kind, self.inputs.hidden(kind), now))
+        for name in self._names:
+            self._watch.lag(self._place.partition, name, self._unread(name), self._seconds(name))
+            self._watch.hidden(self._place.partition, name, self._hidden.seconds(name, self.inputs.hidden(name), now))
         self._watch.pending(self._place.partition, something=self._commit is not None or self._since.records > 0)
         self._watch.shard(self._place.partition, view)
-        self._tell_left_out(view)
+        self._tell_left_out()
 
-    def _tell_left_out(self, view: ShardView) -> None:
-        newest = self.shard.newest or 0
-        for kind, out in self._left_out.changes(time.monotonic(), view.left_out):
-            clock, where = view.clocks[kind], {"topic": kind, "partition": self._place.partition}
+    def _tell_left_out(self) -> None:
+        newest = self.machine.newest or 0
+        for name, out in self._left_out.changes(time.monotonic(), self.machine.left_out):
+            clock, where = self.machine.clocks[name], {"topic": name, "partition": self._place.partition}
             if out:
                 seconds = None if clock is None else (newest - clock) / 1000
                 log.warning("a topic is far behind the others, nothing waits for it", **where, behind_seconds=seconds)
             else:
                 log.info("a topic that was far behind is not left out any more", **where)
 
-    def _unread(self, kind: Kind) -> int:
-        return self.inputs.lag(kind) + self._ahead.number(kind)
+    def _unread(self, name: Name) -> int:
+        return self.inputs.lag(name) + self._ahead.number(name)
 
-    def _seconds(self, kind: Kind) -> float | None:
+    def _seconds(self, name: Name) -> float | None:
         """How far the newest record read is behind, for people. Nothing of this life may have been read yet: then the
         clock of the topic says it, which is never ahead of the broker's.
         """
-        clock = self.shard.clocks[kind]
-        if not self._unread(kind) or kind in self._newest_ms:
-            return self._behind(kind)
+        clock = self.machine.clocks.get(name)
+        if not self._unread(name) or name in self._newest_ms:
+            return self._behind(name)
         return None if clock is None else max(0.0, self._now() - clock / 1000)
 
-    def _behind(self, kind: Kind) -> float:
+    def _behind(self, name: Name) -> float:
         """Seconds since what was counted last came to the broker; 0 when there is nothing more to read."""
-        newest = self._newest_ms.get(kind)
-        return max(0.0, self._now() - newest / 1000) if newest is not None and self._unread(kind) else 0.0
+        newest = self._newest_ms.get(name)
+        return max(0.0, self._now() - newest / 1000) if newest is not None and self._unread(name) else 0.0

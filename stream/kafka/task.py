@@ -115,7 +115,7 @@ class ShardTask:
         recovered = await recover(self.place, discard=self._discard, current=self.current)
         inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
         try:
-            await inputs.start(recovered.shard.positions, recovered.shard.topic_ids)
+            await inputs.start(recovered.machine.positions, recovered.machine.topic_ids)
             self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
             garbage.keep()
             await self._serve(recovered, inputs)
@@ -124,7 +124,7 @@ class ShardTask:
 
     async def _serve(self, recovered: Recovered, inputs: Inputs) -> None:
         checkpoints = Checkpoints(self.place, recovered.producer, recovered.state_end)
-        stint = self.stint = Stint(self.place, recovered.shard, inputs, checkpoints, self._watch)
+        stint = self.stint = Stint(self.place, recovered.machine, inputs, checkpoints, self._watch)
         self._run_on()
         try:
             while True:

@@ -18,8 +18,7 @@ from stream.kafka import client
 from stream.kafka.client import Admin, Reader
 from stream.kafka.patches import access
 from stream.kafka.requests import TopicMetadata, topic_metadata
-from stream.kafka.topics import SPECS
-from stream.model.names import DEAD_LETTERS
+from stream.kafka.role import Role
 
 log: Final = structlog.get_logger()
 
@@ -49,14 +48,14 @@ def as_bytes(topic_id: str) -> bytes:
 # -- asking
 
 
-async def ask(asker: Admin | Reader, settings: Settings) -> dict[str, str]:
+async def ask(role: Role, asker: Admin | Reader, settings: Settings) -> dict[str, str]:
     """Of those of our topics that are there and may be seen. Empty where brokers know no ids (before Kafka 3.1).
 
     All brokers are asked, and must agree. KafkaError: they do not, or nobody answers.
     """
     for _ in range(AGREE_TRIES):
         try:
-            found = agreed(settings, await ask_all(asker, settings))
+            found = agreed(role, settings, await ask_all(role, asker, settings))
         except IncompatibleBrokerVersion:
             return {}
         if found is not None:
@@ -65,12 +64,12 @@ async def ask(asker: Admin | Reader, settings: Settings) -> dict[str, str]:
     raise StaleMetadata("the brokers do not agree on the ids of the topics")
 
 
-async def current(settings: Settings) -> dict[str, str]:
+async def current(role: Role, settings: Settings) -> dict[str, str]:
     """The same for who has no connection yet. Empty, too, where nobody answers in time."""
     admin = client.make_admin(settings)
     try:
         await client.start(admin, settings)
-        return await ask(admin, settings)
+        return await ask(role, admin, settings)
     except (KafkaError, OSError) as error:
         log.warning("the ids of the topics are not known yet", error=type(error).__name__)
         return {}
@@ -78,7 +77,7 @@ async def current(settings: Settings) -> dict[str, str]:
         await client.end(admin)
 
 
-async def ask_all(asker: Admin | Reader, settings: Settings) -> Answers:
+async def ask_all(role: Role, asker: Admin | Reader, settings: Settings) -> Answers:
     """What each broker says of our topics; none is created by asking. KafkaError when nobody answers.
 
     When some have answered, the others are not waited for any longer: a machine that is gone answers nobody.
@@ -86,7 +85,7 @@ async def ask_all(asker: Admin | Reader, settings: Settings) -> Answers:
     nodes = access.nodes(asker)
     if not nodes:
         raise NodeNotReadyError("no broker is known")
-    names = [settings.topic(spec.name) for spec in SPECS]
+    names = [settings.topic(spec.name) for spec in role.specs]
     asking = [asyncio.ensure_future(topic_metadata(asker, names, node)) for node in nodes]
     try:
         for seconds in (QUICK_SECONDS, ASK_SECONDS):
@@ -104,30 +103,30 @@ async def ask_all(asker: Admin | Reader, settings: Settings) -> Answers:
 # -- judging
 
 
-def agreed(settings: Settings, answers: Answers) -> dict[str, str] | None:
+def agreed(role: Role, settings: Settings, answers: Answers) -> dict[str, str] | None:
     """The ids when all say the same, else None."""
     first, *others = ({name: topic.topic_id for name, topic in answer.items()} for answer in answers)
     if any(other != first for other in others):
         return None
-    found = {spec.name: first.get(settings.topic(spec.name), _NONE) for spec in SPECS}
+    found = {spec.name: first.get(settings.topic(spec.name), _NONE) for spec in role.specs}
     return {name: as_text(topic_id) for name, topic_id in found.items() if topic_id != _NONE}
 
 
-def made_anew(known: Ids, now: Ids) -> list[str]:
+def made_anew(role: Role, known: Ids, now: Ids) -> list[str]:
     """Topics that are others now than those a state knows. One that it does not know, or that is missing, is none."""
-    return [name for name in known if name != DEAD_LETTERS and _differs(name, known, now)]
+    return [name for name in known if name != role.letters and _differs(name, known, now)]
 
 
-def letters_made_anew(known: Ids, now: Ids) -> bool:
+def letters_made_anew(role: Role, known: Ids, now: Ids) -> bool:
     """The same of the topic of dead letters."""
-    return _differs(DEAD_LETTERS, known, now)
+    return role.letters is not None and _differs(role.letters, known, now)
 
 
 def _differs(name: str, known: Ids, now: Ids) -> bool:
     return name in known and name in now and now[name] != known[name]
 
 
-def adopted(known: Ids, now: Ids) -> dict[str, str]:
+def adopted(role: Role, known: Ids, now: Ids) -> dict[str, str]:
     """What a state is to know from now on: of topics that it does not know, and of dead letters, what is there."""
-    letters = {DEAD_LETTERS: now[DEAD_LETTERS]} if DEAD_LETTERS in now else {}
+    letters = {name: topic_id for name, topic_id in now.items() if name == role.letters}
     return {**now, **known, **letters}

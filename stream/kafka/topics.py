@@ -20,10 +20,9 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
-from stream.core.deadletters import LETTER_BYTES
 from stream.errors import FailedError, UsageError
 from stream.kafka import client, limits
-from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.kafka.role import Role, Spec
 from stream.printed import command
 
 DAY_MS: Final = 86_400_000
@@ -33,53 +32,10 @@ SAFE_REPLICATION: Final = 3
 """From this many copies on, one may be away without a write being refused or lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What a topic is created with. Its partitions are those of the inputs: a shard writes to its own number."""
-
-    name: str
-    configs: Mapping[str, str]
-
-
 TIMESTAMPS: Final = "message.timestamp.type"
 MAX_BYTES: Final = "max.message.bytes"
 BATCH_BYTES: Final = 1_048_588
 """What Kafka's topics take by default. It is set for each topic that a worker writes, since a broker may have less."""
-# The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in
-# the others retention goes by it, whatever the clock of a worker's machine says.
-_STAMPED: Final = {TIMESTAMPS: "LogAppendTime"}
-# An active segment is neither compacted nor deleted, so segments are rolled well within the retention.
-_KEPT: Final = {"cleanup.policy": "compact,delete", "segment.ms": str(DAY_MS), **_STAMPED}
-
-SPECS: Final = (
-    *(
-        Spec(name, {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), **_STAMPED})
-        for name in INPUTS.values()
-    ),
-    Spec(SESSION_WINDOWS, {**_KEPT, "retention.ms": str(7 * DAY_MS)}),
-    Spec(SESSIONS, {**_KEPT, "retention.ms": str(90 * DAY_MS)}),
-    Spec(ALERTS, {**_KEPT, "retention.ms": str(30 * DAY_MS)}),
-    Spec(
-        DEAD_LETTERS,
-        {
-            "cleanup.policy": "delete",
-            "retention.ms": str(30 * DAY_MS),
-            "segment.ms": str(DAY_MS),
-            MAX_BYTES: str(LETTER_BYTES),
-            **_STAMPED,
-        },
-    ),
-    Spec(
-        STATE,
-        {
-            "cleanup.policy": "compact",
-            "segment.bytes": str(64 * 1024 * 1024),
-            "segment.ms": "600000",
-            "min.cleanable.dirty.ratio": "0.1",
-            **_STAMPED,
-        },
-    ),
-)
 
 
 class Made(StrEnum):
@@ -101,12 +57,12 @@ class Topic:
     differences: tuple[str, ...] = ()
 
 
-def names(settings: Settings) -> list[str]:
-    """All topics of the worker, as the broker calls them."""
-    return [settings.topic(spec.name) for spec in SPECS]
+def names(role: Role, settings: Settings) -> list[str]:
+    """All topics of a role, as the broker calls them."""
+    return [settings.topic(spec.name) for spec in role.specs]
 
 
-async def create(settings: Settings, partitions: int | None, replication: int | None = 1) -> list[Topic]:
+async def create(role: Role, settings: Settings, partitions: int | None, replication: int | None = 1) -> list[Topic]:
     """Makes the topics that are missing and leaves the others as they are; says which is which, and what differs.
 
     ``partitions`` None: as many as the others have, or `PARTITIONS` where there are none. ``replication`` None: as many
@@ -114,15 +70,15 @@ async def create(settings: Settings, partitions: int | None, replication: int | 
     Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
     """
     async with _Admin(settings) as admin:
-        there = {topic.name: topic for topic in await _look(admin, settings) if topic.made is not Made.MISSING}
+        there = {topic.name: topic for topic in await _look(role, admin, settings) if topic.made is not Made.MISSING}
         partitions = partitions or max((topic.partitions for topic in there.values()), default=PARTITIONS)
-        missing = [spec for spec in SPECS if settings.topic(spec.name) not in there]
+        missing = [spec for spec in role.specs if settings.topic(spec.name) not in there]
         if missing:
             copies = fitting(await _brokers(admin)) if replication is None else replication
-            await _create(admin, [_new(settings, spec, partitions, copies) for spec in missing])
+            await _create(admin, [_new(role, settings, spec, partitions, copies) for spec in missing])
         created = {settings.topic(spec.name) for spec in missing}
-        found = await _wait_for(admin, settings)
-    return [_reported(topic, created, partitions, replication or 0) for topic in found]
+        found = await _wait_for(role, admin, settings)
+    return [_reported(role, topic, created, partitions, replication or 0) for topic in found]
 
 
 def fitting(brokers: int) -> int:
@@ -144,50 +100,54 @@ def at_risk(found: Iterable[Topic]) -> str | None:
     return f"the cluster has {what}. For work that matters make topics on {SAFE_REPLICATION} brokers"
 
 
-async def copy(settings: Settings, target: Settings, partitions: int) -> list[Topic]:
+async def copy(role: Role, settings: Settings, target: Settings, partitions: int) -> list[Topic]:
     """Makes the topics of ``target`` that are missing like those of ``settings``: their copies and own settings.
 
     Those that are there are left as they are. Raises as `create` does.
     """
     async with _Admin(settings) as admin:
-        old = await _look(admin, settings)
+        old = await _look(role, admin, settings)
         own = await _configs(admin, [topic.name for topic in old], own=True)
-        there = {topic.name for topic in await _look(admin, target, configs=False) if topic.made is not Made.MISSING}
+        there = {
+            topic.name for topic in await _look(role, admin, target, configs=False) if topic.made is not Made.MISSING
+        }
         new = [
             NewTopic(target.topic(spec.name), partitions, topic.replication, topic_configs=own.get(topic.name, {}))
-            for spec, topic in zip(SPECS, old, strict=True)
+            for spec, topic in zip(role.specs, old, strict=True)
             if target.topic(spec.name) not in there
         ]
         if new:
             await _create(admin, new)
-        found = await _wait_for(admin, target)
-    return [_reported(topic, {each.name for each in new}, partitions, 0) for topic in found]
+        found = await _wait_for(role, admin, target)
+    return [_reported(role, topic, {each.name for each in new}, partitions, 0) for topic in found]
 
 
-async def describe(settings: Settings) -> list[Topic]:
+async def describe(role: Role, settings: Settings) -> list[Topic]:
     """Every topic as it is, missing ones included."""
     async with _Admin(settings) as admin:
-        return [_reported(topic, set(), 0, 0) for topic in await _look(admin, settings)]
+        return [_reported(role, topic, set(), 0, 0) for topic in await _look(role, admin, settings)]
 
 
-async def delete(settings: Settings) -> list[str]:
+async def delete(role: Role, settings: Settings) -> list[str]:
     """Deletes what there is of the topics, and their data. Only with a ``topic_prefix``: never the live topics."""
     if not settings.topic_prefix:
         raise UsageError("topics are only deleted under a prefix: set --topic-prefix")
     async with _Admin(settings) as admin:
-        there = [topic.name for topic in await _look(admin, settings) if topic.made is not Made.MISSING]
+        there = [topic.name for topic in await _look(role, admin, settings) if topic.made is not Made.MISSING]
         if there:
             await admin.delete_topics(there)
     return there
 
 
-async def counts(settings: Settings, only: Collection[str] = ()) -> dict[str, int]:
+async def counts(role: Role, settings: Settings, only: Collection[str] = ()) -> dict[str, int]:
     """The number of partitions of each topic, by name on the broker. UsageError names every topic that is missing.
+
+    Topics that are written by key are none of them: they may have any number.
 
     ``only``: names, as the code calls them, for who needs no others.
     """
     async with _Admin(settings) as admin:
-        every = await _look(admin, settings, configs=False)
+        every = await _look(role, admin, settings, configs=False)
         topics = [topic for topic in every if not only or topic.name in map(settings.topic, only)]
         missing = [topic.name for topic in topics if topic.made is Made.MISSING]
         brokers = await _brokers(admin) if missing else 0
@@ -197,20 +157,21 @@ async def counts(settings: Settings, only: Collection[str] = ()) -> dict[str, in
             + make_command(settings, brokers, max(topic.partitions for topic in every))
             + (", or let this user see them: docs/security.md has the ACLs" if settings.protocol != "plaintext" else "")
         )
-    return {topic.name: topic.partitions for topic in topics}
+    others = set(map(settings.topic, role.by_key))
+    return {topic.name: topic.partitions for topic in topics if topic.name not in others}
 
 
-async def check(settings: Settings, only: Collection[str] = ()) -> int:
+async def check(role: Role, settings: Settings, only: Collection[str] = ()) -> int:
     """The number of partitions, the same for all topics. UsageError names every topic that is missing or differs."""
-    found = await counts(settings, only)
+    found = await counts(role, settings, only)
     if len(set(found.values())) > 1:
         raise uneven(settings, found)
     return min(found.values())
 
 
-async def shards(settings: Settings) -> int:
+async def shards(role: Role, settings: Settings) -> int:
     """How many there are: the partition numbers that every topic has. UsageError names every topic that is missing."""
-    return min((await counts(settings)).values())
+    return min((await counts(role, settings)).values())
 
 
 def uneven(settings: Settings, counts: Mapping[str, int]) -> UsageError:
@@ -230,11 +191,13 @@ def make_command(settings: Settings, brokers: int, partitions: int = 0) -> str:
     return command(settings, "topics create", *words, "--replication", str(fitting(brokers)))
 
 
-async def configs(settings: Settings) -> dict[str, Mapping[str, str]]:
+async def configs(role: Role, settings: Settings) -> dict[str, Mapping[str, str]]:
     """The settings of every topic that is there, by its name in the code. Empty ones: this user may not see them."""
     async with _Admin(settings) as admin:
-        found = await _look(admin, settings)
-    return {spec.name: topic.configs for spec, topic in zip(SPECS, found, strict=True) if topic.made is Made.EXISTS}
+        found = await _look(role, admin, settings)
+    return {
+        spec.name: topic.configs for spec, topic in zip(role.specs, found, strict=True) if topic.made is Made.EXISTS
+    }
 
 
 async def broker_limits(settings: Settings) -> limits.Asked:
@@ -243,10 +206,10 @@ async def broker_limits(settings: Settings) -> limits.Asked:
         return await limits.ask(admin)
 
 
-async def max_bytes(settings: Settings, name: str) -> int | None:
+async def max_bytes(role: Role, settings: Settings, name: str) -> int | None:
     """A topic's max.message.bytes now, by the topic's name in the code. None: it cannot be told."""
     try:
-        found = (await configs(settings)).get(name, {}).get(MAX_BYTES)
+        found = (await configs(role, settings)).get(name, {}).get(MAX_BYTES)
     except (KafkaError, FailedError, OSError, TimeoutError):
         return None
     return None if found is None else int(found)
@@ -280,9 +243,9 @@ class _Admin:
         await client.end(self._admin)
 
 
-def _new(settings: Settings, spec: Spec, partitions: int, replication: int) -> NewTopic:
+def _new(role: Role, settings: Settings, spec: Spec, partitions: int, replication: int) -> NewTopic:
     configs = dict(spec.configs)
-    if spec.name not in INPUTS.values():
+    if spec.name not in role.input_topics.values():
         configs.setdefault(MAX_BYTES, str(BATCH_BYTES))
     if replication >= SAFE_REPLICATION:
         configs |= {"min.insync.replicas": str(replication - 1), "unclean.leader.election.enable": "false"}
@@ -313,13 +276,13 @@ async def _create(admin: client.Admin, new: list[NewTopic]) -> None:
             raise UsageError(f"{number}{name} could not be created: {why}")
 
 
-async def _wait_for(admin: client.Admin, settings: Settings) -> list[Topic]:
+async def _wait_for(role: Role, admin: client.Admin, settings: Settings) -> list[Topic]:
     """A topic just made takes a moment until every broker knows it."""
     seconds = settings.connect_timeout.total_seconds()
     try:
         async with asyncio.timeout(seconds):
             while True:
-                topics = await _look(admin, settings)
+                topics = await _look(role, admin, settings)
                 if all(topic.made is not Made.MISSING for topic in topics):
                     return topics
                 await asyncio.sleep(0.1)
@@ -327,10 +290,10 @@ async def _wait_for(admin: client.Admin, settings: Settings) -> list[Topic]:
         raise FailedError(f"the topics were created, but do not appear within {seconds:g} s") from None
 
 
-async def _look(admin: client.Admin, settings: Settings, *, configs: bool = True) -> list[Topic]:
+async def _look(role: Role, admin: client.Admin, settings: Settings, *, configs: bool = True) -> list[Topic]:
     """All topics of ours. Asks for the list of all: asking for a missing one by name may create it."""
     listed = {entry["topic"]: entry["partitions"] for entry in await admin.describe_topics()}
-    wanted = names(settings)
+    wanted = names(role, settings)
     there = [name for name in wanted if any(partition["leader"] >= 0 for partition in listed.get(name, ()))]
     values = await _configs(admin, there) if configs and there else {}
     return [
@@ -354,11 +317,11 @@ async def _configs(admin: client.Admin, topics: Iterable[str], *, own: bool = Fa
     return found
 
 
-def _reported(topic: Topic, created: set[str], partitions: int, replication: int) -> Topic:
+def _reported(role: Role, topic: Topic, created: set[str], partitions: int, replication: int) -> Topic:
     """With how it came about and what differs from its spec; 0 partitions or copies: any will do."""
     if topic.made is Made.MISSING:
         return topic
-    spec = next(spec for spec in SPECS if topic.name.endswith(spec.name))
+    spec = next(spec for spec in role.specs if topic.name.endswith(spec.name))
     wanted = {**spec.configs, **({"partitions": str(partitions)} if partitions else {})}
     actual = {**topic.configs, "partitions": str(topic.partitions)}
     if replication:

@@ -7,24 +7,25 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
-from stream.core.shard import Shard
 from stream.kafka import refusals, topicids
 from stream.kafka.client import Reader
 from stream.kafka.health import TOPICS, Health
+from stream.kafka.machine import Machine
 from stream.kafka.partitions import Partitions
 from stream.kafka.place import Place
+from stream.kafka.role import Role
 from stream.kafka.topicids import Ids
-from stream.model.names import DEAD_LETTERS
 
 log: Final = structlog.get_logger()
 
-Running = Iterable[tuple[Place, Shard]]
+Running = Iterable[tuple[Place, Machine]]
 
 
 class TopicWatch:
     """Of one process: one question for all topics, to each broker."""
 
-    def __init__(self, settings: Settings, health: Health, partitions: Partitions) -> None:
+    def __init__(self, role: Role, settings: Settings, health: Health, partitions: Partitions) -> None:
+        self._role = role
         self._settings = settings
         self._health = health
         self._partitions = partitions
@@ -35,18 +36,18 @@ class TopicWatch:
         Brokers that do not answer, or do not agree yet, are asked again the next time.
         """
         try:
-            answers = await topicids.ask_all(reader, self._settings)
+            answers = await topicids.ask_all(self._role, reader, self._settings)
         except (KafkaError, OSError):
             return
         self._look_for_missing(set.intersection(*(set(answer) for answer in answers)), running)
-        ids = topicids.agreed(self._settings, answers)
+        ids = topicids.agreed(self._role, self._settings, answers)
         if ids is not None:
             self._look_for_others(ids, running)
         self._partitions.check(answers)
 
     def _look_for_missing(self, there: set[str], running: Running) -> None:
         """Whoever has deleted a topic, or may not let us see it any more, can put that right: no reason to end."""
-        known = {self._settings.topic(name) for _, shard in running for name in shard.topic_ids}
+        known = {self._settings.topic(name) for _, machine in running for name in machine.topic_ids}
         missing = ", ".join(sorted(known - there))
         if missing:
             self._health.unready(TOPICS, f"missing topics: {missing}. They were deleted, or this user may not see them")
@@ -54,16 +55,16 @@ class TopicWatch:
             self._health.clear(TOPICS)
 
     def _look_for_others(self, ids: Ids, running: Running) -> None:
-        for place, shard in running:
-            others = topicids.made_anew(shard.topic_ids, ids)
+        for place, machine in running:
+            others = topicids.made_anew(self._role, machine.topic_ids, ids)
             if others:
                 raise refusals.made_anew(place, others, running=True)
-        letters = [shard for _, shard in running if topicids.letters_made_anew(shard.topic_ids, ids)]
+        letters = [machine for _, machine in running if topicids.letters_made_anew(self._role, machine.topic_ids, ids)]
         if letters:
             log.warning(
                 "the topic of dead letters was made anew: those in it before are gone",
-                topic=self._settings.topic(DEAD_LETTERS),
+                topic=self._settings.topic(self._role.letters or ""),
             )
-        for shard in letters:
-            shard.topic_ids = topicids.adopted(shard.topic_ids, ids)
-            shard.moved = True
+        for machine in letters:
+            machine.topic_ids = topicids.adopted(self._role, machine.topic_ids, ids)
+            machine.moved = True

@@ -14,8 +14,8 @@ from aiokafka import TopicPartition
 from stream.config import Settings
 from stream.kafka.health import Health
 from stream.kafka.patches.fetch import UnreadableError
+from stream.kafka.role import Role
 from stream.kafka.task import ShardTask
-from stream.model.names import INPUTS
 from stream.printed import command
 
 log: Final = structlog.get_logger()
@@ -35,10 +35,10 @@ def way_out(settings: Settings, partition: TopicPartition, first: int, last: int
 class Waiting:
     """Which shards of ours cannot go on, by partition."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(self, role: Role, settings: Settings, health: Health) -> None:
         self._settings = settings
         self._health = health
-        self._inputs = {settings.topic(name): kind for kind, name in INPUTS.items()}
+        self._inputs = {settings.topic(each.topic): each.name for each in role.inputs}
         self._at: dict[int, UnreadableError] = {}
         self._told: dict[int, float] = {}
         """When the log said so."""
@@ -79,7 +79,7 @@ class Waiting:
         """It does when it has made a checkpoint, or has had nothing to write for a while."""
         if shard.stint is None:
             return
-        seen, checkpoint = self._failing[number], shard.stint.shard.log.number
+        seen, checkpoint = self._failing[number], shard.stint.machine.checkpoint
         if seen is None or seen[0] != shard.began:
             self._failing[number] = shard.began, checkpoint
         elif checkpoint > seen[1] or time.monotonic() - shard.began > ALIVE:

@@ -1,11 +1,13 @@
-"""What the Kafka edge reports about itself. observe/metrics.py implements it; the edge knows no Prometheus."""
+"""What the Kafka edge reports about itself. observe/metrics.py implements it; the edge knows no Prometheus.
 
-from collections.abc import Mapping, Sequence
+``name``: of an input, as the role has it. What a machine says of itself is handed on as it is.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from stream.model.names import Kind
-from stream.model.results import ShardView, Tally
+from stream.kafka.machine import Name
 
 
 class Activity(StrEnum):
@@ -23,10 +25,10 @@ class Activity(StrEnum):
 class Watch(Protocol):
     """Called from the event loop, about once a batch or less often; never once an event. Seconds throughout."""
 
-    def committed(self, partition: int, tally: Tally, seconds: float) -> None:
-        """A checkpoint has committed after ``seconds``: its numbers may be shown now."""
+    def committed(self, partition: int, tally: Any, seconds: float) -> None:
+        """A checkpoint has committed after ``seconds``: the machine's numbers may be shown now."""
 
-    def latency(self, kind: Kind, seconds: float, count: int) -> None:
+    def latency(self, name: Name, seconds: float, count: int) -> None:
         """``count`` records became visible ``seconds`` after the broker appended them (sampled by batch)."""
 
     def emit_delay(self, seconds: float) -> None:
@@ -65,7 +67,7 @@ class Watch(Protocol):
     def buffered(self, size: int) -> None:
         """Bytes of memory of unpacked batches whose records wait to be counted."""
 
-    def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
+    def lag(self, partition: int, name: Name, records: int, seconds: float | None) -> None:
         """Committed records not yet read, and how far the newest record read is behind the wall clock (0: caught up).
 
         None: that is not known, since none was read yet.
@@ -74,7 +76,7 @@ class Watch(Protocol):
     def brokers(self, connected: int) -> None:
         """So many brokers answered just now; with none, nobody knows how far the inputs' ends are."""
 
-    def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
+    def hidden(self, partition: int, name: Name, seconds: float) -> None:
         """For so long the same open transaction has hidden what follows it in this input; 0 while none does."""
 
     def pending(self, partition: int, *, something: bool) -> None:
@@ -92,8 +94,5 @@ class Watch(Protocol):
     def assigned(self, partitions: frozenset[int]) -> None:
         """The shards this worker owns now; series of others are dropped."""
 
-    def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
-        """Name and severity of the alert rules that are asked from now on."""
-
-    def shard(self, partition: int, view: ShardView) -> None:
+    def shard(self, partition: int, view: Any) -> None:
         """A fresh look at a shard, about every second."""

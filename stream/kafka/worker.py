@@ -31,12 +31,11 @@ from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.refusals import RefusedError
-from stream.kafka.rulebook import RuleBook
+from stream.kafka.role import Role
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.unreadable import Waiting
 from stream.kafka.watch import Watch
-from stream.model.names import DEAD_LETTERS, STATE
 
 log: Final = structlog.get_logger()
 
@@ -65,7 +64,9 @@ FORBIDDEN: Final = (
 """Of these, what only a person can mend."""
 
 
-async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards) -> int:
+async def run_worker(
+    settings: Settings, make_role: Callable[[], Role], watch: Watch, health: Health, *, rebuild: bool | Discards
+) -> int:
     """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
 
     ``rebuild``: every shard; or those that have the given states, so that several processes that begin at different times
@@ -78,9 +79,9 @@ async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuil
     garbage.begin()
     say_why.set(lambda why: log.warning("no Kafka broker answers yet", why=why))
     with Signals() as signals:
-        rulebook = RuleBook(settings, watch)
-        signals.at_hang_up(rulebook.read_again)
-        worker = Worker(settings, watch, health, rebuild=rebuild, rulebook=rulebook)
+        role = make_role()
+        signals.at_hang_up(role.machines.read_again)
+        worker = Worker(settings, role, watch, health, rebuild=rebuild)
         work = asyncio.create_task(worker.run())
         either: list[asyncio.Future[Any]] = [work, signals.first]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -104,14 +105,14 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
+        role: Role,
         watch: Watch,
         health: Health,
         *,
         rebuild: bool | Discards,
-        rulebook: RuleBook | None = None,
     ) -> None:
         self._settings = settings
-        self._rulebook = rulebook or RuleBook(settings, watch)
+        self._role = role
         self._watch = watch
         self._health = health
         self._rebuild = rebuild
@@ -126,7 +127,7 @@ class Worker:
         self._failures: dict[int, int] = {}
         self._refused: dict[int, RefusedError] = {}
         """Shards of ours that stay down."""
-        self._waiting = Waiting(settings, health)
+        self._waiting = Waiting(role, settings, health)
         self._has_run = False
         self._begin()
 
@@ -135,7 +136,7 @@ class Worker:
         settings = self._settings
         self._stopping = False
         self._leftovers = garbage.Leftovers()
-        self._known = Partitions(settings, self._partitions)
+        self._known = Partitions(self._role, settings, self._partitions)
         self._monitor = Monitor(
             settings,
             self._watch,
@@ -148,7 +149,7 @@ class Worker:
             partitions=self._known,
         )
         owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out, self._company)
-        self._membership = Membership(settings, owner, self._monitor.brokers_there)
+        self._membership = Membership(self._role, settings, owner, self._monitor.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
         self._deadline = settings.revoke_deadline.total_seconds()
@@ -162,26 +163,28 @@ class Worker:
     async def _prepare(self) -> Outgrown | None:
         """Looks at topics and states, and touches none. Returns why nothing can be counted here any more."""
         settings = self._settings
-        counts = await topics.counts(settings)
+        counts = await topics.counts(self._role, settings)
         self._partitions = min(counts.values())
         self._watch.partitions(self._partitions)
         found = await self._states(counts)
         if self._rebuild is not True or self._discards:  # else all of them are thrown away
-            await preflight.check_topics(settings, found, self._discards)
-        if (outgrown := preflight.outgrown(settings, found, counts)) is not None:
+            await preflight.check_topics(self._role, settings, found, self._discards)
+        if (outgrown := preflight.outgrown(self._role, settings, found, counts)) is not None:
             return outgrown
-        configs = await topics.configs(settings)
-        check_configs(settings, configs, await topics.broker_limits(settings))
-        self._letters = _letters(settings, configs)
+        configs = await topics.configs(self._role, settings)
+        check_configs(self._role, settings, configs, await topics.broker_limits(settings))
+        self._letters = _letters(self._role, settings, configs)
         if self._rebuild is True and not self._discards:
-            self._discards = await states_now(settings, self._partitions)
-        await preflight.check_states(settings, self._partitions, self._discards, found)
+            self._discards = await states_now(self._role, settings, self._partitions)
+        await preflight.check_states(self._role, settings, self._partitions, self._discards, found)
         return None
 
     async def _states(self, counts: Mapping[str, int]) -> preflight.Found:
         """A broker's trouble is no reason not to join."""
         try:
-            return await preflight.newest_states(self._settings, counts[self._settings.topic(STATE)])
+            return await preflight.newest_states(
+                self._role, self._settings, counts[self._settings.topic(self._role.state)]
+            )
         except (KafkaError, TimeoutError, OSError) as error:
             if len(set(counts.values())) > 1:
                 raise
@@ -305,7 +308,7 @@ class Worker:
             self._settings,
             number,
             self._partitions,
-            self._rulebook,
+            self._role,
             self._letters,
             self._clock,
             self._memory,
@@ -419,11 +422,13 @@ class Worker:
         return min(most, float(first * 2**failures))
 
 
-def _letters(settings: Settings, configs: Configs) -> LetterSize:
-    limit = int(configs.get(DEAD_LETTERS, {}).get(topics.MAX_BYTES, LETTER_BYTES))
+def _letters(role: Role, settings: Settings, configs: Configs) -> LetterSize:
+    if role.letters is None:
+        return LetterSize()
+    limit = int(configs.get(role.letters, {}).get(topics.MAX_BYTES, LETTER_BYTES))
     letters = LetterSize.of(limit)
     if letters.most < settings.max_value:
-        log.warning("dead letters are cut", topic=settings.topic(DEAD_LETTERS), max_message_bytes=limit)
+        log.warning("dead letters are cut", topic=settings.topic(role.letters), max_message_bytes=limit)
     return letters
 
 

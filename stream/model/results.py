@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stream.model.alerts import Alert
-from stream.model.names import Closed, Kind, Outcome, Reason
+from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, Closed, Kind, Outcome, Reason
 
 
 class Record(Protocol):
@@ -183,6 +183,20 @@ class Outputs:
     newest_end: int | None = None
     """End, in ms, of the newest window closed in this checkpoint."""
     tally: Tally = field(default_factory=Tally)
+
+    @property
+    def records(self) -> dict[str, Iterable[tuple[bytes, bytes]]]:
+        """By topic; dead letters and the state aside."""
+        return {
+            SESSION_WINDOWS: self.windows,
+            SESSIONS: self.sessions,
+            ALERTS: ((alert.key(), alert.value()) for alert in self.alerts),
+        }
+
+    @property
+    def misplaced(self) -> int:
+        """New sessions whose key belongs to another partition."""
+        return self.tally.misplaced.total()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from stream.model.results import Outputs
 from stream.operate.shards import Stored, reading, stored
 from stream.operate.show import HANGING
 from stream.operate.taking import with_shard
+from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -93,11 +94,13 @@ async def _rehearse(place: Place) -> None:
 
 
 async def _others(reader: Reader, place: Place, found: Stored, positions: Adopted) -> list[Other]:
-    now = await topicids.ask(reader, place.settings)
+    now = await topicids.ask(place.role, reader, place.settings)
     known = found.meta.topic_ids
     bounds = await recovery.input_bounds(place, reader)
     again = (
-        recovery.to_begin_again(known, now, found.meta.positions, bounds) if positions is Adopted.BEGINNING else set()
+        recovery.to_begin_again(place.role, known, now, found.meta.positions, bounds)
+        if positions is Adopted.BEGINNING
+        else set()
     )
     kinds = {INPUTS[kind]: kind for kind in KINDS}
     others = []
@@ -125,7 +128,7 @@ async def execute(settings: Settings, places: Sequence[Place], positions: Adopte
 
 async def _adopt(place: Place, planned: Plan) -> Plan:
     async def write(recovered: Recovered) -> Outputs:
-        outputs = await asyncio.to_thread(recovered.shard.collect)
+        outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
         assert outputs is not None  # noqa: S101 - other ids are something new
         await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
         return outputs

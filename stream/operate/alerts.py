@@ -6,11 +6,13 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.kafka import statereader, topics
-from stream.kafka.statereader import Passed, alert_of, is_tombstone
+from stream.kafka import statereader
+from stream.kafka.statereader import Passed, is_tombstone
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS
 from stream.operate.shards import reading
+from stream.sessions import topics
+from stream.sessions.told import alert_of
 
 _FIRST: Final = {severity: place for place, severity in enumerate(Severity)}
 """Pages before tickets."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from stream.kafka.topics import SPECS
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.sessions.role import SPECS
 
 MINUTE: Final = 60
 DAY: Final = 86_400

@@ -11,13 +11,15 @@ from typing import Final
 
 from stream.config import Settings
 from stream.core.deadletters import LETTER_BYTES, LetterSize
-from stream.kafka import topics
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
-from stream.kafka.rulebook import RuleBook
 from stream.model.names import DEAD_LETTERS
 from stream.operate.taking import with_shard
+from stream.sessions import topics
+from stream.sessions.machines import shard_of
+from stream.sessions.role import worker_role
+from stream.sessions.rulebook import RuleBook
 
 STEPS: Final = 100
 
@@ -26,11 +28,8 @@ async def places(settings: Settings, counted: int, moving_to: str) -> list[Place
     """Of all shards. One that never began would begin with the oldest records."""
     settings = settings.model_copy(update={"start_at": "earliest"})
     letters = LetterSize.of(await topics.max_bytes(settings, DEAD_LETTERS) or LETTER_BYTES)
-    no_rules = RuleBook(settings.model_copy(update={"rules": "none"}))
-    return [
-        Place(settings, number, counted, rulebook=no_rules, letters=letters, moving_to=moving_to)
-        for number in range(counted)
-    ]
+    role = worker_role(RuleBook(settings.model_copy(update={"rules": "none"})))
+    return [Place(settings, number, counted, role, letters=letters, moving_to=moving_to) for number in range(counted)]
 
 
 async def close(place: Place) -> None:
@@ -39,7 +38,7 @@ async def close(place: Place) -> None:
 
 
 async def _finish(place: Place, recovered: Recovered) -> None:
-    shard = recovered.shard
+    shard = shard_of(recovered.machine)
     if shard.moved_to is None:
         shard.moved_to, shard.moved = place.moving_to, True
     checkpoints = Checkpoints(place, recovered.producer, recovered.state_end)

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.errors import FailedError, UsageError
-from stream.kafka import preflight, statereader, topics
+from stream.kafka import preflight, statereader
 from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.place import Place
 from stream.kafka.topics import Made, Topic
@@ -22,6 +22,8 @@ from stream.operate import moving
 from stream.operate.moving import Target
 from stream.operate.shards import reading, stored
 from stream.printed import command
+from stream.sessions import topics
+from stream.sessions.role import WORKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Old:
     @property
     def added(self) -> bool:
         """Partitions were added: nothing is counted here any more."""
-        return judge(self.settings, self.counts, self.counted) is not None
+        return judge(WORKER, self.settings, self.counts, self.counted) is not None
 
     @property
     def inputs(self) -> list[TopicPartition]:
@@ -124,8 +126,8 @@ class Old:
 async def look(settings: Settings, asked: Growth) -> Old:
     """Raises UsageError for what cannot be grown so."""
     counts = await topics.counts(settings)
-    found = await preflight.newest_states(settings, counts[settings.topic(STATE)])
-    outgrown = preflight.outgrown(settings, found, counts) if found else None
+    found = await preflight.newest_states(WORKER, settings, counts[settings.topic(STATE)])
+    outgrown = preflight.outgrown(WORKER, settings, found, counts) if found else None
     counted = min(counts.values()) if outgrown is None else outgrown.counted
     _check(settings, asked, counted, outgrown)
     return Old(settings, counts, found, counted)
@@ -212,7 +214,7 @@ async def _sessions(old: Old) -> tuple[set[str], dict[bytes, str]]:
     """Ids of the sessions on air in the old set, and of all it holds, by key."""
     on_air: set[str] = set()
     held: dict[bytes, str] = {}
-    places = [Place(old.settings, number, old.counted) for number in range(old.counted)]
+    places = [Place(old.settings, number, old.counted, WORKER) for number in range(old.counted)]
     async with reading(old.settings, [place.state for place in places]) as reader:
         for place in places:
             try:

@@ -24,6 +24,7 @@ from stream.model.results import Outputs
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
 from stream.operate.taking import with_shard
+from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -59,7 +60,7 @@ class Plan:
 async def plan(place: Place) -> Plan:
     """What a rebuild would do, touching nobody. Reads all results of the partition: the generation is above theirs."""
     try:
-        shard, _ = await recovery.rehearse(place, rebuild=True)
+        machine, _ = await recovery.rehearse(place, rebuild=True)
     except HangingTransactionError:
         raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
     inputs = place.inputs
@@ -76,14 +77,14 @@ async def plan(place: Place) -> Plan:
         again.append(Again(inputs[kind].topic, begin, positions.get(kind), end, end - begin))
     generation_now = None if found is None else found.meta.generation
     differ = [] if found is None else differing(found.meta.policy, place.settings.policy())
-    return Plan(place.partition, generation_now, shard.generation, again, differ)
+    return Plan(place.partition, generation_now, machine.generation, again, differ)
 
 
 async def execute(place: Place, planned: Plan) -> Plan:
     """Does it: fences the shard, writes its new beginning, lets go."""
 
     async def write(recovered: Recovered) -> Outputs:
-        outputs = await asyncio.to_thread(recovered.shard.collect)
+        outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
         assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
         await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
         return outputs

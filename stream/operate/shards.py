@@ -9,17 +9,20 @@ from aiokafka import TopicPartition
 
 from stream.config import Settings
 from stream.core.framing import StateError
+from stream.core.persist import read_meta
 from stream.core.policy import Policy, WindowSpec
 from stream.core.shard import Shard
 from stream.core.statelog import StateLog
 from stream.core.stored import Meta
 from stream.errors import UsageError
-from stream.kafka import client, preflight, statereader, topics
+from stream.kafka import client, preflight, statereader
 from stream.kafka.client import Reader
 from stream.kafka.partitions import OutgrownError
 from stream.kafka.place import Place
 from stream.kafka.statereader import StateRecords
 from stream.model.names import STATE
+from stream.sessions import topics
+from stream.sessions.role import WORKER
 
 TRIES: Final = 3
 """A state that is compacted while it is read may lack a checkpoint: read once more, it begins later."""
@@ -51,14 +54,14 @@ async def places(settings: Settings, numbers: Collection[int]) -> list[Place]:
     for number in numbers:
         if not 0 <= number < partitions:
             raise UsageError(f"there is no partition {number}: the topics have {partitions}, the first is 0")
-    return [Place(settings, number, partitions) for number in sorted(set(numbers)) or range(partitions)]
+    return [Place(settings, number, partitions, WORKER) for number in sorted(set(numbers)) or range(partitions)]
 
 
 async def insist_on_partitions(settings: Settings) -> None:
     """Before anything is counted here. Raises OutgrownError where partitions were added, or all was moved elsewhere."""
     counts = await topics.counts(settings)
-    found = await preflight.newest_states(settings, counts[settings.topic(STATE)])
-    outgrown = preflight.outgrown(settings, found, counts)
+    found = await preflight.newest_states(WORKER, settings, counts[settings.topic(STATE)])
+    outgrown = preflight.outgrown(WORKER, settings, found, counts)
     if outgrown is not None:
         raise OutgrownError(outgrown, settings)
 
@@ -90,7 +93,7 @@ async def stored(reader: Reader, place: Place) -> Stored | None:
 
 def _opened(place: Place, state: StateRecords) -> Stored:
     _, content = StateLog.restore(state.records, place.settings.policy().checkpoint_span)
-    return Stored(place, state, content.read_meta(), content.checkpoints)
+    return Stored(place, state, read_meta(content), content.checkpoints)
 
 
 def policy_of(stored_policy: dict[str, Any]) -> Policy:

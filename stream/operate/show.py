@@ -20,6 +20,7 @@ from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topicids import Ids
 from stream.model.names import KINDS, LIVE_RUN
 from stream.operate.shards import Stored, places, reading, stored
+from stream.sessions.role import WORKER
 
 HANGING: Final = "a transaction of somebody hangs at its end: what is behind cannot be known yet"
 
@@ -41,7 +42,7 @@ async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
     found = await places(settings, numbers)
     shown = []
     async with reading(settings, [place.state for place in found]) as reader:
-        ids = await topicids.ask(reader, settings)
+        ids = await topicids.ask(WORKER, reader, settings)
         for place in found:
             try:
                 state = await stored(reader, place)
@@ -84,7 +85,7 @@ def _figures(state: Stored, ids: Ids) -> dict[str, Any]:
         "settings_hash": fingerprint(meta.policy),
         "settings_differ": differing(meta.policy, ours),
         "topic_ids": {settings.topic(name): topic_id for name, topic_id in meta.topic_ids.items()},
-        "topics_made_anew": [settings.topic(name) for name in topicids.made_anew(meta.topic_ids, ids)],
+        "topics_made_anew": [settings.topic(name) for name in topicids.made_anew(WORKER, meta.topic_ids, ids)],
     }
 
 

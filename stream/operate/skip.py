@@ -18,7 +18,7 @@ from stream.core.deadletters import LETTER_BYTES, LetterSize, Oversize, oversize
 from stream.core.framing import StateError
 from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
-from stream.kafka import batches, recovery, statereader, topics
+from stream.kafka import batches, recovery, statereader
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
@@ -33,6 +33,8 @@ from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
 from stream.operate.taking import with_shard
+from stream.sessions import topics
+from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -101,10 +103,10 @@ async def plan(place: Place, skip: Skip) -> Plan:
     check(skip)
     try:
         await _check_settings(place)
-        shard, restored_from = await recovery.rehearse(place)
+        machine, restored_from = await recovery.rehearse(place)
     except HangingTransactionError:
         raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
-    return (await _named(place, skip, shard, restored_from))[0]
+    return (await _named(place, skip, shard_of(machine), restored_from))[0]
 
 
 async def _check_settings(place: Place) -> None:
@@ -130,8 +132,9 @@ async def execute(place: Place, skip: Skip) -> Plan:
     place = replace(place, letters=LetterSize.of(await topics.max_bytes(place.settings, DEAD_LETTERS) or LETTER_BYTES))
 
     async def write(recovered: Recovered) -> Plan:
-        done, records = await _named(place, skip, recovered.shard, recovered.records)
-        recovered.shard.skip(skip.kind, records, skip.detail)
+        shard = shard_of(recovered.machine)
+        done, records = await _named(place, skip, shard, recovered.records)
+        shard.skip(skip.kind, records, skip.detail)
         return replace(done, checkpoint=await _commit(place, recovered))
 
     done = await with_shard(place, write, what="the skip")
@@ -140,7 +143,7 @@ async def execute(place: Place, skip: Skip) -> Plan:
 
 
 async def _commit(place: Place, recovered: Recovered) -> int:
-    outputs = await asyncio.to_thread(recovered.shard.collect)
+    outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
     assert outputs is not None  # noqa: S101 - a skip always changes something
     await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
     return outputs.checkpoint

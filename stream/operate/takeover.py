@@ -18,12 +18,12 @@ from typing import Final
 
 from stream.config import Settings
 from stream.core.deadletters import LETTER_BYTES, LetterSize
-from stream.kafka import topics
 from stream.model.names import DEAD_LETTERS, INPUTS
 from stream.operate import closing
 from stream.operate.grow import Growth, Old, Plan, look, new_topics, plan, target_of, worker_command
 from stream.operate.moving import Mover, Target
 from stream.operate.shards import reading
+from stream.sessions import topics
 
 LOOK_EVERY: Final = 1.0
 TELL_EVERY: Final = 10.0

@@ -22,6 +22,7 @@ from stream.operate import agree
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import places, reading, restored, stored
 from stream.operate.show import HANGING
+from stream.sessions.machines import shard_of
 
 CHUNK: Final = 20_000
 """Offsets read at a time, from the end back, to find the newest record of each key."""
@@ -86,9 +87,10 @@ async def _verify(place: Place) -> Verified:
 async def _rehearsed(place: Place) -> tuple[Shard, int]:
     """Refused twice is refused: once may be a worker's first checkpoint, written between two looks of ours."""
     try:
-        return await recovery.rehearse(place)
+        machine, records = await recovery.rehearse(place)
     except UsageError:
-        return await recovery.rehearse(place)
+        machine, records = await recovery.rehearse(place)
+    return shard_of(machine), records
 
 
 async def _compare(place: Place, verified: Verified) -> None:

@@ -15,7 +15,6 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.kafka import topics
 from stream.kafka.client import Reader, ms
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import ENOUGH, Memory
@@ -25,6 +24,8 @@ from stream.model.results import Record, part
 from stream.operate.shards import reading
 from stream.replay.backtest import Backtest, Report
 from stream.replay.feed import Feed
+from stream.sessions import topics
+from stream.sessions.role import WORKER
 
 STILL_SECONDS: Final = 30.0
 """A read that brings nothing and does not move for so long has lost its broker."""
@@ -58,7 +59,7 @@ async def stretches(settings: Settings, from_ms: int | None) -> list[Stretch]:
     Raises UsageError for input topics that are missing or differ in partitions.
     """
     partitions = await topics.check(settings, tuple(INPUTS.values()))
-    places = [Place(settings, number, partitions) for number in range(partitions)]
+    places = [Place(settings, number, partitions, WORKER) for number in range(partitions)]
     every = [tp for place in places for tp in place.inputs.values()]
     async with reading(settings, every) as reader:
         first = await reader.beginning_offsets(every)

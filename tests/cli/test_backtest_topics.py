@@ -13,13 +13,14 @@ import pytest
 from aiokafka.admin import NewTopic
 
 from stream.config import Settings
-from stream.kafka import client, topics
+from stream.kafka import client
 from stream.model.alerts import Alert, read_alert
 from stream.model.messages import Message
 from stream.model.names import ALERTS, INPUTS, OUTPUTS, STATE
 from stream.replay.incidents import Incident, Span, incidents
 from stream.sandbox import sender
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from tests.cli.test_backtest import MINUTE, QUICK, backtest, reported, traffic
 from tests.live import Worker, eventually
 from tests.outputs import Follower

@@ -9,8 +9,9 @@ from stream.cli import main
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import topics
-from stream.kafka.topics import SPECS, Made, Topic
+from stream.kafka.topics import Made, Topic
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import SPECS
 
 FOUND = [
     Topic("x.live.views", Made.CREATED, 4, 1, {"retention.ms": "604800000"}),

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.framing import StateError, first_needed
+from stream.core.framing import StateError, StateRefusedError, first_needed
 from stream.core.pages import PAGE
-from stream.core.persist import StateRefusedError, restore_into
+from stream.core.persist import restore_into
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import Shard
 from stream.core.snapshot import IDS, KNOWN, PANE, SESSION

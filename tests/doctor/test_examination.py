@@ -22,11 +22,12 @@ from stream.doctor.ask.visit import now_ms
 from stream.doctor.brokers import Address
 from stream.doctor.examination import examine
 from stream.doctor.finding import Check, Severity, worst
-from stream.kafka import topics
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
+from stream.sessions import topics
+from stream.sessions.role import SPECS, WORKER
 from tests import live
 from tests.bad_records import NOW, T, text
 from tests.bad_records import view as view_at
@@ -170,7 +171,7 @@ def test_topics_that_differ_in_every_way_are_told(
         "live.views": {"message.timestamp.type": "CreateTime", "retention.ms": "1000"},
         "live.state": {"cleanup.policy": "compact,delete", "min.insync.replicas": "2"},
     }
-    others = tuple(replace(spec, configs={**spec.configs, **wrong.get(spec.name, {})}) for spec in topics.SPECS)
+    others = tuple(replace(spec, configs={**spec.configs, **wrong.get(spec.name, {})}) for spec in SPECS)
 
     async def main() -> None:
         config = settings(kafka, prefix)
@@ -432,7 +433,7 @@ def test_misplaced_and_broken_records_are_told_without_a_word_of_them(kafka: Emb
     async def main() -> None:
         config = await made(kafka, prefix, partitions=2)
         views, comments = (config.topic(INPUTS[kind]) for kind in (Kind.VIEWS, Kind.COMMENTS))
-        wrong = int(Place(config, 0, 2).placed()(b"secret"))
+        wrong = int(Place(config, 0, 2, WORKER).placed()(b"secret"))
         await send(kafka, views, [(b"secret", view(1, "secret")), (None, view(2, "secret"))], partition=wrong)
         await send(kafka, comments, [(b"secret", b"secret")] * 2 + [(b"secret", None)], partition=1 - wrong)
         findings = await checked(config, Check.KEYS)

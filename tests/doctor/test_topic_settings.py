@@ -8,7 +8,7 @@ from stream.doctor import topic_settings
 from stream.doctor.finding import Finding, Severity
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.topics import Partition, Topic
-from stream.kafka.topics import SPECS
+from stream.sessions.role import SPECS
 from tests.doctor.tools import one
 
 PLAIN = {"compression.type": "producer", "retention.bytes": "-1", "max.message.bytes": "1048588"}

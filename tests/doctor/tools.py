@@ -14,6 +14,8 @@ from stream.kafka.place import Place
 from stream.kafka.recovery import recover
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
 from tests.kafka.tools import everything
 
 SAMPLE = 100
@@ -47,11 +49,11 @@ async def checked(config: Settings, check: Check) -> list[Finding]:
 
 async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
     """One worker's life on partition 0: it reads what views there are, makes a checkpoint, and is gone."""
-    place = Place(config, 0, 1)
+    place = Place(config, 0, 1, WORKER)
     found = await recover(place, discard=None, current=lambda: True)
     try:
-        await _count(kafka, config, found.shard)
-        outputs = found.shard.collect()
+        await _count(kafka, config, shard_of(found.machine))
+        outputs = shard_of(found.machine).collect()
         assert outputs is not None
         checkpoints = Checkpoints(place, found.producer)
         await checkpoints.write(outputs)

@@ -19,11 +19,13 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
-from stream.kafka import client, topics
+from stream.kafka import client
 from stream.kafka.patches.ending import SpentError
 from stream.kafka.place import CheckpointError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
+from stream.sessions.role import WORKER
 from tests.faults.cluster import NEW, Cluster, Node
 from tests.kafka.test_checkpoint import checkpoints, outputs
 from tests.kafka.tools import everything, settings
@@ -64,7 +66,7 @@ async def _kill_amid_commit(cluster: Cluster, thread: ThreadPoolExecutor, config
     await _first_transaction(config)
     await cluster.whole()
     coordinator, partition = await _choose(cluster, config)
-    place = Place(config, partition, PARTITIONS)
+    place = Place(config, partition, PARTITIONS, WORKER)
     restarting = asyncio.ensure_future(_restart(coordinator, thread))
     with _dies_when_it_has_decided(cluster, coordinator, after=1):
         async with checkpoints(place) as written:

@@ -13,13 +13,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stream.config import Settings
 from stream.doctor.finding import Check, Severity
 from stream.errors import UsageError
-from stream.kafka import topics
 from stream.kafka.place import Place
-from stream.kafka.worker import Worker as Runner
+from stream.kafka.topics import broker_limits
 from stream.model.names import OUTPUTS, SESSIONS, STATE
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
+from stream.sessions import role, topics
+from stream.sessions.worker import make_worker
 from tests.doctor.tools import checked
 from tests.hostile.test_acls import LISTENER, USERS, WORKER, allow, as_user
 from tests.kafka.tools import Memory, alter, make_topics, settings
@@ -108,7 +109,7 @@ async def ended(config: Settings) -> str:
     memory = Memory()
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(UsageError) as raised:
-            await Runner(config, memory, memory, rebuild=False).run()
+            await make_worker(config, memory, memory, rebuild=False).run()
     return str(raised.value)
 
 
@@ -127,7 +128,7 @@ def test_who_may_not_see_the_limits_is_told_when_a_broker_refuses(
         await make_topics(config)
         await allow(config)
         user = as_user(narrow, prefix, WORKER, **{"transaction_timeout": "4s", "session_timeout": "6s", setting: "9s"})
-        assert set(map(len, (await topics.broker_limits(user)).values())) == {0}
+        assert set(map(len, (await broker_limits(user)).values())) == {0}
         flag = f"--{setting.replace('_', '-')}"
         told = f"the broker refuses {flag} 9s: it must be {bound} of the brokers. Set {flag} so, or"
         assert (await ended(user)).startswith(told)
@@ -138,7 +139,7 @@ def test_who_may_not_see_the_limits_is_told_when_a_broker_refuses(
 def test_a_command_that_writes_is_told_as_well(narrow: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         await make_topics(settings(narrow, prefix))
-        place = Place(settings(narrow, prefix, transaction_timeout="9s"), 0, 1)
+        place = Place(settings(narrow, prefix, transaction_timeout="9s"), 0, 1, role.WORKER)
         with pytest.raises(UsageError, match=r"refuses --transaction-timeout 9s: .* transaction\.max\.timeout\.ms"):
             await rebuild.execute(place, await rebuild.plan(place))
 

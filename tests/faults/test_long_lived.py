@@ -19,10 +19,10 @@ from stream.kafka import client
 from stream.kafka.health import BROKERS_AWAY
 from stream.kafka.place import Place
 from stream.kafka.recovery import group_offsets
-from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import HOST, EmbeddedKafka
 from stream.sandbox.listeners import Listener
+from stream.sessions.role import SPECS, WORKER
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.chaos.rounds import play
 from tests.kafka.tools import make_topics, send_views, until, worker
@@ -76,7 +76,7 @@ class Operator:
 
 async def _all_run(settings: Settings) -> bool:
     """Whether each shard has made a checkpoint: a worker that starts on an input with CreateTime refuses."""
-    places = [Place(settings, number, PARTITIONS) for number in range(PARTITIONS)]
+    places = [Place(settings, number, PARTITIONS, WORKER) for number in range(PARTITIONS)]
     offsets = await group_offsets(settings, [tp for place in places for tp in place.inputs.values()])
     return all(offset >= 0 for offset in offsets.values())
 

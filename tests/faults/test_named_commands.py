@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from stream.config import Settings
-from stream.kafka import topics
 from stream.model.names import STATE, Kind
 from stream.operate.show import show
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from tests.kafka.tools import send, send_views, settings
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import count, make

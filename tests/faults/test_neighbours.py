@@ -27,11 +27,13 @@ from stream.kafka.health import COMPANY, KEPT_OUT
 from stream.kafka.place import Place
 from stream.kafka.recovery import recover
 from stream.kafka.refusals import RefusedError
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import liveshop
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests import live
 from tests.doctor.tools import checked
 from tests.kafka.tools import Memory, everything, make_topics, producer, send_views, settings, until
@@ -53,7 +55,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def installation(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Memory]:
     """A worker that may be refused for good: then it has ended with exit code 2."""
     memory = Memory()
-    memory.running = running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=rebuild).run())
+    memory.running = running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild).run())
     try:
         yield memory
     finally:
@@ -69,7 +71,7 @@ async def owners(config: Settings, partitions: int) -> list[str]:
     reader = client.make_reader(config, wait_ms=50)
     await client.start(reader, config)
     try:
-        places = [Place(config, number, partitions).state for number in range(partitions)]
+        places = [Place(config, number, partitions, WORKER).state for number in range(partitions)]
         reader.assign(places)
         for place in places:
             newest = await statereader.newest_checkpoint(reader, place)
@@ -180,9 +182,9 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
 
     async def main() -> None:
         config = await make(kafka, prefix, partitions=2)
-        place = Place(another(config), 1, 2)
+        place = Place(another(config), 1, 2, WORKER)
         theirs = await recover(place, discard=None, current=lambda: True)
-        outputs = theirs.shard.collect()
+        outputs = shard_of(theirs.machine).collect()
         assert outputs is not None
         checkpoints = Checkpoints(place, theirs.producer, theirs.state_end)
         await checkpoints.write(outputs)
@@ -202,7 +204,7 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
 
 async def written_by_an_earlier_version(config: Settings) -> None:
     """One checkpoint of a worker whose transactional id is named after its group: nothing of ours fences it."""
-    place = Place(config, 0, 1)
+    place = Place(config, 0, 1, WORKER)
     sender = client.make_producer(config, place.earlier_id(place.owner))
     await client.start(sender, config)
     try:
@@ -300,11 +302,11 @@ def test_an_earlier_version_in_the_same_group_makes_the_shard_begin_again(
             await until(lambda: memory.counted == 60, "all are counted")
             gate.clear()
             await send_views(kafka, config, range(60, 100))
-            place = Earlier(config, 0, 1)
+            place = Earlier(config, 0, 1, WORKER)
             earlier = await recover(place, discard=None, current=lambda: True)
             rows = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
-            earlier.shard.read(Kind.VIEWS, rows[earlier.shard.positions[Kind.VIEWS] :])
-            outputs = earlier.shard.collect()
+            shard_of(earlier.machine).read(Kind.VIEWS, rows[shard_of(earlier.machine).positions[Kind.VIEWS] :])
+            outputs = shard_of(earlier.machine).collect()
             assert outputs is not None
             await write(Checkpoints(place, earlier.producer), outputs)
             await client.end(earlier.producer)
@@ -326,7 +328,7 @@ def test_a_state_that_two_have_written_is_rebuilt_by_the_command_that_the_messag
     async def main() -> None:
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(60))
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         found = await recover(place, discard=None, current=lambda: True)
         other = await recover(place, discard=None, current=lambda: True)
         await client.end(found.producer)
@@ -336,15 +338,15 @@ def test_a_state_that_two_have_written_is_rebuilt_by_the_command_that_the_messag
             for start in range(0, 60, 20):
                 for each, into in ((found, sender), (other, other.producer)):
                     rows = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
-                    each.shard.read(Kind.VIEWS, rows[start : start + 20])
-                    outputs = each.shard.collect()
+                    shard_of(each.machine).read(Kind.VIEWS, rows[start : start + 20])
+                    outputs = shard_of(each.machine).collect()
                     assert outputs is not None
-                    each.shard.committed(outputs.checkpoint, await Checkpoints(place, into).write(outputs))
+                    shard_of(each.machine).committed(outputs.checkpoint, await Checkpoints(place, into).write(outputs))
         finally:
             await client.end(sender)
             await client.end(other.producer)
         with pytest.raises(UsageError, match="cannot be read: ") as refused:
-            await Worker(config, Memory(), Memory(), rebuild=False).run()
+            await make_worker(config, Memory(), Memory(), rebuild=False).run()
         await asyncio.to_thread(typed, named_in(str(refused.value), "liveshop state rebuild"))
         async with worker(config) as memory:
             await until(lambda: memory.counted == 60, "all are counted anew")
@@ -392,11 +394,11 @@ def test_doctor_finds_other_installations(kafka: EmbeddedKafka, prefix: str) -> 
             await eventually("it has a state", lambda: owned(config))
             (state, running) = await errors(second)
             assert f"the state is another's: its group is {config.group}" in state
-            assert f"group {config.group}: member {client.member_id(config)} " in running
+            assert f"group {config.group}: member {client.member_id(config, WORKER.name)} " in running
             assert "is a worker of another installation on the same topics" in running
             assert await errors(config) == []
             (found,) = [text for text in await errors(elsewhere) if "not ours" in text]
-            assert f"member {client.member_id(config)} " in found
+            assert f"member {client.member_id(config, WORKER.name)} " in found
             assert f"{prefix}live.views" in found
 
     async def owned(config: Settings) -> bool:
@@ -451,7 +453,7 @@ def test_who_has_joined_at_the_same_moment_is_told_and_what_is_counted_is_right(
         await make_topics(elsewhere)
         async with worker(config) as memory:
             await until(lambda: len(memory.recoveries) == 1, "the first runs")
-            other = client.make_member(elsewhere)  # it has looked before the first one had joined
+            other = client.make_member(elsewhere, WORKER.name)  # it has looked before the first one had joined
             await client.start(other, elsewhere)
             other.subscribe([elsewhere.topic(name) for name in INPUTS.values()])
             await until(lambda: COMPANY in memory.notes, "the first says so")
@@ -475,7 +477,7 @@ def test_a_worker_waits_until_those_of_an_earlier_version_have_left(
         await send_views(kafka, config, range(60))
         with monkeypatch.context() as older:
             older.setattr(client, "member_id", client.earlier_member_id)
-            old = client.make_member(config)
+            old = client.make_member(config, WORKER.name)
         await client.start(old, config)
         old.subscribe([config.topic(name) for name in INPUTS.values()])
         await until(old.assignment, "the old one has its partitions")
@@ -498,7 +500,7 @@ def test_what_an_earlier_version_has_left_open_is_ended_and_a_zombie_of_it_fence
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(60))
         await written_by_an_earlier_version(config)
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         earlier = f"{config.group}.worker.live.0"
         async with producer(kafka, transactional_id=earlier, transaction_timeout_ms=600_000) as zombie:
             await zombie.begin_transaction()

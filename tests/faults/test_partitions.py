@@ -12,7 +12,7 @@ import pytest
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import monitor, partitions, topics
+from stream.kafka import monitor, partitions
 from stream.kafka import worker as worker_module
 from stream.kafka.health import PARTITIONS
 from stream.kafka.partitions import Outgrown
@@ -21,6 +21,9 @@ from stream.kafka.recovery import recover
 from stream.kafka.topicids import Answers
 from stream.model.names import INPUTS, OUTPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.faults.grown import add_partitions, place, send_events, sessions
 from tests.kafka.tools import Memory, everything, newest, send_views, until
 from tests.live import Worker, wait_for
@@ -142,14 +145,14 @@ def test_all_topics_grown_while_nobody_ran_are_no_other_matter(kafka: EmbeddedKa
         await add_partitions(kafka, dict.fromkeys(topics.names(config), 3))
         for rebuild in (False, True):
             memory = Memory()
-            running = asyncio.ensure_future(worker_module.Worker(config, memory, memory, rebuild=rebuild).run())
+            running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild).run())
             await until(lambda memory=memory: PARTITIONS in memory.reasons, "it says so")  # type: ignore[misc]
             assert "and 2 are counted" in memory.reasons[PARTITIONS]
             assert not memory.recoveries
             running.cancel()
             await asyncio.wait({running})
         with pytest.raises(UsageError, match="partitions were added"):
-            await recover(Place(config, 0, 3), discard=None, current=lambda: True)
+            await recover(Place(config, 0, 3, WORKER), discard=None, current=lambda: True)
 
     asyncio.run(main())
 
@@ -183,7 +186,7 @@ def test_topics_that_were_never_alike_are_a_mistake_of_whoever_starts(kafka: Emb
         await add_partitions(kafka, {config.topic(INPUTS[Kind.VIEWS]): 3})
         memory = Memory()
         with pytest.raises(UsageError, match=f"{prefix}live.views has 3, {prefix}live.comments has 2") as raised:
-            await worker_module.Worker(config, memory, memory, rebuild=False).run()
+            await make_worker(config, memory, memory, rebuild=False).run()
         assert "elete" not in str(raised.value)
 
     asyncio.run(main())

@@ -9,9 +9,10 @@ import pytest
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import preflight
-from stream.kafka import worker as worker_module
 from stream.kafka.discarded import Discarded
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.kafka.tools import Memory, send_views, settings, until
 from tests.live import Worker, eventually
 from tests.operate.tools import count, make, worker
@@ -34,7 +35,7 @@ async def ended(config: Settings, *, rebuild: bool = False) -> None:
     """Runs a worker until it ends by itself."""
     memory = Memory()
     async with asyncio.timeout(PATIENCE):
-        await worker_module.Worker(config, memory, memory, rebuild=rebuild).run()
+        await make_worker(config, memory, memory, rebuild=rebuild).run()
 
 
 def test_it_ends_with_one_message_and_the_others_notice_nothing(
@@ -80,11 +81,11 @@ def test_what_a_running_state_can_follow_joins_and_so_does_a_rebuild(kafka: Embe
         config = await make(kafka, prefix, partitions=2)
         await counted(kafka, config, 0)
         shorter = settings(kafka, prefix, lateness="1m", max_sessions=10, checkpoint_every="300ms")
-        await preflight.check_states(shorter, 2, {})
+        await preflight.check_states(WORKER, shorter, 2, {})
         longer = settings(kafka, prefix, lateness="10m")
         with pytest.raises(UsageError, match="--lateness was 5m, is now 10m"):
-            await preflight.check_states(longer, 2, {})
-        await preflight.check_states(longer, 2, {0: Discarded(10**9)})
+            await preflight.check_states(WORKER, longer, 2, {})
+        await preflight.check_states(WORKER, longer, 2, {0: Discarded(10**9)})
 
     asyncio.run(main())
 
@@ -109,6 +110,6 @@ def test_a_state_of_another_group_is_refused_as_early(kafka: EmbeddedKafka, pref
         config = await make(kafka, prefix, partitions=2)
         await counted(kafka, config, 0)
         with pytest.raises(UsageError, match="is another's: its group is"):
-            await preflight.check_states(settings(kafka, prefix, group="another"), 2, {})
+            await preflight.check_states(WORKER, settings(kafka, prefix, group="another"), 2, {})
 
     asyncio.run(main())

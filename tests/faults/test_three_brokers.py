@@ -13,9 +13,9 @@ from typing import Any, Final
 import pytest
 
 from stream.config import Settings
-from stream.kafka import topics
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from tests.chaos.profile import Profile
 from tests.chaos.rounds import Outcome, play
 from tests.faults.cluster import NEW, OLD, Cluster

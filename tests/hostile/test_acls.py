@@ -28,11 +28,13 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import end
 from stream.kafka.place import Place
 from stream.kafka.recovery import recover
-from stream.kafka.worker import Worker
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
+from stream.sessions import role
+from stream.sessions.machines import shard_of
+from stream.sessions.worker import make_worker
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings, until, view
 from tests.live import eventually
 from tests.observe.looks import logging_restored
@@ -172,7 +174,7 @@ async def prepared(guarded: EmbeddedKafka, prefix: str) -> Settings:
 @asynccontextmanager
 async def working(config: Settings) -> AsyncIterator[Memory]:
     memory = Memory()
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=False).run())
+    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=False).run())
     memory.running = running
     try:
         yield memory
@@ -259,7 +261,7 @@ def test_a_worker_producers_and_readers_need_no_more_than_that(guarded: Embedded
         async with working(config) as memory:  # from its state
             await produce(guarded, PRODUCER, views, [view(number) for number in range(60, 70)])
             await until(lambda: memory.counted == 10, "it goes on from its state")
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, role.WORKER)
         done = await rebuild.execute(place, await rebuild.plan(place))  # as the worker's user
         assert done.generation == 1
         for topic in (SESSIONS, SESSION_WINDOWS):
@@ -293,7 +295,9 @@ def test_nobody_else_takes_part_in_the_work(guarded: EmbeddedKafka, prefix: str)
         for user in (PRODUCER, READER, OPERATOR):
             with pytest.raises((GroupAuthorizationFailedError, TopicAuthorizationFailedError)):
                 await consume(guarded, user, config.topic(SESSIONS), config.group)
-            thief = AIOKafkaProducer(transactional_id=Place(config, 0, 1).transactional_id, **client(guarded, user))
+            thief = AIOKafkaProducer(
+                transactional_id=Place(config, 0, 1, role.WORKER).transactional_id, **client(guarded, user)
+            )
             try:
                 with pytest.raises(TransactionalIdAuthorizationFailed):
                     await thief.start()
@@ -312,7 +316,7 @@ def test_a_worker_without_them_ends_with_one_message(guarded: EmbeddedKafka, pre
         memory = Memory()
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(UsageError, match=r"the ACLs|the broker refuses|uthoriz"):
-                await Worker(as_user(guarded, prefix, user), memory, memory, rebuild=False).run()
+                await make_worker(as_user(guarded, prefix, user), memory, memory, rebuild=False).run()
 
     asyncio.run(main())
 
@@ -320,16 +324,16 @@ def test_a_worker_without_them_ends_with_one_message(guarded: EmbeddedKafka, pre
 def test_an_upgrade_needs_the_ids_of_the_earlier_version(guarded: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await prepared(guarded, prefix)
-        found = await recover(Place(config, 0, 1), discard=None, current=lambda: True)
-        found.shard.transactional_id = ""  # as an earlier version wrote it
-        outputs = found.shard.collect()
+        found = await recover(Place(config, 0, 1, role.WORKER), discard=None, current=lambda: True)
+        shard_of(found.machine).transactional_id = ""  # as an earlier version wrote it
+        outputs = shard_of(found.machine).collect()
         assert outputs is not None
-        await Checkpoints(Place(config, 0, 1), found.producer).write(outputs)
+        await Checkpoints(Place(config, 0, 1, role.WORKER), found.producer).write(outputs)
         await end(found.producer)
         memory = Memory()
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(UsageError, match=rf"as {config.group}.worker.live.0, and .* see docs/security.md"):
-                await Worker(as_user(guarded, prefix, WORKER), memory, memory, rebuild=False).run()
+                await make_worker(as_user(guarded, prefix, WORKER), memory, memory, rebuild=False).run()
 
     asyncio.run(main())
 

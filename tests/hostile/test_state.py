@@ -23,6 +23,9 @@ from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.operate import rebuild, taking, verify
 from stream.printed import command as printed
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.cli.test_processes import Supervised, partitions, read
 from tests.kafka.tools import BASE, Memory, everything, producer, send, send_views, settings, until
 from tests.live import wait_for
@@ -84,7 +87,7 @@ async def ended(config: Settings) -> None:
     """Runs a worker until it ends by itself."""
     memory = Memory()
     async with asyncio.timeout(30):
-        await worker_module.Worker(config, memory, memory, rebuild=False).run()
+        await make_worker(config, memory, memory, rebuild=False).run()
 
 
 # -- the state
@@ -109,7 +112,7 @@ def test_a_state_that_is_damaged_keeps_its_own_shard_down_until_it_is_rebuilt(
             assert re.search(r"\(checkpoint \d+, part 1 of 1\) is damaged: its checksum is wrong", text)
             assert f"`{printed(config, 'state verify', '--partition', '0')}`" in text
             assert f"`{printed(config, 'state rebuild', '--partition', '0', '--execute')}`" in text
-            place = Place(config, 0, 2)
+            place = Place(config, 0, 2, WORKER)
             await rebuild.execute(place, await rebuild.plan(place))
             await until(lambda: not memory.down and memory.counted == 40 + 60, "it is counted anew")
             await send_views(kafka, config, range(100, 120), 1)
@@ -143,7 +146,7 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
         monkeypatch.setattr(refusals, "unreadable", counting)
         async with worker(config) as memory:
             await until(lambda: 0 in memory.down, "shard 0 is down")
-            place = Place(config, 0, 2)
+            place = Place(config, 0, 2, WORKER)
             planned = await rebuild.plan(place)
             monkeypatch.setattr(Checkpoints, "write", slowly)
             monkeypatch.setattr(taking, "PATIENCE", 0.0)
@@ -308,14 +311,14 @@ def test_a_rebuild_finds_what_is_ours_between_what_is_not(kafka: EmbeddedKafka, 
         await spoil(kafka, config.topic(ALERTS), alert("s1").key())
         for topic in (SESSIONS, SESSION_WINDOWS):
             await spoil(kafka, config.topic(topic), b"s1")
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         with capture_logs() as logs:
             plan = await rebuild.plan(place)
         assert (plan.generation_now, plan.generation) == (0, 1)
         told = {entry["expected"] for entry in logs if "not of liveshop" in entry["event"]}
         assert told == {"results", "alerts"}
         await rebuild.execute(place, plan)
-        mute = (await recovery.rehearse(place))[0].alerting.telling.mute
+        mute = shard_of((await recovery.rehearse(place))[0]).alerting.telling.mute
         assert mute is not None
         assert list(mute.told.values()) == [alert("s1")]
 

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from stream.errors import FailedError, UsageError
-from stream.kafka.worker import run_worker
 from stream.model.results import ShardView, Tally
+from stream.sessions.worker import run_worker
 from tests.kafka.tools import Memory, settings
 
 SESSION_SECONDS = 60

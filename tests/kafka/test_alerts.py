@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.rulebook import RuleBook
-from stream.kafka.worker import Worker
 from stream.model.names import ALERTS, INPUTS, KINDS, SESSION_WINDOWS, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.rulebook import RuleBook
+from stream.sessions.worker import make_worker
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 from tests.kafka.tools import BASE, Memory, everything, make_topics, send, settings, until
 from tests.support import PATIENCE
@@ -98,7 +98,7 @@ async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Ru
     """A running worker, stopped in order at the end."""
     memory = Memory()
     rulebook = RuleBook(config, memory)
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=rebuild, rulebook=rulebook).run())
+    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild, rulebook=rulebook).run())
     try:
         await until(lambda: memory.recoveries or running.done(), "it runs")
         yield rulebook

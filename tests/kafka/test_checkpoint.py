@@ -23,6 +23,7 @@ from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.core.test_deadletters import Given
 from tests.kafka.tools import everything, headers, make_topics, settings, stopped
 
@@ -58,7 +59,7 @@ async def group_offsets(config: Settings, place: Place) -> dict[Kind, int | None
 async def a_place(kafka: EmbeddedKafka, prefix: str, partitions: int = 2) -> Place:
     config = settings(kafka, prefix)
     await make_topics(config, partitions)
-    return Place(config, 1, partitions)
+    return Place(config, 1, partitions, WORKER)
 
 
 async def committed(kafka: EmbeddedKafka, place: Place) -> dict[str, list[bytes]]:
@@ -279,7 +280,7 @@ def test_a_broker_that_does_not_answer_costs_the_transaction_timeout(kafka: Embe
 
 
 def test_all_of_a_place_is_of_one_partition() -> None:
-    place = Place(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4)
+    place = Place(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4, WORKER)
     assert place.transactional_id == "liveshop.p.live.state.live.2"
     assert place.earlier_id(place.owner) == "g.worker.live.2"
     assert place.state == TopicPartition("p.live.state", 2)

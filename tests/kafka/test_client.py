@@ -19,6 +19,7 @@ from stream.kafka import client
 from stream.kafka.patches.fetch import _RawRecords
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import make_topics, producer, settings
 from tests.support import PATIENCE
 
@@ -47,7 +48,7 @@ def test_a_cluster_that_names_no_broker_is_asked_again(
         config = settings(kafka, prefix)
         makers: dict[str, Any] = {
             "reader": lambda: client.make_reader(config),
-            "member": lambda: client.make_member(config),
+            "member": lambda: client.make_member(config, WORKER.name),
             "producer": lambda: client.make_producer(config, prefix + "id"),
             "admin": lambda: client.make_admin(config),
         }
@@ -143,7 +144,7 @@ def test_every_consumer_that_is_started_unpacks_within_bounds(kafka: EmbeddedKaf
 
     async def main() -> None:
         config = settings(kafka, prefix)
-        for reader in (client.make_reader(config), client.make_member(config)):
+        for reader in (client.make_reader(config), client.make_member(config, WORKER.name)):
             await client.start(reader, config)
             try:
                 assert isinstance(reader._fetcher._records, _RawRecords)

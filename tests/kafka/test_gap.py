@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stream.core.shard import Shard
-from stream.core.statelog import newest_meta
+from stream.core.statelog import newest_provenance
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.place import CheckpointError, FencedError, Place
@@ -16,6 +16,7 @@ from stream.kafka.refusals import RefusedError
 from stream.model.names import STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import everything, make_topics, producer, settings
 
 pytestmark = pytest.mark.kafka
@@ -35,7 +36,7 @@ async def writing(kafka: EmbeddedKafka, prefix: str) -> AsyncIterator[tuple[Plac
     """One that has written offset 0. Its marker comes in its own time, before or behind what others write at once."""
     config = settings(kafka, prefix)
     await make_topics(config)
-    place = Place(config, 0, 1)
+    place = Place(config, 0, 1, WORKER)
     made = client.make_producer(config, place.transactional_id)
     await client.start(made, config)
     try:
@@ -74,7 +75,7 @@ def test_markers_and_records_that_are_no_state_stop_nobody(kafka: EmbeddedKafka,
 def test_a_state_of_another_installation_is_never_written_over(kafka: EmbeddedKafka, prefix: str, ending: str) -> None:
     async def main() -> None:
         async with writing(kafka, prefix) as (place, checkpoints):
-            theirs = Place(place.settings.model_copy(update={"group": "theirs"}), 0, 1)
+            theirs = Place(place.settings.model_copy(update={"group": "theirs"}), 0, 1, WORKER)
             ((key, value),) = first_checkpoint(theirs).state
             async with producer(kafka, transactional_id=prefix + "theirs") as other:
                 await other.begin_transaction()
@@ -133,11 +134,11 @@ def test_an_end_that_is_gone_begins_the_shard_again(kafka: EmbeddedKafka, prefix
 
 def test_a_state_says_which_producer_wrote_it(kafka: EmbeddedKafka, prefix: str) -> None:
     """Empty of an earlier version, whose id is then fenced as well."""
-    place = Place(settings(kafka, prefix), 0, 1)
+    place = Place(settings(kafka, prefix), 0, 1, WORKER)
     shard = Shard(place.settings.policy())
     shard.begin_at(dict.fromkeys(Kind, 0))
     shard.transactional_id = place.transactional_id
     outputs = shard.collect()
     assert outputs is not None
-    meta = newest_meta([(0, value) for _, value in outputs.state])
+    meta = newest_provenance([(0, value) for _, value in outputs.state])
     assert meta.transactional_id == f"liveshop.{prefix}live.state.live.0"

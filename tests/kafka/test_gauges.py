@@ -16,11 +16,12 @@ import pytest
 from stream.config import Settings
 from stream.kafka import membership, stint
 from stream.kafka.place import Place
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, Kind
 from stream.observe.metrics import Metrics
 from stream.operate import rebuild as rebuilding
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.core.test_gauges import Recount
 from tests.kafka.tools import Memory, everything, make_topics, newest, send, settings, view
 from tests.operate.tools import eventually
@@ -35,7 +36,7 @@ HOUR_MS = 3_600_000
 @asynccontextmanager
 async def worker(config: Settings) -> AsyncIterator[Metrics]:
     metrics = Metrics(config)
-    running = asyncio.ensure_future(Worker(config, metrics, Memory(), rebuild=False).run())
+    running = asyncio.ensure_future(make_worker(config, metrics, Memory(), rebuild=False).run())
     try:
         yield metrics
     finally:
@@ -66,7 +67,7 @@ def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
             await _as_recounted(kafka, config, [first], "the other is given back")
         async with worker(config) as again:
             await _as_recounted(kafka, config, [again], "it is restored")
-            place = Place(config, 0, len(NUMBERS))
+            place = Place(config, 0, len(NUMBERS), WORKER)
             await rebuilding.execute(place, await rebuilding.plan(place))
             await _as_recounted(kafka, config, [again], "one is rebuilt", generations={0: 1})
 

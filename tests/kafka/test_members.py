@@ -5,23 +5,24 @@ import pytest
 from stream.config import Settings
 from stream.kafka import client, members
 from stream.kafka.members import Member
+from stream.sessions.role import WORKER
 
 OURS = Settings(brokers="a:1", group="g", topic_prefix="a.")
 TOPICS = frozenset({"a.live.views", "a.live.comments", "a.live.checkouts"})
-WORKER = client.member_id(OURS)
+MEMBER = client.member_id(OURS, WORKER.name)
 
 
 @pytest.mark.parametrize(
     "member",
     [
-        Member(WORKER, "/h", TOPICS),
-        Member(WORKER, "/h"),  # in a rebalance
+        Member(MEMBER, "/h", TOPICS),
+        Member(MEMBER, "/h"),  # in a rebalance
         Member("anything", "/h", TOPICS),
         Member("anything", "/h"),
     ],
 )
 def test_those_who_read_the_same_topics_do_not(member: Member) -> None:
-    assert members.others(OURS, [member]) is None
+    assert members.others(WORKER, OURS, [member]) is None
     assert members.earlier(OURS, [member]) is None
 
 
@@ -36,7 +37,7 @@ def test_those_who_read_the_same_topics_do_not(member: Member) -> None:
     ],
 )
 def test_those_who_read_others_do(member: Member) -> None:
-    text = members.others(OURS, [Member(WORKER, "/h", TOPICS), member])
+    text = members.others(WORKER, OURS, [Member(MEMBER, "/h", TOPICS), member])
     assert text is not None
     assert f"its member {member.client} (/h) reads" in text
     assert "and this worker is to read a.live.checkouts, a.live.comments, a.live.views" in text

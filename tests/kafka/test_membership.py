@@ -14,6 +14,7 @@ from stream.kafka import membership
 from stream.kafka.membership import Membership, Owner
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.faults.grown import add_partitions
 from tests.kafka.tools import make_topics, settings, until
 from tests.support import PATIENCE
@@ -31,7 +32,7 @@ class Member:
     def __init__(self, config: Settings) -> None:
         self.owned: AbstractSet[int] | None = None
         self.revocations = 0
-        self.membership = Membership(config, Owner(self.revoked, self.assigned))
+        self.membership = Membership(WORKER, config, Owner(self.revoked, self.assigned))
         self.running = asyncio.ensure_future(self.membership.run())
 
     async def revoked(self) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stream.config import Settings
 from stream.kafka.memory import MB, Account, Memory
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, KINDS, SESSIONS, Outcome
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.worker import make_worker
 from tests.hostile.test_memory import event, write
 from tests.kafka import tools
 from tests.kafka.tools import BASE, everything, make_topics, newest, settings, until
@@ -94,7 +94,7 @@ def test_without_any_room_shards_read_in_turn_and_nothing_is_lost_or_counted_twi
                 batches = [events[: NUMBER // 2], events[NUMBER // 2 :]]
                 await write(kafka, config.topic(INPUTS[kind]), partition, batches)
         memory = tools.Memory()
-        worker = Worker(config, memory, memory, rebuild=False)
+        worker = make_worker(config, memory, memory, rebuild=False)
         monkeypatch.setattr(worker, "_memory", Memory(0))
         running = asyncio.ensure_future(worker.run())
         try:

@@ -25,6 +25,8 @@ from stream.kafka.recovery import Recovered, recover
 from stream.kafka.refusals import RefusedError
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
 from tests.kafka.tools import everything, make_anew, make_topics, producer, send, send_views, settings
 from tests.support import PATIENCE
 
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.kafka
 
 @asynccontextmanager
 async def recovered(config: Settings, *, discard: Discarded | None = None) -> AsyncIterator[Recovered]:
-    found = await recover(Place(config, 0, 1), discard=discard, current=lambda: True)
+    found = await recover(Place(config, 0, 1, WORKER), discard=discard, current=lambda: True)
     try:
         yield found
     finally:
@@ -49,7 +51,7 @@ async def make(kafka: EmbeddedKafka, prefix: str, **changes: object) -> Settings
 async def work(kafka: EmbeddedKafka, config: Settings, discard: Discarded | None = None) -> int:
     """Reads all views in one go, in two checkpoints. Returns the generation."""
     async with recovered(config, discard=discard) as found:
-        shard = found.shard
+        shard = shard_of(found.machine)
         records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
         rest = [record for record in records if record.offset >= shard.positions[Kind.VIEWS]]
         half = len(rest) // 2
@@ -66,7 +68,9 @@ async def work(kafka: EmbeddedKafka, config: Settings, discard: Discarded | None
 async def write(config: Settings, found: Recovered, shard: Shard) -> None:
     outputs = shard.collect()
     if outputs is not None:
-        shard.committed(outputs.checkpoint, await Checkpoints(Place(config, 0, 1), found.producer).write(outputs))
+        shard.committed(
+            outputs.checkpoint, await Checkpoints(Place(config, 0, 1, WORKER), found.producer).write(outputs)
+        )
 
 
 async def delete_records(kafka: EmbeddedKafka, topic: str, before: int) -> None:
@@ -84,8 +88,8 @@ def test_with_nothing_there_it_begins_where_it_is_told(kafka: EmbeddedKafka, pre
         await send_views(kafka, config, range(5))
         for start, position in (("earliest", 0), ("latest", 5)):
             async with recovered(settings(kafka, prefix, start_at=start)) as found:
-                assert found.shard.positions == {Kind.VIEWS: position, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0}
-                assert (found.shard.generation, found.records) == (0, 0)
+                assert shard_of(found.machine).positions == {Kind.VIEWS: position, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0}
+                assert (shard_of(found.machine).generation, found.records) == (0, 0)
 
     asyncio.run(main())
 
@@ -96,9 +100,9 @@ def test_a_state_is_continued_from_its_own_positions(kafka: EmbeddedKafka, prefi
         await send_views(kafka, config, range(10))
         await work(kafka, config)
         async with recovered(config) as found:
-            assert found.shard.positions[Kind.VIEWS] == 10
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 10
             assert found.records == 3
-            assert found.shard.view(5).busiest[0].views == 10
+            assert shard_of(found.machine).view(5).busiest[0].views == 10
 
     asyncio.run(main())
 
@@ -106,13 +110,13 @@ def test_a_state_is_continued_from_its_own_positions(kafka: EmbeddedKafka, prefi
 def test_an_aborted_first_checkpoint_is_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await make(kafka, prefix)
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         async with producer(kafka, transactional_id=place.transactional_id) as half:
             await half.begin_transaction()
             for topic in (SESSION_WINDOWS, SESSIONS, STATE):
                 await half.send_and_wait(config.topic(topic), b"half", key=b"k", partition=0)
             async with recovered(config) as found:
-                assert found.shard.positions[Kind.VIEWS] == 0
+                assert shard_of(found.machine).positions[Kind.VIEWS] == 0
 
     asyncio.run(main())
 
@@ -133,7 +137,7 @@ def test_a_foreign_open_transaction_is_waited_for(kafka: EmbeddedKafka, prefix: 
 
     async def anext_of(config: Settings) -> int:
         async with recovered(config) as found:
-            return found.shard.positions[Kind.VIEWS]
+            return shard_of(found.machine).positions[Kind.VIEWS]
 
     asyncio.run(main())
 
@@ -153,7 +157,7 @@ def test_a_hanging_transaction_is_fenced_again_after_the_transaction_timeout(kaf
             await foreign.begin_transaction()
             await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1), discard=None, current=current)
+                await recover(Place(config, 0, 1, WORKER), discard=None, current=current)
             assert rounds == 3
             await foreign.abort_transaction()
 
@@ -178,7 +182,7 @@ def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
         """Writes to the state as our own producer, without telling the coordinator of the partition."""
         with monkeypatch.context() as forgetful:
             forgetful.setattr(TransactionManager, "maybe_add_partition_to_txn", lambda _self, _partition: None)
-            async with producer(kafka, transactional_id=Place(config, 0, 1).transactional_id) as ours:
+            async with producer(kafka, transactional_id=Place(config, 0, 1, WORKER).transactional_id) as ours:
                 await ours.begin_transaction()
                 await ours.send_and_wait(config.topic(STATE), b"half", key=b"k", partition=0)
                 await ours.abort_transaction()  # of no partition: nothing is told to the coordinator
@@ -198,7 +202,7 @@ def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
         try:
             await hang_once_it_may(config)
             async with asyncio.timeout(PATIENCE), recovered(config) as found:
-                assert found.shard.positions[Kind.VIEWS] == 10
+                assert shard_of(found.machine).positions[Kind.VIEWS] == 10
         finally:
             await verify_partitions(kafka, enabled=True)
 
@@ -210,8 +214,8 @@ def test_an_assignment_that_is_gone_starts_no_producer(kafka: EmbeddedKafka, pre
         config = await make(kafka, prefix)
         async with recovered(config) as found:
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1), discard=None, current=lambda: False)
-            await Checkpoints(Place(config, 0, 1), found.producer).probe({Kind.VIEWS: 0})  # not fenced
+                await recover(Place(config, 0, 1, WORKER), discard=None, current=lambda: False)
+            await Checkpoints(Place(config, 0, 1, WORKER), found.producer).probe({Kind.VIEWS: 0})  # not fenced
 
     asyncio.run(main())
 
@@ -227,8 +231,8 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
         await send_views(kafka, config, range(4))
         assert await work(kafka, config, discard=Discarded(0)) == 7
         async with recovered(config, discard=Discarded(0)) as found:
-            assert found.shard.generation == 7, "what was written since is continued, not rebuilt again"
-            assert found.shard.positions[Kind.VIEWS] == 4
+            assert shard_of(found.machine).generation == 7, "what was written since is continued, not rebuilt again"
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 4
         windows = await everything(kafka, config.topic(SESSION_WINDOWS))
         assert {orjson.loads(record.value)["generation"] for record in windows} == {7}
 
@@ -238,7 +242,7 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
 def test_without_a_state_but_with_offsets_of_the_group_it_is_refused(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await make(kafka, prefix)
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         async with recovered(config) as found:
             await Checkpoints(place, found.producer).probe({Kind.VIEWS: 0})
         with pytest.raises(UsageError, match=f"the group {config.group} has offsets"):
@@ -252,13 +256,13 @@ def test_an_older_state_is_rebuilt_and_a_newer_one_is_not(kafka: EmbeddedKafka, 
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(4))
         assert await work(kafka, config) == 0
-        before = (await states_now(config, 1))[0]
+        before = (await states_now(WORKER, config, 1))[0]
         async with recovered(config, discard=before) as found:
-            assert found.shard.generation == 1
-            assert found.shard.positions[Kind.VIEWS] == 0
+            assert shard_of(found.machine).generation == 1
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 0
         assert await work(kafka, config, discard=before) == 1
         async with recovered(config, discard=before) as found:
-            assert (found.shard.generation, found.shard.positions[Kind.VIEWS]) == (1, 4)
+            assert (shard_of(found.machine).generation, shard_of(found.machine).positions[Kind.VIEWS]) == (1, 4)
 
     asyncio.run(main())
 
@@ -295,7 +299,7 @@ def test_an_unreadable_state_is_refused_until_rebuilt(kafka: EmbeddedKafka, pref
         await send_views(kafka, config, range(4))
         assert await work(kafka, config, discard=Discarded(10)) == 1
         async with recovered(config) as found:
-            assert found.shard.positions[Kind.VIEWS] == 4
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 4
 
     asyncio.run(main())
 
@@ -309,8 +313,8 @@ def test_deleted_records_are_a_gap(kafka: EmbeddedKafka, prefix: str) -> None:
         await send_views(kafka, config, range(10, 30))
         await delete_records(kafka, views, 25)
         async with recovered(config) as found:
-            assert found.shard.positions[Kind.VIEWS] == 25
-            outputs = found.shard.collect()
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 25
+            outputs = shard_of(found.machine).collect()
             assert outputs is not None
             assert outputs.tally.lost_offsets == 15
 
@@ -324,8 +328,8 @@ def test_a_rebuild_of_a_topic_whose_beginning_is_gone_is_a_gap(kafka: EmbeddedKa
         await work(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
         async with recovered(config, discard=Discarded(10**9)) as found:
-            assert found.shard.positions[Kind.VIEWS] == 4
-            assert Kind.VIEWS in found.shard.gaps
+            assert shard_of(found.machine).positions[Kind.VIEWS] == 4
+            assert Kind.VIEWS in shard_of(found.machine).gaps
 
     asyncio.run(main())
 
@@ -366,7 +370,7 @@ def test_a_topic_made_anew_is_refused_however_long_it_is(kafka: EmbeddedKafka, p
             await work(kafka, config)
         assert raised.value.everywhere
         async with recovered(config, discard=ANY) as found:
-            assert found.shard.topic_ids == await topicids.current(config)
+            assert shard_of(found.machine).topic_ids == await topicids.current(WORKER, config)
 
     asyncio.run(main())
 
@@ -381,8 +385,8 @@ def test_a_state_without_ids_takes_those_it_finds_and_keeps_them(
             before.setattr("stream.kafka.topicids.ask", no_ids)
             await work(kafka, config)
         async with recovered(config) as found:
-            assert found.shard.topic_ids == await topicids.current(config)
-            assert found.shard.moved
+            assert shard_of(found.machine).topic_ids == await topicids.current(WORKER, config)
+            assert shard_of(found.machine).moved
         await work(kafka, config)
         await make_anew(config, INPUTS[Kind.VIEWS])
         with pytest.raises(RefusedError, match="was made anew"):
@@ -398,6 +402,6 @@ def test_dead_letters_made_anew_are_no_reason_to_stop(kafka: EmbeddedKafka, pref
         await work(kafka, config)
         await make_anew(config, DEAD_LETTERS)
         async with recovered(config) as found:
-            assert found.shard.topic_ids == await topicids.current(config)
+            assert shard_of(found.machine).topic_ids == await topicids.current(WORKER, config)
 
     asyncio.run(main())

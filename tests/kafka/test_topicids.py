@@ -17,6 +17,7 @@ from stream.kafka.requests import TopicMetadata
 from stream.kafka.topicwatch import TopicWatch
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import Memory, make_anew, make_topics, settings
 
 VIEWS = INPUTS[Kind.VIEWS]
@@ -32,18 +33,18 @@ def test_an_id_is_written_as_kafka_writes_it() -> None:
 
 def test_only_a_known_topic_with_another_id_was_made_anew() -> None:
     known = {VIEWS: "a", SESSIONS: "b", DEAD_LETTERS: "c", STATE: "d"}
-    assert topicids.made_anew(known, known) == []
-    assert topicids.made_anew({}, known) == []
-    assert topicids.made_anew(known, {}) == [], "missing is something else"
-    assert topicids.made_anew(known, {**known, VIEWS: "x", STATE: "y"}) == [VIEWS, STATE]
+    assert topicids.made_anew(WORKER, known, known) == []
+    assert topicids.made_anew(WORKER, {}, known) == []
+    assert topicids.made_anew(WORKER, known, {}) == [], "missing is something else"
+    assert topicids.made_anew(WORKER, known, {**known, VIEWS: "x", STATE: "y"}) == [VIEWS, STATE]
 
 
 def test_dead_letters_are_taken_as_they_are() -> None:
     known, now = {VIEWS: "a", DEAD_LETTERS: "c"}, {VIEWS: "a", DEAD_LETTERS: "x", SESSIONS: "b"}
-    assert topicids.made_anew(known, now) == []
-    assert topicids.letters_made_anew(known, now)
-    assert topicids.adopted(known, now) == now
-    assert topicids.adopted({VIEWS: "a"}, {VIEWS: "x"}) == {VIEWS: "a"}
+    assert topicids.made_anew(WORKER, known, now) == []
+    assert topicids.letters_made_anew(WORKER, known, now)
+    assert topicids.adopted(WORKER, known, now) == now
+    assert topicids.adopted(WORKER, {VIEWS: "a"}, {VIEWS: "x"}) == {VIEWS: "a"}
 
 
 def answer(**ids: bytes) -> dict[str, TopicMetadata]:
@@ -51,10 +52,10 @@ def answer(**ids: bytes) -> dict[str, TopicMetadata]:
 
 
 def test_brokers_that_say_different_things_say_nothing() -> None:
-    assert topicids.agreed(SETTINGS, [answer(views=ID), answer(views=OTHER)]) is None
-    assert topicids.agreed(SETTINGS, [answer(views=ID), answer()]) is None
-    assert topicids.agreed(SETTINGS, [answer(views=ID)] * 2) == {VIEWS: topicids.as_text(ID)}
-    assert topicids.agreed(SETTINGS, [answer(views=bytes(16))]) == {}, "a topic older than ids"
+    assert topicids.agreed(WORKER, SETTINGS, [answer(views=ID), answer(views=OTHER)]) is None
+    assert topicids.agreed(WORKER, SETTINGS, [answer(views=ID), answer()]) is None
+    assert topicids.agreed(WORKER, SETTINGS, [answer(views=ID)] * 2) == {VIEWS: topicids.as_text(ID)}
+    assert topicids.agreed(WORKER, SETTINGS, [answer(views=bytes(16))]) == {}, "a topic older than ids"
 
 
 # -- the look while shards run
@@ -68,7 +69,7 @@ class Looking:
         self.health = Memory()
         self.shard = Shard(Policy())
         self.shard.topic_ids = {VIEWS: topicids.as_text(ID), STATE: topicids.as_text(ID)}
-        self._watch = TopicWatch(SETTINGS, self.health, Partitions(SETTINGS, 4))
+        self._watch = TopicWatch(WORKER, SETTINGS, self.health, Partitions(WORKER, SETTINGS, 4))
 
         async def ask_all(*_: object) -> Any:
             return self.answers
@@ -76,7 +77,7 @@ class Looking:
         monkeypatch.setattr(topicids, "ask_all", ask_all)
 
     def look(self) -> Mapping[str, str]:
-        place = Place(SETTINGS, 0, 4)
+        place = Place(SETTINGS, 0, 4, WORKER)
         asyncio.run(self._watch.look(None, [(place, self.shard)]))
         return self.health.reasons
 
@@ -146,17 +147,17 @@ def test_dead_letters_made_anew_are_written_on(monkeypatch: pytest.MonkeyPatch) 
 def test_each_topic_has_its_own_and_another_when_it_is_made_anew(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = settings(kafka, prefix)
-        assert await topicids.current(config) == {}, "asking makes none"
+        assert await topicids.current(WORKER, config) == {}, "asking makes none"
         await make_topics(config, 2)
-        before = await topicids.current(config)
+        before = await topicids.current(WORKER, config)
         assert len(set(before.values())) == 8
         await make_anew(config, VIEWS, partitions=2)
         reader = client.make_reader(config)
         await client.start(reader, config)
-        now = await topicids.ask(reader, config)
-        (answered,) = await topicids.ask_all(reader, config)
+        now = await topicids.ask(WORKER, reader, config)
+        (answered,) = await topicids.ask_all(WORKER, reader, config)
         await client.end(reader)
-        assert topicids.made_anew(before, now) == [VIEWS]
+        assert topicids.made_anew(WORKER, before, now) == [VIEWS]
         assert {topic.partitions for topic in answered.values()} == {2}
 
     asyncio.run(main())

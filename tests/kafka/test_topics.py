@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from stream.errors import FailedError, UsageError
-from stream.kafka import topics
-from stream.kafka.topics import Made, Topic
+from stream.kafka.topics import Made, Topic, at_risk, fitting
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
+from stream.sessions import topics
+from stream.sessions.role import SPECS
 from tests.kafka.tools import delete, settings
 
 pytestmark = pytest.mark.kafka
@@ -60,7 +61,7 @@ def test_what_differs_is_said_and_left_alone(
     config = settings(kafka, prefix)
     others = tuple(
         replace(spec, configs={**spec.configs, "retention.ms": "1000"}) if spec.name == SESSIONS else spec
-        for spec in topics.SPECS
+        for spec in SPECS
     )
     with monkeypatch.context() as patch:
         patch.setattr(topics, "SPECS", others)
@@ -87,7 +88,7 @@ def test_differing_partition_counts_are_refused(
 ) -> None:
     config = settings(kafka, prefix)
     with monkeypatch.context() as patch:
-        patch.setattr(topics, "SPECS", topics.SPECS[:3])
+        patch.setattr(topics, "SPECS", SPECS[:3])
         asyncio.run(topics.create(config, 2))
     asyncio.run(topics.create(config, 3))
     with pytest.raises(UsageError, match=f"{prefix}live.views has 2.*{prefix}live.state has 3"):
@@ -112,17 +113,17 @@ def test_what_the_broker_refuses_is_a_usage_error(kafka: EmbeddedKafka, prefix: 
 def test_there_are_three_copies_where_there_are_three_brokers_else_as_many_as_there_are(
     brokers: int, copies: int
 ) -> None:
-    assert topics.fitting(brokers) == copies
+    assert fitting(brokers) == copies
 
 
 def test_too_few_copies_are_told_once_with_what_that_means() -> None:
     def made(copies: int, how: Made = Made.CREATED) -> list[Topic]:
         return [Topic("live.views", how, 4, copies), Topic("live.state", Made.EXISTS, 4, 1)]
 
-    assert "one broker, so each partition has one copy" in (topics.at_risk(made(1)) or "")
-    assert "2 brokers, so each partition has 2 copies" in (topics.at_risk(made(2)) or "")
-    assert topics.at_risk(made(3)) is None
-    assert topics.at_risk(made(1, Made.EXISTS)) is None, "it was told when they were made"
+    assert "one broker, so each partition has one copy" in (at_risk(made(1)) or "")
+    assert "2 brokers, so each partition has 2 copies" in (at_risk(made(2)) or "")
+    assert at_risk(made(3)) is None
+    assert at_risk(made(1, Made.EXISTS)) is None, "it was told when they were made"
 
 
 def test_an_unset_number_of_copies_takes_topics_with_any(kafka: EmbeddedKafka, prefix: str) -> None:

@@ -18,9 +18,10 @@ from stream.kafka.health import STUCK
 from stream.kafka.inputs import Inputs
 from stream.kafka.place import Place
 from stream.kafka.stint import Stint
-from stream.kafka.worker import Worker
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Outcome
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.kafka.tools import (
     Memory,
     everything,
@@ -91,7 +92,7 @@ def test_missing_topics_end_it_at_once(kafka: EmbeddedKafka, prefix: str) -> Non
     async def main() -> None:
         memory = Memory()
         with pytest.raises(UsageError, match="missing topics"):
-            await Worker(settings(kafka, prefix), memory, memory, rebuild=False).run()
+            await make_worker(settings(kafka, prefix), memory, memory, rebuild=False).run()
 
     asyncio.run(main())
 
@@ -106,7 +107,7 @@ def test_it_ends_when_every_state_there_is_is_refused(kafka: EmbeddedKafka, pref
             await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=partition)
         memory = Memory()
         with pytest.raises(UsageError, match=r"partition [01] .*cannot be read"):
-            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
+            await asyncio.wait_for(make_worker(config, memory, memory, rebuild=False).run(), PATIENCE)
 
     asyncio.run(main())
 
@@ -120,7 +121,7 @@ def test_a_rebuild_counts_everything_anew_once(kafka: EmbeddedKafka, prefix: str
             await until(lambda: first.counted == 50, "all are counted")
         async with worker(config, rebuild=True) as second:
             await until(lambda: second.counted == 50, "all are counted again")
-            fence = client.make_producer(config, Place(config, 0, 1).transactional_id)
+            fence = client.make_producer(config, Place(config, 0, 1, WORKER).transactional_id)
             await client.start(fence, config)
             await client.end(fence)
             await send_views(kafka, config, range(50, 60))
@@ -144,7 +145,7 @@ def test_a_fenced_shard_leaves_the_group_and_comes_back(kafka: EmbeddedKafka, pr
         await send_views(kafka, config, range(10), partition=0)
         async with worker(config) as memory:
             await until(lambda: memory.counted == 10, "all are counted")
-            fence = client.make_producer(config, Place(config, 0, 2).transactional_id)
+            fence = client.make_producer(config, Place(config, 0, 2, WORKER).transactional_id)
             await client.start(fence, config)
             await send_views(kafka, config, range(10, 30), partition=0)
             await until(lambda: memory.counted == 30, "it has recovered, and counted each once")
@@ -355,7 +356,7 @@ def test_what_says_nothing_about_a_batch_ends_the_worker(
         with monkeypatch.context() as patch:
             patch.setattr(fetched, "unpack", unpack)
             with pytest.raises(ends_with):
-                await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
+                await asyncio.wait_for(make_worker(config, memory, memory, rebuild=False).run(), PATIENCE)
         async with worker(config) as second:
             await until(lambda: second.counted == 3, "another one counts them")
         assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
@@ -376,7 +377,7 @@ def test_a_shard_that_does_not_move_ends_the_worker(
         await send_views(kafka, config, range(10))
         memory = Memory()
         with pytest.raises(FailedError, match="partition 0 has records of views to read and has not moved"):
-            await asyncio.wait_for(Worker(config, memory, memory, rebuild=False).run(), PATIENCE)
+            await asyncio.wait_for(make_worker(config, memory, memory, rebuild=False).run(), PATIENCE)
         assert STUCK in memory.reasons
         assert memory.stuck_seconds[0] > 1
 

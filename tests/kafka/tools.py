@@ -22,10 +22,11 @@ from stream.config import Settings
 from stream.kafka import topicids
 from stream.kafka.batches import HEADER
 from stream.kafka.watch import Activity
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.live import created, eventually
 from tests.support import PATIENCE
 
@@ -147,7 +148,7 @@ async def delete(config: Settings, *names: str) -> None:
         await admin.close()
 
     async def gone() -> bool:
-        return not set(names) & (await topicids.current(config)).keys()
+        return not set(names) & (await topicids.current(WORKER, config)).keys()
 
     await eventually("the topics are gone", gone)
 
@@ -304,7 +305,7 @@ class Memory:
 async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[Memory]:
     """A running worker, stopped in order at the end."""
     memory = Memory()
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=rebuild).run())
+    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild).run())
     memory.running = running
     try:
         yield memory

@@ -32,6 +32,7 @@ from stream.model.names import KINDS, Kind
 from stream.observe import health as observed
 from stream.observe.health import Health
 from stream.observe.shares import SharePolicy
+from stream.sessions.role import WORKER
 from tests.kafka.tools import Memory as Remembers
 from tests.live import PROJECT
 from tests.observe.looks import judged
@@ -54,12 +55,12 @@ class Room:
         self.ahead = 0.0
         clock = BrokerTime()
         clock.wall_ahead = lambda *_: self.ahead  # type: ignore[method-assign]
-        self.waiting = Waiting(SETTINGS, self.health)
+        self.waiting = Waiting(WORKER, SETTINGS, self.health)
         self.running: dict[int, ShardTask] = {}
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
         self.monitor = Monitor(
             SETTINGS, watch, self.health, lambda: self.running, Leftovers(),
-            clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(SETTINGS, 4),
+            clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(WORKER, SETTINGS, 4),
         )  # fmt: skip
 
     def is_ready(self) -> "Room":
@@ -87,8 +88,7 @@ class Shard:
 
     def __init__(self, views: int) -> None:
         positions = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: views}
-        log = SimpleNamespace(number=7)
-        self.stint = SimpleNamespace(inputs=SimpleNamespace(positions=positions), shard=SimpleNamespace(log=log))
+        self.stint = SimpleNamespace(inputs=SimpleNamespace(positions=positions), machine=SimpleNamespace(checkpoint=7))
         self.began = time.monotonic()
 
 
@@ -123,12 +123,12 @@ def failing(room: Room) -> Iterator[None]:
         shard = Shard(10)
         room.running = {3: cast("ShardTask", shard)}
         room.waiting.look(room.running)
-        shard.stint.shard.log.number = checkpoint
+        shard.stint.machine.checkpoint = checkpoint
         room.waiting.look(room.running)
 
 
 def refused(room: Room) -> Iterator[None]:
-    room.health.refused(3, str(refusals.unreadable(Place(SETTINGS, 3, 4), StateError("it is damaged"))))
+    room.health.refused(3, str(refusals.unreadable(Place(SETTINGS, 3, 4, WORKER), StateError("it is damaged"))))
     yield
     room.health.recovered(3)
 
@@ -155,7 +155,7 @@ def partitions(room: Room) -> Iterator[None]:
 
 def topics(room: Room) -> Iterator[None]:
     shard = SimpleNamespace(topic_ids={"live.views": "a"})
-    running = [(Place(SETTINGS, 3, 4), cast("Any", shard))]
+    running = [(Place(SETTINGS, 3, 4, WORKER), cast("Any", shard))]
     room.monitor._topics._look_for_missing(set(), running)
     yield
     room.monitor._topics._look_for_missing({"live.views"}, running)
@@ -193,7 +193,7 @@ def clock(room: Room) -> Iterator[None]:
 
 def company(room: Room) -> Iterator[None]:
     worker = cast("Worker", SimpleNamespace(_health=room.health))
-    Worker._company(worker, members.others(SETTINGS, [Member("liveshop-liveshop-worker-b.", "/10.0.0.3")]))
+    Worker._company(worker, members.others(WORKER, SETTINGS, [Member("liveshop-liveshop-worker-b.", "/10.0.0.3")]))
     yield
     Worker._company(worker, None)
 

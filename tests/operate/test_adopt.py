@@ -17,6 +17,8 @@ from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.operate import adopt
 from stream.operate.shards import places
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
 from tests.kafka.tools import make_anew, send_views
 from tests.observe.looks import logging_restored
 from tests.operate.tools import count, make
@@ -54,9 +56,9 @@ def test_it_is_planned_then_done_for_each_partition_and_once(
 ) -> None:
     config = asyncio.run(counted(kafka, prefix))
     assert ended(config, capsys, "--positions", "keep") == (0, [])
-    before = asyncio.run(topicids.current(config))
+    before = asyncio.run(topicids.current(WORKER, config))
     asyncio.run(make_anew(config, VIEWS, SESSIONS, partitions=2))
-    now = asyncio.run(topicids.current(config))
+    now = asyncio.run(topicids.current(WORKER, config))
     asyncio.run(send_views(kafka, config, range(1000, 1100)))
     code, plans = ended(config, capsys, "--positions", "beginning")
     assert (code, [plan["partition"] for plan in plans]) == (0, [0, 1])
@@ -77,7 +79,7 @@ def test_it_is_planned_then_done_for_each_partition_and_once(
     code, plans = ended(config, capsys, "--positions", "beginning", "--execute")
     assert (code, [plan["partition"] for plan in plans]) == (0, [0])
     assert ended(config, capsys, "--positions", "beginning", "--execute") == (0, [])
-    shard, _ = asyncio.run(rehearse(Place(config, 0, 2)))
+    shard = shard_of(asyncio.run(rehearse(Place(config, 0, 2, WORKER)))[0])
     assert shard.positions[Kind.VIEWS] == 0
     assert shard.topic_ids == now
     assert Kind.VIEWS in shard.gaps, "what was unread in the topic before is lost"
@@ -125,7 +127,7 @@ def test_a_state_of_before_ids_that_is_ahead_of_its_topic_begins_again(
         assert [plan.partition for plan in done] == [0, 1]
         shard, _ = await rehearse(found[0])
         assert shard.positions[Kind.VIEWS] == 0
-        assert shard.topic_ids == await topicids.current(config)
+        assert shard.topic_ids == await topicids.current(WORKER, config)
 
     monkeypatch.setattr("stream.kafka.recovery.BEYOND_CHECKS", 1)
     asyncio.run(act())

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, STATE
 from stream.operate import capacity
 from stream.operate.capacity import BUSY, DAY, FIGURES, MILLION, PARTITIONS, Load, needs
+from stream.sessions.role import SPECS
 from tests.bench.__main__ import PARTS
 
 SMALL = Load(rate=1000, sessions=400)

@@ -13,13 +13,13 @@ import pytest
 from stream.config import Settings
 from stream.core.deadletters import LetterSize
 from stream.errors import FailedError, UsageError
-from stream.kafka import topics
 from stream.kafka.health import PARTITIONS
 from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSION_WINDOWS, SESSIONS, Kind
 from stream.operate import grow, moving, takeover
 from stream.operate.grow import Growth
 from stream.operate.moving import Mover
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from tests.faults.grown import add_partitions, place, send_events, sessions
 from tests.kafka.test_checkpoint import unanswered
 from tests.kafka.tools import (

@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from stream.kafka.topics import SPECS
 from stream.model.names import ALERTS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import SPECS
 from tests.kafka.tools import make_topics, send_views, settings
 from tests.live import Worker, wait_for
 from tests.observe.looks import logging_restored

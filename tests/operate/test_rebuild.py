@@ -11,6 +11,7 @@ from stream.kafka.place import Place
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild as rebuilding
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.test_recovery import delete_records
 from tests.kafka.tools import everything, newest, producer, send, send_views, until
 from tests.operate.tools import count, eventually, make, worker
@@ -29,7 +30,7 @@ def test_a_running_worker_counts_everything_anew_of_that_shard_alone(
         async with worker(config) as memory:
             await send_views(kafka, config, range(50))
             await until(lambda: memory.counted == 60, "all are counted")
-            place = Place(config, 0, 2)
+            place = Place(config, 0, 2, WORKER)
 
             async def in_state() -> bool:
                 (views, *_) = (await rebuilding.plan(place)).topics
@@ -68,7 +69,7 @@ def test_a_worker_with_nothing_to_write_hears_of_it_too(
             await until(lambda: memory.recoveries == [(0, 3)], "it has the shard, and counts nothing")
             await eventually(lambda: _grown(kafka, config, written), "it has asked the broker for the time")
             await eventually(lambda: _still(kafka, config), "it writes nothing more")
-            place = Place(config, 0, 1)
+            place = Place(config, 0, 1, WORKER)
             await rebuilding.execute(place, await rebuilding.plan(place))
             await until(lambda: memory.counted == 50, "it has counted all of it anew")
 
@@ -97,9 +98,11 @@ def test_what_retention_has_deleted_is_lost_to_a_rebuild_and_the_plan_says_so(
         await count(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
         other = config.model_copy(update={"lateness": config.lateness * 2})
-        assert (await rebuilding.plan(Place(other, 0, 1))).settings_differ == [Change("--lateness", "5m", "10m")]
+        assert (await rebuilding.plan(Place(other, 0, 1, WORKER))).settings_differ == [
+            Change("--lateness", "5m", "10m")
+        ]
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         plan = await rebuilding.plan(place)
         assert (plan.generation_now, plan.generation) == (None, 1)
         assert [(each.begin, each.position, each.records) for each in plan.topics] == [(4, None, 6)] + [
@@ -121,7 +124,7 @@ def test_a_state_whose_end_is_not_known_is_not_planned_over(kafka: EmbeddedKafka
             await foreign.begin_transaction()
             await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
             with pytest.raises(FailedError, match="a transaction of somebody hangs"):
-                await rebuilding.plan(Place(quick, 0, 1))
+                await rebuilding.plan(Place(quick, 0, 1, WORKER))
             await foreign.abort_transaction()
 
     asyncio.run(main())

@@ -9,12 +9,12 @@ from typing import Final
 import pytest
 
 from stream.config import Settings
-from stream.kafka import topics
 from stream.kafka.place import Place
-from stream.kafka.topics import SPECS
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
+from stream.sessions.role import SPECS, WORKER
 from tests.faults.grown import place as place_of
 from tests.kafka.tools import damage, delete, everything, headers, make_anew, send, send_batches, views
 from tests.live import PROJECT, Worker
@@ -177,7 +177,7 @@ def test_a_lost_state_is_counted_anew(place: Installation, run: Run) -> None:
 
 async def rebuilt(place: Installation, partition: int) -> None:
     """The page is followed for the other one."""
-    where = Place(place.settings, partition, PARTITIONS)
+    where = Place(place.settings, partition, PARTITIONS, WORKER)
     await rebuild.execute(where, await rebuild.plan(where))
 
 

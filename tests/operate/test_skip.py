@@ -23,6 +23,7 @@ from stream.operate import taking
 from stream.operate.shards import places
 from stream.operate.skip import Skip
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import damage, everything, headers, producer, send, send_batches, send_views, until, view, views
 from tests.operate.tools import count, eventually, make, totals, worker
 from tests.support import PATIENCE
@@ -65,7 +66,7 @@ def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: Em
         topic = config.topic(INPUTS[Kind.VIEWS])
         await send_batches(kafka, config, [range(10), range(10, 15), range(15, 30)])
         damage(kafka, topic, 10)
-        place = Place(config, 0, 2)
+        place = Place(config, 0, 2, WORKER)
         with capture_logs() as logs:
             async with worker(config) as memory:
                 await until(lambda: [each for each in logs if "way_out" in each], "it says what is wrong")
@@ -108,7 +109,7 @@ def test_a_damaged_batch_of_any_size_is_skipped_at_once(kafka: EmbeddedKafka, pr
         await count(kafka, config)
         await send_batches(kafka, config, [range(10, 3010)])
         damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10, at=23)
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         with pytest.raises(UnreadableError, match="offsets 10 to 3009 cannot be read"):
             await recovery_of(place)
         done = await skipping.execute(place, replace(ONE, last=3009))
@@ -139,7 +140,7 @@ def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: Embedde
         poison = view(10, padding="x" * 2_000_000)
         await send(kafka, topic, [(None, view(10)), (b"s1", None), (b"s1", poison)], compression_type="lz4")
         await send_views(kafka, config, range(13, 20))
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         plan = await skipping.plan(place, replace(ONE, last=12))
         assert [(item.size, item.tombstone) for item in plan.items] == [
             (len(view(10)), False),
@@ -171,7 +172,7 @@ def test_only_what_the_shard_reads_next_is_skipped(
         await send_views(kafka, config, range(10))
         await count(kafka, config)
         await send_views(kafka, config, range(10, 20))
-        place = Place(config, 0, 1)
+        place = Place(config, 0, 1, WORKER)
         refused = {
             (9, 9): "stands at 10, what is before it was read: going back is a replay",
             (11, 11): "stands at 10, and the next record is 10. .*name 10, not 11",
@@ -188,11 +189,11 @@ def test_only_what_the_shard_reads_next_is_skipped(
                 await skipping.plan(place, replace(ONE, reason=reason))
         other = config.model_copy(update={"group": "someone-else"})
         with pytest.raises(UsageError, match="another's: its group is"):
-            await skipping.execute(Place(other, 0, 1), ONE)
+            await skipping.execute(Place(other, 0, 1, WORKER), ONE)
         for factor, text in ((0.5, "150s"), (2, "10m")):
             other = config.model_copy(update={"lateness": config.lateness * factor})
             with pytest.raises(UsageError, match=f"--lateness is 5m, not {text}. Give those of the worker"):
-                await skipping.execute(Place(other, 0, 1), ONE)
+                await skipping.execute(Place(other, 0, 1, WORKER), ONE)
         with pytest.raises(UsageError, match="there is no partition 1: the topics have 1"):
             await places(config, [1])
         assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
@@ -205,7 +206,7 @@ def test_a_shard_that_has_read_nothing_has_nothing_to_skip(kafka: EmbeddedKafka,
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(3))
         with pytest.raises(UsageError, match="no state yet"):
-            await skipping.execute(Place(config, 0, 1), replace(ONE, first=0, last=0))
+            await skipping.execute(Place(config, 0, 1, WORKER), replace(ONE, first=0, last=0))
 
     asyncio.run(main())
 
@@ -224,8 +225,8 @@ def test_ends_of_transactions_before_the_record_are_no_records(kafka: EmbeddedKa
             await upstream.abort_transaction()
         await send(kafka, topic, views(range(12, 14)))
         with pytest.raises(UsageError, match="name 12, not 10"):
-            await skipping.plan(Place(config, 0, 1), ONE)
-        done = await skipping.execute(Place(config, 0, 1), replace(ONE, first=12, last=12))
+            await skipping.plan(Place(config, 0, 1, WORKER), ONE)
+        done = await skipping.execute(Place(config, 0, 1, WORKER), replace(ONE, first=12, last=12))
         assert done.position == 13
         await count(kafka, config)
         assert await totals(kafka, config) == {"s1": 11}
@@ -240,7 +241,7 @@ def test_a_part_of_a_damaged_batch_is_no_way_over_it(kafka: EmbeddedKafka, prefi
         await count(kafka, config)
         await send_batches(kafka, config, [range(10, 15)])
         damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10)
-        plan = await skipping.plan(Place(config, 0, 1), ONE)
+        plan = await skipping.plan(Place(config, 0, 1, WORKER), ONE)
         assert plan.notes == [
             "the damaged batch ends at 14 and is read as one: behind a part of it the shard stops again"
         ]
@@ -269,7 +270,7 @@ def test_a_worker_that_takes_its_shard_back_is_fenced_again(
         with monkeypatch.context() as impatient:
             impatient.setattr(taking, "PATIENCE", 0.0)
             with pytest.raises(FailedError, match="partition 0 was taken back for"):
-                await skipping.execute(Place(config, 0, 1), ONE)
-        assert (await skipping.execute(Place(config, 0, 1), ONE)).position == 11
+                await skipping.execute(Place(config, 0, 1, WORKER), ONE)
+        assert (await skipping.execute(Place(config, 0, 1, WORKER), ONE)).position == 11
 
     asyncio.run(main())

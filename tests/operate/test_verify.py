@@ -15,6 +15,7 @@ from stream.kafka.recovery import recover
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate.verify import Verified, verify
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.test_recovery import delete_records
 from tests.kafka.tools import alter, damage, everything, make_anew, newest, producer, send, send_views, settings, until
 from tests.operate.tools import count, make, worker
@@ -124,7 +125,7 @@ def test_a_transaction_that_hangs_at_its_end_is_found(kafka: EmbeddedKafka, pref
 
 async def set_offset(config: Settings, offset: int) -> None:
     """Of the group, as a tool would."""
-    place = Place(config, 0, 1)
+    place = Place(config, 0, 1, WORKER)
     found = await recover(place, discard=None, current=lambda: True)
     await Checkpoints(place, found.producer).probe({Kind.VIEWS: offset})
     await found.producer.stop()

@@ -10,9 +10,11 @@ from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered, recover
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings
 from tests.support import PATIENCE
 
@@ -25,9 +27,9 @@ async def make(kafka: EmbeddedKafka, prefix: str, partitions: int = 1, **changes
 
 async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, partitions: int = 1) -> None:
     """Counts all views there are, in several checkpoints; in the end all windows are closed and all totals written."""
-    place = Place(config, partition, partitions)
+    place = Place(config, partition, partitions, WORKER)
     found = await recover(place, discard=None, current=lambda: True)
-    shard = found.shard
+    shard = shard_of(found.machine)
     try:
         records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]), partition)
         rest = [record for record in records if record.offset >= shard.positions[Kind.VIEWS]]
@@ -43,18 +45,18 @@ async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, part
 
 
 async def _write(found: Recovered, place: Place) -> None:
-    while found.shard.work(100):
+    while shard_of(found.machine).work(100):
         pass
-    outputs = found.shard.collect()
+    outputs = shard_of(found.machine).collect()
     if outputs is not None:
         offset = await Checkpoints(place, found.producer).write(outputs)
-        found.shard.committed(outputs.checkpoint, offset)
+        shard_of(found.machine).committed(outputs.checkpoint, offset)
 
 
 @asynccontextmanager
 async def worker(config: Settings) -> AsyncIterator[Memory]:
     memory = Memory()
-    running = asyncio.ensure_future(Worker(config, memory, memory, rebuild=False).run())
+    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=False).run())
     memory.running = running
     try:
         yield memory

@@ -12,6 +12,7 @@ from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka.place import Place
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
+from stream.sessions.role import WORKER
 from tests.chaos.judge import differences
 from tests.outputs import Letter, Written
 from tests.recount import Recounted
@@ -37,7 +38,7 @@ def judge(
     records = [replace(record, offset=offsets[record.place]) for log in content.logs.values() for record in log]
     found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
     for number in range(PARTITIONS):
-        found += _state(cluster, Place(settings, number, PARTITIONS), content.policy)
+        found += _state(cluster, Place(settings, number, PARTITIONS, WORKER), content.policy)
     return found
 
 

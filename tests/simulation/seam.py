@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import stream.kafka
+import stream.sessions
 from stream.config import Settings
 from stream.kafka.client import member_id
 from tests.simulation.connection import Admin, Probe, diagnose, topic_metadata
@@ -24,8 +25,12 @@ from tests.simulation.wire import Wire
 
 
 def _modules() -> Iterator[ModuleType]:
-    """All of stream.kafka, its patches included, but what reads for native modules that were not built."""
-    for module in pkgutil.walk_packages(stream.kafka.__path__, "stream.kafka."):
+    """All of stream.kafka, its patches included, and of the session worker.
+
+    But what reads for native modules that were not built.
+    """
+    found = [*pkgutil.walk_packages(stream.kafka.__path__, "stream.kafka.")]
+    for module in [*found, *pkgutil.iter_modules(stream.sessions.__path__, "stream.sessions.")]:
         try:
             yield importlib.import_module(module.name)
         except ModuleNotFoundError as missing:
@@ -62,10 +67,10 @@ class Connections:
         wait = wait_ms / 1000 if wait_ms else self.idle_wait
         return Reader(self.wire, wait, self.fetch_offsets, uncommitted=uncommitted)
 
-    def make_member(self, settings: Settings) -> Member:
+    def make_member(self, settings: Settings, role: str) -> Member:
         session = settings.session_timeout.total_seconds()
         rebalance = max(settings.revoke_deadline.total_seconds() * 3, session)
-        beat, name = settings.heartbeat_every.total_seconds(), member_id(settings)
+        beat, name = settings.heartbeat_every.total_seconds(), member_id(settings, role)
         return Member(self.wire, Terms(settings.group, session, beat, rebalance, name))
 
     def make_producer(self, settings: Settings, name: str) -> Producer:

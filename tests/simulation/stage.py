@@ -10,8 +10,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from stream.config import Settings
-from stream.kafka import client, topics
+from stream.kafka import client
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import SPECS
 from tests.kafka.tools import make_anew
 from tests.kafka.tools import settings as real_settings
 from tests.live import created
@@ -66,7 +67,7 @@ class InMemory:
             self.loop.end()
 
     async def make_topics(self, partitions: int = 1) -> None:
-        names = [self.settings.topic(name) for name in (*(spec.name for spec in topics.SPECS), COMPACTED)]
+        names = [self.settings.topic(name) for name in (*(spec.name for spec in SPECS), COMPACTED)]
         self.cluster.create(names, partitions)
 
     async def delete_before(self, partition: TopicPartition, offset: int) -> None:

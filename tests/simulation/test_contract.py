@@ -12,6 +12,7 @@ from stream.kafka.inputs import Inputs
 from stream.kafka.memory import Memory
 from stream.kafka.place import Place
 from stream.model.names import INPUTS, KINDS, Kind
+from stream.sessions.role import WORKER
 from tests.simulation.stage import COMPACTED, Stage, eventually, started
 from tests.support import PATIENCE
 
@@ -312,9 +313,9 @@ def test_compaction_keeps_the_newest_of_each_key_at_its_offset(stage: Stage) -> 
 
 def test_a_topic_made_anew_has_another_id_and_hands_out_nothing_under_the_old_one(stage: Stage) -> None:
     async def act() -> None:
-        place = Place(stage.settings, 0, 1)
+        place = Place(stage.settings, 0, 1, WORKER)
         await stage.make_topics()
-        before = await topicids.current(stage.settings)
+        before = await topicids.current(WORKER, stage.settings)
         assert len(before) == len(set(before.values())) == 8
         inputs = Inputs(place, Memory(2**30))
         await inputs.start(dict.fromkeys(KINDS, 0), before)
@@ -323,8 +324,8 @@ def test_a_topic_made_anew_has_another_id_and_hands_out_nothing_under_the_old_on
                 await transaction(sender, views(stage), b"1", b"2")
             found = await taken(inputs, 2)
             await stage.make_anew(INPUTS[Kind.VIEWS])
-            now = await topicids.current(stage.settings)
-            assert topicids.made_anew(before, now) == [INPUTS[Kind.VIEWS]]
+            now = await topicids.current(WORKER, stage.settings)
+            assert topicids.made_anew(WORKER, before, now) == [INPUTS[Kind.VIEWS]]
             async with started(producer(stage, "b"), stage.settings) as sender:
                 await transaction(sender, views(stage), *[b"other"] * 9)
                 await transaction(sender, place.inputs[Kind.COMMENTS], b"3")

@@ -8,6 +8,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from stream.kafka import client
 from stream.kafka.members import describe
 from stream.model.names import INPUTS
+from stream.sessions.role import WORKER
 from tests.simulation.stage import Stage, eventually, started
 
 
@@ -31,7 +32,7 @@ def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Stag
         await stage.make_topics(4)
         topics = [stage.settings.topic(name) for name in INPUTS.values()]
         watching = Watching(), Watching()
-        async with started(client.make_member(stage.settings), stage.settings) as first:
+        async with started(client.make_member(stage.settings, WORKER.name), stage.settings) as first:
             first.subscribe(topics, listener=watching[0])
 
             async def alone() -> bool:
@@ -39,7 +40,7 @@ def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Stag
                 return watching[0].last == ("assigned", {0, 1, 2, 3})
 
             await eventually(alone, "the first has all of them")
-            async with started(client.make_member(stage.settings), stage.settings) as second:
+            async with started(client.make_member(stage.settings, WORKER.name), stage.settings) as second:
                 second.subscribe(topics, listener=watching[1])
 
                 async def shared() -> bool:
@@ -55,7 +56,10 @@ def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Stag
                     found = await describe(admin, stage.settings.group)
                 assert (found.state, found.assignor) == ("Stable", "range")
                 for member in found.members:
-                    assert (member.client, member.topics) == (client.member_id(stage.settings), frozenset(topics))
+                    assert (member.client, member.topics) == (
+                        client.member_id(stage.settings, WORKER.name),
+                        frozenset(topics),
+                    )
                 owned = sorted(sorted(map(tuple, member.partitions.values())) for member in found.members)
                 assert owned == [[(0, 1)] * 3, [(2, 3)] * 3]
                 assert ("revoked", {0, 1, 2, 3}) in watching[0].told

@@ -18,6 +18,8 @@ from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
 from stream.model.names import DEAD_LETTERS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.core.test_deadletters import Given
 from tests.kafka.tools import Memory
 from tests.simulation.stage import InMemory, Stage, eventually, in_memory, started
@@ -27,7 +29,7 @@ from tests.simulation.wire import Fate, TransportError
 @asynccontextmanager
 async def working(stage: InMemory) -> AsyncIterator[Worker]:
     memory = Memory()
-    worker = Worker(stage.settings, memory, memory, rebuild=False)
+    worker = make_worker(stage.settings, memory, memory, rebuild=False)
     running = asyncio.ensure_future(worker.run())
     try:
         yield worker
@@ -71,7 +73,7 @@ def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_o
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1)
+        place = Place(stage.settings, 0, 1, WORKER)
         zombie = client.make_producer(stage.settings, place.transactional_id)
         await client.start(zombie, stage.settings)
         stage.cluster.go_down()
@@ -95,7 +97,7 @@ def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: St
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1)
+        place = Place(stage.settings, 0, 1, WORKER)
 
         async def look_late(place: Place, reader: Reader) -> str | None:
             with patch.object(recovery, "_trace", look):
@@ -131,7 +133,7 @@ def test_a_decision_that_its_coordinator_lost_after_some_of_its_markers_is_made_
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1)
+        place = Place(stage.settings, 0, 1, WORKER)
         recovered = await recovery.recover(place, discard=None, current=lambda: True)
         losing.start()
         with pytest.raises(CheckpointError):
@@ -158,7 +160,7 @@ def test_an_answer_to_what_was_asked_before_a_producer_was_fenced_says_nothing_o
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1)
+        place = Place(stage.settings, 0, 1, WORKER)
         state = place.state
         async with started(client.make_reader(stage.settings, wait_ms=10), stage.settings) as reader:
             reader.assign([state])

@@ -10,8 +10,9 @@ from aiokafka import TopicPartition
 from stream.kafka import client, statereader
 from stream.kafka.place import Place
 from stream.kafka.refusals import RefusedError
-from stream.kafka.worker import Worker
 from stream.model.names import INPUTS, SESSIONS, Kind
+from stream.sessions.role import WORKER
+from stream.sessions.worker import make_worker
 from tests.kafka.tools import Memory, views
 from tests.simulation.stage import InMemory, eventually, in_memory, started
 
@@ -26,7 +27,7 @@ def write(stage: InMemory, numbers: Iterable[int], session: str) -> None:
 
 
 async def position(stage: InMemory) -> int:
-    place = Place(stage.settings, 0, 1)
+    place = Place(stage.settings, 0, 1, WORKER)
     async with started(client.make_reader(stage.settings), stage.settings) as reader:
         reader.assign([place.state])
         newest = await statereader.newest_checkpoint(reader, place.state)
@@ -48,7 +49,7 @@ def test_whatever_is_under_way_then(prefix: str, moment: int) -> None:
         await stage.make_topics()
         write(stage, range(OLD // 2), "old")
         memory = Memory()
-        running = asyncio.ensure_future(Worker(stage.settings, memory, memory, rebuild=False).run())
+        running = asyncio.ensure_future(make_worker(stage.settings, memory, memory, rebuild=False).run())
         try:
             await eventually(lambda: _true(memory.checkpoints > 0), "it counts")
             write(stage, range(OLD // 2, OLD), "old")

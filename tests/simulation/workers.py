@@ -8,8 +8,8 @@ from aiokafka.errors import KafkaError
 
 from stream.errors import FailedError, UsageError
 from stream.kafka.refusals import RefusedError
-from stream.kafka.rulebook import RuleBook
-from stream.kafka.worker import Worker
+from stream.sessions.rulebook import RuleBook
+from stream.sessions.worker import make_worker
 from tests.core.alerts.test_alerting import COMPILED
 from tests.kafka.tools import Memory
 from tests.simulation.cluster import BROKER
@@ -17,6 +17,7 @@ from tests.simulation.loop import Life, Process
 
 if TYPE_CHECKING:
     from stream.config import Settings
+    from stream.kafka.worker import Worker
     from tests.simulation.world import World
 
 FORGIVEN = (FailedError, KafkaError, OSError)
@@ -69,7 +70,7 @@ class Slot:
 
     async def _work(self) -> None:
         memory = Memory()
-        self._worker = Worker(self._settings, memory, memory, rebuild=False, rulebook=RULES)
+        self._worker = make_worker(self._settings, memory, memory, rebuild=False, rulebook=RULES)
         await self._worker.run()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

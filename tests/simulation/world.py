@@ -14,8 +14,8 @@ from pydantic import PrivateAttr
 
 from stream.config import Settings
 from stream.core.policy import Policy
-from stream.kafka.topics import SPECS
 from stream.model.names import INPUTS, OUTPUTS, STATE
+from stream.sessions.role import SPECS
 from tests.core.worlds import T0
 from tests.simulation.cluster import Cluster, Habits
 from tests.simulation.content import PARTITIONS, content

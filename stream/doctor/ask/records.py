@@ -23,6 +23,7 @@ from stream.kafka.place import Place
 from stream.kafka.unreadable import way_out
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, RefusedBatch
+from stream.sessions.role import WORKER
 
 STAMPED: Final = "LogAppendTime"
 
@@ -51,7 +52,9 @@ async def looked(visit: Visit) -> list[Looked]:
 
 async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: int) -> Looked:
     subject = f"{tp.topic}/{tp.partition}"
-    place = Place(visit.settings, tp.partition, len(visit.inputs[kind]))  # of this topic, whatever the others have
+    place = Place(
+        visit.settings, tp.partition, len(visit.inputs[kind]), WORKER
+    )  # of this topic, whatever the others have
     tally, newest = _Tally(place, kind), None
     unreadable: list[Unreadable] = []
     while start < end:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from stream.core.framing import StateError, first_needed, newest_begins
+from stream.core.persist import read_meta
 from stream.core.statelog import StateLog
 from stream.doctor.ask.group import committed
 from stream.doctor.ask.offsets import begins, stable_ends
@@ -95,6 +96,6 @@ async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
     async for record in statereader.read(log.reader, tp, start, log.ends[tp]):
         state.add(record)
     _, content = StateLog.restore(state.records, ANY_SPAN)
-    meta = content.read_meta()
+    meta = read_meta(content)
     positions = {Kind(name): offset for name, offset in meta.positions.items()}
     return Kept(meta.owner, meta.policy, meta.generation, positions, meta.partitions, meta.moved_to, meta.topic_ids)

@@ -15,8 +15,9 @@ from stream.doctor.topics import Partition, Topic
 from stream.kafka import client
 from stream.kafka.client import Admin, Reader
 from stream.kafka.place import Place
-from stream.kafka.topics import names
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Kind
+from stream.sessions.role import WORKER
+from stream.sessions.topics import names
 
 T = TypeVar("T")
 PATIENCE: Final = 5.0
@@ -91,7 +92,7 @@ class Visit:
         """The shards: the partition numbers that all topics have, with a leader each."""
         counts = [len(topic.partitions) for topic in self.topics]
         readable = set(self.partitions)
-        shards = [Place(self.settings, number, max(counts)) for number in range(min(counts))]
+        shards = [Place(self.settings, number, max(counts), WORKER) for number in range(min(counts))]
         return [each for each in shards if {each.state, *each.inputs.values(), *each.outputs} <= readable]
 
     async def patiently(self, ask: Callable[["Visit"], Awaitable[T]]) -> T:

@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import inspect
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ def test_an_untested_aiokafka_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def main() -> None:
         config = Settings(brokers="127.0.0.1:1")
-        for make in (client.make_reader, client.make_member, client.make_admin):
+        for make in (client.make_reader, partial(client.make_member, name="worker"), client.make_admin):
             with pytest.raises(FailedError, match=r"was not tested: install 0\.0\.1"):
                 await client.start(make(config), config)
 

@@ -21,6 +21,7 @@ from stream.kafka.patches.fetch import UnreadableError
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
 from stream.model.results import RefusedBatch, create_time
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import (
     STAMPING,
     alter,
@@ -308,7 +309,7 @@ def test_every_consumer_reads_so_and_others_are_left_alone(kafka: EmbeddedKafka,
         await make_topics(config)
         topic = config.topic(INPUTS[Kind.VIEWS])
         await send(kafka, topic, views(range(3)))
-        member = client.make_member(config)
+        member = client.make_member(config, WORKER.name)
         await client.start(member, config)
         assert isinstance(member._fetcher._records, fetch._RawRecords)
         await client.end(member)

@@ -15,6 +15,7 @@ from stream.kafka.patches.fetch import Buffer
 from stream.kafka.patches.fetchbyid import VERSION, FetchById
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.tools import make_anew, make_topics, producer, send_views, settings
 from tests.support import PATIENCE
 
@@ -61,7 +62,7 @@ def of(record: Any) -> tuple[Any, ...]:
 async def insist(reader: Any, config: Settings, tps: Iterable[TopicPartition], *, ids: bool) -> None:
     buffer = Buffer(reader, Everything())
     if ids:
-        now = await topicids.ask(reader, config)
+        now = await topicids.ask(WORKER, reader, config)
         buffer.insist_on({config.topic(name): topicids.as_bytes(topic_id) for name, topic_id in now.items()})
     reader.assign(list(tps))
     for tp in tps:

@@ -1,15 +1,24 @@
 """The alert rules of this process: read at the start, and again when it is asked to (SIGHUP)."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka.watch import Watch
+from stream.kafka import watch as kafka_watch
 
 if TYPE_CHECKING:
     from stream.core.alerts.rules import Rules
+
+
+class Watch(kafka_watch.Watch, Protocol):
+    """What the session worker reports about itself."""
+
+    def rules(self, alerts: Sequence[tuple[str, str]]) -> None:
+        """Name and severity of the alert rules that are asked from now on."""
+
 
 log: Final = structlog.get_logger()
 

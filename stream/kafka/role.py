@@ -1,0 +1,78 @@
+"""What the shards of a worker do: a name, the topics they read and write, and the machines they feed. Data only.
+
+Everything in kafka/ works by a role and knows none of its own: the session worker's is in sessions/role.py.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stream.kafka.machine import Machines
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a topic is created with."""
+
+    name: str
+    configs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One that every shard reads, its own partition of it."""
+
+    name: str
+    """In states, metrics and offsets of the role."""
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One that a shard writes: its own partition of it, or any of them, by key."""
+
+    topic: str
+    by: Callable[[bytes], bytes] | None = None
+    """What of a record's key says where it goes: partition = murmur2 of that, modulo the topic's own number of partitions.
+    None: to the shard's own partition."""
+    has_generation: bool = False
+    """Its records say of which generation they are; a rebuild reads them, for the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Topics are named as the code names them, without the prefix of an installation."""
+
+    name: str
+    """In the owner of its states and in the client ids of its members. Its transactional ids hold the name of its state
+    topic, which no other role has."""
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    """With that of dead letters."""
+    state: str
+    specs: tuple[Spec, ...]
+    """Of all its topics, in the order in which they are shown."""
+    machines: Machines = field(compare=False)
+    letters: str | None = None
+    """The output for records that were refused."""
+    aligned: bool = True
+    """Inputs are counted in step of event time (`core/alignment.py`); else as they come."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs."""
+        return tuple(each.name for each in self.inputs)
+
+    @property
+    def input_topics(self) -> dict[str, str]:
+        """By name of the input."""
+        return {each.name: each.topic for each in self.inputs}
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Outputs of which a shard writes its own partition."""
+        return tuple(each.topic for each in self.outputs if each.by is None)
+
+    @property
+    def by_key(self) -> frozenset[str]:
+        """Outputs that have a number of partitions of their own."""
+        return frozenset(each.topic for each in self.outputs if each.by is not None)

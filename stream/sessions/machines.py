@@ -1,0 +1,79 @@
+"""The machines of the session worker: shards (core/shard.py), made as kafka/ asks for them."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from stream.config import Settings
+from stream.core.policy import refused_changes
+from stream.core.shard import Shard
+from stream.kafka.machine import Change, Machine, Machines, Name, Placed
+from stream.model.names import ALERTS
+from stream.sessions.rulebook import RuleBook
+from stream.sessions.told import firing
+
+MOST_GENERATIONS: Final = 2**31
+"""No state is rebuilt so often."""
+
+
+class _Written(msgspec.Struct):
+    """What a rebuild asks of a result. Its key is the session's id, or begins with it."""
+
+    session_id: str
+    generation: int
+
+
+_decode: Final = msgspec.json.Decoder(_Written).decode
+
+
+class Shards(Machines):
+    """Without a rule book the shards are only looked at: no alert is told."""
+
+    def __init__(self, rulebook: RuleBook | None = None) -> None:
+        self._rulebook = rulebook
+
+    def begin(self, settings: Settings, placed: Placed, generation: int) -> Machine:
+        return Shard(settings.policy(), generation=generation, placed=placed, **self._of_its_own())
+
+    def restore(
+        self, settings: Settings, placed: Placed, records: Iterable[tuple[int, bytes]], *, vouched: bool
+    ) -> Machine:
+        return Shard.restore(settings.policy(), records, placed=placed, vouched=vouched, **self._of_its_own())
+
+    def _of_its_own(self) -> dict[str, Any]:
+        rules = None if self._rulebook is None else self._rulebook.current
+        return {"rules": rules, "stopwatch": time.perf_counter}
+
+    def refused_changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:
+        return refused_changes(dict(stored), settings.policy().deciding())
+
+    def generation_of(self, record: Any) -> int | None:
+        try:
+            written = _decode(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+        is_ours = (record.key or b"").partition(b"/")[0] == written.session_id.encode()
+        return written.generation if is_ours and 0 <= written.generation < MOST_GENERATIONS else None
+
+    async def rebuild(
+        self, machine: Machine, reader: Any, outputs: Mapping[str, Any], ends: Mapping[Name, int]
+    ) -> None:
+        """No alert is told until every input has passed the end that it had; then what differs from what was told."""
+        told = await firing(reader, outputs[ALERTS])
+        shard_of(machine).alerting.be_silent(dict(ends), told)
+
+    def follow(self, machine: Machine) -> None:
+        alerting, rulebook = shard_of(machine).alerting, self._rulebook
+        if rulebook is not None and rulebook.current is not alerting.rules:
+            alerting.use(rulebook.current)
+
+    def read_again(self) -> object:
+        return None if self._rulebook is None else self._rulebook.read_again()
+
+
+def shard_of(machine: Machine) -> Shard:
+    """A machine of this role, as what it is."""
+    assert isinstance(machine, Shard)  # noqa: S101 - the role makes no others
+    return machine

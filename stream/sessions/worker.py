@@ -1,0 +1,24 @@
+"""A worker that counts sessions (kafka/worker.py)."""
+
+from stream.config import Settings
+from stream.kafka import worker
+from stream.kafka.discarded import Discards
+from stream.kafka.health import Health
+from stream.kafka.worker import Worker
+from stream.sessions.role import worker_role
+from stream.sessions.rulebook import RuleBook, Watch
+
+
+async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards) -> int:
+    """Counts until a signal comes; see `stream.kafka.worker.run_worker`. SIGHUP: the alert rules are read again."""
+    return await worker.run_worker(
+        settings, lambda: worker_role(RuleBook(settings, watch)), watch, health, rebuild=rebuild
+    )
+
+
+def make_worker(
+    settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards, rulebook: RuleBook | None = None
+) -> Worker:
+    """All shards of one process."""
+    role = worker_role(rulebook or RuleBook(settings, watch))
+    return Worker(settings, role, watch, health, rebuild=rebuild)
