@@ -121,6 +121,7 @@ FIGURES: Final = (
 """Every figure, in the order in which they are stored."""
 
 BY_NAME: Final = {figure.name: figure for figure in FIGURES}
+NAMES: Final = list(BY_NAME)
 
 
 def _names(*how: How, shown: Shown | None = None) -> tuple[str, ...]:

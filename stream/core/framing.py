@@ -18,9 +18,11 @@ import xxhash
 from stream.core.steps import Steps
 from stream.core.stored import Section
 
-VERSION: Final = 3
-READABLE: Final = (2, 3)
-"""Versions that this program reads. In 3 there are known sessions, and sessions at rest, which 2 would misread."""
+VERSION: Final = 4
+READABLE: Final = (2, 3, 4)
+"""Versions that this program reads. In 3 there are known sessions, and sessions at rest, which 2 would misread. From 4 on a
+checkpoint names its figures, and there may be more of them than 3 would read.
+"""
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
 UNKNOWN: Final = -1
@@ -47,6 +49,10 @@ class StateRefusedError(StateError):
         self.changes = changes
         """(setting, old value, new value)"""
         super().__init__("; ".join(f"{name} was {old} and is now {new}" for name, old, new in changes))
+
+
+class LaterStateError(StateError):
+    """A later version wrote the state, and counts what this one does not know."""
 
 
 class Head(NamedTuple):
@@ -81,8 +87,7 @@ def head_of_part(value: bytes, offset: int) -> Head:
     where = f"the record at offset {offset}"
     version = value[0] if value else "none"
     if version not in READABLE:
-        readable = " and ".join(map(str, READABLE))
-        raise StateError(f"{where} is a state of version {version}; this program reads versions {readable}")
+        raise StateError(f"{where} is a state of version {version}; this program reads versions {readable()}")
     if len(value) < _HEADER.size:
         raise StateError(f"{where} is cut short: it has {len(value)} bytes")
     head = Head(*_HEADER.unpack_from(value)[1:])
@@ -93,6 +98,11 @@ def head_of_part(value: bytes, offset: int) -> Head:
             f"{where} ({head}) does not lie where it was written: a state cannot be copied to other offsets"
         )
     return head
+
+
+def readable() -> str:
+    """`READABLE`, for people."""
+    return f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
 
 
 def is_part(key: bytes | None) -> bool:

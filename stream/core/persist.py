@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stream import __version__
 from stream.core.alerts.watched import pack_watched, unpack_watched
-from stream.core.framing import StateError, StateRefusedError
+from stream.core.figures import BY_NAME, FIGURES, NAMES, UNNAMED_FIGURES
+from stream.core.framing import LaterStateError, StateError, StateRefusedError
 from stream.core.ids import FREEZE_AT
 from stream.core.packing import head_of
 from stream.core.panes import Row
@@ -121,6 +123,8 @@ def _meta(shard: "Shard") -> bytes:
             partitions=shard.partitions,
             moved_to=shard.moved_to,
             topic_ids=shard.topic_ids,
+            version=__version__,
+            figures=NAMES,
         )
     )
 
@@ -179,7 +183,23 @@ def read_meta(content: Restored) -> Meta:
     strangers = sorted({*meta.positions, *meta.clocks, *meta.gaps} - set(KINDS))
     if strangers:
         raise StateError(f"it is of topics that this version does not read: {strangers}")
+    _check_figures(meta)
     return meta
+
+
+def _check_figures(meta: Meta) -> None:
+    """What is packed is told apart by its order alone, so that has to be ours. An earlier version had fewer."""
+    named = meta.figures or list(UNNAMED_FIGURES)
+    unknown = ", ".join(name for name in named if name not in BY_NAME)
+    if unknown:
+        raise LaterStateError(
+            f"it holds figures that liveshop {__version__} does not know: {unknown}; liveshop {meta.version} wrote it"
+        )
+    for name, figure in zip(named, FIGURES, strict=False):
+        if name != figure.name:
+            raise StateError(
+                f"it holds its figures in another order than liveshop {__version__}: {name} for {figure.name}"
+            )
 
 
 def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) -> None:

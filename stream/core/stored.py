@@ -116,6 +116,10 @@ class Meta(msgspec.Struct):
     """The prefix of the topics to which what is not counted here was moved: nothing more is counted here."""
     topic_ids: dict[str, str] = {}
     """Kafka's ids of the topics read and written, by their names in the code. Empty of a version that did not ask."""
+    version: str = ""
+    """Of the program that wrote it; empty of one that did not say."""
+    figures: list[str] = []
+    """What packed counts hold, by name and in the order of `figures.FIGURES`. Empty of a version that did not name them."""
 
 
 class Section(msgspec.Struct, array_like=True):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from stream.config import Settings, changes
-from stream.core.framing import StateError
+from stream.core.framing import LaterStateError, StateError
 from stream.errors import UsageError
 from stream.kafka.place import Place
 from stream.printed import Command, command
@@ -30,6 +30,12 @@ def stateless(place: Place, trace: str) -> RefusedError:
 
 
 def unreadable(place: Place, error: StateError) -> RefusedError:
+    if isinstance(error, LaterStateError):
+        return RefusedError(
+            f"the state of partition {place.partition} in {place.state.topic} cannot be continued: {error}. "
+            f"Start that version again, which goes on as if nothing had happened, or count everything anew: {_anew(place)}",
+            everywhere=True,
+        )
     return RefusedError(
         f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
         f"Bring back what was there (`{_command(place, 'state verify')}` says when it is right), use the "

@@ -124,7 +124,7 @@ def garbled_value(value: bytes) -> st.SearchStrategy[bytes]:
         *(head + _framed(section([b"", [], [], [[b"p" + bytes(8) + b"s0", bytes([0x92, 0x90, 0xC4, 1]) + bytes(1)]], []]))
           for _ in range(1)),
         SPAN.pack(2, 0, 1, 0, 1, -1) + value[SPAN.size :], SPAN.pack(2, 60, 1, 7, 3, -1) + value[SPAN.size :],
-        SPAN.pack(2, 2**32 - 1, 2**64 - 1, 0, 2**32 - 1, 2**63 - 1), SPAN.pack(4, 60, 1, 0, 1, -1),
+        SPAN.pack(2, 2**32 - 1, 2**64 - 1, 0, 2**32 - 1, 2**63 - 1), SPAN.pack(5, 60, 1, 0, 1, -1),
     ]  # fmt: skip
     return st.one_of(
         st.builds(

@@ -156,7 +156,7 @@ def test_what_is_healthy_is_looked_at_and_scaled(run: Run) -> None:
     assert "errors: 0" in doctor
     assert shown.count(": right") == PARTITIONS
     version, before, after = run("upgrade.md")
-    assert "writes format 3, reads 2 and 3" in version
+    assert "writes format 4, reads 2, 3 and 4" in version
     assert before.count("exists") == len(SPECS)
     assert after.count(": right") == PARTITIONS
     run("scaling.md")
@@ -225,9 +225,9 @@ def test_another_prefix_begins_on_empty_topics(place: Installation, run: Run) ->
 @pytest.mark.kafka
 def test_an_earlier_version_counts_the_state_of_a_newer_one_anew(place: Installation, run: Run) -> None:
     for number in range(PARTITIONS):
-        asyncio.run(send(place.kafka, place.settings.topic(STATE), [(b"0/0", b"\x04" + bytes(40))], number))
+        asyncio.run(send(place.kafka, place.settings.topic(STATE), [(b"0/0", b"\x05" + bytes(40))], number))
     look, plan = run("upgrade.md", "run-on-newer-state")
-    assert look.count("is a state of version 4; this program reads versions 2 and 3") == PARTITIONS
+    assert look.count("is a state of version 5; this program reads versions 2, 3 and 4") == PARTITIONS
     assert "nothing is done without --execute" in plan
     states = [asyncio.run(everything(place.kafka, place.settings.topic(STATE), number)) for number in range(PARTITIONS)]
-    assert all(records[-1].value[0] == 3 for records in states)
+    assert all(records[-1].value[0] == 4 for records in states)

@@ -62,7 +62,5 @@ def column_of(counts: "Counts", currency: str) -> tuple[int, ...]:
     sums = _capped_sums(counts)
     if late is not None:
         sums = tuple(map(on_time, sums, late.sums))
-    if not counts.orders_paid:
-        return tuple([0 if money else sums[place] for money, place in _COLUMN])
     amounts = [capped(minor.get(currency, 0)) for minor in on_time_monies(counts)]
     return tuple([amounts[place] if money else sums[place] for money, place in _COLUMN])
