@@ -124,11 +124,13 @@ class Machine(Protocol):
         """Inputs that hold nothing back, since they are far behind."""
         return ()
 
-    def exclude(self, name: Name) -> None:
+    def exclude(self, name: Name) -> None:  # noqa: ARG002 - nothing depends on it
         """The input is caught up and silent: it holds nothing back, until its next record."""
+        return
 
-    def quiet(self, wall_ms: int) -> None:
+    def quiet(self, wall_ms: int) -> None:  # noqa: ARG002 - the same
         """All inputs are caught up and silent: what the wall clock has passed may be closed."""
+        return
 
     # -- results go out
 

@@ -23,6 +23,7 @@ from stream.doctor.brokers import Address
 from stream.doctor.examination import examine
 from stream.doctor.finding import Check, Severity, worst
 from stream.kafka.place import Place
+from stream.kafka.topics import create as create_all
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
@@ -164,9 +165,7 @@ def test_missing_topics_are_errors_and_the_rest_goes_on(kafka: EmbeddedKafka, pr
     asyncio.run(main())
 
 
-def test_topics_that_differ_in_every_way_are_told(
-    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_topics_that_differ_in_every_way_are_told(kafka: EmbeddedKafka, prefix: str) -> None:
     wrong = {
         "live.views": {"message.timestamp.type": "CreateTime", "retention.ms": "1000"},
         "live.state": {"cleanup.policy": "compact,delete", "min.insync.replicas": "2"},
@@ -175,11 +174,8 @@ def test_topics_that_differ_in_every_way_are_told(
 
     async def main() -> None:
         config = settings(kafka, prefix)
-        with monkeypatch.context() as patch:
-            patch.setattr(topics, "SPECS", others[:3])
-            await make_topics(config, 3)
-            patch.setattr(topics, "SPECS", others)
-            await make_topics(config, 2)
+        await create_all(replace(WORKER, specs=others[:3]), config, 3)
+        await create_all(replace(WORKER, specs=others), config, 2)
         async with examination(config) as (_, made):
             found = {
                 (each.check, each.severity, each.subject.removeprefix(prefix), each.what.split(" is ")[0])

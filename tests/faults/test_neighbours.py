@@ -476,7 +476,7 @@ def test_a_worker_waits_until_those_of_an_earlier_version_have_left(
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(60))
         with monkeypatch.context() as older:
-            older.setattr(client, "member_id", client.earlier_member_id)
+            older.setattr(client, "member_id", lambda settings, _name: client.earlier_member_id(settings))
             old = client.make_member(config, WORKER.name)
         await client.start(old, config)
         old.subscribe([config.topic(name) for name in INPUTS.values()])

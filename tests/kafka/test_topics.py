@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from stream.errors import FailedError, UsageError
-from stream.kafka.topics import Made, Topic, at_risk, fitting
+from stream.kafka.topics import Made, Topic, at_risk, create, fitting
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.process import free_port
 from stream.sessions import topics
-from stream.sessions.role import SPECS
+from stream.sessions.role import SPECS, WORKER
 from tests.kafka.tools import delete, settings
 
 pytestmark = pytest.mark.kafka
@@ -55,17 +55,13 @@ def test_topics_are_as_the_contracts_say(kafka: EmbeddedKafka, prefix: str) -> N
     assert made[STATE]["min.cleanable.dirty.ratio"] == "0.1"
 
 
-def test_what_differs_is_said_and_left_alone(
-    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_differs_is_said_and_left_alone(kafka: EmbeddedKafka, prefix: str) -> None:
     config = settings(kafka, prefix)
     others = tuple(
         replace(spec, configs={**spec.configs, "retention.ms": "1000"}) if spec.name == SESSIONS else spec
         for spec in SPECS
     )
-    with monkeypatch.context() as patch:
-        patch.setattr(topics, "SPECS", others)
-        asyncio.run(topics.create(config, 2))
+    asyncio.run(create(replace(WORKER, specs=others), config, 2))
     found = {topic.name: topic for topic in asyncio.run(topics.create(config, 4))}
     assert {topic.made for topic in found.values()} == {Made.DIFFERS}
     assert found[prefix + SESSIONS].differences == (
@@ -83,13 +79,9 @@ def test_missing_topics_are_all_named(kafka: EmbeddedKafka, prefix: str) -> None
     assert {topic.made for topic in described} == {Made.MISSING}
 
 
-def test_differing_partition_counts_are_refused(
-    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_differing_partition_counts_are_refused(kafka: EmbeddedKafka, prefix: str) -> None:
     config = settings(kafka, prefix)
-    with monkeypatch.context() as patch:
-        patch.setattr(topics, "SPECS", SPECS[:3])
-        asyncio.run(topics.create(config, 2))
+    asyncio.run(create(replace(WORKER, specs=SPECS[:3]), config, 2))
     asyncio.run(topics.create(config, 3))
     with pytest.raises(UsageError, match=f"{prefix}live.views has 2.*{prefix}live.state has 3"):
         asyncio.run(topics.check(config))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 
-from stream.model.names import STATE
 from tests.simulation.content import PARTITIONS
 from tests.simulation.workers import Slot
 
@@ -151,7 +150,7 @@ class Faults:
         return "throw out"
 
     def _compact(self) -> str:
-        topic = self._world.settings.topic(STATE)
+        topic = self._world.settings.topic(self._world.job.role.state)
         log = self._world.cluster.log(TopicPartition(topic, self._rng.randrange(PARTITIONS)))
         until = int(log.high * self._rng.choice((0.5, 0.9, 1.0)))
         self._world.wire.note(f"{topic}/{log.number} is compacted up to {until}")

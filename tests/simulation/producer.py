@@ -114,6 +114,10 @@ class Producer:
         formatted = {partition: OffsetAndMetadata(offset, "") for partition, offset in offsets.items()}
         await asyncio.shield(self._txn_manager.add_offsets_to_txn(formatted, group))
 
+    async def partitions_for(self, topic: str) -> set[int]:
+        await asyncio.sleep(0)
+        return {place.partition for place in self._wire.cluster.logs if place.topic == topic}
+
     def create_batch(self) -> Batch:
         return Batch(self._most)
 

@@ -8,30 +8,16 @@ from aiokafka.errors import KafkaError
 
 from stream.errors import FailedError, UsageError
 from stream.kafka.refusals import RefusedError
-from stream.sessions.rulebook import RuleBook
-from stream.sessions.worker import make_worker
-from tests.core.alerts.test_alerting import COMPILED
-from tests.kafka.tools import Memory
+from stream.kafka.worker import Worker
 from tests.simulation.cluster import BROKER
 from tests.simulation.loop import Life, Process
 
 if TYPE_CHECKING:
     from stream.config import Settings
-    from stream.kafka.worker import Worker
     from tests.simulation.world import World
 
 FORGIVEN = (FailedError, KafkaError, OSError)
 """What may end a worker when something is wrong outside of it. Its supervisor starts it again."""
-
-
-class _Rules(RuleBook):
-    """Rules that tell much of little traffic, without a file: a thousand worlds would read it thousands of times."""
-
-    def __init__(self) -> None:
-        self.current = COMPILED
-
-
-RULES = _Rules()
 
 
 class Slot:
@@ -69,8 +55,8 @@ class Slot:
         self._task.add_done_callback(self._ended, context=BROKER)
 
     async def _work(self) -> None:
-        memory = Memory()
-        self._worker = make_worker(self._settings, memory, memory, rebuild=False, rulebook=RULES)
+        memory = self._world.job.watch()
+        self._worker = Worker(self._settings, self._world.job.role, memory, memory, rebuild=False)
         await self._worker.run()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -14,14 +14,11 @@ from pydantic import PrivateAttr
 
 from stream.config import Settings
 from stream.core.policy import Policy
-from stream.model.names import INPUTS, OUTPUTS, STATE
-from stream.sessions.role import SPECS
 from tests.core.worlds import T0
 from tests.simulation.cluster import Cluster, Habits
 from tests.simulation.content import PARTITIONS, content
 from tests.simulation.faults import Faults
-from tests.simulation.feed import Feed
-from tests.simulation.judge import judge
+from tests.simulation.job import Job, Sessions
 from tests.simulation.loop import Loop, StalledError
 from tests.simulation.seam import Connections, installed
 from tests.simulation.wire import Weather, Wire
@@ -86,8 +83,11 @@ class Outcome:
 
 
 class World:
-    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int, tell: Callable[[str], None] | None = None, job: Job | None = None) -> None:
+        """Without a ``job``, that of the session worker, with content that follows from the seed."""
         self.seed = seed
+        sessions = content(seed // SEEDS_A_CONTENT)
+        self.job = job or Sessions(sessions)
         self.loop = Loop()
         self.rng = Random(f"world {seed}")
         rng = self.rng
@@ -96,10 +96,10 @@ class World:
         slow_markers = rng.random() < 0.3
         habits = Habits(lambda: markers.random() * (0.4 if slow_markers and markers.random() < 0.3 else 0.004))
         self.cluster = Cluster(self.loop, EPOCH, habits)
-        self.cluster.create([SETTINGS.topic(spec.name) for spec in SPECS], PARTITIONS)
+        for name, number in self.job.partitions.items():
+            self.cluster.create([SETTINGS.topic(name)], number)
         self.wire = Wire(self.cluster, self.weather, tell=tell)
-        self.content = content(seed // SEEDS_A_CONTENT)
-        self._settings = SETTINGS.under(self.content.policy)
+        self._settings = SETTINGS.under(sessions.policy)
         self.connections = Connections(
             self.wire,
             EPOCH,
@@ -107,16 +107,18 @@ class World:
             fetch_offsets=rng.choice((5, 30, 500)),
             tell=tell,
         )
+        role = self.job.role
+        self._read = frozenset(SETTINGS.topic(each.topic) for each in role.inputs)
+        self._written = frozenset(SETTINGS.topic(name) for name in (*(each.topic for each in role.outputs), role.state))
         self.outcome = Outcome(seed)
         self.slots = [Slot(self, number) for number in range(2)]
         self.neighbour: Slot | None = None
         """A worker of another installation on the same topics."""
         self.retired: list[Slot] = []
         """Those that are to end, and not to start again."""
-        self.feed = Feed(
+        self.feed = self.job.feed(
             self.cluster,
             SETTINGS,
-            self.content,
             Random(f"feed {seed}"),
             seconds=rng.choice((3.0, 5.0)),
             backlog=rng.choice((0.0, 0.0, 0.5, 1.0)),
@@ -169,7 +171,7 @@ class World:
             self.problem(f"not at rest within {PATIENCE:.0f} s: {self._unrest()}")
         await self._stop()
         if not self.outcome.problems:
-            self.outcome.problems += judge(self.cluster, SETTINGS, self.content, self.feed.offsets)
+            self.outcome.problems += self.job.judge(self.cluster, SETTINGS)
 
     async def _rest(self) -> bool:
         until = self.loop.now + PATIENCE
@@ -185,7 +187,7 @@ class World:
 
     def _standing(self) -> tuple[object, ...]:
         """What changes until all is at rest: how much is written, and who reads what."""
-        written = (log.high for partition, log in self.cluster.logs.items() if partition.topic in _OUTPUTS)
+        written = (log.high for partition, log in self.cluster.logs.items() if partition.topic in self._written)
         return *written, *(slot.shards for slot in self.workers)
 
     def _unrest(self) -> str:
@@ -197,7 +199,7 @@ class World:
         behind = [
             f"{place.topic}/{place.partition} at {committed.get(place, 0)} of {log.stable}"
             for place, log in self.cluster.logs.items()
-            if place.topic in _INPUTS and log.committed(committed.get(place, 0))
+            if place.topic in self._read and log.committed(committed.get(place, 0))
         ]
         read = sorted(number for slot in self.workers for number in slot.shards)
         if read != list(range(PARTITIONS)):
@@ -216,10 +218,6 @@ class World:
             await asyncio.sleep(0.1)
 
 
-_INPUTS: Final = frozenset(SETTINGS.topic(name) for name in INPUTS.values())
-_OUTPUTS: Final = frozenset(SETTINGS.topic(name) for name in (*OUTPUTS, STATE))
-
-
-def simulate(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
+def simulate(seed: int, tell: Callable[[str], None] | None = None, job: Job | None = None) -> Outcome:
     """The schedule of a seed, from beginning to end."""
-    return World(seed, tell).run()
+    return World(seed, tell, job).run()
