@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from stream.core.counts import Counts
-from stream.core.figures import NEVER
+from stream.core.figures import MOMENTS, NEVER
 from stream.core.packing import glance_at, unpack
 from stream.core.policy import MINUTE
 from stream.core.steps import Steps, pieces
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from stream.core.shard import Shard
     from stream.core.stored import Glance
 
+_PLATFORM: Final = MOMENTS.index("platform")
 NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 RECENT_MS: Final = 2 * MINUTE
 PIECE: Final = 512
@@ -115,10 +115,8 @@ def _add(recent: _Recent, piece: Iterable[tuple[bytes, "Pane | Glance"]], packed
 
 def _late_platform(pane: "Pane | Glance | bytes") -> str:
     """Of a pane all of whose events came too late for alerts: those are kept beside its own figures."""
-    late, whole = getattr(unpack(pane) if isinstance(pane, bytes) else pane, "late", None), Counts()
-    if late is not None:
-        late.show(whole)
-    return whole.platform or OTHER
+    late = getattr(unpack(pane) if isinstance(pane, bytes) else pane, "late", None)
+    return (late.moments[_PLATFORM] if late is not None else "") or OTHER
 
 
 def _numbers(shard: "Shard") -> Steps[tuple[int, int, int]]:
