@@ -14,7 +14,7 @@ TARGET ?=
 TESTS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check rules dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
+.PHONY: help run test check rules schemas dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict,
 
 rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases anew, from values.yaml, recording.yaml and alerts/
 	@$(BIN)/python -m deploy.prometheus.generate
+
+schemas: $(VENV)/.made  ## schemas of windows and sessions and docs/figures.md anew, from the tables of figures and rates
+	@$(BIN)/python -m schemas.generate
 
 dashboards: $(VENV)/.made  ## deploy/grafana/dashboards/*.json anew, from the Python beside them and the thresholds of deploy/prometheus
 	@$(BIN)/python -m deploy.grafana.generate

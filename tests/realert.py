@@ -69,6 +69,9 @@ class Look:
             "heartbeats": heartbeats,
             "gmv_minor": capped(tally.gmv.get(self.rules.currency, 0)),
             "item_value_minor": capped(tally.item_value.get(self.rules.currency, 0)),
+            "local_item_value_minor": capped(tally.local_item_value.get(self.rules.currency, 0)),
+            "cross_border_item_value_minor": capped(tally.cross_border_item_value.get(self.rules.currency, 0)),
+            "discount_minor": capped(tally.discount.get(self.rules.currency, 0)),
             "events": events,
         }
 

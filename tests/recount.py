@@ -56,7 +56,7 @@ ACTIONS = {
     "like": "likes",
     "share": "shares",
     "follow": "follows",
-    "gift": None,
+    "gift": "gifts",
     "pin": None,
     "unpin": None,
 }
@@ -73,6 +73,7 @@ COUNTS = (
     *("impressions", "views", "product_impressions", "product_clicks", "adds_to_cart", "likes", "shares", "follows"),
     *("watch_ms", "comments", "checkouts_initiated", "checkouts_submitted", "checkouts_failed"),
     *("orders_paid", "cod_orders", "items_sold", "orders_cancelled", "orders_refunded"),
+    *("gifts", "gift_value", "discounted_orders"),
 )
 # ISO 4217, those with minor units: no metals, bonds, test or "no currency" codes, an amount in which has no meaning.
 CURRENCIES = frozenset(
@@ -567,6 +568,7 @@ class Sums:
 
     views: int = 0
     clicks: int = 0
+    pins: int = 0
     orders: int = 0
     money: Money = field(default_factory=dict)
 
@@ -577,11 +579,12 @@ class Sums:
     def add(self, other: "Sums") -> None:
         self.views += other.views
         self.clicks += other.clicks
+        self.pins += other.pins
         self.orders += other.orders
         add_money(self.money, other.money)
 
     def is_zero(self) -> bool:
-        return not (self.views or self.clicks or self.orders or any(self.money.values()))
+        return not (self.views or self.clicks or self.pins or self.orders or any(self.money.values()))
 
 
 @dataclass(slots=True)
@@ -597,6 +600,9 @@ class Breakdown:
 
     def click(self, name: str, bound: int) -> None:
         self.sums(name, self.from_views, bound).clicks += 1
+
+    def pin(self, name: str, bound: int) -> None:
+        self.sums(name, self.from_views, bound).pins += 1
 
     def order(self, name: str, money: Money, bound: int) -> None:
         self.sums(name, self.from_checkouts, bound).add_order(money)
@@ -623,6 +629,8 @@ class Tally:
     gmv: Money = field(default_factory=dict)
     item_value: Money = field(default_factory=dict)
     local_item_value: Money = field(default_factory=dict)
+    cross_border_item_value: Money = field(default_factory=dict)
+    discount: Money = field(default_factory=dict)
     samples: int = 0
     samples_sum: int = 0
     samples_peak: int = 0
@@ -634,6 +642,7 @@ class Tally:
     affiliates: Breakdown = field(default_factory=Breakdown)
     products: Breakdown = field(default_factory=Breakdown)
     times: tuple[int, int] | None = None  # first and last event, cancels and refunds aside
+    on_air: tuple[int, int] | None = None  # first and last view or comment
 
     def add(self, other: "Tally") -> None:
         """Sums, maxima and unions: what a window makes of its panes."""
@@ -642,6 +651,8 @@ class Tally:
         add_money(self.gmv, other.gmv)
         add_money(self.item_value, other.item_value)
         add_money(self.local_item_value, other.local_item_value)
+        add_money(self.cross_border_item_value, other.cross_border_item_value)
+        add_money(self.discount, other.discount)
         self.samples += other.samples
         self.samples_sum += other.samples_sum
         self.samples_peak = max(self.samples_peak, other.samples_peak)
@@ -689,7 +700,7 @@ class Tallies:
 
     def sessions(self) -> dict[str, Value]:
         return {
-            session: value_of(session, tally, self.rules) | first_and_last(tally)
+            session: with_hours(value_of(session, tally, self.rules) | first_and_last(tally), tally)
             for session, tally in self.totals.items()
         }
 
@@ -718,8 +729,12 @@ def count_labels(tally: Tally, event: Event) -> None:
 
 
 def count_time(tally: Tally, time: int) -> None:
-    first, last = tally.times or (time, time)
-    tally.times = min(first, time), max(last, time)
+    tally.times = widened(tally.times, time)
+
+
+def widened(span: tuple[int, int] | None, time: int) -> tuple[int, int]:
+    first, last = span or (time, time)
+    return min(first, time), max(last, time)
 
 
 def source_of(event: Event) -> str:
@@ -733,9 +748,14 @@ def count_view(tally: Tally, event: Event, bound: int) -> None:
     action = event["action"]
     name = ACTIONS[action]
     if name is not None:
-        tally.counts[name] += (event.get("count") or 1) if action == "like" else 1
+        tally.counts[name] += (event.get("count") or 1) if action in ("like", "gift") else 1
+    if action == "gift":
+        tally.counts["gift_value"] += event.get("gift_value") or 0
+    if action == "pin":
+        tally.products.pin(event["product_id"], bound)
     tally.counts["watch_ms"] += event.get("watch_ms") or 0
     count_time(tally, event["event_time"])
+    tally.on_air = widened(tally.on_air, event["event_time"])
     count_sample(tally, event)
     if action == "enter":
         tally.viewers.add(event["viewer_id"])
@@ -766,6 +786,7 @@ def count_click(tally: Tally, event: Event, bound: int) -> None:
 def count_comment(tally: Tally, event: Event, _bound: int) -> None:
     tally.counts["comments"] += 1
     count_time(tally, event["event_time"])
+    tally.on_air = widened(tally.on_air, event["event_time"])
 
 
 def count_checkout(tally: Tally, event: Event, bound: int) -> None:
@@ -787,6 +808,9 @@ def count_order(tally: Tally, event: Event, bound: int) -> None:
     amount = {event["currency"]: event["amount_minor"]}
     tally.counts["orders_paid"] += 1
     add_money(tally.gmv, amount)
+    if event.get("discount_minor"):  # "orders with a discount above 0, and its sum by currency"
+        tally.counts["discounted_orders"] += 1
+        add_money(tally.discount, {event["currency"]: event["discount_minor"]})
     tally.buyers.add(event["viewer_id"])
     tally.sources.setdefault(source_of(event), Sums()).add_order(amount)
     if event.get("affiliate_id") is not None:
@@ -802,8 +826,10 @@ def count_items(tally: Tally, event: Event) -> dict[str, Money]:
         value = {event["currency"]: item["quantity"] * item["unit_price_minor"]}
         tally.counts["items_sold"] += item["quantity"]
         add_money(tally.item_value, value)
-        if item.get("local"):
+        if item.get("local") is True:
             add_money(tally.local_item_value, value)
+        if item.get("local") is False:  # "items that say nothing are in neither of the two"
+            add_money(tally.cross_border_item_value, value)
         add_money(products.setdefault(item["product_id"], {}), value)
     return products
 
@@ -856,6 +882,8 @@ def value_of(session: str, tally: Tally, rules: Rules) -> Value:
         "gmv_minor": gmv,
         "item_value_minor": money_value(tally.item_value),
         "local_item_value_minor": money_value(tally.local_item_value),
+        "cross_border_item_value_minor": money_value(tally.cross_border_item_value),
+        "discount_minor": money_value(tally.discount),
         "unique_viewers": unique(tally.viewers),
         "unique_buyers": unique(tally.buyers),
         "unique_error": UNIQUE_ERROR,
@@ -863,13 +891,26 @@ def value_of(session: str, tally: Tally, rules: Rules) -> Value:
         "by_affiliate": ranked(tally.affiliates, "affiliate_id", "gmv_minor", rules.currency),
         "products": ranked(tally.products, "product_id", "item_value_minor", rules.currency),
     }
-    value["rates"] = rates(counts, gmv) | local_share(value, rules.currency)
+    value["rates"] = rates(counts, gmv) | local_share(value, rules.currency) | discount_rate(value)
     value |= {name: text for name, (_, text) in tally.labels.items()}
     return value | concurrent(tally)
 
 
 def first_and_last(tally: Tally) -> Value:
     return {} if tally.times is None else {"first_event": tally.times[0], "last_event": tally.times[1]}
+
+
+HOUR_MS = 3_600_000
+TEN_MINUTES_MS = 600_000
+
+
+def with_hours(value: Value, tally: Tally) -> Value:
+    """`gmv_per_hour_minor`: GMV by the hours from the first view or comment to the last, "from 10 minutes on"."""
+    first, last = tally.on_air or (0, 0)
+    if value["gmv_minor"] and last - first >= TEN_MINUTES_MS:
+        by_hour = {code: capped(half_even(HOUR_MS * n, last - first)) for code, n in value["gmv_minor"].items()}
+        value["rates"]["gmv_per_hour_minor"] = by_hour
+    return value
 
 
 def concurrent(tally: Tally) -> Value:
@@ -884,7 +925,7 @@ def concurrent(tally: Tally) -> Value:
 
 
 def rates(counts: Mapping[str, int], gmv: Money) -> Value:
-    """The table "Rates (absent when the denominator is 0)", but for local_share."""
+    """The table "Rates (absent when the denominator is 0)", but for those of items and discounts, and by the hour."""
     views, clicks, orders, cod = (counts[name] for name in ("views", "product_clicks", "orders_paid", "cod_orders"))
     fractions = {
         "enter_room_rate": (views, counts["impressions"]),
@@ -907,10 +948,20 @@ def rates(counts: Mapping[str, int], gmv: Money) -> Value:
 
 
 def local_share(value: Value, currency: str) -> Value:
-    """Divide local item value by item value, in the configured currency."""
-    total = value["item_value_minor"].get(currency, 0)
+    """Divide local by local and cross-border item value, in the configured currency."""
     local = value["local_item_value_minor"].get(currency, 0)
+    total = capped(local + value["cross_border_item_value_minor"].get(currency, 0))
     return {"local_share": ratio(local, total, 6)} if total else {}
+
+
+def discount_rate(value: Value) -> Value:
+    """Divide discounts by GMV and discounts, by currency."""
+    found = {}
+    for currency, amount in value["gmv_minor"].items():  # every discount is of an order
+        discount = value["discount_minor"].get(currency, 0)
+        if amount + discount:
+            found[currency] = ratio(discount, capped(amount + discount), 6)
+    return {"discount_rate": found} if found else {}
 
 
 def by_source(sources: Mapping[str, Sums]) -> Value:
@@ -940,10 +991,12 @@ def ranked(breakdown: Breakdown, id_name: str, money_name: str, currency: str) -
         )  # what is beyond may be lost by a restart
 
     def element(label: Value, sums: Sums) -> Value:
+        pins = {"pins": capped(sums.pins)} if id_name == "product_id" else {}
         return label | {
             "product_clicks": capped(sums.clicks),
             "orders_paid": capped(sums.orders),
             money_name: money_value(sums.money),
+            **pins,
         }
 
     ordered = sorted(breakdown.named.items(), key=place)

@@ -19,6 +19,7 @@ from tests.recount import (
     Rules,
     Tally,
     an_id,
+    discount_rate,
     half_even,
     local_share,
     rates,
@@ -132,7 +133,10 @@ EXAMPLE = dict.fromkeys(COUNTS, 0) | {
 
 
 def test_rates_are_those_of_the_example_in_the_contract() -> None:
-    items = {"item_value_minor": {"IDR": 84_000_000}, "local_item_value_minor": {"IDR": 60_000_000}}
+    items = {
+        "local_item_value_minor": {"IDR": 60_000_000},
+        "cross_border_item_value_minor": {"IDR": 24_000_000},
+    }
     assert rates(EXAMPLE, {"IDR": 81_900_000}) | local_share(items, "IDR") == {
         "aov_minor": {"IDR": 9_100_000},
         "comment_rate": 0.1525,
@@ -155,7 +159,8 @@ def test_rates_with_a_denominator_of_0_are_absent() -> None:
     assert rates(nothing, {}) == {}
     assert rates(nothing, {"IDR": 5}) == {}
     assert "payment_rate" not in rates(nothing | {"checkouts_initiated": 2, "cod_orders": 2, "orders_paid": 2}, {})
-    assert local_share({"item_value_minor": {"USD": 7}, "local_item_value_minor": {}}, "IDR") == {}
+    assert local_share({"local_item_value_minor": {"USD": 7}, "cross_border_item_value_minor": {}}, "IDR") == {}
+    assert discount_rate({"gmv_minor": {"IDR": 0}, "discount_minor": {}}) == {}
 
 
 def test_a_window_of_one_heartbeat_has_every_count_map_and_list() -> None:
@@ -172,6 +177,8 @@ def test_a_window_of_one_heartbeat_has_every_count_map_and_list() -> None:
             "gmv_minor": {},
             "item_value_minor": {},
             "local_item_value_minor": {},
+            "cross_border_item_value_minor": {},
+            "discount_minor": {},
             "unique_viewers": 0,
             "unique_buyers": 0,
             "unique_error": 0.015316,
@@ -529,9 +536,12 @@ def test_in_binary_cloudevents_the_value_is_the_event() -> None:
 # --- Counting --------------------------------------------------------------------------------------------------------
 
 
-def test_actions_move_their_counters_and_only_likes_come_in_bundles() -> None:
-    actions = "impression enter heartbeat leave product_impression product_click add_to_cart like share follow"
-    counts = totals(*(view(action, count=5) for action in actions.split()), view("like"), comment())["counts"]
+def test_actions_move_their_counters_and_only_likes_and_gifts_come_in_bundles() -> None:
+    actions = (
+        "impression enter heartbeat leave product_impression product_click add_to_cart like share follow gift unpin"
+    )
+    views = [view(action, count=5, product_id="p") for action in actions.split()]
+    counts = totals(*views, view("like"), comment())["counts"]
     assert counts == dict.fromkeys(COUNTS, 0) | {
         "impressions": 1,
         "views": 1,
@@ -542,11 +552,12 @@ def test_actions_move_their_counters_and_only_likes_come_in_bundles() -> None:
         "shares": 1,
         "follows": 1,
         "comments": 1,
+        "gifts": 5,
     }
 
 
 def test_orders_are_paid_checkouts_and_cod_initiations() -> None:
-    bought = [item("p1", 2, 100, local=True), item("p2", 3, 10), item("p1", 1, 50)]
+    bought = [item("p1", 2, 100, local=True), item("p2", 3, 10, local=False), item("p1", 1, 50)]
     value = totals(
         checkout("initiated", items=bought),
         checkout("submitted", items=bought),
@@ -570,14 +581,16 @@ def test_orders_are_paid_checkouts_and_cod_initiations() -> None:
     assert value["gmv_minor"] == {"IDR": 300, "USD": 0}
     assert value["item_value_minor"] == {"IDR": 280}
     assert value["local_item_value_minor"] == {"IDR": 200}
+    assert value["cross_border_item_value_minor"] == {"IDR": 30}
     assert value["unique_buyers"] == 2
     assert value["products"] == [
-        {"product_id": "p1", "product_clicks": 0, "orders_paid": 1, "item_value_minor": {"IDR": 250}},
-        {"product_id": "p2", "product_clicks": 0, "orders_paid": 1, "item_value_minor": {"IDR": 30}},
+        clicked("p1", 0, 1, IDR=250),
+        clicked("p2", 0, 1, IDR=30),
     ]
     assert value["rates"] == {
         "aov_minor": {"IDR": 150, "USD": 0},
-        "local_share": 0.714286,
+        "discount_rate": {"IDR": 0.0},
+        "local_share": 0.869565,
         "payment_rate": 1.0,
     }
 
@@ -621,8 +634,9 @@ def test_sources_appear_when_a_figure_is_not_0() -> None:
     }
 
 
-def clicked(product: str, clicks: int = 0, orders: int = 0, **money: int) -> Fields:
-    return {"product_id": product, "product_clicks": clicks, "orders_paid": orders, "item_value_minor": money}
+def clicked(product: str, clicks: int = 0, orders: int = 0, pins: int = 0, **money: int) -> Fields:
+    figures = {"product_clicks": clicks, "orders_paid": orders, "item_value_minor": money, "pins": pins}
+    return {"product_id": product, **figures}
 
 
 def test_products_are_ranked_by_value_then_clicks_then_id() -> None:
@@ -657,13 +671,55 @@ def test_names_are_bounded_per_pane_and_side_and_once_more_per_session() -> None
         checkout("paid", start, items=[item("d", 1, 1), item("c", 1, 2), item("a", 1, 4), item("a", 1, 8)]),
         rules=rules,
     )
-    unnamed = {"unnamed": True, "product_clicks": 1, "orders_paid": 1, "item_value_minor": {"IDR": 12}}
+    unnamed = {"unnamed": True, "product_clicks": 1, "orders_paid": 1, "item_value_minor": {"IDR": 12}, "pins": 0}
     first = [clicked("c", 0, 1, IDR=2), clicked("d", 0, 1, IDR=1), clicked("a", 2), clicked("b", 1), unnamed]
     both = [clicked("c", 1, 1, IDR=2), *first[1:]]
     assert result.windows[f"7301/1m/{start}"]["products"] == first
     assert result.windows[f"7301/1m/{start + MINUTE}"]["products"] == [clicked("c", 1)]
     assert result.windows[f"7301/2m/{start}"]["products"] == both
     assert result.sessions["7301"]["products"] == [*first[:4], unnamed | {"product_clicks": 2}]
+
+
+def test_gifts_come_in_bundles_and_have_a_value() -> None:
+    gifts = (
+        view("gift", count=5, gift_value=495),
+        view("gift", gift_value=1),
+        view("gift"),
+        view("like", gift_value=9),
+    )
+    counts = totals(*gifts)["counts"]
+    assert (counts["gifts"], counts["gift_value"], counts["likes"]) == (7, 496, 1)
+
+
+def test_discounts_are_of_orders_and_above_0() -> None:
+    orders = [("IDR", 90, 10), ("IDR", 100, 0), ("IDR", 30, None), ("USD", 0, 7), ("MYR", 0, 0)]
+    bought = [
+        checkout("paid", checkout_id=f"d{n}", currency=code, amount_minor=amount, discount_minor=off)
+        for n, (code, amount, off) in enumerate(orders)
+    ]
+    value = totals(*bought, checkout("failed", checkout_id="f", discount_minor=1000))
+    assert value["discount_minor"] == {"IDR": 10, "USD": 7}
+    assert value["counts"]["discounted_orders"] == 2
+    assert value["rates"]["discount_rate"] == {"IDR": 0.043478, "USD": 1.0}
+
+
+def test_pins_are_counted_by_product_and_share_the_bound_of_clicks() -> None:
+    pins = [
+        view(action, product_id=name) for action, name in (("pin", "a"), ("pin", "b"), ("unpin", "a"), ("pin", "a"))
+    ]
+    clicks = [view("product_click", product_id=name) for name in ("b", "c")]
+    value = count(*pins, *clicks, rules=Rules(windows=(("1m", MINUTE, MINUTE),), max_ids=2)).sessions["7301"]
+    unnamed = {"unnamed": True, "product_clicks": 1, "orders_paid": 0, "item_value_minor": {}, "pins": 0}
+    assert value["products"] == [clicked("b", 1, pins=1), clicked("a", pins=2), unnamed]
+
+
+def test_gmv_per_hour_is_from_the_first_view_or_comment_to_the_last_and_from_ten_minutes_on() -> None:
+    order, late = checkout("paid", T, amount_minor=500), checkout("submitted", T + 3 * HOUR, checkout_id="c9")
+    for minutes, expected in ((10, {"IDR": 3000}), (45, {"IDR": 667})):
+        value = totals(view("leave", T + 5), order, comment(T + 5 + minutes * MINUTE), late)
+        assert value["rates"]["gmv_per_hour_minor"] == expected
+    value = totals(view("leave", T + 5), order, comment(T + 4 + 10 * MINUTE), late)
+    assert "gmv_per_hour_minor" not in value["rates"]
 
 
 def test_unique_viewers_are_those_who_entered() -> None:
@@ -710,14 +766,14 @@ def some_events(chance: random.Random, number: int) -> Iterable[Fields]:
         names |= {"affiliate_id": chance.choice((None, "a", "b")), "creator_id": chance.choice((None, "c", "d"))}
         kind = chance.randrange(3)
         if kind == 0:
-            action = chance.choice(("enter", "like", "product_click", "fly"))
-            yield view(action, time, product_id="p", concurrent_viewers=chance.randrange(9), **names)
+            action = chance.choice(("enter", "like", "product_click", "fly", "gift", "pin"))
+            yield view(action, time, product_id="p", gift_value=n, concurrent_viewers=chance.randrange(9), **names)
         elif kind == 1:
             yield comment(time, **names)
         else:
             status = chance.choice(("initiated", "paid", "failed", "refunded"))
             cod, name = chance.random() < 0.5, f"c{chance.randrange(number)}"
-            yield checkout(status, time, checkout_id=name, is_cod=cod, items=[ONE_ITEM], **names)
+            yield checkout(status, time, checkout_id=name, is_cod=cod, items=[ONE_ITEM], discount_minor=n % 3, **names)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -750,6 +806,7 @@ def test_a_window_over_all_panes_says_what_the_session_says(seed: int) -> None:
     result = count(*some_events(random.Random(seed), 400), rules=rules)
     (window,) = (value for value in result.windows.values() if value["window"] == "day")
     totals = result.sessions["7301"]
+    totals["rates"].pop("gmv_per_hour_minor", None)  # of totals only
     assert {name: window[name] for name in window if name not in {"window", "start", "end"}} == {
         name: totals[name] for name in totals if name not in {"first_event", "last_event"}
     }

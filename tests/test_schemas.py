@@ -13,9 +13,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from schemas import generate
 from stream.core import deadletters
 from stream.core.counts import COUNTERS
 from stream.core.decode import Rejected, decode_batch
+from stream.core.figures import FIGURES, UNNAMED, How
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.durations import parse_duration
@@ -140,7 +142,7 @@ def test_actions_and_states_are_those_of_the_code() -> None:
 
 def test_counts_reasons_and_headers_are_those_of_the_code() -> None:
     for name in ("session-windows", "sessions"):
-        assert tuple(schema(name)["properties"]["counts"]["required"]) == COUNTERS
+        assert tuple(schema(name)["properties"]["counts"]["properties"]) == COUNTERS
     reasons = schema("session-windows")["properties"]["reason"]["description"]
     assert all(re.search(rf"\b{reason}\b", reasons) for reason in Closed)
     headers = schema("dead-letters")["properties"]
@@ -196,6 +198,32 @@ def test_what_a_schema_refuses_the_worker_refuses_and_the_other_way_round(kind: 
     assert isinstance(decoded, Rejected)
 
 
+# With the tables of figures and rates
+
+
+def test_what_follows_from_the_tables_is_fresh() -> None:
+    assert generate.stale() == [], "make schemas"
+
+
+def test_what_is_counted_since_later_is_not_required_of_what_was_written_before() -> None:
+    for name in generate.RESULTS:
+        required = {*schema(name)["required"], *schema(name)["properties"]["counts"]["required"]}
+        later = {figure.shown_as for figure in FIGURES if figure.since > UNNAMED and figure.how is not How.BREAKDOWN}
+        assert later & {*schema(name)["properties"], *schema(name)["properties"]["counts"]["properties"]}
+        assert not required & later
+
+
+def described(found: dict[str, Any], value: Any, where: str) -> None:
+    """No field is written that the schema does not describe."""
+    if isinstance(value, dict) and "properties" in found:
+        assert value.keys() <= found["properties"].keys(), where
+        for name, each in value.items():
+            described(found["properties"][name], each, f"{where}.{name}")
+    elif isinstance(value, list):
+        for each in value:
+            described(found["items"], each, where)
+
+
 # What is written
 
 
@@ -215,10 +243,10 @@ def test_what_the_worker_writes_is_as_the_schemas_say() -> None:
     outputs = shard.collect()
     assert outputs is not None
     assert len(outputs.windows) == 6  # one of 1m, five of 5m
-    for _, value in outputs.windows:
-        check("session-windows", json.loads(value))
-    for _, value in outputs.sessions:
-        check("sessions", json.loads(value))
+    for name, values in (("session-windows", outputs.windows), ("sessions", outputs.sessions)):
+        for _, value in values:
+            check(name, json.loads(value))
+            described(schema(name), json.loads(value), name)
     assert outputs.sessions
     assert not outputs.dead_letters
 

@@ -38,7 +38,7 @@ class Source(msgspec.Struct, array_like=True, gc=False):
 
 
 class Clicks(msgspec.Struct, array_like=True, gc=False):
-    """Number of clicks by id: the view side of a breakdown."""
+    """A number by id, such as clicks: the view side of a breakdown."""
 
     named: dict[str, int] = {}
     beyond: int = 0
@@ -57,6 +57,22 @@ class Clicks(msgspec.Struct, array_like=True, gc=False):
         else:
             self.beyond += 1
         return False
+
+    def name(self, id_: str, limit: int, known: set[str]) -> bool:
+        """Names an id without a click, where there is room: as `count` but for the click."""
+        if id_ in self.named or len(self.named) >= limit:
+            return False
+        self.named[id_] = 0
+        return _make_known(id_, limit, known)
+
+    def count_as(self, bound: "Clicks", id_: str, known: set[str]) -> None:
+        """Adds one of an id where ``bound`` has put it: one bound for several figures of the same ids."""
+        if id_ in bound.named:
+            self.named[id_] = self.named.get(id_, 0) + 1
+        elif id_ in known:
+            self.spilled[id_] = self.spilled.get(id_, 0) + 1
+        else:
+            self.beyond += 1
 
     def merge(self, other: "Clicks", only: AbstractSet[str] | None = None) -> None:
         """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""

@@ -9,7 +9,7 @@ capped, since the pane may be one in C; money is of Python's integers, and grows
 
 from typing import Final
 
-from stream.core.breakdown import Money, Orders, add_money
+from stream.core.breakdown import Clicks, Money, Orders, add_money
 from stream.core.panes import Pane
 from stream.model.events import OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
 from stream.model.money import capped
@@ -42,10 +42,21 @@ def _span(pane: Pane, time: int) -> None:
         pane.first_event = time
 
 
+def _on_air(pane: Pane, time: int) -> None:
+    """Of views and comments: checkouts may come hours later."""
+    _span(pane, time)
+    if time > pane.on_air_to:
+        if pane.on_air_to < 0:
+            pane.on_air_from = time
+        pane.on_air_to = time
+    elif time < pane.on_air_from:
+        pane.on_air_from = time
+
+
 def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
     pane.events += 1
     _carry(pane, event, event.event_time)
-    _span(pane, event.event_time)
+    _on_air(pane, event.event_time)
     action = event.action
     if action == "heartbeat":
         pane.heartbeats += 1
@@ -69,6 +80,11 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         pane.shares += 1
     elif action == "follow":
         pane.follows += 1
+    elif action == "gift":
+        pane.gifts = capped(pane.gifts + (1 if event.count is None else event.count))
+        pane.gift_value = capped(pane.gift_value + (event.gift_value or 0))
+    elif action == "pin" and event.product_id is not None and limit != PLAIN_ONLY:
+        count_pin(pane, event.product_id, limit)
     watch_ms = event.watch_ms
     if watch_ms is not None:
         pane.watch_ms = capped(pane.watch_ms + watch_ms)
@@ -82,10 +98,23 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
             pane.last = viewers
 
 
+def count_pin(pane: Pane, product: str, limit: int) -> None:
+    """Pins share the bound of clicks: both are counted from views."""
+    session = pane.session
+    if pane.product_clicks_by is None:
+        pane.product_clicks_by = Clicks()
+    if pane.product_pins is None:
+        pane.product_pins = Clicks()
+    known = session.named["product_clicks_by"]
+    if pane.product_clicks_by.name(product, limit, known):
+        session.stale = True
+    pane.product_pins.count_as(pane.product_clicks_by, product, known)
+
+
 def count_comment(pane: Pane, event: Comment, _limit: int) -> None:
     pane.events += 1
     _carry(pane, event, event.event_time)
-    _span(pane, event.event_time)
+    _on_air(pane, event.event_time)
     pane.comments += 1
 
 
@@ -119,12 +148,15 @@ def _count_order(pane: Pane, event: Checkout, limit: int) -> None:
     gmv = {currency: event.amount_minor}
     pane.orders_paid += 1
     add_money(pane.gmv, gmv)
+    if event.discount_minor:
+        pane.discounted_orders += 1
+        add_money(pane.discount, {currency: event.discount_minor})
     for item in event.items:
         value = item.quantity * item.unit_price_minor
         pane.items_sold = capped(pane.items_sold + item.quantity)
         pane.item_value[currency] = pane.item_value.get(currency, 0) + value
-        if item.local:
-            pane.local_item_value[currency] = pane.local_item_value.get(currency, 0) + value
+        if item.local is not None:  # what says nothing is in neither of the two
+            add_money(pane.local_item_value if item.local else pane.cross_border_item_value, {currency: value})
     if limit != PLAIN_ONLY:
         _break_down_order(pane, event, gmv, limit)
 

@@ -64,8 +64,11 @@ class Figure(NamedTuple):
     written: str = ""
     """Its name in results and rules, where that is another."""
     by: str = ""
+    """Of a `How.LATEST`: the figure of its event time. Of a breakdown: another, whose ids it names; both have one bound."""
     of: str = "int"
     """Type of a plain figure (int or str) or of a breakdown (Source, Clicks, Orders)."""
+    before: str = ""
+    """A plain figure that stands for it where counts were stored before it existed; without one, nothing was counted."""
 
     @property
     def shown_as(self) -> str:
@@ -95,8 +98,17 @@ FIGURES: Final = (
     Figure("orders_refunded", _SUM, EVERYWHERE, "orders refunded, whenever they were made"),
     Figure("samples", _SUM, _NONE, "events that tell how many viewers are there"),
     Figure("sample_sum", _SUM, _NONE, "sum of what they tell"),
-    Figure("peak", How.MAXIMUM, RESULTS, "the most viewers at a time", written="concurrent_peak"),
-    Figure("last", How.LATEST, RESULTS, "viewers as told last", written="concurrent_last", by="last_at"),
+    Figure(
+        "peak", How.MAXIMUM, RESULTS, "the most viewers at a time; absent without a sample", written="concurrent_peak"
+    ),
+    Figure(
+        "last",
+        How.LATEST,
+        RESULTS,
+        "viewers as told last; absent without a sample",
+        written="concurrent_last",
+        by="last_at",
+    ),
     Figure("last_at", How.MAXIMUM, _NONE, "event time of what was told last"),
     Figure("label_at", How.MAXIMUM, Shown.ALERTS, "event time of the labels that each event carries"),
     Figure("seller", How.LATEST, EVERYWHERE, "seller", written="seller_id", by="label_at", of="str"),
@@ -106,17 +118,44 @@ FIGURES: Final = (
     Figure("first_event", How.MINIMUM, EVERYWHERE, "event time of the first event, cancels and refunds aside"),
     Figure("last_event", How.MAXIMUM, EVERYWHERE, "event time of the last event, cancels and refunds aside"),
     Figure("heartbeats", _SUM, Shown.ALERTS, "signs that a viewer is still there", since=3),
-    Figure("gmv", _MONEY, EVERYWHERE, "what was ordered, as paid", written="gmv_minor"),
+    Figure("gmv", _MONEY, EVERYWHERE, "value of orders; not reduced by cancels and refunds", written="gmv_minor"),
     Figure("item_value", _MONEY, EVERYWHERE, "quantity x unit price of what was ordered", written="item_value_minor"),
     Figure("local_item_value", _MONEY, EVERYWHERE, "the same of local items", written="local_item_value_minor"),
-    Figure("viewers", How.SKETCH, RESULTS, "unique viewers who entered", written="unique_viewers"),
-    Figure("buyers", How.SKETCH, RESULTS, "unique viewers who ordered", written="unique_buyers"),
+    Figure(
+        "viewers", How.SKETCH, RESULTS, "unique viewers who entered, estimated (CPC sketch)", written="unique_viewers"
+    ),
+    Figure("buyers", How.SKETCH, RESULTS, "unique viewers who ordered, estimated", written="unique_buyers"),
     Figure("sources", How.BREAKDOWN, RESULTS, "figures by the viewer's source", written="by_source", of="Source"),
     Figure("product_clicks_by", How.BREAKDOWN, RESULTS, "clicks by product", written="products", of="Clicks"),
     Figure("affiliate_clicks", How.BREAKDOWN, RESULTS, "clicks by affiliate", written="by_affiliate", of="Clicks"),
     Figure("product_orders", How.BREAKDOWN, RESULTS, "orders by product", written="products", of="Orders"),
     Figure("affiliate_orders", How.BREAKDOWN, RESULTS, "orders by affiliate", written="by_affiliate", of="Orders"),
     Figure("events", _SUM, Shown.ALERTS, "counted events of any kind: figures change if and only if it does"),
+    Figure("gifts", _SUM, EVERYWHERE, "gifts: the sum of the bundles in which they come", since=4),
+    Figure("gift_value", _SUM, EVERYWHERE, "what the gifts are worth, in the platform's own unit", since=4),
+    Figure("discounted_orders", _SUM, EVERYWHERE, "orders with a discount above 0", since=4),
+    Figure("on_air_from", How.MINIMUM, _NONE, "event time of the first view or comment", since=4, before="first_event"),
+    Figure("on_air_to", How.MAXIMUM, _NONE, "event time of the last view or comment", since=4, before="last_event"),
+    Figure(
+        *(
+            "cross_border_item_value",
+            _MONEY,
+            EVERYWHERE,
+            "the same of items marked as not local: sent from another country",
+        ),
+        since=4,
+        written="cross_border_item_value_minor",
+    ),
+    Figure(
+        "discount", _MONEY, EVERYWHERE, "what buyers did not pay thanks to discounts", since=4, written="discount_minor"
+    ),
+    Figure(
+        *("product_pins", How.BREAKDOWN, RESULTS, "how often a product was pinned"),
+        since=4,
+        written="products",
+        by="product_clicks_by",
+        of="Clicks",
+    ),
 )
 """Every figure, in the order in which they are stored."""
 
@@ -143,6 +182,8 @@ MONIES: Final = _names(How.MONEY)
 SKETCHES: Final = _names(How.SKETCH)
 BREAKDOWNS: Final = tuple(name for name in _names(How.BREAKDOWN) if BY_NAME[name].of != "Source")
 """By id, with a bound. By source there are few."""
+NAMED_BY: Final = {name: BY_NAME[name].by or name for name in BREAKDOWNS}
+"""By breakdown, the one whose ids it names."""
 DEFAULTS: Final = {
     name: "" if name in TEXTS else 0 if BY_NAME[name].how is How.SUM else NEVER for name in PLAIN
 }  # fmt: skip
@@ -165,6 +206,8 @@ HEAD: Final = ("events", "views", "product_clicks", "comments", "orders_paid", "
 REST: Final = tuple(name for name in PLAIN if name not in HEAD)
 """The other plain figures."""
 UNNAMED_FIGURES: Final = tuple(figure.name for figure in FIGURES if figure.since <= UNNAMED)
+STAND_INS: Final = tuple((REST.index(name), name, BY_NAME[name].before) for name in REST if BY_NAME[name].before)
+"""Place in `REST`, figure, and what stands for it in counts that are shorter."""
 ADDED: Final = tuple(figure for figure in FIGURES if figure.since > UNNAMED and figure.name not in PLAIN)
 """Those that are not plain and came later: each is a field of packed counts behind all that there was before."""
 
@@ -172,5 +215,6 @@ ADDED: Final = tuple(figure for figure in FIGURES if figure.since > UNNAMED and 
 def layout() -> str:
     """All of the table that native code is built from."""
     return "; ".join(
-        f"{row.name} {row.how.name} {row.shown.value} {row.since} {row.shown_as} {row.by} {row.of}" for row in FIGURES
+        f"{row.name} {row.how.name} {row.shown.value} {row.since} {row.shown_as} {row.by} {row.of} {row.before}"
+        for row in FIGURES
     )

@@ -17,6 +17,7 @@ class Derived(NamedTuple):
     plus: tuple[str, ...]
     minus: tuple[str, ...] = ()
     what: str = ""
+    shown: Shown = EVERYWHERE
 
 
 class Of(Enum):
@@ -43,6 +44,8 @@ class Rate(NamedTuple):
     shown: Shown
     what: str
     scale: int = 1
+    least: int = 1
+    """With a smaller denominator the rate is absent."""
     digits: int = 6
     """Decimals of a ratio."""
     bounds: bool = False
@@ -57,6 +60,16 @@ DERIVED: Final = (
     ),
     Derived("orders_undone", ("orders_cancelled", "orders_refunded"), (), "orders cancelled or refunded"),
     Derived("attendance", ("views", "heartbeats"), (), "signs that somebody watches"),
+    Derived(
+        "before_discount_minor", ("gmv_minor", "discount_minor"), (), "what would have been paid without discounts"
+    ),
+    Derived(
+        *("known_origin_value_minor", ("local_item_value_minor", "cross_border_item_value_minor"), ()),
+        "item value of which shops say where it comes from",
+    ),
+    Derived(
+        "on_air_ms", ("on_air_to",), ("on_air_from",), "from the first view or comment to the last", Shown.SESSIONS
+    ),
 )
 
 
@@ -80,11 +93,17 @@ RATES: Final = (
     Rate("aov_minor", "gmv_minor", "orders_paid", Of.MONEY, EVERYWHERE, "average value of an order"),
     Rate("gpm_minor", "gmv_minor", "views", Of.MONEY, EVERYWHERE, "GMV of a thousand views", scale=1000),
     Rate(
-        "local_share",
-        "local_item_value_minor",
-        "item_value_minor",
-        Of.SHARE,
-        EVERYWHERE,
-        "local items by items, in value",
+        *("local_share", "local_item_value_minor", "known_origin_value_minor", Of.SHARE, EVERYWHERE),
+        "local items by local and cross-border ones, in value and in the configured currency",
+    ),
+    Rate(
+        *("discount_rate", "discount_minor", "before_discount_minor", Of.SHARES, EVERYWHERE),
+        "discounts by GMV and discounts",
+    ),
+    Rate(
+        *("gmv_per_hour_minor", "gmv_minor", "on_air_ms", Of.MONEY, Shown.SESSIONS),
+        "GMV by the hours from the first view or comment to the last, from ten minutes on",
+        scale=3_600_000,
+        least=600_000,
     ),
 )

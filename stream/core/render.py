@@ -5,6 +5,7 @@ saturate at 2^63 - 1 before anything is derived from them.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -12,10 +13,12 @@ import orjson
 
 from stream.core.breakdown import Clicks, Money, Orders, Sales
 from stream.core.counts import COUNTERS, NEVER, Counts, estimate
+from stream.core.figures import BY_NAME, MONIES, Shown
+from stream.core.rates import DERIVED, RATES, Of, Rate
 from stream.core.switch import NATIVE
 from stream.model.money import MAX_SUM, capped
 
-natively: "Callable[[bytes, Counts, str], bytes | None] | None" = None
+natively: "Callable[[bytes, Counts, str, bool], bytes | None] | None" = None
 if NATIVE:
     from stream.core.native.rendering import value_of as natively
 
@@ -55,37 +58,83 @@ def counts_of(counts: Counts) -> dict[str, int]:
     return dict(zip(COUNTERS, values, strict=True))
 
 
-_RATIOS: Final = {
-    "comment_rate": ("comments", "views"),
-    "ctor": ("orders_paid", "product_clicks"),
-    "ctr": ("product_clicks", "views"),
-    "enter_room_rate": ("views", "impressions"),
-    "follow_rate": ("follows", "views"),
-    "like_rate": ("likes", "views"),
-    "live_ctr": ("product_clicks", "product_impressions"),
-    "order_rate": ("orders_paid", "views"),
-    "share_rate": ("shares", "views"),
+_MONEY_NAMES: Final = tuple(BY_NAME[name].shown_as for name in MONIES)
+_monies: Final = attrgetter(*MONIES)
+
+
+def monies_of(counts: Counts) -> dict[str, Money]:
+    return dict(zip(_MONEY_NAMES, map(money, _monies(counts)), strict=True))
+
+
+_DERIVED: Final = {row.name: row for row in DERIVED}
+_SORTED: Final = {
+    shown: sorted((rate for rate in RATES if rate.shown & shown), key=lambda rate: rate.name)
+    for shown in (Shown.WINDOWS, Shown.SESSIONS)
 }
-"""Name of a rate: (numerator, denominator) among the counts as written. In the order of the names."""
-_RATIO_PARTS: Final = [(name, *parts) for name, parts in _RATIOS.items()]
+"""The rates of windows and of sessions, in the order in which they are written."""
 
 
-def rates_of(numbers: Mapping[str, int], gmv: Money, items: Money, local: Money, currency: str) -> Value:
-    """All rates of domain.md that have a denominator, by name in sorted order."""
-    rates: Value = {
-        name: ratio(numbers[over], below) for name, over, under in _RATIO_PARTS if (below := numbers[under])
-    }
-    plain = len(rates)
-    prepaid = numbers["checkouts_initiated"] - numbers["cod_orders"]
-    if prepaid > 0:
-        rates["payment_rate"] = ratio(numbers["orders_paid"] - numbers["cod_orders"], prepaid)
-    if gmv and numbers["orders_paid"]:
-        rates["aov_minor"] = {name: divide(minor, numbers["orders_paid"]) for name, minor in gmv.items()}
-    if gmv and numbers["views"]:
-        rates["gpm_minor"] = {name: capped(divide(1000 * minor, numbers["views"])) for name, minor in gmv.items()}
-    if items.get(currency):
-        rates["local_share"] = ratio(local.get(currency, 0), items[currency])
-    return rates if len(rates) == plain else dict(sorted(rates.items()))
+class _Operands:
+    """What rates are of, by name: the figures as they are written, and what is derived from those."""
+
+    __slots__ = ("counts", "monies", "numbers")
+
+    def __init__(self, counts: Counts, numbers: Mapping[str, int], monies: Mapping[str, Money]) -> None:
+        self.counts = counts
+        self.numbers = numbers
+        self.monies = monies
+
+    def number(self, name: str) -> int:
+        row = _DERIVED.get(name)
+        if row is not None:
+            return capped(sum(map(self.number, row.plus)) - sum(map(self.number, row.minus)))
+        value: int | None = self.numbers.get(name)
+        return getattr(self.counts, name) if value is None else value
+
+    def money(self, name: str) -> Money:
+        row = _DERIVED.get(name)
+        if row is None:
+            return self.monies[name]
+        parts = [self.money(part) for part in row.plus]
+        return {code: capped(sum(part.get(code, 0) for part in parts)) for code in sorted({*chain(*parts)})}
+
+
+def rates_of(operands: _Operands, currency: str, shown: Shown) -> Value:
+    """All rates that have a denominator, by name in sorted order."""
+    found = ((rate.name, _WRITTEN[rate.of](operands, rate, currency)) for rate in _SORTED[shown])
+    return {name: value for name, value in found if value is not None}
+
+
+def _of_counts(operands: _Operands, rate: Rate, _: str) -> float | None:
+    under = operands.number(rate.under)
+    return ratio(operands.number(rate.over), under) if under >= rate.least else None
+
+
+def _of_money(operands: _Operands, rate: Rate, _: str) -> Money | None:
+    over = operands.money(rate.over)
+    under = operands.number(rate.under) if over else 0
+    if under < rate.least:
+        return None
+    return {code: capped(divide(rate.scale * minor, under)) for code, minor in over.items()}
+
+
+def _share(operands: _Operands, rate: Rate, currency: str) -> float | None:
+    under = operands.money(rate.under).get(currency, 0)
+    return ratio(operands.money(rate.over).get(currency, 0), under) if under >= rate.least else None
+
+
+def _shares(operands: _Operands, rate: Rate, _: str) -> dict[str, float] | None:
+    over = operands.money(rate.over)
+    parts = operands.money(rate.under).items()
+    return {code: ratio(over.get(code, 0), under) for code, under in parts if under >= rate.least} or None
+
+
+_WRITTEN: Final[Mapping[Of, Callable[[_Operands, Rate, str], object]]] = {
+    Of.COUNTS: _of_counts,
+    Of.MONEY: _of_money,
+    Of.SHARE: _share,
+    Of.SHARES: _shares,
+}
 
 
 def by_source(counts: Counts) -> Value:
@@ -103,12 +152,23 @@ def by_source(counts: Counts) -> Value:
     }
 
 
-def ranked(clicks: Clicks | None, orders: Orders | None, currency: str, id_name: str, money_name: str) -> list[Value]:
-    """By money in ``currency`` descending, clicks descending, id ascending; then the rest, then the unnamed."""
+def ranked(
+    clicks: Clicks | None,
+    orders: Orders | None,
+    currency: str,
+    id_name: str,
+    money_name: str,
+    **others: Clicks | None,
+) -> list[Value]:
+    """By money in ``currency`` descending, clicks descending, id ascending; then the rest, then the unnamed.
+
+    ``others`` by their names: what else is counted of the same ids, and does not rank them.
+    """
     if clicks is None and orders is None:
         return []
     clicks = clicks or Clicks()
     orders = orders or Orders()
+    more = [(name, figures or Clicks()) for name, figures in others.items()]
     rows = _rows(clicks.named, orders.named, currency)
     rows.sort()  # ids differ, so that no two sales are compared
     listed: list[Value] = [
@@ -117,6 +177,7 @@ def ranked(clicks: Clicks | None, orders: Orders | None, currency: str, id_name:
             "product_clicks": -number,
             "orders_paid": capped(sales.orders),
             money_name: money(sales.money) if sales.money else {},
+            **{name: capped(figures.named.get(id_, 0)) for name, figures in more},
         }
         for _, number, id_, sales in rows[:LISTED]
     ]
@@ -124,10 +185,14 @@ def ranked(clicks: Clicks | None, orders: Orders | None, currency: str, id_name:
         rest = Sales()
         for _, _, _, sales in rows[LISTED:]:
             rest.add(sales.orders, sales.money)
-        number = sum(clicks.named.get(row[2], 0) for row in rows[LISTED:])
-        listed.append(_sum("rest", len(rows) - LISTED, number, rest, money_name))
-    if clicks.beyond or orders.beyond.orders:
-        listed.append(_sum("unnamed", True, clicks.beyond, orders.beyond, money_name))
+        number, *numbers = (
+            sum(each.named.get(row[2], 0) for row in rows[LISTED:]) for each in (clicks, *(each for _, each in more))
+        )
+        sums = dict(zip(others, numbers, strict=True))
+        listed.append(_sum({"rest": len(rows) - LISTED}, number, rest, money_name, sums))
+    beyond = {name: figures.beyond for name, figures in more}
+    if clicks.beyond or orders.beyond.orders or any(beyond.values()):
+        listed.append(_sum({"unnamed": True}, clicks.beyond, orders.beyond, money_name, beyond))
     return listed
 
 
@@ -151,9 +216,9 @@ def _rows(clicked: Mapping[str, int], sold: Mapping[str, Sales], currency: str) 
     return rows
 
 
-def _sum(name: str, what: object, clicks: int, sales: Sales, money_name: str) -> Value:
-    head = {name: what, "product_clicks": capped(clicks), "orders_paid": capped(sales.orders)}
-    return {**head, money_name: money(sales.money)}
+def _sum(head: Value, clicks: int, sales: Sales, money_name: str, others: Mapping[str, int]) -> Value:
+    figures = {"product_clicks": capped(clicks), "orders_paid": capped(sales.orders), money_name: money(sales.money)}
+    return {**head, **figures, **{name: capped(number) for name, number in others.items()}}
 
 
 def labels_of(counts: Counts) -> Value:
@@ -161,11 +226,10 @@ def labels_of(counts: Counts) -> Value:
     return {name: text for name, text in labels.items() if text}
 
 
-def figures_of(counts: Counts, currency: str) -> Value:
-    """Everything a window and a session have in common, from ``counts`` on."""
-    numbers = counts_of(counts)
-    gmv, items, local = money(counts.gmv), money(counts.item_value), money(counts.local_item_value)
-    value: Value = {"counts": numbers, "gmv_minor": gmv, "item_value_minor": items, "local_item_value_minor": local}
+def figures_of(counts: Counts, currency: str, shown: Shown = Shown.WINDOWS) -> Value:
+    """Everything a window or a session shows, from ``counts`` on."""
+    numbers, monies = counts_of(counts), monies_of(counts)
+    value: Value = {"counts": numbers, **monies}
     if counts.samples:
         value["concurrent_last"] = counts.last
         value["concurrent_peak"] = counts.peak
@@ -173,14 +237,13 @@ def figures_of(counts: Counts, currency: str) -> Value:
     value["unique_viewers"] = estimate(counts.viewers)
     value["unique_buyers"] = estimate(counts.buyers)
     value["unique_error"] = UNIQUE_ERROR
-    value["rates"] = rates_of(numbers, gmv, items, local, currency)
+    value["rates"] = rates_of(_Operands(counts, numbers, monies), currency, shown)
     value["by_source"] = by_source(counts)
     value["by_affiliate"] = ranked(
         counts.affiliate_clicks, counts.affiliate_orders, currency, "affiliate_id", "gmv_minor"
     )
-    value["products"] = ranked(
-        counts.product_clicks_by, counts.product_orders, currency, "product_id", "item_value_minor"
-    )
+    clicks, orders, pins = counts.product_clicks_by, counts.product_orders, counts.product_pins
+    value["products"] = ranked(clicks, orders, currency, "product_id", "item_value_minor", pins=pins)
     if counts.incomplete:
         value["incomplete"] = True
     return value
@@ -188,7 +251,7 @@ def figures_of(counts: Counts, currency: str) -> Value:
 
 def window_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
     """``head``: run, generation, window, start, end, revision, reason."""
-    return _value_of({"session_id": session_id, **labels_of(counts), **head}, counts, currency)
+    return _value_of({"session_id": session_id, **labels_of(counts), **head}, counts, currency, Shown.WINDOWS)
 
 
 def session_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
@@ -196,14 +259,14 @@ def session_value(session_id: str, counts: Counts, currency: str, head: Value) -
     value: Value = {"session_id": session_id, **labels_of(counts), **head}
     if counts.last_event != NEVER:
         value["first_event"], value["last_event"] = counts.first_event, counts.last_event
-    return _value_of(value, counts, currency)
+    return _value_of(value, counts, currency, Shown.SESSIONS)
 
 
-def _value_of(head: Value, counts: Counts, currency: str) -> bytes:
-    value = None if natively is None else natively(orjson.dumps(head), counts, currency)
-    return in_python(head, counts, currency) if value is None else value
+def _value_of(head: Value, counts: Counts, currency: str, shown: Shown) -> bytes:
+    value = None if natively is None else natively(orjson.dumps(head), counts, currency, shown is Shown.SESSIONS)
+    return in_python(head, counts, currency, shown) if value is None else value
 
 
-def in_python(head: Value, counts: Counts, currency: str) -> bytes:
+def in_python(head: Value, counts: Counts, currency: str, shown: Shown = Shown.WINDOWS) -> bytes:
     """What native/rendering.pyx writes too, where it is built."""
-    return orjson.dumps({**head, **figures_of(counts, currency)})
+    return orjson.dumps({**head, **figures_of(counts, currency, shown)})

@@ -4,7 +4,7 @@ import pytest
 
 from stream.core import figures
 from stream.core.counts import Counts
-from stream.core.figures import ADDED, BY_NAME, FIGURES, HEAD, PLAIN, REST, UNNAMED_FIGURES, How, Shown
+from stream.core.figures import ADDED, BY_NAME, FIGURES, HEAD, PLAIN, REST, STAND_INS, UNNAMED_FIGURES, How, Shown
 from stream.core.pure.counts import Counts as PureCounts
 
 NAMES = """
@@ -32,9 +32,28 @@ def test_no_two_figures_have_one_name_and_no_two_plain_ones_are_shown_under_one(
 
 
 def test_what_is_latest_names_the_maximum_that_holds_its_time() -> None:
-    for figure in FIGURES:
-        assert (figure.how is How.LATEST) == bool(figure.by), figure.name
-        assert not figure.by or BY_NAME[figure.by].how is How.MAXIMUM, figure.name
+    latest = [figure for figure in FIGURES if figure.how is How.LATEST]
+    assert latest
+    for figure in latest:
+        assert BY_NAME[figure.by].how is How.MAXIMUM, figure.name
+
+
+def test_a_breakdown_that_names_the_ids_of_another_is_of_its_type() -> None:
+    shared = [figure for figure in FIGURES if figure.by and figure.how is not How.LATEST]
+    assert shared
+    for figure in shared:
+        assert figure.of == BY_NAME[figure.by].of == "Clicks", figure.name
+
+
+def test_what_stands_in_for_a_figure_is_older_and_combines_alike() -> None:
+    for _, name, before in STAND_INS:
+        assert BY_NAME[name].how is BY_NAME[before].how, name
+        assert BY_NAME[before].since <= figures.UNNAMED < BY_NAME[name].since, name
+
+
+def test_a_column_of_the_largest_numbers_has_a_size_of_one_byte() -> None:
+    """As core/alerts/history.py stores it: 9 bytes a figure, and 3 more. One figure more needs another form there."""
+    assert 9 * len(figures.COLUMN) + 3 <= 255
 
 
 def test_each_figure_is_stored_once() -> None:

@@ -4,6 +4,7 @@ from stream.core.figures import BY_NAME, COUNTERS, FIGURES, How, Shown
 from stream.core.rates import DERIVED, RATES, Of
 
 COUNTS = {figure.shown_as for figure in FIGURES if figure.how is How.SUM}
+TIMES = {figure.shown_as for figure in FIGURES if figure.how in {How.MAXIMUM, How.MINIMUM}}
 MONIES = {figure.shown_as for figure in FIGURES if figure.how is How.MONEY}
 
 
@@ -20,7 +21,7 @@ def test_no_two_have_one_name() -> None:
 def test_what_is_derived_adds_up_figures_of_one_sort() -> None:
     for row in DERIVED:
         parts = {*row.plus, *row.minus}
-        assert parts <= COUNTS or parts <= MONIES, row.name
+        assert parts <= COUNTS or parts <= MONIES or parts <= TIMES, row.name
 
 
 def test_rates_divide_known_figures_of_the_sorts_they_say() -> None:
@@ -38,4 +39,4 @@ def test_results_show_rates_of_what_they_show() -> None:
     for rate in RATES:
         if rate.shown & (Shown.WINDOWS | Shown.SESSIONS):
             for name in (rate.over, rate.under):
-                assert derived.get(name, {name}) <= shown, rate.name
+                assert derived.get(name, {name}) <= shown | TIMES, rate.name

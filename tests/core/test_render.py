@@ -32,12 +32,14 @@ def test_the_rates_of_the_contract() -> None:
     counts.likes, counts.shares, counts.follows, counts.comments = 55, 3, 2, 61
     counts.checkouts_initiated, counts.orders_paid, counts.cod_orders = 14, 9, 2
     counts.gmv, counts.item_value, counts.local_item_value = {"IDR": 81900000}, {"IDR": 84000000}, {"IDR": 60000000}
+    counts.cross_border_item_value, counts.discount = {"IDR": 24000000}, {"IDR": 9100000}
     value = figures_of(counts, "IDR")
     assert value["rates"] == {
         "aov_minor": {"IDR": 9100000},
         "comment_rate": 0.1525,
         "ctor": 0.075,
         "ctr": 0.3,
+        "discount_rate": {"IDR": 0.1},
         "enter_room_rate": 0.444444,
         "follow_rate": 0.005,
         "gpm_minor": {"IDR": 204750000},
@@ -67,6 +69,27 @@ def test_sums_saturate_before_anything_is_derived_from_them() -> None:
     value = figures_of(counts, "IDR")
     assert value["gmv_minor"] == {"IDR": MAX_SUM}
     assert value["rates"]["aov_minor"] == value["rates"]["gpm_minor"] == {"IDR": MAX_SUM}
+
+
+def test_what_sums_saturate_to_is_what_rates_are_of() -> None:
+    counts = Counts()
+    counts.gmv, counts.discount = {"IDR": 2**70, "USD": 3}, {"IDR": 2**70}
+    counts.local_item_value = counts.cross_border_item_value = {"IDR": MAX_SUM - 1}
+    rates = figures_of(counts, "IDR")["rates"]
+    assert rates == {"discount_rate": {"IDR": 1.0, "USD": 0.0}, "local_share": 1.0}
+
+
+def test_products_say_how_often_they_were_pinned_wherever_they_stand() -> None:
+    names = [f"p{number:02}" for number in range(22)]
+    clicks = Clicks(dict.fromkeys(names, 1), beyond=1)
+    pins = Clicks({"p00": 3, "p20": 2, "p21": 5, "nobody's": 9}, beyond=4)
+    rows = ranked(clicks, None, "IDR", "product_id", "item_value_minor", pins=pins)
+    assert [row["pins"] for row in rows] == [3, *[0] * 19, 7, 4]
+    assert ranked(None, None, "IDR", "product_id", "item_value_minor", pins=pins) == []
+    only = ranked(Clicks({"p": 0}), None, "IDR", "product_id", "item_value_minor", pins=Clicks({"p": 1}))
+    assert only == [{"product_id": "p", "product_clicks": 0, "orders_paid": 0, "item_value_minor": {}, "pins": 1}]
+    unnamed = ranked(Clicks(), None, "IDR", "product_id", "item_value_minor", pins=Clicks(beyond=1))
+    assert [row["pins"] for row in unnamed] == [1]
 
 
 def test_ranked_by_money_then_clicks_then_bytes_with_rest_and_unnamed() -> None:

@@ -72,7 +72,7 @@ class Player:
             yield LogRecord(str(kind), 0, offset, seen, match["session"].encode(), json.dumps(event).encode())
 
     def _event(self, kind: Kind, match: re.Match[str], offset: int) -> dict[str, Any]:
-        what, _, cod = match["what"].partition("-")
+        what, _, how = match["what"].partition("-")
         event = {
             "event_id": match["id"] or f"e{offset}",
             "event_time": ms(match["time"]),
@@ -82,12 +82,13 @@ class Player:
             "platform": "shopee",
         }
         if kind is Kind.VIEWS:
-            return event | {"action": what}
+            return event | {"action": what} | ({"count": 5, "gift_value": 495} if how == "bundle" else {})
         if kind is Kind.COMMENTS:
             return event | {"text": "halo"}
         money = {"amount_minor": 100, "currency": "IDR", "items": []}
-        checkout = {"checkout_id": match["checkout"] or f"k{offset}", "status": what, "is_cod": bool(cod)}
-        return event | money | checkout | {"attempt": int(match["attempt"] or 0)}
+        checkout = {"checkout_id": match["checkout"] or f"k{offset}", "status": what, "is_cod": how == "cod"}
+        discount = {"discount_minor": 25} if how == "discounted" else {}
+        return event | money | checkout | discount | {"attempt": int(match["attempt"] or 0)}
 
     def do_idle(self, topics: list[str]) -> None:
         for topic in topics:

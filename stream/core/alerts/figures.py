@@ -83,7 +83,7 @@ def _derived(row: Derived) -> Callable[[Column], int]:
 
 COUNTS: Final[Mapping[str, Callable[[Column], int]]] = {
     **{name: itemgetter(place) for name, place in PLACE.items()},
-    **{row.name: _derived(row) for row in DERIVED},
+    **{row.name: _derived(row) for row in DERIVED if row.shown & Shown.ALERTS},
 }
 """Whole numbers, by name."""
 _ASKED: Final = [rate for rate in RATES if rate.shown & Shown.ALERTS]

@@ -45,18 +45,28 @@ def _held(table: Any) -> list[str]:
     return [*table.TEXTS, *table.MONIES, *table.SKETCHES, "sources", *table.BREAKDOWNS]
 
 
+def _places(table: Any) -> dict[str, int]:
+    """Of numbers and money, by the names that results know; those of objects inverted."""
+    numbers, held = _numbers(table), _held(table)
+    figures = [figure for figure in table.FIGURES if figure.name in {*numbers, *table.MONIES}]
+    return {
+        figure.shown_as: numbers.index(figure.name) if figure.name in numbers else ~held.index(figure.name)
+        for figure in figures
+    }
+
+
 def _enum(names: Iterable[str]) -> str:
     return "".join(f"    {name.upper()} = {place}\n" for place, name in enumerate(names))
 
 
 def _pxd(table: Any) -> str:
     numbers, held = _numbers(table), _held(table)
+    by_shown = _places(table)
 
     def at(name: str) -> int:
         """A number's place, or that of an object, inverted."""
         return numbers.index(name) if name in numbers else ~held.index(name)
 
-    by_shown = {figure.shown_as: figure.name for figure in table.FIGURES if figure.name in {*numbers, *table.MONIES}}
     latest = [(at(name), at(when)) for name, when in table.LATEST]
     integers = {
         "defaults": [table.DEFAULTS[name] for name in numbers],
@@ -70,12 +80,14 @@ def _pxd(table: Any) -> str:
         "counters": map(at, table.COUNTERS),
         "late_sums": map(at, table.LATE_SUMS),
         "moments": map(at, table.MOMENTS),
-        "column": [at(by_shown[name]) for name in table.COLUMN],
+        "column": [by_shown[name] for name in table.COLUMN],
         "head": map(at, table.HEAD),
         "rest": map(at, table.REST),
+        "stand_ins": [at(before) if (before := table.BY_NAME[name].before) else -1 for name in table.REST],
         "added": [~at(figure.name) for figure in table.ADDED],
     }
     arrays = {name: list(values) for name, values in integers.items()}
+    money_fields = _json_fields(["", *(table.BY_NAME[name].shown_as for name in table.MONIES)])[1:]
     return f'''"""Places of figures: {MADE}"""
 
 from cpython.object cimport PyObject
@@ -95,10 +107,12 @@ cdef enum:
 cdef extern from *:
     """
 {"".join(_c_array("int", f"{name}_at", map(str, values)) for name, values in arrays.items())}\
-{_c_array("char* const", "counter_fields", _json_fields(table.COUNTERS))}    """
+{_c_array("char* const", "counter_fields", _json_fields(table.COUNTERS))}\
+{_c_array("char* const", "money_fields", money_fields)}    """
     # places of numbers; where there may be objects, too, theirs are inverted
 {"".join(f"    const int {name}_at[{max(1, len(values))}]{chr(10)}" for name, values in arrays.items())}\
     const char* const counter_fields[{len(table.COUNTERS)}]
+    const char* const money_fields[{len(money_fields)}]
 
 
 cdef class Figures:
@@ -147,6 +161,9 @@ from cpython.ref cimport Py_XDECREF
 from stream.core.native.uniques cimport Uniques, to_change, uniques_of
 
 from stream.core import figures as _figures
+
+PLACES = {_places(table)!r}
+"""By the names that results know; those of objects inverted."""
 
 if _figures.layout() != {table.layout()!r}:
     raise ImportError("core/figures.py has changed since the native modules were built: build them anew (make does)")

@@ -23,6 +23,7 @@ from typing import get_args
 
 from stream.core.figures import NEVER as _NEVER
 from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
+from stream.core.counting import count_pin
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
 from stream.core.windows import FAR_AHEAD as _FAR_AHEAD
@@ -235,7 +236,7 @@ cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
     cdef uint8_t action = event.action
     add_to(pane, table.EVENTS, 1)
     _carry(pane, event)
-    _span(pane, event.time)
+    _on_air(pane, event.time)
     if action == HEARTBEAT:
         add_to(pane, table.HEARTBEATS, 1)
     elif action == ENTER:
@@ -260,6 +261,11 @@ cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
         add_to(pane, table.SHARES, 1)
     elif action == FOLLOW:
         add_to(pane, table.FOLLOWS, 1)
+    elif action == GIFT:
+        add_to(pane, table.GIFTS, 1 if event.count < 0 else event.count)
+        add_to(pane, table.GIFT_VALUE, max(event.gift_value, 0))
+    elif action == PIN and limit != PLAIN_ONLY:
+        count_pin(pane, _text(event.product), limit)
     if event.watch_ms > 0:
         add_to(pane, table.WATCH_MS, event.watch_ms)
     if event.viewers >= 0:
@@ -271,7 +277,7 @@ cdef int _count_comment(Pane pane, const Plain* event, int64_t _limit) except -1
     add_to(pane, table.EVENTS, 1)
     add_to(pane, table.COMMENTS, 1)
     _carry(pane, event)
-    _span(pane, event.time)
+    _on_air(pane, event.time)
     return 0
 
 
@@ -290,6 +296,17 @@ cdef inline void _span(Pane pane, int64_t time) noexcept:
         pane.at[table.LAST_EVENT] = time
     elif time < pane.at[table.FIRST_EVENT]:
         pane.at[table.FIRST_EVENT] = time
+
+
+cdef inline void _on_air(Pane pane, int64_t time) noexcept:
+    """Of views and comments: checkouts may come hours later."""
+    _span(pane, time)
+    if time > pane.at[table.ON_AIR_TO]:
+        if pane.at[table.ON_AIR_TO] < 0:
+            pane.at[table.ON_AIR_FROM] = time
+        pane.at[table.ON_AIR_TO] = time
+    elif time < pane.at[table.ON_AIR_FROM]:
+        pane.at[table.ON_AIR_FROM] = time
 
 
 cdef inline int _carry(Pane pane, const Plain* event) except -1:

@@ -36,11 +36,17 @@ cdef enum:
 
 
 cdef struct Ranked:
-    int64_t minor, clicks
+    int64_t minor, clicks, pins
     const char* id
     Py_ssize_t size
     void* key          # the id, borrowed
     void* sales        # borrowed; NULL: none
+
+
+cdef struct Names:     # of fields, as they are written
+    const char* id
+    const char* money
+    const char* pins   # NULL: none
 
 
 cdef int _compare(const void* one, const void* other) noexcept nogil:
@@ -58,12 +64,16 @@ cdef int _compare(const void* one, const void* other) noexcept nogil:
 
 cdef int ranked(
     Buffer* buffer, const char* name, object clicks, object orders, str currency, const char* id_name,
-    const char* money_name
+    const char* money_name, const char* pins_name, object pins
 ) except -1:
     cdef dict clicked = None
     cdef dict sold = None
+    cdef dict pinned = None
     cdef object beyond = None
     cdef int64_t clicks_beyond = 0
+    cdef int64_t pins_beyond = 0
+    cdef Names names
+    names.id, names.money, names.pins = id_name, money_name, pins_name
     cdef size_t begun
     put(buffer, name)
     begun = buffer.size
@@ -72,14 +82,20 @@ cdef int ranked(
             raise TypeError
         clicked = slot_get(clicks, CLICKS_NAMED)
         clicks_beyond = capped(slot_get(clicks, CLICKS_BEYOND))
+    if pins is not None:
+        if type(pins) is not Clicks:
+            raise TypeError
+        pinned = slot_get(pins, CLICKS_NAMED)
+        pins_beyond = capped(slot_get(pins, CLICKS_BEYOND)) if clicks is not None or orders is not None else 0
     if orders is not None:
         if type(orders) is not Orders:
             raise TypeError
         sold = slot_get(orders, ORDERS_NAMED)
         beyond = slot_get(orders, ORDERS_BEYOND)
-    _list_all(buffer, clicked or {}, sold or {}, currency, id_name, money_name)
-    if clicks_beyond or (beyond is not None and slot_get(beyond, SALES_ORDERS)):
-        _sum(buffer, b',{"unnamed":true', clicks_beyond, beyond, money_name)
+    _list_all(buffer, clicked or {}, sold or {}, pinned or {}, currency, &names)
+    if clicks_beyond or pins_beyond or (beyond is not None and slot_get(beyond, SALES_ORDERS)):
+        put(buffer, b',{"unnamed":true')
+        _figures(buffer, clicks_beyond, pins_beyond, beyond, &names)
     if buffer.size == begun:
         byte(buffer, b"["[0])
     else:
@@ -88,7 +104,7 @@ cdef int ranked(
 
 
 cdef int _list_all(
-    Buffer* buffer, dict clicked, dict sold, str currency, const char* id_name, const char* money_name
+    Buffer* buffer, dict clicked, dict sold, dict pinned, str currency, const Names* names
 ) except -1:
     cdef Py_ssize_t most = len(clicked) + len(sold)
     cdef Py_ssize_t number = 0
@@ -101,13 +117,17 @@ cdef int _list_all(
     try:
         for id_, clicks in clicked.items():
             _row(&rows[number], id_, capped(clicks), sold.get(id_), currency)
+            if pinned:
+                rows[number].pins = capped(pinned.get(id_, 0))
             number += 1
         for id_, sales in sold.items():
             if id_ not in clicked:
                 _row(&rows[number], id_, 0, sales, currency)
+                if pinned:
+                    rows[number].pins = capped(pinned.get(id_, 0))
                 number += 1
         qsort(rows, number, sizeof(Ranked), _compare)
-        _list(buffer, rows, number, id_name, money_name)
+        _list(buffer, rows, number, names)
     finally:
         PyMem_Free(rows)
     return 0
@@ -116,7 +136,7 @@ cdef int _list_all(
 cdef int _row(Ranked* row, object id_, int64_t clicks, object sales, str currency) except -1:
     """``id_`` and ``sales`` are in dicts that outlive the row."""
     cdef dict money
-    row.minor, row.clicks, row.key, row.sales = 0, clicks, <void*>id_, NULL
+    row.minor, row.clicks, row.pins, row.key, row.sales = 0, clicks, 0, <void*>id_, NULL
     row.size = 0
     if not PyUnicode_CheckExact(id_):
         raise TypeError
@@ -130,42 +150,41 @@ cdef int _row(Ranked* row, object id_, int64_t clicks, object sales, str currenc
     return 0
 
 
-cdef int _list(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const char* id_name,
-               const char* money_name) except -1:
+cdef int _list(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const Names* names) except -1:
     cdef Py_ssize_t place
     for place in range(min(number, LISTED)):
-        put(buffer, id_name)
+        put(buffer, names.id)
         text(buffer, <object>rows[place].key)
-        _figures(buffer, rows[place].clicks, None if rows[place].sales == NULL else <object>rows[place].sales, money_name)
+        sales = None if rows[place].sales == NULL else <object>rows[place].sales
+        _figures(buffer, rows[place].clicks, rows[place].pins, sales, names)
     if number > LISTED:
-        _rest(buffer, rows + LISTED, number - LISTED, money_name)
+        _rest(buffer, rows + LISTED, number - LISTED, names)
     return 0
 
 
-cdef int _rest(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const char* money_name) except -1:
+cdef int _rest(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const Names* names) except -1:
     cdef int64_t clicks = 0
+    cdef int64_t pins = 0
     cdef Py_ssize_t place
     rest = Sales()
     for place in range(number):
-        if rows[place].clicks > INT64_MAX - clicks:
+        if rows[place].clicks > INT64_MAX - clicks or rows[place].pins > INT64_MAX - pins:
             raise OverflowError
         clicks += rows[place].clicks
+        pins += rows[place].pins
         if rows[place].sales != NULL:
             sales = <object>rows[place].sales
             rest.add(slot_get(sales, SALES_ORDERS), slot_get(sales, SALES_MONEY))
     field(buffer, b',{"rest":', number)
-    return _figures(buffer, clicks, rest, money_name)
+    return _figures(buffer, clicks, pins, rest, names)
 
 
-cdef int _sum(Buffer* buffer, const char* head, int64_t clicks, object sales, const char* money_name) except -1:
-    put(buffer, head)
-    return _figures(buffer, clicks, sales, money_name)
-
-
-cdef int _figures(Buffer* buffer, int64_t clicks, object sales, const char* money_name) except -1:
+cdef int _figures(Buffer* buffer, int64_t clicks, int64_t pins, object sales, const Names* names) except -1:
     """The end of an element. ``sales`` is None where there are none."""
     field(buffer, b',"product_clicks":', clicks)
     field(buffer, b',"orders_paid":', 0 if sales is None else capped(slot_get(sales, SALES_ORDERS)))
-    put(buffer, money_name)
+    put(buffer, names.money)
     money(buffer, None if sales is None else slot_get(sales, SALES_MONEY))
+    if names.pins != NULL:
+        field(buffer, names.pins, pins)
     return byte(buffer, b"}"[0])

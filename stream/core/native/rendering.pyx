@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 from stream.core.native.breakdowns cimport SOURCE_CLICKS, SOURCE_GMV, SOURCE_ORDERS, SOURCE_VIEWS
 from stream.core.native cimport table
+from stream.core.native.adding cimport add_overflows
 from stream.core.native.buffers cimport Buffer, begin, end, more
 from stream.core.native.counts cimport Counts
 from stream.core.native.json cimport byte, capped, decimal, field, money, put, sorted_items, text, whole
@@ -18,6 +19,9 @@ from stream.core.native.table cimport held_by
 from stream.core.native.uniques cimport Uniques
 
 from stream.core.breakdown import Source
+from stream.core.figures import Shown
+from stream.core.native.table import PLACES
+from stream.core.rates import DERIVED, RATES, Of
 from stream.core.uniques import estimate
 
 cdef int64_t MILLION = 10**6
@@ -90,26 +94,105 @@ cdef int64_t _estimate(Uniques uniques) except? -7:
     return 0 if uniques is None else estimate(uniques.unpacked())
 
 
-cdef int _rates(Buffer* buffer, Counts counts, str currency) except -1:
-    """By name in sorted order. Each begins with a comma: the first is written over."""
+# -- rates: what render.rates_of does, with the rows of core/rates.py as places
+
+cdef enum:
+    TERMS = 4
+    MOST_RATES = 48
+
+cdef enum:
+    COUNTS, MONEY, SHARE, SHARES
+
+cdef struct Operand:      # places of numbers, inverted ones of money
+    int[TERMS] plus
+    int[TERMS] minus
+    int adds, takes
+
+cdef struct Rate:
+    const char* name      # with comma, quotes and colon
+    int of
+    int64_t scale, least
+    bint in_windows, in_sessions
+    Operand over, under
+
+cdef Rate[MOST_RATES] RATES_AT
+cdef int NUMBER_OF_RATES = 0
+cdef list _kept = []      # what the names point into
+
+
+cdef int _set_operand(Operand* operand, str name, dict derived) except -1:
+    row = derived.get(name)
+    plus, minus = ((name,), ()) if row is None else (row.plus, row.minus)
+    if len(plus) > TERMS or len(minus) > TERMS:
+        raise ImportError(f"{name}: follows from more figures than any so far")
+    operand.adds, operand.takes = <int>len(plus), <int>len(minus)
+    for place, each in enumerate(plus):
+        operand.plus[place] = PLACES[each]
+    for place, each in enumerate(minus):
+        operand.minus[place] = PLACES[each]
+    return 0
+
+
+cdef int _set_rates() except -1:
+    """By name in sorted order."""
+    global NUMBER_OF_RATES
+    cdef Rate* at
+    derived = {row.name: row for row in DERIVED}
+    kinds = {Of.COUNTS: COUNTS, Of.MONEY: MONEY, Of.SHARE: SHARE, Of.SHARES: SHARES}
+    shown = sorted([rate for rate in RATES if rate.shown & (Shown.WINDOWS | Shown.SESSIONS)])
+    if len(shown) > MOST_RATES:
+        raise ImportError("more rates than places")
+    for rate in shown:
+        at = &RATES_AT[NUMBER_OF_RATES]
+        name = f',"{rate.name}":'.encode()
+        _kept.append(name)
+        at.name, at.of, at.scale, at.least = <const char*>name, kinds[rate.of], rate.scale, rate.least
+        at.in_windows, at.in_sessions = bool(rate.shown & Shown.WINDOWS), bool(rate.shown & Shown.SESSIONS)
+        _set_operand(&at.over, rate.over, derived)
+        _set_operand(&at.under, rate.under, derived)
+        NUMBER_OF_RATES += 1
+    return 0
+
+
+_set_rates()
+
+
+cdef int64_t _number(Counts counts, const Operand* operand) except? -7:
+    """What would saturate is left to Python."""
+    cdef int64_t number = 0
+    cdef int each
+    for each in range(operand.adds):
+        if add_overflows(number, counts.at[operand.plus[each]], &number):
+            raise OverflowError
+    for each in range(operand.takes):
+        if counts.at[operand.minus[each]] < -1 or add_overflows(number, -counts.at[operand.minus[each]], &number):
+            raise OverflowError
+    return number
+
+
+cdef int64_t _amount(Counts counts, const Operand* operand, object currency) except? -7:
+    """Of money; as `_number`."""
+    cdef int64_t amount = 0
+    cdef int each
+    cdef dict money
+    for each in range(operand.adds):
+        money = held_by(counts, ~operand.plus[each])
+        if money and add_overflows(amount, capped(money.get(currency, 0)), &amount):
+            raise OverflowError
+    return amount
+
+
+cdef int _rates(Buffer* buffer, Counts counts, str currency, bint totals) except -1:
+    """Each begins with a comma: the first is written over."""
     cdef size_t begun
-    cdef int64_t prepaid = counts.at[table.CHECKOUTS_INITIATED] - counts.at[table.COD_ORDERS]
+    cdef int each
+    cdef Rate* rate
     put(buffer, b',"rates":')
     begun = buffer.size
-    _money_per(buffer, b',"aov_minor":', held_by(counts, table.GMV), 1, counts.at[table.ORDERS_PAID])
-    _ratio(buffer, b',"comment_rate":', counts.at[table.COMMENTS], counts.at[table.VIEWS])
-    _ratio(buffer, b',"ctor":', counts.at[table.ORDERS_PAID], counts.at[table.PRODUCT_CLICKS])
-    _ratio(buffer, b',"ctr":', counts.at[table.PRODUCT_CLICKS], counts.at[table.VIEWS])
-    _ratio(buffer, b',"enter_room_rate":', counts.at[table.VIEWS], counts.at[table.IMPRESSIONS])
-    _ratio(buffer, b',"follow_rate":', counts.at[table.FOLLOWS], counts.at[table.VIEWS])
-    _money_per(buffer, b',"gpm_minor":', held_by(counts, table.GMV), 1000, counts.at[table.VIEWS])
-    _ratio(buffer, b',"like_rate":', counts.at[table.LIKES], counts.at[table.VIEWS])
-    _ratio(buffer, b',"live_ctr":', counts.at[table.PRODUCT_CLICKS], counts.at[table.PRODUCT_IMPRESSIONS])
-    _local_share(buffer, counts, currency)
-    _ratio(buffer, b',"order_rate":', counts.at[table.ORDERS_PAID], counts.at[table.VIEWS])
-    if prepaid > 0:
-        _ratio(buffer, b',"payment_rate":', counts.at[table.ORDERS_PAID] - counts.at[table.COD_ORDERS], prepaid)
-    _ratio(buffer, b',"share_rate":', counts.at[table.SHARES], counts.at[table.VIEWS])
+    for each in range(NUMBER_OF_RATES):
+        rate = &RATES_AT[each]
+        if rate.in_sessions if totals else rate.in_windows:
+            _rate(buffer, rate, counts, currency)
     if buffer.size == begun:
         byte(buffer, b"{"[0])
     else:
@@ -117,13 +200,43 @@ cdef int _rates(Buffer* buffer, Counts counts, str currency) except -1:
     return byte(buffer, b"}"[0])
 
 
-cdef int _local_share(Buffer* buffer, Counts counts, str currency) except -1:
-    cdef int64_t local = 0
-    if held_by(counts, table.ITEM_VALUE) and currency in held_by(counts, table.ITEM_VALUE):
-        if held_by(counts, table.LOCAL_ITEM_VALUE):
-            local = capped(held_by(counts, table.LOCAL_ITEM_VALUE).get(currency, 0))
-        _ratio(buffer, b',"local_share":', local, capped(held_by(counts, table.ITEM_VALUE)[currency]))
-    return 0
+cdef int _rate(Buffer* buffer, const Rate* rate, Counts counts, str currency) except -1:
+    cdef int64_t under
+    if rate.of == SHARES:
+        return _shares(buffer, rate, counts)
+    under = _amount(counts, &rate.under, currency) if rate.of == SHARE else _number(counts, &rate.under)
+    if under < rate.least:
+        return 0
+    if rate.of == COUNTS:
+        return _ratio(buffer, rate.name, _number(counts, &rate.over), under)
+    if rate.of == SHARE:
+        return _ratio(buffer, rate.name, _amount(counts, &rate.over, currency), under)
+    return _money_per(buffer, rate.name, held_by(counts, ~rate.over.plus[0]), rate.scale, under)
+
+
+cdef int _shares(Buffer* buffer, const Rate* rate, Counts counts) except -1:
+    """By currency."""
+    cdef bint first = True
+    cdef int each
+    cdef int64_t under
+    cdef dict money
+    cdef set currencies = set()
+    for each in range(rate.under.adds):
+        money = held_by(counts, ~rate.under.plus[each])
+        if money:
+            currencies.update(money)
+    for currency in sorted(currencies):
+        under = _amount(counts, &rate.under, currency)
+        if under < rate.least:
+            continue
+        if first:
+            put(buffer, rate.name)
+        byte(buffer, b"{"[0] if first else b","[0])
+        first = False
+        text(buffer, currency)
+        byte(buffer, b":"[0])
+        decimal(buffer, _divide(_times(_amount(counts, &rate.over, currency), MILLION), under), MILLION)
+    return 0 if first else byte(buffer, b"}"[0])
 
 
 cdef int _by_source(Buffer* buffer, dict sources) except -1:
@@ -162,37 +275,38 @@ cdef int _source(Buffer* buffer, object name, object source) except -1:
 # -- a value
 
 
-cdef int _write(Buffer* buffer, bytes head, Counts counts, str currency) except -1:
+cdef int _write(Buffer* buffer, bytes head, Counts counts, str currency, bint totals) except -1:
+    cdef int each
     memcpy(more(buffer, PyBytes_GET_SIZE(head) - 1), PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head) - 1)
     byte(buffer, b","[0])
     _counts(buffer, counts)
-    put(buffer, b',"gmv_minor":')
-    money(buffer, held_by(counts, table.GMV))
-    put(buffer, b',"item_value_minor":')
-    money(buffer, held_by(counts, table.ITEM_VALUE))
-    put(buffer, b',"local_item_value_minor":')
-    money(buffer, held_by(counts, table.LOCAL_ITEM_VALUE))
+    for each in range(table.N_MONIES):
+        put(buffer, table.money_fields[each])
+        money(buffer, held_by(counts, table.monies_at[each]))
     _samples(buffer, counts)
     field(buffer, b',"unique_viewers":', _estimate(held_by(counts, table.VIEWERS)))
     field(buffer, b',"unique_buyers":', _estimate(held_by(counts, table.BUYERS)))
     put(buffer, b',"unique_error":0.015316')
-    _rates(buffer, counts, currency)
+    _rates(buffer, counts, currency, totals)
     _by_source(buffer, held_by(counts, table.SOURCES))
     ranked(buffer, b',"by_affiliate":', held_by(counts, table.AFFILIATE_CLICKS), held_by(counts, table.AFFILIATE_ORDERS), currency,
-            b',{"affiliate_id":', b',"gmv_minor":')
+            b',{"affiliate_id":', b',"gmv_minor":', NULL, None)
     ranked(buffer, b',"products":', held_by(counts, table.PRODUCT_CLICKS_BY), held_by(counts, table.PRODUCT_ORDERS), currency,
-            b',{"product_id":', b',"item_value_minor":')
+            b',{"product_id":', b',"item_value_minor":', b',"pins":', held_by(counts, table.PRODUCT_PINS))
     if counts.incomplete:
         put(buffer, b',"incomplete":true')
     return byte(buffer, b"}"[0])
 
 
-def value_of(bytes head not None, Counts counts not None, str currency not None):
-    """``head``, a JSON object that is not empty, with the figures behind what it holds; None when Python has to write it."""
+def value_of(bytes head not None, Counts counts not None, str currency not None, bint totals=False):
+    """``head``, a JSON object that is not empty, with the figures behind what it holds; None when Python has to write it.
+
+    ``totals``: of a session, not of a window.
+    """
     cdef Buffer buffer
     begin(&buffer)
     try:
-        _write(&buffer, head, counts, currency)
+        _write(&buffer, head, counts, currency, totals)
         return PyBytes_FromStringAndSize(<const char*>buffer.at, buffer.size)
     except (OverflowError, TypeError):
         return None

@@ -10,11 +10,11 @@ from stream.core.native.counts cimport Counts
 from stream.core.native.table cimport held_by, hold
 from stream.core.native.uniques cimport Uniques, uniques_of
 
-from stream.core.figures import BREAKDOWNS
+from stream.core.figures import NAMED_BY
 from stream.core.pure.ontime import column_of as column_in_python
 from stream.core.uniques import united
 
-cdef tuple _NAMES = BREAKDOWNS
+cdef tuple _NAMES = tuple(NAMED_BY.values())
 
 
 def merge_breakdowns(Counts into not None, Counts part not None, only=None):

@@ -139,7 +139,7 @@ cdef int _read_into(Counts counts, bytes data) except -1:
     cdef dict gmv, item_value, local_item_value
     cdef Uniques viewers, buyers
     cdef size_t fields
-    cdef int place
+    cdef int place, size
     cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
     cursor.end = cursor.at + PyBytes_GET_SIZE(data)
     fields = _read_size(&cursor, 0x90, 16, 0xDC, 2)
@@ -148,13 +148,13 @@ cdef int _read_into(Counts counts, bytes data) except -1:
     for place in range(HEAD):
         head[place] = _read_whole(&cursor)
     gmv = _read_numbers(&cursor)
-    _read_rest(&cursor, rest, texts)
+    size = _read_rest(&cursor, rest, texts)
     item_value, local_item_value = _read_numbers(&cursor), _read_numbers(&cursor)
     viewers, buyers = _read_sketch(&cursor), _read_sketch(&cursor)
     tail = _read_tail(&cursor, fields - FIELDS + IN_TAIL)
     for place in range(HEAD):
         counts.at[table.head_at[place]] = head[place]
-    _set_rest(counts, rest, texts)
+    _set_rest(counts, rest, texts, size)
     hold(counts, table.GMV, gmv)
     hold(counts, table.ITEM_VALUE, item_value)
     hold(counts, table.LOCAL_ITEM_VALUE, local_item_value)
@@ -165,7 +165,10 @@ cdef int _read_into(Counts counts, bytes data) except -1:
 
 
 cdef int _read_rest(Cursor* cursor, int64_t* rest, list texts) except -1:
-    """The plain figures behind the head, texts apart. What a shorter one lacks was not counted when it was written."""
+    """The plain figures behind the head, texts apart. What a shorter one lacks was not counted when it was written.
+
+    How many there are.
+    """
     cdef size_t size = _read_size(cursor, 0x90, 16, 0xDC, 2)
     cdef int each, place
     if not LEAST <= size <= table.N_REST:
@@ -181,10 +184,10 @@ cdef int _read_rest(Cursor* cursor, int64_t* rest, list texts) except -1:
             texts.append(_read_text(cursor))
         else:
             rest[each] = _read_whole(cursor)
-    return 0
+    return <int>size
 
 
-cdef int _set_rest(Counts counts, const int64_t* rest, list texts) except -1:
+cdef int _set_rest(Counts counts, const int64_t* rest, list texts, int size) except -1:
     cdef int each, place
     cdef Py_ssize_t text = 0
     for each in range(table.N_REST):
@@ -194,6 +197,10 @@ cdef int _set_rest(Counts counts, const int64_t* rest, list texts) except -1:
         else:
             hold(counts, ~place, texts[text])
             text += 1
+    for each in range(size, table.N_REST):
+        place = table.stand_ins_at[each]
+        if place >= 0:
+            counts.at[table.rest_at[each]] = counts.at[place]
     return 0
 
 

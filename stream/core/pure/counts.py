@@ -18,6 +18,7 @@ from stream.core.figures import (
     MINIMA,
     MOMENTS,
     MONIES,
+    NAMED_BY,
     NEVER,
     PLAIN,
     SKETCHES,
@@ -118,7 +119,7 @@ def merge_breakdowns(into: Counts, part: Counts, only: Mapping[str, AbstractSet[
     """Adds the breakdowns by id; with ``only`` (by breakdown), other ids go into the unnamed sums."""
     for name, more in zip(BREAKDOWNS, _breakdowns(part), strict=True):
         if more is not None:
-            _merge_breakdown(into, name, more, None if only is None else only[name])
+            _merge_breakdown(into, name, more, None if only is None else only[NAMED_BY[name]])
 
 
 def _merge_breakdown(into: Counts, name: str, more: Clicks | Orders, only: AbstractSet[str] | None) -> None:

@@ -15,6 +15,7 @@ from stream.core.figures import (
     MONIES,
     REST,
     SKETCHES,
+    STAND_INS,
     SUMMED,
     How,
 )
@@ -86,6 +87,9 @@ def unpack_into(counts: Counts, data: bytes) -> None:
         _set_plain(counts, head, rest)
     except OverflowError:  # counts in C; an earlier version wrote sums up to 2^64
         _set_plain(counts, _saturated(head), _saturated(rest))
+    for place, name, before in STAND_INS:
+        if place >= len(packed.rest):
+            setattr(counts, name, getattr(counts, before))
     for name in MONIES:
         setattr(counts, name, getattr(packed, name))
     for name in SKETCHES:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
-from stream.core.figures import COUNTERS, MONIES
+from stream.core.figures import COUNTERS, MONIES, Shown
 from stream.core.render import divide, in_python
 from stream.model.money import MAX_SUM
 
@@ -25,7 +25,10 @@ sales = st.builds(Sales, small | numbers, monies)
 clicks = st.builds(Clicks, st.dictionaries(ids, numbers, max_size=50), small, st.dictionaries(ids, small, max_size=2))
 orders = st.builds(Orders, st.dictionaries(ids, sales, max_size=50), sales)
 sources = st.dictionaries(ids, st.builds(Source, small, small | numbers, small, monies))
-sums = st.dictionaries(st.sampled_from((*COUNTERS, "samples", "sample_sum", "peak", "last")), numbers)
+sums = st.dictionaries(
+    st.sampled_from((*COUNTERS, "samples", "sample_sum", "peak", "last", "on_air_from", "on_air_to")), numbers
+)
+totals = st.sampled_from((Shown.WINDOWS, Shown.SESSIONS))
 
 
 def counts_of(sums: dict[str, int], viewers: int, **others: Any) -> Any:
@@ -47,17 +50,20 @@ def counts_of(sums: dict[str, int], viewers: int, **others: Any) -> Any:
             "sources": st.none() | sources,
             "product_clicks_by": st.none() | clicks,
             "affiliate_clicks": st.none() | clicks,
+            "product_pins": st.none() | clicks,
             "product_orders": st.none() | orders,
             "affiliate_orders": st.none() | orders,
             "incomplete": st.booleans(),
         }
     ),
+    totals,
 )
-def test_any_figures_are_written_alike(sums: dict[str, int], viewers: int, others: dict[str, Any]) -> None:
+def test_any_figures_are_written_alike(sums: dict[str, int], viewers: int, others: dict[str, Any], of: Shown) -> None:
     counts = counts_of(sums, viewers, **others)
-    written = rendering.value_of(json.dumps(HEAD, separators=(",", ":")).encode(), counts, "IDR")
+    head = json.dumps(HEAD, separators=(",", ":")).encode()
+    written = rendering.value_of(head, counts, "IDR", of is Shown.SESSIONS)
     if written is not None:
-        assert written == in_python(HEAD, counts, "IDR")
+        assert written == in_python(HEAD, counts, "IDR", of)
 
 
 @given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(0, 9 * 10**12), st.integers(1, 10**12))
@@ -79,12 +85,19 @@ def test_what_is_beyond_is_left_to_python() -> None:
 
 
 def test_what_is_common_is_not_left_to_python() -> None:
-    figures = {"views": 3, "likes": 2, "product_clicks": 7, "orders_paid": 1}
+    figures = {"views": 3, "likes": 2, "product_clicks": 7, "orders_paid": 1, "on_air_from": 0, "on_air_to": 3_600_000}
     money = {"gmv": {"USD": 5, "IDR": 10**12}, "item_value": {"IDR": 10**12}, "local_item_value": {"IDR": 3}}
+    money |= {"cross_border_item_value": {"IDR": 9}, "discount": {"USD": 5}}
     named = {str(number): number for number in range(40)}
     shown = {"product_clicks_by": Clicks(named, 3), "product_orders": Orders({"7": Sales(2, {"IDR": 9})})}
-    counts = counts_of(figures, 3, **money, **shown)
-    written = rendering.value_of(b'{"a":1}', counts, "IDR")
-    assert written is not None
-    assert written == in_python({"a": 1}, counts, "IDR")
-    assert json.loads(written)["products"][-2]["rest"] == 20
+    counts = counts_of(figures, 3, **money, **shown, product_pins=Clicks(dict.fromkeys(named, 1)))
+    for of in Shown.WINDOWS, Shown.SESSIONS:
+        written = rendering.value_of(b'{"a":1}', counts, "IDR", of is Shown.SESSIONS)
+        assert written is not None
+        assert written == in_python({"a": 1}, counts, "IDR", of)
+        value = json.loads(written)
+        assert (value["products"][-2]["rest"], value["products"][-2]["pins"]) == (20, 20)
+        assert value["rates"]["local_share"] == 0.25
+        assert value["rates"]["discount_rate"] == {"IDR": 0.0, "USD": 0.5}
+        assert ("gmv_per_hour_minor" in value["rates"]) == (of is Shown.SESSIONS)
+    assert value["rates"]["gmv_per_hour_minor"] == {"IDR": 10**12, "USD": 5}
