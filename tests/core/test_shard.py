@@ -685,3 +685,113 @@ def test_the_ids_of_its_topics_are_kept_and_an_earlier_state_has_none() -> None:
     room.settle()
     room.crash()
     assert room.shard.topic_ids == {"live.views": "AAECAwQFBgcICQoLDA0ODw"}
+
+
+def test_every_gap_is_added_up_and_told_though_nothing_was_counted_yet() -> None:
+    room = Room()
+    room.shard.gap(Kind.VIEWS, 7)
+    room.shard.gap(Kind.COMMENTS, 5)
+    room.settle()
+    assert [outputs.tally.lost_offsets for outputs in room.outputs] == [12]
+    room.crash()
+    assert room.shard.gaps == {Kind.VIEWS: None, Kind.COMMENTS: None}
+
+
+def test_a_gap_lasts_until_nothing_that_was_lost_can_be_in_a_window_and_only_in_its_own_topic() -> None:
+    room = Room()
+    room.shard.gap(Kind.VIEWS, 7)
+    room.see(Kind.COMMENTS, T0)
+    assert room.shard.gaps == {Kind.VIEWS: None}
+    room.see(Kind.VIEWS, T0 + MINUTE)
+    # a minute ahead of the clock, + the longest window, 5 min, + delay and lateness, 5 min 10 s
+    assert room.shard.gaps == {Kind.VIEWS: T0 + MINUTE + 11 * MINUTE + 10_000}
+    room.see(Kind.VIEWS, T0 + 3 * MINUTE)
+    assert room.shard.gaps == {Kind.VIEWS: T0 + MINUTE + 11 * MINUTE + 10_000}
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_gap_marks_windows_that_are_open_and_those_that_were_written_and_counts_nothing_twice(crash: bool) -> None:
+    """The pane of `old` is packed by then, and its window of a minute is written; that of `new` is neither."""
+    room = Room()
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0, session_id="old")
+    room.see(Kind.VIEWS, T0 + 3 * MINUTE, session_id="new")
+    room.settle()
+    assert not room.windows[f"old/1m/{T0}"].get("incomplete", False)
+    room.shard.gap(Kind.VIEWS, 7)
+    if crash:
+        room.settle()
+        room.crash()
+    room.shard.finish()
+    room.settle()
+    assert all(window["incomplete"] for window in room.windows.values())
+    assert {window["counts"]["views"] for window in room.windows.values()} == {1}
+    corrected = room.windows[f"old/1m/{T0}"]
+    assert (corrected["revision"], corrected["reason"]) == (2, "correction")
+
+
+def test_a_topic_that_is_caught_up_far_behind_moves_the_watermark_once_and_then_windows_are_due() -> None:
+    room = Room()
+    room.see(Kind.COMMENTS, T0 - HOUR // 2, seen=T0)
+    room.see(Kind.CHECKOUTS, T0 + 2 * MINUTE)
+    room.see(Kind.VIEWS, T0 + 2 * MINUTE)
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    before = room.shard.watermark
+    assert f"s1/1m/{T0}" not in room.windows
+    assert [room.shard.keep_up(KINDS) for _ in range(2)] == [True, False]
+    assert before is not None
+    assert room.shard.watermark == T0 + 2 * MINUTE - room.policy.delay_ms > before
+    room.settle()
+    assert room.windows[f"s1/1m/{T0}"]["reason"] == "closed"
+
+
+def test_what_is_refused_for_want_of_room_says_which_bound_it_was() -> None:
+    room = Room(Policy(max_sessions=1))
+    for session in ("s1", "s2"):
+        room.see(Kind.VIEWS, T0, session_id=session)
+    room.settle()
+    assert "max_sessions (1)" in room.outputs[0].dead_letters[0].detail
+
+
+def test_where_a_new_shard_begins_is_kept_though_no_record_ever_comes() -> None:
+    room = Room()
+    positions = dict.fromkeys(KINDS, 7)
+    room.shard.begin_at(dict(positions))
+    room.settle()
+    room.crash()
+    assert room.shard.positions == positions
+
+
+def test_money_of_a_session_let_go_is_shown_no_more() -> None:
+    room = Room(Policy(session_keep_ms=HOUR))
+    room.only(Kind.CHECKOUTS)
+    room.see(Kind.CHECKOUTS, T0)
+    room.settle()
+    before = room.shard.view(0).rest
+    for hours in (3, 4):
+        room.see(Kind.CHECKOUTS, T0 + hours * HOUR, session_id="s2", checkout_id=f"k{hours}", status="initiated")
+        room.settle()
+    after = room.shard.view(0).rest
+    assert before is not None
+    assert after is not None
+    assert before.gmv_minor != {}
+    assert (after.gmv_minor, after.orders_paid) == ({}, 0)
+
+
+def test_one_that_comes_back_and_is_not_written_yet_has_all_its_counts_after_a_crash() -> None:
+    """Its item in the state comes back with it: the page that held it has it no more."""
+    room = Crowd(Policy(totals_per_checkpoint=1))
+    while room.shard.view(1).sessions_held > len(room.shard.sessions.pages) + PAGE + 1:
+        room.until((room.shard.newest - T0) // MINUTE + 1)  # type: ignore[operator]
+    now = room.shard.newest or 0
+    packed = [each for each in range(STRANGERS) if f"x{each}".encode() in room.shard.sessions.pages]
+    assert len(packed) >= PAGE
+    for each in packed[:5]:
+        room.see(Kind.VIEWS, now, session_id=f"x{each}")
+    outputs = room.shard.collect()
+    assert outputs is not None
+    room._take(outputs)
+    room.crash()
+    room.until((now - T0) // MINUTE + 40)
+    assert {room.totals(f"x{each}")["counts"]["views"] for each in packed[:5]} == {2}

@@ -1,5 +1,6 @@
 """Corrections while a topic is left out: one a window now and then, none forgotten. What else windows do: transcripts/."""
 
+import json
 from collections import Counter
 from itertools import product
 from typing import Any
@@ -184,3 +185,32 @@ def test_the_metrics_hear_of_sources_once_for_each_window_of_the_first_kind() ->
     assert +orders == {"ads": 1}
     first = room.windows[f"s1/1m/{T0 // MINUTE * MINUTE}"]
     assert (first["reason"], first["counts"]["views"]) == ("correction", 6)
+
+
+def test_nothing_is_corrected_that_has_not_changed() -> None:
+    """What closes in time while another topic is left out is written once."""
+    room = Trickle()
+    revisions: list[int] = []
+    for minute in range(1, 8):
+        for kind in (Kind.VIEWS, Kind.CHECKOUTS):
+            room.see(kind, T0 + minute * MINUTE, checkout_id=f"k{minute}")
+        for _ in range(12):
+            room.second(OLD)
+            revisions += [value["revision"] for value in room.windows.values() if value["start"] >= T0]
+    assert set(revisions) == {1}
+
+
+def test_open_windows_are_counted_wherever_closing_stands() -> None:
+    """Also when a session's window of one kind is written and that of the next is not yet."""
+    policy = Policy(windows=tuple(WindowSpec(f"{n}m", n * MINUTE, MINUTE) for n in (1, 2, 5)))
+    for steps in range(100):
+        room = Room(policy)
+        room.only(Kind.VIEWS)
+        for minute in range(6):
+            room.see(Kind.VIEWS, T0 + minute * MINUTE, session_id=f"s{minute}")
+        room.shard.finish()
+        room.shard.work(steps)
+        number = room.shard.view(1).windows_open
+        written = Counter(json.loads(value)["window"] for _, value in room.shard.windows.written)
+        assert number == {"1m": 6 - written["1m"], "2m": 12 - written["2m"], "5m": 30 - written["5m"]}
+    assert number == {"1m": 0, "2m": 0, "5m": 0}

@@ -310,3 +310,67 @@ def test_no_pane_is_dropped_before_its_slide_is_judged_wherever_a_checkpoint_com
         if not more:
             break
     assert steps > 10
+
+
+def test_a_slide_that_is_complete_to_the_millisecond_is_not_judged_as_idle() -> None:
+    air = Air(BUSY)
+    air.see(0.5, "s1", "s1")
+    air.reach(1 + 10_000 / MINUTE)
+    assert air.shard.complete() == T0 + MINUTE
+    assert air.told() == ["busy s1 firing 1"]
+
+
+def test_rules_that_come_to_a_shard_without_are_used_from_then_on() -> None:
+    air = Air()
+    air.shard = Shard(POLICY)
+    air.shard.alerting.use(Rules([BUSY], POLICY.pane_ms))
+    air.see(0.5, "s1", "s1")
+    air.reach(1.2)
+    assert air.told() == ["busy s1 firing 1"]
+
+
+def test_seconds_of_judging_are_added_up() -> None:
+    air = Air()
+    ticks = count()
+    air.shard = Shard(POLICY, rules=Rules([BUSY], POLICY.pane_ms), stopwatch=lambda: float(next(ticks)))
+    air.see(0.5, *(f"s{number}" for number in range(20)))
+    air.reach(2.2)
+    while air.shard.work(100):
+        pass
+    outputs = air.shard.collect()
+    assert outputs is not None
+    assert outputs.tally.evaluation_seconds * 2 == next(ticks)
+    assert outputs.tally.evaluation_seconds > 3
+
+
+def test_a_session_that_goes_off_air_in_the_checkpoint_in_which_it_came_is_not_kept() -> None:
+    air = Air(BUSY)
+    air.see(0.5, "s1", "s1")
+    air.reach(30)
+    assert air.told() == ["busy s1 firing 1", "busy s1 resolved 2"]
+    air.restart(BUSY)
+    assert b"s1" not in air.shard.alerting.watched
+
+
+def test_a_rebuild_tells_only_what_differs_and_only_when_it_has_passed_where_the_inputs_ended() -> None:
+    """`s1` fires as it did before; `s2` fired and does no more; `s3` fires, and nobody was told."""
+    before = Air(BUSY)
+    before.see(0.5, "s1", "s1", "s2", "s2")
+    before.reach(1.2)
+    while before.shard.work(100):
+        pass
+    outputs = before.shard.collect()
+    assert outputs is not None
+    assert {alert.session_id for alert in outputs.alerts} == {"s1", "s2"}
+
+    air = Air(BUSY)
+    air.shard.alerting.be_silent(dict.fromkeys(KINDS, 3), outputs.alerts)
+    air.see(0.5, "s1", "s1", "s3", "s3")
+    for _ in range(2):
+        air.see(1.2, "clock", kind=Kind.COMMENTS)
+        air.see(1.2, "clock", kind=Kind.CHECKOUTS)
+    air.see(1.2, "clock")
+    assert air.told() == []
+    for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
+        air.see(1.2, "clock", kind=kind)
+    assert sorted(air.told()) == ["busy s2 resolved 1", "busy s3 firing 1"]
