@@ -138,3 +138,30 @@ def test_only_the_patches_replace_what_is_inside_aiokafka() -> None:
         or (isinstance(node, ast.Call) and re.match(r"[gs]etattr\([^()]+, '_[a-z]", ast.unparse(node)))
     ]
     assert wrong == []
+
+
+def imports_of() -> dict[str, set[str]]:
+    """The modules that each module imports, those for types alone and those within functions included."""
+    paths = {path: ".".join(path.with_suffix("").relative_to(ROOT.parent).parts) for path in ROOT.rglob("*.py")}
+    names = {path: name.removesuffix(".__init__") for path, name in paths.items()}
+    known = set(names.values())
+    found: dict[str, set[str]] = {}
+    for path, name in names.items():
+        asked = {*imported(path), *(f"{module}.{each}" for module, each in pairs_imported(path))}
+        packages = {module for module, each in pairs_imported(path) if f"{module}.{each}" in known}
+        found[name] = (asked & known) - packages - {name}
+    return found
+
+
+def pairs_imported(path: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    left = imports_of()
+    while free := {name for name, asked in left.items() if not asked & left.keys()}:
+        left = {name: asked for name, asked in left.items() if name not in free}
+    between = {name: sorted(asked & left.keys()) for name, asked in left.items()}
+    assert between == {}, "they import each other, or what does"

@@ -17,9 +17,9 @@ from stream.model.names import Kind
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
+    from stream.core.held import Held
     from stream.core.panes import Pane
     from stream.core.session import Session
-    from stream.core.shard import Shard
     from stream.core.stored import Glance
 
 _PLATFORM: Final = MOMENTS.index("platform")
@@ -45,7 +45,7 @@ class _Recent:
         return sum(self.samples.values())
 
 
-def look(shard: "Shard", top: int) -> Steps[ShardView]:
+def look(shard: "Held", top: int) -> Steps[ShardView]:
     """The ``top`` sessions with the most events lately, all others summed. Walks recent panes, open windows and rows."""
     recent = yield from _recent(shard)
     windows_open = yield from shard.windows.open_counts()
@@ -86,7 +86,7 @@ def look(shard: "Shard", top: int) -> Steps[ShardView]:
     )
 
 
-def _recent(shard: "Shard") -> Steps[_Recent]:
+def _recent(shard: "Held") -> Steps[_Recent]:
     newest, recent = shard.newest, _Recent()
     for row in [] if newest is None else shard.rows.between(newest - RECENT_MS + 1, FAR_AHEAD):
         for piece in pieces(row.panes.items(), PIECE):
@@ -119,7 +119,7 @@ def _late_platform(pane: "Pane | Glance | bytes") -> str:
     return (late.moments[_PLATFORM] if late is not None else "") or OTHER
 
 
-def _numbers(shard: "Shard") -> Steps[tuple[int, int, int]]:
+def _numbers(shard: "Held") -> Steps[tuple[int, int, int]]:
     """Panes, and ids of events, that are held; and the most ids that one topic has in one pane."""
     panes = ids = fullest = 0
     for piece in pieces(shard.rows.values(), PIECE):
@@ -156,7 +156,7 @@ def _view(session: "Session", events: int, comments: int, viewers: int | None) -
     )
 
 
-def _rest(shard: "Shard", listed: list[SessionView], recent: _Recent) -> SessionView:
+def _rest(shard: "Held", listed: list[SessionView], recent: _Recent) -> SessionView:
     sessions = shard.sessions
     gmv = sessions.gmv.copy()
     for view in listed:

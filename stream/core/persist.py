@@ -46,14 +46,14 @@ from stream.model.alerts import read_alert
 from stream.model.names import KINDS, Kind
 
 if TYPE_CHECKING:
+    from stream.core.held import Held
     from stream.core.panes import Pane
-    from stream.core.shard import Shard
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def checkpoint(
-    shard: "Shard", panes: Iterable["Pane"], marks: Iterable[tuple[int, bytes]], sessions: dict[bytes, "Session"]
+    shard: "Held", panes: Iterable["Pane"], marks: Iterable[tuple[int, bytes]], sessions: dict[bytes, "Session"]
 ) -> Steps[list[tuple[bytes, bytes]]]:
     """The records of the next checkpoint: ``panes``, ``marks`` (by start and session's key) and ``sessions`` changed."""
     puts: dict[bytes, bytes] = {}
@@ -79,7 +79,7 @@ def checkpoint(
     return (yield from shard.log.checkpoint(_meta(shard), puts, _additions(shard), lambda keys: _values(shard, keys)))
 
 
-def _put_pages(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
+def _put_pages(shard: "Held", puts: dict[bytes, bytes]) -> Steps[None]:
     pages = shard.sessions.pages
     for page in pages.gone:
         shard.log.drop(page_key(page))
@@ -89,7 +89,7 @@ def _put_pages(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
     pages.gone, pages.stale = [], {}
 
 
-def _put_alerts(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
+def _put_alerts(shard: "Held", puts: dict[bytes, bytes]) -> Steps[None]:
     alerting = shard.alerting
     for key in alerting.gone:
         shard.log.drop(alerts_key(key))
@@ -98,7 +98,7 @@ def _put_alerts(shard: "Shard", puts: dict[bytes, bytes]) -> Steps[None]:
         yield
 
 
-def _meta(shard: "Shard") -> bytes:
+def _meta(shard: "Held") -> bytes:
     mute = shard.alerting.telling.mute
     silent = None
     if mute is not None:
@@ -129,7 +129,7 @@ def _meta(shard: "Shard") -> bytes:
     )
 
 
-def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
+def _additions(shard: "Held") -> Iterator[tuple[bytes, bytes]]:
     for start, row in shard.rows.items():
         for kind in KINDS:
             ids = row.ids_of(kind)
@@ -146,7 +146,7 @@ def _additions(shard: "Shard") -> Iterator[tuple[bytes, bytes]]:
             yield known_bucket(kind, hour), chunk
 
 
-def _drop_buckets(shard: "Shard") -> None:
+def _drop_buckets(shard: "Held") -> None:
     """Hours of checkout keys and of known sessions, and days of let-go sessions, in which nothing is held any more."""
     for sort, length, hashes, now in (
         (CHECKOUT_KEYS, HOUR, shard.checkout_keys, shard.clocks[Kind.CHECKOUTS]),
@@ -160,7 +160,7 @@ def _drop_buckets(shard: "Shard") -> None:
             shard.log.drop_bucket(known_bucket(kind, hour))
 
 
-def _values(shard: "Shard", keys: list[bytes]) -> list[bytes]:
+def _values(shard: "Held", keys: list[bytes]) -> list[bytes]:
     """Of keys that are alive."""
     held, pages, watched = shard.sessions.held, shard.sessions.pages, shard.alerting.watched
     values = []
@@ -202,7 +202,7 @@ def _check_figures(meta: Meta) -> None:
             )
 
 
-def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) -> None:
+def restore_into(shard: "Held", content: Restored, *, vouched: bool = False) -> None:
     """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it.
 
     Unless checksums have ``vouched`` for it, that goes for what is only unpacked when it is needed, too.
@@ -217,7 +217,7 @@ def restore_into(shard: "Shard", content: Restored, *, vouched: bool = False) ->
         raise StateError(f"the state cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _restore(shard: "Shard", content: Restored) -> None:
+def _restore(shard: "Held", content: Restored) -> None:
     meta = read_meta(content)
     strangers = {key[:1] for key in content.items} - ITEMS | {key[:1] for key in content.buckets} - BUCKETS
     if strangers:
@@ -240,7 +240,7 @@ def _restore(shard: "Shard", content: Restored) -> None:
     _restore_alerts(shard, meta, content)
 
 
-def _restore_alerts(shard: "Shard", meta: Meta, content: Restored) -> None:
+def _restore_alerts(shard: "Held", meta: Meta, content: Restored) -> None:
     """Where none were looked for before, that begins now: what is held of earlier slides is history at once."""
     alerting = shard.alerting
     alerting.watched.update(
@@ -263,7 +263,7 @@ def _check_policy(policy: Policy, stored: dict[str, Any]) -> None:
         raise StateRefusedError(changes)
 
 
-def _restore_sessions(shard: "Shard", content: Restored) -> None:
+def _restore_sessions(shard: "Held", content: Restored) -> None:
     sessions = {key[1:]: Session.unpacked(key[1:], value) for key, value in content.items.items() if key[:1] == SESSION}
     rows: dict[bytes, Row] = {}
     for key, value in content.items.items():
@@ -279,12 +279,12 @@ def _restore_sessions(shard: "Shard", content: Restored) -> None:
         shard.sessions.adopt(session)
 
 
-def _restore_pages(shard: "Shard", content: Restored) -> None:
+def _restore_pages(shard: "Held", content: Restored) -> None:
     pages = {to_number(key[1:]): value for key, value in content.items.items() if key[:1] == RESTING}
     shard.sessions.restore_pages(pages, shard.watermark)
 
 
-def _restore_pane(shard: "Shard", row: Row, session: "Session", value: bytes) -> None:
+def _restore_pane(shard: "Held", row: Row, session: "Session", value: bytes) -> None:
     """It stays packed until it is counted into again."""
     marks, pane = read_pane(value)
     if pane:
@@ -295,7 +295,7 @@ def _restore_pane(shard: "Shard", row: Row, session: "Session", value: bytes) ->
         shard.windows.recall(row.start, session.key, marks)
 
 
-def _restore_buckets(shard: "Shard", content: Restored) -> None:
+def _restore_buckets(shard: "Held", content: Restored) -> None:
     for bucket, chunks in content.buckets.items():
         if bucket.startswith(IDS):
             start = to_number(bucket[2:10])
@@ -308,7 +308,7 @@ def _restore_buckets(shard: "Shard", content: Restored) -> None:
             shard.sessions.gone.restore(chunks)
 
 
-def _restore_known(shard: "Shard", meta: Meta) -> None:
+def _restore_known(shard: "Held", meta: Meta) -> None:
     """A state of a version that did not say who is known: every topic knows every session that is held."""
     policy = shard.policy
     for kind, known in shard.judge.known.items():

@@ -8,23 +8,21 @@ what one checkpoint has to write. Laws 1 to 5 of the design are properties of th
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
+from stream.core.alerts.alerting import Stopwatch, stopped
 from stream.core.collect import collecting
-from stream.core.counts import NEVER, Counts
+from stream.core.counts import NEVER
 from stream.core.deadletters import shortened
 from stream.core.decode import Decoded, Events, Rejected, decode_batch
-from stream.core.judge import Judge
+from stream.core.held import Held, anywhere
 from stream.core.look import look
-from stream.core.panes import Pane, Rows, windows_marked
+from stream.core.panes import Pane, windows_marked
 from stream.core.persist import restore_into
 from stream.core.policy import Policy
-from stream.core.session import Session
-from stream.core.sessions import Sessions
 from stream.core.statelog import StateLog
 from stream.core.steps import Steps, drained
 from stream.core.tidy import tidy
 from stream.core.watermark import far_behind, slowest, together
-from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
+from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
@@ -38,11 +36,7 @@ ALERT: Final = 2000
 """Bytes that a changed pane takes in the state, a window or an alert until it is written: rounded, most are smaller."""
 
 
-def _anywhere(_key: bytes) -> bool:
-    return True
-
-
-class Shard:
+class Shard(Held):
     """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
 
     Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition. Without ``rules``
@@ -54,47 +48,11 @@ class Shard:
         policy: Policy,
         *,
         generation: int = 0,
-        placed: Callable[[bytes], bool] = _anywhere,
+        placed: Callable[[bytes], bool] = anywhere,
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
     ) -> None:
-        self.policy = policy
-        self.owner: dict[str, str] = {}
-        """Who writes this state; kept in it, so that another's state is recognised."""
-        self.transactional_id = ""
-        """Of the producer that writes it; kept in it, so that a later version knows whom to fence."""
-        self.partitions: int | None = None
-        """How many each topic has, if anybody has said so: keys are placed by it, so it is kept in the state."""
-        self.moved_to: str | None = None
-        """The prefix of the topics to which what is not counted here was moved."""
-        self.topic_ids: dict[str, str] = {}
-        """Kafka's ids of the topics it reads and writes, by their names in the code: one made anew has another."""
-        self.positions: dict[Kind, int] = {}
-        """Next offset to read."""
-        self.watermark: int | None = None
-        self.rows = Rows()
-        self.sessions = Sessions(policy)
-        self.judge = Judge(policy, self.rows, self._session)
-        self.clocks = self.judge.clocks
-        self.checkout_keys = self.judge.checkout_keys
-        self.windows = Windows(policy, self.rows)
-        self.windows.generation = generation
-        self.alerting = Alerting(policy, rules, stopwatch)
-        self.windows.tally = self.alerting.telling.tally = self.judge.tally
-        self.log = StateLog(policy.checkpoint_span)
-        self.gaps: dict[Kind, int | None] = {}
-        """Topics that lost offsets: until which event time results are incomplete; None before the first event after."""
-        self.drop_line = LONG_AGO
-        """Panes that start here or earlier are needed by no window any more."""
-        self.wall: int | None = None
-        """The wall clock, when all topics are caught up and silent."""
-        self.stale: dict[bytes, Session] = {}
-        """Sessions whose own item in the state is out of date."""
-        self.moved = False
-        """Something happened that the next checkpoint has to keep."""
-        self._placed = placed
-        self.left_out: set[Kind] = set()
-        """Topics that are far behind in what they say, and not waited for (`core/watermark.py`)."""
+        super().__init__(policy, generation=generation, placed=placed, rules=rules, stopwatch=stopwatch)
         self._excluded: set[Kind] = set()
         """Silent ones, which are not waited for either."""
         self._caught_up: frozenset[Kind] = frozenset()
@@ -112,7 +70,7 @@ class Shard:
         policy: Policy,
         records: Iterable[tuple[int, bytes]],
         *,
-        placed: Callable[[bytes], bool] = _anywhere,
+        placed: Callable[[bytes], bool] = anywhere,
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
         vouched: bool = False,
@@ -131,20 +89,6 @@ class Shard:
         """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
         self.positions = positions
         self.moved = True
-
-    @property
-    def generation(self) -> int:
-        return self.windows.generation
-
-    @property
-    def checkpoint(self) -> int:
-        """Number of the last one that was collected."""
-        return self.log.number
-
-    @property
-    def newest(self) -> int | None:
-        """The newest clock of the shard."""
-        return self.judge.newest
 
     # -- records come in
 
@@ -198,13 +142,6 @@ class Shard:
             # what was lost may have been stamped ahead of the clock, as the first event after it may be
             self.gaps[kind] = clock + self.policy.max_future_ms + self.policy.longest_ms + self.policy.bound_ms
 
-    def _session(self, key: bytes) -> Session:
-        session, is_new = self.sessions.meet(key, self.watermark)
-        if is_new:
-            self.judge.tally.misplaced[self.judge.kind] += not self._placed(key)
-            self.judge.tally.totals_frozen += session.frozen
-        return session
-
     # -- time passes
 
     def far_behind(self) -> set[Kind]:
@@ -232,13 +169,6 @@ class Shard:
         moved = self.watermark != before
         self._stirred = self._stirred or moved
         return moved
-
-    def complete(self) -> int:
-        """Up to where every on-time event is in, whatever the watermark says."""
-        clocks = [clock for clock in self.clocks.values() if clock is not None]
-        if self.wall == FAR_AHEAD:
-            return FAR_AHEAD
-        return min(clocks) - self.policy.delay_ms if len(clocks) == len(KINDS) else LONG_AGO
 
     def exclude(self, kind: Kind) -> None:
         """The topic is caught up and silent: it holds the watermark back no longer, until its next record."""
@@ -361,13 +291,6 @@ class Shard:
     def slices_held(self) -> int:
         """Slices of event time of which something is held."""
         return len(self.rows)
-
-    def totals_of(self, session: Session) -> Counts:
-        """Everything counted of a session so far."""
-        key, rows = session.key, self.rows.values()
-        busy: list[Counts] = [pane for row in rows if (pane := row.panes.get(key)) is not None]
-        quiet = {row.start: data for row in rows if (data := row.packed.get(key)) is not None}
-        return session.totals(busy, quiet)
 
     def view(self, top: int) -> ShardView:
         """As of now, for people: the ``top`` busiest sessions, all others summed."""

@@ -8,7 +8,7 @@ from stream.core.steps import Steps, pieces
 from stream.model.names import KINDS
 
 if TYPE_CHECKING:
-    from stream.core.shard import Shard
+    from stream.core.held import Held
 
 PACK_AT: Final = 1024
 """Ids of a quiet pane worth packing."""
@@ -16,7 +16,7 @@ PAGES_AT_ONCE: Final = 16
 """Pages of sessions at rest packed at a time: some 1,000 sessions."""
 
 
-def tidy(shard: "Shard") -> Steps[None]:
+def tidy(shard: "Held") -> Steps[None]:
     """All that is due. Records may be counted between two steps."""
     for piece in pieces(list(shard.rows.starts)):
         for start in piece:
@@ -34,7 +34,7 @@ def tidy(shard: "Shard") -> Steps[None]:
     yield from _pack_sessions(shard)
 
 
-def _drop_panes(shard: "Shard", row: Row) -> Steps[None]:
+def _drop_panes(shard: "Held", row: Row) -> Steps[None]:
     for key in [*row.panes, *row.packed, *row.marks]:
         pane = row.panes.get(key)
         if row.holds(key) and (pane is None or not pane.changed):
@@ -42,7 +42,7 @@ def _drop_panes(shard: "Shard", row: Row) -> Steps[None]:
             yield
 
 
-def _drop(shard: "Shard", row: Row, key: bytes) -> None:
+def _drop(shard: "Held", row: Row, key: bytes) -> None:
     """Its figures stay in the session's totals."""
     counts, marks = row.take(key)
     shard.windows.marks -= len(windows_marked(marks))
@@ -63,7 +63,7 @@ def _pack_panes(row: Row) -> Steps[None]:
         yield
 
 
-def _pack_sessions(shard: "Shard") -> Steps[None]:
+def _pack_sessions(shard: "Held") -> Steps[None]:
     """A page a step, so many at a time that a checkpoint after a restart is no larger than others."""
 
     def in_panes(key: bytes) -> bool:
@@ -81,7 +81,7 @@ def _pack_sessions(shard: "Shard") -> Steps[None]:
         yield
 
 
-def _tidy_ids(shard: "Shard", row: Row) -> Steps[None]:
+def _tidy_ids(shard: "Held", row: Row) -> Steps[None]:
     """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them."""
     end = row.start + shard.policy.pane_ms
     for kind in KINDS:

@@ -17,7 +17,7 @@ from stream.core.stored import Packed
 from stream.core.uniques import is_sketch
 
 if TYPE_CHECKING:
-    from stream.core.shard import Shard
+    from stream.core.held import Held
 
 _MOMENT_TYPES: Final = tuple(str if name in TEXTS else int for name in MOMENTS)
 _Late: Any = tuple[list[int], tuple.__class_getitem__(_MOMENT_TYPES), list[Money], int, int]  # type: ignore[misc]
@@ -29,14 +29,14 @@ _decode: Final = msgspec.msgpack.Decoder(Packed).decode
 _INT64: Final = range(-(2**63), 2**63)
 
 
-def vet(shard: "Shard") -> None:
+def vet(shard: "Held") -> None:
     """Raises StateError, which names the checkpoint that wrote it, for the first thing that is not what it should be."""
     for key, what, looked_at in _unpacked_later(shard):
         if not looked_at:
             raise StateError(f"{shard.log.written_in(key)}: {what} cannot be unpacked")
 
 
-def _unpacked_later(shard: "Shard") -> Iterator[tuple[bytes, str, bool]]:
+def _unpacked_later(shard: "Held") -> Iterator[tuple[bytes, str, bool]]:
     """Key in the state, what it is, and whether it is right."""
     for start, row in shard.rows.items():
         for key, data in row.packed.items():

@@ -16,7 +16,7 @@ from aiokafka.record.util import calc_crc32c
 from stream.kafka.patches.access import client_of
 
 if TYPE_CHECKING:
-    from stream.kafka.client import Reader
+    from aiokafka import AIOKafkaConsumer
 
 HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """First offset, length, leader epoch, magic, checksum, attributes, last offset - first, first and newest time, producer's
@@ -64,13 +64,13 @@ class Look:
     batches: tuple[Batch, ...]
 
 
-async def look(reader: "Reader", partition: TopicPartition, offset: int) -> Look:
+async def look(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int) -> Look:
     """What lies at an offset. Raises what the broker answers, a KafkaError, also for an offset that is not there."""
     found, _ = await _fetch(reader, partition, offset, LOOK_BYTES)
     return replace(found, batches=tuple(batch for batch in found.batches if batch.last >= offset))
 
 
-async def damaged(reader: "Reader", partition: TopicPartition, offset: int) -> tuple[bytes, int, int]:
+async def damaged(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int) -> tuple[bytes, int, int]:
     """The damaged batch that holds an offset: its bytes, its last offset and the time in its header, -1 without any.
 
     Its header may be damaged as well: where it ends is told by what follows it, the next batch or the end of the log.
@@ -87,7 +87,7 @@ async def damaged(reader: "Reader", partition: TopicPartition, offset: int) -> t
     return data, max(offset, following - 1), timestamp
 
 
-async def _fetch(reader: "Reader", partition: TopicPartition, offset: int, size: int) -> tuple[Look, bytes]:
+async def _fetch(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int, size: int) -> tuple[Look, bytes]:
     """One fetch of one partition, and its bytes. At least one batch comes, if it is there, however large."""
     connection = client_of(reader)
     leader = connection.cluster.leader_for_partition(partition)

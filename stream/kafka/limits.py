@@ -21,7 +21,7 @@ from stream.printed import command
 from stream.sources import flag
 
 if TYPE_CHECKING:
-    from stream.kafka.client import Admin
+    from stream.kafka.patches.admin import Admin
 
 log: Final = structlog.get_logger()
 
