@@ -33,6 +33,7 @@ sources.py   where settings come from, and what is wrong with them
 printed.py   commands of ours as messages print them
 durations.py durations written with a unit
 plaintext.py text of data, as it is shown: never obeyed
+children.py  processes that we start: they do not outlive us, and are ended by their id
 errors.py    errors that end a command with one message
 
 Imports point one way, as tests/test_layout.py holds it:

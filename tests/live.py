@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
+from stream.children import Child
 from stream.config import Settings
 from stream.core.steps import pieces
 from stream.errors import UsageError
 from stream.kafka.topics import Topic
-from stream.sandbox.process import Child
 from stream.sessions import topics
 from tests.support import PATIENCE
 

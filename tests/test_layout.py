@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "doctor": {"doctor", "sessions", "kafka", "core", "model", "config", "printed", "errors", "durations"},
     "operate": {"operate", "sessions", "kafka", "core", "model", "config", "printed", "errors"},
     "replay": {"replay", "operate.shards", "sessions", "kafka", "core", "model", "config", "errors"},
-    "sandbox": {"sandbox", "kafka", "core", "model", "config", "printed", "errors", "durations"},
+    "sandbox": {"sandbox", "children", "kafka", "core", "model", "config", "printed", "errors", "durations"},
 }
 IMPURE = {
     "asyncio",
@@ -74,6 +74,11 @@ def test_the_core_knows_no_clock_and_no_io(room: str) -> None:
         if name.split(".")[0] in IMPURE
     ]
     assert wrong == []
+
+
+def test_what_starts_the_workers_needs_no_sandbox() -> None:
+    found = [*imported(ROOT / "cli" / "processes.py"), *imported(ROOT / "children.py")]
+    assert [name for name in found if name.startswith("stream.sandbox")] == []
 
 
 NOT_OF_KAFKA = {

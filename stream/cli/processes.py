@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from stream import __version__
+from stream.children import die_with, free_port, liveshop
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
@@ -23,7 +24,6 @@ from stream.kafka.discarded import Discards, states_now
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
 from stream.observe.http import HttpServer
-from stream.sandbox.process import die_with, free_port, liveshop
 from stream.sessions import topics
 from stream.sessions.role import WORKER
 

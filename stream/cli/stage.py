@@ -15,6 +15,7 @@ import msgspec
 from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from stream.children import Child, free_port, is_free, liveshop
 from stream.cli import board
 from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
@@ -22,7 +23,6 @@ from stream.errors import FailedError
 from stream.kafka import client
 from stream.kafka.patches import access
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child, free_port, is_free, liveshop
 from stream.sandbox.scratch import Scratch
 from stream.secured import UNSECURED
 from stream.sessions import topics

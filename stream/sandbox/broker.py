@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
+from stream.children import Child, free_port, tail
 from stream.errors import FailedError
 from stream.sandbox import jars
 from stream.sandbox.listeners import Listener
-from stream.sandbox.process import Child, free_port, tail
 from stream.sandbox.scratch import Scratch
 
 HOST: Final = "127.0.0.1"

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import orjson
 
+from stream.children import Child
 from stream.model.names import SESSION_WINDOWS, SESSIONS
 from stream.sandbox import jars
-from stream.sandbox.process import Child
 from tests.bench.backlog import CLOSER, PARTITIONS, Backlog
 from tests.bench.rivals import jvm
 from tests.bench.tally import Counts, Place, Rows

@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, Message
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from stream.children import Child
 from stream.errors import FailedError
-from stream.sandbox.process import Child
 from tests.bench.backlog import PARTITIONS, Backlog, partitions
 from tests.bench.contenders import Contender, Stage, read_dump
 from tests.bench.tally import Rows, differences

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from stream.children import Child
 from stream.errors import UsageError
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child
 from tests.bench import backlog, compare, race
 from tests.bench.contenders import CONTENDERS, Contender, Stage
 from tests.bench.events import Maker

@@ -14,11 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from stream.children import Child, liveshop
 from stream.model.messages import Message
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.operate.moving import RECORDS
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child, liveshop
 from tests.chaos.rounds import Outcome
 from tests.faults.grown import add_partitions
 from tests.kafka.tools import everything, make_topics, settings

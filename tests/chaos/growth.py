@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from stream.children import Child
 from stream.config import Settings
 from stream.model.names import INPUTS, Kind
 from stream.operate.show import show
-from stream.sandbox.process import Child
 from tests.chaos.faults import all_begun
 from tests.chaos.feed import Feed
 from tests.chaos.profile import PARTITIONS, Profile

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stream
+from stream.children import liveshop
 from stream.cli.processes import Backoff, BackoffPolicy, _command, child_ports, page_url
 from stream.errors import UsageError
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import liveshop
 from tests.kafka.tools import view
 from tests.live import PROJECT, Outgoing, Worker, create_topics, fetch_page, parse_metrics, send, wait_for
 from tests.outputs import Follower

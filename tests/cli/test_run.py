@@ -21,9 +21,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream import cli
+from stream.children import free_port
 from stream.model.names import Outcome
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import free_port
 from tests.support import PATIENCE, eventually
 
 COMMAND = [sys.executable, "-m", "stream.cli", "run", "--http-port=0"]

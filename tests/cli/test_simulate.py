@@ -16,12 +16,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import murmur2
 
 from stream import cli
+from stream.children import free_port
 from stream.config import Settings
 from stream.model.messages import Message
 from stream.model.names import INPUTS
 from stream.replay import recording
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import free_port
 from stream.sessions import topics
 from tests.support import PATIENCE, eventually, handles_sigterm
 

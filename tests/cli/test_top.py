@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from stream import cli
+from stream.children import free_port
 from stream.cli import board, table
 from stream.cli.board import Look, Pace
-from stream.sandbox.process import free_port
 
 METRICS = """\
 # HELP liveshop_events_total Committed records

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import pytest
 
-from stream.sandbox.process import Child
+from stream.children import Child
 from tests.live import PROJECT, wait_for
 from tests.support import PATIENCE
 

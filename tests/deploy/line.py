@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.grafana.queries import Prometheus
 from deploy.prometheus.generate import RULES
-from stream.sandbox.process import Child, free_port, liveshop
+from stream.children import Child, free_port, liveshop
 from tests.deploy.prometheus import prometheus
 from tests.live import Worker, create_topics, path
 from tests.support import eventually

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from stream.sandbox.process import Child, free_port
+from stream.children import Child, free_port
 from tests.live import wait_for
 
 SECONDS: Final = 120.0

@@ -10,9 +10,9 @@ import pytest
 from deploy.grafana.generate import BOARDS, path
 from deploy.grafana.queries import panels
 from deploy.prometheus import generate
+from stream.children import Child, liveshop
 from stream.observe import catalog
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child, liveshop
 from tests.cli.test_processes import Supervised
 from tests.deploy.prometheus import SECONDS, Prometheus, prometheus
 from tests.deploy.promql import missing

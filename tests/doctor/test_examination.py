@@ -15,6 +15,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, InvalidTxnState
 from aiokafka.producer.transaction_manager import TransactionManager
 
+from stream.children import free_port
 from stream.config import Settings
 from stream.doctor.ask import brokers as ask_brokers
 from stream.doctor.ask import offsets, transactions
@@ -26,7 +27,6 @@ from stream.kafka.place import Place
 from stream.kafka.topics import create as create_all
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import free_port
 from stream.sessions import topics
 from stream.sessions.role import SPECS, WORKER
 from tests import live

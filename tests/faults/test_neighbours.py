@@ -16,6 +16,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
+from stream.children import liveshop
 from stream.config import Settings
 from stream.core.shard import Shard
 from stream.doctor.finding import Check, Severity
@@ -30,7 +31,6 @@ from stream.kafka.refusals import RefusedError
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import liveshop
 from stream.sessions.machines import shard_of
 from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker

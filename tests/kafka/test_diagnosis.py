@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
+from stream.children import free_port
 from stream.kafka.diagnosis import diagnose
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import free_port
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

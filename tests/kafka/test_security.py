@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from stream import cli
+from stream.children import Child
 from stream.cli import stage
 from stream.cli.flags import environment
 from stream.config import Settings
@@ -31,7 +32,6 @@ from stream.kafka.patches.connection import Connection
 from stream.kafka.security import Credentials
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child
 from stream.secured import UNSECURED
 from tests import live
 from tests.kafka.secured import (

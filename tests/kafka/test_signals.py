@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from stream.children import Child
 from stream.config import Settings
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child
 from tests.kafka.process import SESSION_SECONDS
 from tests.kafka.tools import everything, make_topics, send_views, settings, stopped
 from tests.support import eventually, handles_sigterm

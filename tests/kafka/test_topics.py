@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from stream.children import free_port
 from stream.errors import FailedError, UsageError
 from stream.kafka.topics import Made, Topic, at_risk, create, fitting
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import free_port
 from stream.sessions import topics
 from stream.sessions.role import SPECS, WORKER
 from tests.kafka.tools import delete, settings

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from stream.children import free_port
 from stream.config import Settings
 from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.shares import SharePolicy
-from stream.sandbox.process import free_port
 from tests.observe.looks import session, tally, view
 
 DEADLINE = 60.0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stream.children import Child
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sandbox.process import Child
 from tests.faults.grown import add_partitions, place, send_events
 from tests.kafka.tools import settings
 from tests.live import PROJECT, Worker, create_topics, path, wait_for

@@ -9,10 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from stream.children import free_port, is_free
 from stream.errors import FailedError
 from stream.sandbox import broker
 from stream.sandbox.broker import EmbeddedKafka, answers
-from stream.sandbox.process import free_port, is_free
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka

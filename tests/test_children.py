@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream import __version__
-from stream.sandbox import process
-from stream.sandbox.process import Child, free_port, is_free, liveshop, tail
+from stream import __version__, children
+from stream.children import Child, free_port, is_free, liveshop, tail
 from tests.support import PATIENCE, eventually
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -74,7 +73,7 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from stream.sandbox.process import Child
+from stream.children import Child
 child = Child([sys.executable, "-c", {STUBBORN!r}], log=Path({str(tmp_path / "log")!r}))
 print(child.pid, flush=True)
 time.sleep(60)
@@ -89,7 +88,7 @@ time.sleep(60)
 
 def test_a_free_port_can_be_listened_on_and_then_is_not_free() -> None:
     port = free_port()
-    assert port < process._first_ephemeral()
+    assert port < children._first_ephemeral()
     with socket.socket() as server:
         server.bind(("127.0.0.1", port))
         server.listen()
