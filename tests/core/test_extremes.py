@@ -53,7 +53,7 @@ def counters_by(scale: int) -> Iterator[None]:
         counter_scale[0] = SCALE
 
 
-VIEW_SIZES = ("count", "watch_ms", "concurrent_viewers")
+VIEW_SIZES = ("count", "gift_value", "watch_ms", "concurrent_viewers")
 
 
 def grown(event: Decoded) -> Decoded:
@@ -69,7 +69,9 @@ def grown(event: Decoded) -> Decoded:
             )
             for item in event.items
         )
-        return msgspec.structs.replace(event, amount_minor=SCALE * event.amount_minor, items=items)
+        discount = event.discount_minor and SCALE * event.discount_minor
+        amount = SCALE * event.amount_minor
+        return msgspec.structs.replace(event, amount_minor=amount, discount_minor=discount, items=items)
     return event
 
 
@@ -79,6 +81,7 @@ def grown_fields(event: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: scale * value if name in VIEW_SIZES and value else value for name, value in event.items()}
     if "items" in fields:
         fields["amount_minor"] *= SCALE
+        fields["discount_minor"] = fields["discount_minor"] and SCALE * fields["discount_minor"]
         fields["items"] = [
             {
                 **item,
@@ -168,7 +171,10 @@ def test_a_restored_shard_is_the_same(world: World, schedule: tuple[Step, ...]) 
 
 # -- alerts
 
-SHOWN = ("gmv_minor", "item_value_minor", "likes", "watch_ms", "items_sold", "orders_paid", "events")
+SHOWN = (
+    *("gmv_minor", "item_value_minor", "discount_minor", "gift_value", "likes", "watch_ms", "items_sold"),
+    *("orders_paid", "events"),
+)
 OWN = " ".join(f"{{{name}:,.0f}}" for name in (*SHOWN, "gpm_minor", "aov_minor"))
 
 

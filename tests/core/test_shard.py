@@ -169,16 +169,23 @@ def test_in_a_backlog_totals_are_written_at_a_slower_pace_and_none_is_forgotten(
 def test_the_largest_numbers_are_counted_saturated_and_packed() -> None:
     room = Room()
     item = {"product_id": "p", "quantity": 10_000, "unit_price_minor": 10**9}
-    room.see(Kind.CHECKOUTS, T0, amount_minor=10**13, items=[item] * 200)
+    largest: dict[str, Any] = {"amount_minor": 10**13, "discount_minor": 10**13, "voucher_id": "v" * 128}
+    room.see(Kind.CHECKOUTS, T0, items=[item | {"local": False}] * 200, **largest)
     pane = next(iter(room.shard.rows.values())).panes[b"s1"]
-    pane.gmv["IDR"] = 10**13 * 10**7  # as after ten million such orders
+    pane.gmv["IDR"] = pane.discount["IDR"] = 10**13 * 10**7  # as after ten million such orders
+    pane.gift_value = MAX_SUM - 1
+    room.see(Kind.VIEWS, T0 + 1, action="gift", count=10**6, gift_value=10**13)
+    room.see(Kind.VIEWS, T0 + 1, action="pin", product_id="p" * 128)
     room.see(Kind.VIEWS, 2**42, count=10**6, watch_ms=86_400_000, concurrent_viewers=10**9)
     room.see(Kind.VIEWS, 0, session_id="s0")
     room.shard.finish()
     room.settle()
     room.crash()
     window = room.windows[f"s1/1m/{T0}"]
-    assert window["gmv_minor"] == {"IDR": MAX_SUM}
+    assert window["gmv_minor"] == window["discount_minor"] == {"IDR": MAX_SUM}
+    assert window["cross_border_item_value_minor"] == {"IDR": 200 * 10**13}
+    assert (window["counts"]["gifts"], window["counts"]["gift_value"]) == (10**6, MAX_SUM)
+    assert [product["pins"] for product in window["products"]] == [0, 1]
     assert window["rates"]["aov_minor"] == {"IDR": MAX_SUM}
     assert room.shard.clocks[Kind.VIEWS] == 2**42
 

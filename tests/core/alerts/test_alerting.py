@@ -68,12 +68,19 @@ MONEY = rule(
 BUSY = rule("busy", "w.events + w.heartbeats > 3.0", platforms={"shopee"}, keep_firing_for_ms=10 * SECOND)
 SEASONED = rule("seasoned", "base.minutes > 0.3", baseline_ms=200 * SECOND)
 UNDONE = rule("undone", "w.orders_cancelled + base.orders_cancelled >= 1.0", baseline_ms=200 * SECOND)
-RULES = [CLICKS, STALLED, FAILURES, SURGE, MONEY, BUSY, SEASONED, UNDONE]
+GIVEN = rule("given", "w.gifts > 1.0 && w.gift_value > base.gift_value", baseline_ms=30 * SECOND)
+CHEAP = rule("cheap", "w.discount_rate > 0.2 && w.discounted_orders > 0.0", window_ms=20 * SECOND)
+FOREIGN = rule("foreign", "w.local_share < 0.6", window_ms=20 * SECOND)
+RULES = [CLICKS, STALLED, FAILURES, SURGE, MONEY, BUSY, SEASONED, UNDONE, GIVEN, CHEAP, FOREIGN]
 
 
 def median(numbers: list[int]) -> float:
     half = len(numbers) // 2
     return numbers[half] if len(numbers) % 2 else (numbers[half - 1] + numbers[half]) / 2
+
+
+def share(part: int, whole: int, otherwise: float) -> float:
+    return part / whole if whole else otherwise
 
 
 WATCHES = [
@@ -92,6 +99,25 @@ WATCHES = [
     watch(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
     watch(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
     watch(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
+    watch(GIVEN, lambda seen: seen.w["gifts"] > 1 and seen.w["gift_value"] > seen.base["gift_value"]),
+    watch(
+        CHEAP,
+        lambda seen: (
+            seen.w["discounted_orders"] > 0
+            and share(seen.w["discount_minor"], seen.w["gmv_minor"] + seen.w["discount_minor"], 0) > 0.2
+        ),
+    ),
+    watch(
+        FOREIGN,
+        lambda seen: (
+            share(
+                seen.w["local_item_value_minor"],
+                seen.w["local_item_value_minor"] + seen.w["cross_border_item_value_minor"],
+                1,
+            )
+            < 0.6
+        ),
+    ),
 ]
 COMPILED = Rules(RULES, POLICY.pane_ms)
 

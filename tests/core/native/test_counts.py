@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.counting import count_checkout, count_comment, count_view
-from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
+from stream.core.figures import BREAKDOWNS, MONIES, PLAIN, REST
 from stream.core.packing import head_of
 from stream.core.pure import counts as pure_counts
 from stream.core.pure import ontime as pure_ontime
@@ -242,6 +242,18 @@ def test_what_was_never_counted_can_be_set_and_read() -> None:
         counts.events = 2**63
     with pytest.raises(TypeError):
         counts.gmv = None
+
+
+@pytest.mark.parametrize("unpack", [pure_packing.unpack, native_unpacking.unpack])
+def test_what_was_stored_before_a_figure_existed_has_what_stands_for_it(unpack: Any) -> None:
+    """GMV by the hour of a session that was on air when liveshop was upgraded."""
+    pane = native_counts.Pane(Session(b"s"), T0)
+    pane.events, pane.first_event, pane.last_event, pane.on_air_from, pane.on_air_to = 2, T0 + 1, T0 + 9, T0 + 2, T0 + 5
+    values = msgspec.msgpack.decode(native_packing.pack(pane))
+    older = msgspec.msgpack.encode([*values[:8], values[8][: REST.index("gifts")], *values[9:]])
+    restored, same = unpack(older), unpack(native_packing.pack(pane))
+    assert (restored.on_air_from, restored.on_air_to, restored.gifts) == (T0 + 1, T0 + 9, 0)
+    assert (same.on_air_from, same.on_air_to) == (T0 + 2, T0 + 5)
 
 
 def test_a_sketch_taken_out_and_updated_is_packed_as_it_is_now() -> None:
