@@ -54,7 +54,13 @@ cdef class Counts(Figures):
 
 def told_values(Counts counts not None):
     """What the session and the metrics are told of."""
-    return counts.events, counts.views, counts.product_clicks, counts.comments, counts.orders_paid
+    return (
+        counts.at[table.EVENTS],
+        counts.at[table.VIEWS],
+        counts.at[table.PRODUCT_CLICKS],
+        counts.at[table.COMMENTS],
+        counts.at[table.ORDERS_PAID],
+    )
 
 
 @cython.final

@@ -59,6 +59,9 @@ def _enum(names: Iterable[str]) -> str:
     return "".join(f"    {name.upper()} = {place}\n" for place, name in enumerate(names))
 
 
+_SORTS: Final = ("MONEY", "SKETCH", "Clicks", "Orders")
+
+
 def _pxd(table: Any) -> str:
     numbers, held = _numbers(table), _held(table)
     by_shown = _places(table)
@@ -85,6 +88,7 @@ def _pxd(table: Any) -> str:
         "rest": map(at, table.REST),
         "stand_ins": [at(before) if (before := table.BY_NAME[name].before) else -1 for name in table.REST],
         "added": [~at(figure.name) for figure in table.ADDED],
+        "added_sorts": [_SORTS.index(figure.of if figure.of in _SORTS else figure.how.name) for figure in table.ADDED],
     }
     arrays = {name: list(values) for name, values in integers.items()}
     money_fields = _json_fields(["", *(table.BY_NAME[name].shown_as for name in table.MONIES)])[1:]
@@ -99,6 +103,9 @@ cdef enum:
 cdef enum:
 {_enum(held)}
 cdef enum:
+    ADDED_MONEY, ADDED_SKETCH, ADDED_CLICKS, ADDED_ORDERS
+
+cdef enum:
     NUMBERS = {len(numbers)}
     SUMS = {len(table.SUMMED)}    # the first of them
     HELD = {len(held)}
@@ -107,10 +114,12 @@ cdef enum:
 cdef extern from *:
     """
 {"".join(_c_array("int", f"{name}_at", map(str, values)) for name, values in arrays.items())}\
+{_c_array("long long", "default_values", (str(table.DEFAULTS[name]) for name in numbers))}\
 {_c_array("char* const", "counter_fields", _json_fields(table.COUNTERS))}\
 {_c_array("char* const", "money_fields", money_fields)}    """
     # places of numbers; where there may be objects, too, theirs are inverted
 {"".join(f"    const int {name}_at[{max(1, len(values))}]{chr(10)}" for name, values in arrays.items())}\
+    const long long default_values[NUMBERS]
     const char* const counter_fields[{len(table.COUNTERS)}]
     const char* const money_fields[{len(money_fields)}]
 
@@ -157,6 +166,7 @@ def _pyx(table: Any) -> str:
 
 cimport cython
 from cpython.ref cimport Py_XDECREF
+from libc.string cimport memcpy
 
 from stream.core.native.uniques cimport Uniques, to_change, uniques_of
 
@@ -175,8 +185,7 @@ cdef class Figures:
 
     def __cinit__(self):
         cdef int place
-        for place in range(NUMBERS):
-            self.at[place] = defaults_at[place]
+        memcpy(self.at, default_values, sizeof(self.at))
         for place in range(TEXTS):
             hold(self, place, "")
 

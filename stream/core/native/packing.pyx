@@ -33,7 +33,6 @@ import msgspec
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
 from stream.core.late import newest
-from stream.core.pure.packing import added_values
 from stream.core.pure.packing import pack as pack_in_python
 from stream.core.pure.packing import pack_item as pack_item_in_python
 from stream.core.pure.packing import pack_late
@@ -277,24 +276,19 @@ cdef int _write(Buffer* buffer, Counts counts) except -1:
 
 
 cdef int _added(Buffer* buffer, Counts counts) except -1:
-    """What is not plain and is behind the first layout; most panes have none of it."""
-    cdef int each, place
+    """What is not plain and is behind the first layout."""
+    cdef int each, place, sort
     for each in range(table.N_ADDED):
-        place = table.added_at[each]
-        if counts.held[place] != NULL:
-            for value in added_values(counts)[each:]:
-                _raw(buffer, _encode(value))
-            return 0
-        _byte(buffer, 0x80 if _is_money(place) else 0xC0)
+        place, sort = table.added_at[each], table.added_sorts_at[each]
+        if sort == table.ADDED_MONEY:
+            _numbers(buffer, held_by(counts, place))
+        elif sort == table.ADDED_SKETCH:
+            _sketch(buffer, counts, place)
+        elif sort == table.ADDED_CLICKS:
+            _clicks(buffer, held_by(counts, place))
+        else:
+            _orders(buffer, held_by(counts, place))
     return 0
-
-
-cdef inline bint _is_money(int place) noexcept:
-    cdef int each
-    for each in range(table.N_MONIES):
-        if table.monies_at[each] == place:
-            return True
-    return False
 
 
 cdef int _raw(Buffer* buffer, bytes data) except -1:

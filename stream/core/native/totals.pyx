@@ -70,10 +70,12 @@ cdef Counts _alone(Counts part):
     cdef int place
     memcpy(whole.at, part.at, sizeof(part.at))
     for place in range(table.HELD):
-        hold(whole, place, held_by(part, place))
+        if part.held[place] != NULL:
+            hold(whole, place, <object>part.held[place])
     for each in range(table.N_BREAKDOWNS):
         place = table.breakdowns_at[each]
-        hold(whole, place, settled_of(held_by(part, place)))
+        if part.held[place] != NULL:
+            hold(whole, place, settled_of(<object>part.held[place]))
     _unite(whole, (part,))
     whole.incomplete = part.incomplete
     return whole

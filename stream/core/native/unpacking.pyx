@@ -11,13 +11,14 @@ from libc.string cimport memcmp, memcpy
 
 from stream.core.native cimport table
 from stream.core.native.counts cimport Counts
+from stream.core.native.slots cimport slot, slot_get
 from stream.core.native.table cimport hold
-from stream.core.native.uniques cimport Uniques
+from stream.core.native.uniques cimport Uniques, uniques_of
 
 import msgspec
 from datasketches import cpc_sketch
 
-from stream.core.figures import ADDED, How
+from stream.core.figures import ADDED
 from stream.core.pure.packing import unpack_into as unpack_into_in_python
 from stream.core.pure.packing import unpack_late
 from stream.core.stored import Tail
@@ -25,12 +26,17 @@ from stream.core.uniques import LG_K
 
 cdef object _decode_tail = msgspec.msgpack.Decoder(Tail).decode
 
-cdef tuple _ADDED = tuple((figure.name, figure.how is How.SKETCH) for figure in ADDED)
+cdef Py_ssize_t TAIL_SOURCES = slot(Tail.sources)
+cdef Py_ssize_t TAIL_BREAKDOWNS = slot(Tail.breakdowns)
+cdef Py_ssize_t TAIL_INCOMPLETE = slot(Tail.incomplete)
+cdef Py_ssize_t TAIL_LATE = slot(Tail.late)
+cdef Py_ssize_t[table.N_ADDED + 1] ADDED_SLOTS
+for _place, _figure in enumerate(ADDED):
+    ADDED_SLOTS[_place] = slot(getattr(Tail, _figure.name))
 
 cdef enum:
     FIELDS = 17        # of packed counts of the first layout
     IN_TAIL = 4        # of them, which `Tail` reads
-    HEAD = 7
     LEAST = 24         # plain figures behind the head in the oldest state
 
 
@@ -131,76 +137,50 @@ cdef Uniques _read_sketch(Cursor* cursor):
 
 
 cdef int _read_into(Counts counts, bytes data) except -1:
-    """Sets nothing before all is read."""
+    """What cannot be read is left half read: the Python version sets all of it, or raises."""
     cdef Cursor cursor
-    cdef int64_t[HEAD] head
-    cdef int64_t[table.N_REST] rest
-    cdef list texts = []
-    cdef dict gmv, item_value, local_item_value
-    cdef Uniques viewers, buyers
     cdef size_t fields
-    cdef int place, size
+    cdef int each
     cursor.at = <const uint8_t*>PyBytes_AS_STRING(data)
     cursor.end = cursor.at + PyBytes_GET_SIZE(data)
     fields = _read_size(&cursor, 0x90, 16, 0xDC, 2)
     if not FIELDS <= fields <= FIELDS + table.N_ADDED:
         raise _OddError
-    for place in range(HEAD):
-        head[place] = _read_whole(&cursor)
-    gmv = _read_numbers(&cursor)
-    size = _read_rest(&cursor, rest, texts)
-    item_value, local_item_value = _read_numbers(&cursor), _read_numbers(&cursor)
-    viewers, buyers = _read_sketch(&cursor), _read_sketch(&cursor)
-    tail = _read_tail(&cursor, fields - FIELDS + IN_TAIL)
-    for place in range(HEAD):
-        counts.at[table.head_at[place]] = head[place]
-    _set_rest(counts, rest, texts, size)
-    hold(counts, table.GMV, gmv)
-    hold(counts, table.ITEM_VALUE, item_value)
-    hold(counts, table.LOCAL_ITEM_VALUE, local_item_value)
-    hold(counts, table.VIEWERS, viewers)
-    hold(counts, table.BUYERS, buyers)
-    _set_tail(counts, tail)
+    for each in range(table.N_HEAD):
+        counts.at[table.head_at[each]] = _read_whole(&cursor)
+    hold(counts, table.GMV, _read_numbers(&cursor))
+    _read_rest(counts, &cursor)
+    hold(counts, table.ITEM_VALUE, _read_numbers(&cursor))
+    hold(counts, table.LOCAL_ITEM_VALUE, _read_numbers(&cursor))
+    hold(counts, table.VIEWERS, _read_sketch(&cursor))
+    hold(counts, table.BUYERS, _read_sketch(&cursor))
+    _set_tail(counts, _read_tail(&cursor, fields - FIELDS + IN_TAIL))
     return 0
 
 
-cdef int _read_rest(Cursor* cursor, int64_t* rest, list texts) except -1:
-    """The plain figures behind the head, texts apart. What a shorter one lacks was not counted when it was written.
-
-    How many there are.
-    """
-    cdef size_t size = _read_size(cursor, 0x90, 16, 0xDC, 2)
+cdef int _read_rest(Counts counts, Cursor* cursor) except -1:
+    """The plain figures behind the head. What a shorter one lacks was not counted when it was written."""
+    cdef int size = <int>_read_size(cursor, 0x90, 16, 0xDC, 2)
     cdef int each, place
     if not LEAST <= size <= table.N_REST:
         raise _OddError
-    for each in range(table.N_REST):
-        place = table.rest_at[each]
-        if <size_t>each >= size:
-            if place < 0:
-                texts.append("")
-            else:
-                rest[each] = table.defaults_at[place]
-        elif place < 0:
-            texts.append(_read_text(cursor))
-        else:
-            rest[each] = _read_whole(cursor)
-    return <int>size
-
-
-cdef int _set_rest(Counts counts, const int64_t* rest, list texts, int size) except -1:
-    cdef int each, place
-    cdef Py_ssize_t text = 0
-    for each in range(table.N_REST):
+    for each in range(size):
         place = table.rest_at[each]
         if place >= 0:
-            counts.at[place] = rest[each]
+            counts.at[place] = _read_whole(cursor)
         else:
-            hold(counts, ~place, texts[text])
-            text += 1
+            hold(counts, ~place, _read_text(cursor))
     for each in range(size, table.N_REST):
-        place = table.stand_ins_at[each]
-        if place >= 0:
-            counts.at[table.rest_at[each]] = counts.at[place]
+        _stand_in(counts, table.rest_at[each], table.stand_ins_at[each])
+    return 0
+
+
+cdef int _stand_in(Counts counts, int place, int before) except -1:
+    """For what was not counted: another figure, or what stands where nothing is counted."""
+    if place < 0:
+        hold(counts, ~place, "")
+    else:
+        counts.at[place] = counts.at[before] if before >= 0 else table.default_values[place]
     return 0
 
 
@@ -216,20 +196,24 @@ cdef object _read_tail(Cursor* cursor, size_t fields):
 
 cdef int _set_tail(Counts counts, object tail) except -1:
     """In the order of pure/packing.unpack_into: the late part speaks of money that is set already."""
-    cdef object value
-    for name, is_sketch in _ADDED:
-        value = getattr(tail, name)
-        setattr(counts, name, cpc_sketch.deserialize(value) if is_sketch and value is not None else value)
-    counts.incomplete = tail.incomplete
-    counts.sources = tail.sources
-    (
-        counts.product_clicks_by,
-        counts.affiliate_clicks,
-        counts.product_orders,
-        counts.affiliate_orders,
-    ) = tail.breakdowns
-    if tail.late is not None:
-        unpack_late(counts, tail.late)
+    cdef tuple breakdowns = slot_get(tail, TAIL_BREAKDOWNS)
+    cdef object late = slot_get(tail, TAIL_LATE)
+    cdef int each
+    for each in range(table.N_ADDED):
+        value = slot_get(tail, ADDED_SLOTS[each])
+        if table.added_sorts_at[each] == table.ADDED_SKETCH:
+            value = None if value is None else uniques_of(cpc_sketch.deserialize(value))
+        elif table.added_sorts_at[each] == table.ADDED_MONEY and not value:
+            value = None
+        hold(counts, table.added_at[each], value)
+    counts.incomplete = slot_get(tail, TAIL_INCOMPLETE)
+    hold(counts, table.SOURCES, slot_get(tail, TAIL_SOURCES))
+    hold(counts, table.PRODUCT_CLICKS_BY, breakdowns[0])
+    hold(counts, table.AFFILIATE_CLICKS, breakdowns[1])
+    hold(counts, table.PRODUCT_ORDERS, breakdowns[2])
+    hold(counts, table.AFFILIATE_ORDERS, breakdowns[3])
+    if late is not None:
+        unpack_late(counts, late)
     return 0
 
 
