@@ -1,5 +1,7 @@
 """The shard as checkpoints: which items and buckets one has to hold, and a shard made of them again."""
 
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -50,6 +52,11 @@ if TYPE_CHECKING:
     from stream.core.panes import Pane
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, struct.error, zlib.error)
+"""What reading raises for bytes that are none of ours. Anything else is a fault of ours, or too little memory: nobody must
+be told then that the state is broken, for rebuilding it throws away what is whole."""
+DAMAGED: Final = (*UNREADABLE, LookupError, TypeError)
+"""The same of bytes that no checksum vouches for: they may have been cut, and say that they are what they are not."""
 
 
 def checkpoint(
@@ -203,17 +210,16 @@ def _check_figures(meta: Meta) -> None:
 
 
 def restore_into(shard: "Held", content: Restored, *, vouched: bool = False) -> None:
-    """Fills a new shard. Raises StateError for what cannot be unpacked, whatever is wrong with it.
+    """Fills a new shard. Raises StateError for what cannot be unpacked. An error of another kind is none of the state's.
 
     Unless checksums have ``vouched`` for it, that goes for what is only unpacked when it is needed, too.
     """
+    expected = UNREADABLE if vouched else DAMAGED
     try:
         _restore(shard, content)
         if not vouched:
             vet(shard)
-    except (StateError, MemoryError):
-        raise
-    except Exception as error:
+    except expected as error:
         raise StateError(f"the state cannot be read: {type(error).__name__}: {error}") from error
 
 

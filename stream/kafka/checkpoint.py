@@ -22,6 +22,7 @@ from stream.kafka import gap, slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.demands import too_small
 from stream.kafka.machine import Name, Outputs
+from stream.kafka.mendable import is_trouble
 from stream.kafka.patches import ending
 from stream.kafka.patches.giving_up import look_at_offsets
 from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
@@ -99,6 +100,8 @@ class Checkpoints:
             raise await self._refused(error) from error.__cause__
         except Exception as error:
             await self._abort()
+            if not (is_trouble(error) or ending.is_used_up(error)):
+                raise  # a fault of ours: another producer would meet it again
             raise CheckpointError(type(error).__name__) from error
         return sent
 

@@ -13,6 +13,8 @@ import cramjam
 import numpy as np
 from typing_extensions import Buffer
 
+from stream.model.results import UnreadableBatchError
+
 NONE: Final = 0
 SNAPPY: Final = 2
 SMALL: Final = 1024 * 1024
@@ -35,7 +37,7 @@ class TooLargeError(Exception):
     """It would take more memory than a batch may. Its text says what there is too much of."""
 
 
-class UnpackError(ValueError):
+class UnpackError(UnreadableBatchError):
     """It is not what its codec makes."""
 
 

@@ -16,6 +16,7 @@ in a codec that nobody knew when this was written      FailedError: a newer vers
 =====================================================  =======================================================
 """
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -31,7 +32,7 @@ from stream.kafka.codecs import TooLargeError, UnknownCodecError, unpack
 from stream.kafka.legacy import OldBatch
 from stream.kafka.patches.aborted import is_left_out, partition_of
 from stream.model.names import Reason
-from stream.model.results import Record, Records, RefusedBatch, create_time, nbytes
+from stream.model.results import Record, Records, RefusedBatch, UnreadableBatchError, create_time, nbytes
 
 if TYPE_CHECKING or NATIVE:
     from stream.core.native import records as made
@@ -97,7 +98,7 @@ def runs(records: Any, fetched: bytes, max_batch: int) -> Iterator[Run | Refused
             raise FailedError(f"{_place(records, batch)}: {error} is not known to this version") from None
         except TooLargeError as error:
             run = _refused(batch, fetched[begin:end], begin_at, Reason.TOO_LARGE, error)
-        except ValueError as error:
+        except UnreadableBatchError as error:
             run = _refused(batch, fetched[begin:end], begin_at, Reason.UNREADABLE, error)
         records.next_fetch_offset = batch.next_offset
         if isinstance(run, RefusedBatch) or run:
@@ -142,7 +143,7 @@ def _opened(fetched: bytes, begin: int, end: int) -> Any:
             return OldBatch(fetched[begin:end])
         if magic == CURRENT:
             return Batch(fetched, begin, end)
-    except ValueError as error:
+    except UnreadableBatchError as error:
         raise DamagedError(str(error)) from None
     raise DamagedError(f"a batch of magic {magic}")
 
@@ -151,8 +152,8 @@ def _is_abort(batch: Batch) -> bool:
     """Only brokers write such batches. One that makes no sense is a damaged one: what it ends is not known."""
     try:
         markers = batch.read(bytes(batch.packed()))  # none when compaction has left the batch empty
-        return any(ControlRecord.parse(marker.key) == ABORT_MARKER for marker in markers)
-    except Exception as error:
+        return any(ControlRecord.parse(marker.key or b"") == ABORT_MARKER for marker in markers)
+    except (UnreadableBatchError, struct.error) as error:
         raise DamagedError("the end of a transaction cannot be read") from error
 
 

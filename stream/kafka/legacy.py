@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 
 from stream.core.pure.records import OBJECTS, PureRecord, Run
 from stream.kafka.codecs import TooLargeError
-from stream.model.results import Record
+from stream.model.results import Record, UnreadableBatchError
 
 HEAD: Final = struct.Struct(">qiIbb")
 """Offset, length of what follows it, checksum, magic, attributes."""
@@ -40,7 +40,7 @@ class OldBatch:
     def __init__(self, data: bytes) -> None:
         """ValueError: it is none."""
         if len(data) < HEAD.size:
-            raise ValueError("too short for a batch")
+            raise UnreadableBatchError("too short for a batch")
         self._data = data
         self._offset, _, self.crc, self._magic, self.attributes = HEAD.unpack_from(data)
         self.next_offset: int = self._offset + 1
@@ -64,25 +64,25 @@ class OldBatch:
             return self._data
         _, value = _content(self._data, self._magic)
         if value is None:
-            raise ValueError("a compressed set of messages is null")
+            raise UnreadableBatchError("a compressed set of messages is null")
         return value
 
     def read(self, data: Buffer, most: int) -> Run:
         """Its records, which lie in these bytes. ValueError: they do not add up. TooLargeError: more than ``most``."""
         data = bytes(data)  # parts of which are bytes
         if self._magic != WITH_TIME:
-            raise ValueError("records of magic 0 have no time")
+            raise UnreadableBatchError("records of magic 0 have no time")
         messages = []
         for message in _messages(data):
             messages.append(message)
             if len(messages) > most:
                 raise TooLargeError(f"more than {most} records")
         if not messages:
-            raise ValueError("a compressed set of messages is empty")
+            raise UnreadableBatchError("a compressed set of messages is empty")
         shift = self._offset - HEAD.unpack_from(messages[-1])[0] if self.codec else 0
         records = [self._record(message, shift) for message in messages]
         if records[0].offset < 0 or any(later.offset <= record.offset for record, later in pairwise(records)):
-            raise ValueError("has an offset that is out of order")
+            raise UnreadableBatchError("has an offset that is out of order")
         oldest_ms = min(record.timestamp for record in records)
         size = len(data) + OBJECTS * len(records)
         return Run(records, oldest_ms, create_time=not self.attributes & APPEND_TIME, nbytes=size)
@@ -90,11 +90,11 @@ class OldBatch:
     def _record(self, message: bytes, shift: int) -> Record:
         offset, _, _, magic, _ = HEAD.unpack_from(message)
         if magic != WITH_TIME:
-            raise ValueError("a message is of another magic than its set")
+            raise UnreadableBatchError("a message is of another magic than its set")
         try:
             (timestamp,) = TIME.unpack_from(message, HEAD.size)
         except struct.error:
-            raise ValueError("goes beyond the end") from None
+            raise UnreadableBatchError("goes beyond the end") from None
         key, value = _content(message, magic)
         stamped = self.codec and self.attributes & APPEND_TIME
         return PureRecord(offset + shift, self.max_timestamp if stamped else timestamp, key, value, ())
@@ -104,11 +104,11 @@ def _messages(data: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         if len(data) - at < HEAD.size:
-            raise ValueError("goes beyond the end")
+            raise UnreadableBatchError("goes beyond the end")
         _, length, *_ = HEAD.unpack_from(data, at)
         end = at + LENGTH_TO + length
         if not at + HEAD.size <= end <= len(data):
-            raise ValueError("goes beyond the end")
+            raise UnreadableBatchError("goes beyond the end")
         yield data[at:end]
         at = end
 
@@ -123,9 +123,9 @@ def _span(message: bytes, at: int) -> tuple[bytes | None, int]:
     """A length and so many bytes; a negative one stands for null."""
     begin = at + SIZE.size
     if begin > len(message):
-        raise ValueError("goes beyond the end")
+        raise UnreadableBatchError("goes beyond the end")
     (size,) = SIZE.unpack_from(message, at)
     if size > len(message) - begin:
-        raise ValueError("goes beyond the end")
+        raise UnreadableBatchError("goes beyond the end")
     end = begin + max(size, 0)
     return (None if size < 0 else message[begin:end]), end

@@ -26,6 +26,7 @@ from stream.kafka.discarded import Discards, states_now
 from stream.kafka.health import COMPANY, KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
+from stream.kafka.mendable import is_trouble
 from stream.kafka.monitor import Monitor
 from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.patches.fetch import UnreadableError
@@ -53,8 +54,6 @@ REFUSED_AGAIN: Final = 30.0
 """Seconds before a state that was refused is looked at again: somebody may have rebuilt it, or brought it back."""
 CALM: Final = 30.0
 """Seconds of running after which an earlier failure of a shard is forgotten."""
-MENDABLE: Final = (CheckpointError, OutdatedError, UnreachableError, KafkaError, TimeoutError, OSError)
-"""What a new producer, another look or a broker that comes back may mend. Anything else ends the process."""
 FORBIDDEN: Final = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -185,8 +184,8 @@ class Worker:
             return await preflight.newest_states(
                 self._role, self._settings, counts[self._settings.topic(self._role.state)]
             )
-        except (KafkaError, TimeoutError, OSError) as error:
-            if len(set(counts.values())) > 1:
+        except (KafkaError, OSError) as error:
+            if len(set(counts.values())) > 1 or not is_trouble(error):
                 raise
             log.warning("the settings could not be compared with every state", error=type(error).__name__)
             return []
@@ -224,7 +223,9 @@ class Worker:
             await asyncio.sleep(LOOK_AGAIN)
             try:
                 found = await self._prepare()
-            except MENDABLE as error:
+            except Exception as error:
+                if not _is_mendable(error):
+                    raise
                 log.warning("the topics cannot be looked at", error=_named(error))
                 continue
             if found is None:
@@ -382,7 +383,7 @@ class Worker:
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
         elif isinstance(error, RefusedError):
             self._refuse(shard, error)
-        elif isinstance(error, MENDABLE):
+        elif _is_mendable(error):
             pause = self._pause(shard)
             if self._failures[number] and not has_been_said and not isinstance(error, OutdatedError):
                 self._waiting.fails(number, f"{_named(error)}: {cause}")
@@ -430,6 +431,11 @@ def _letters(role: Role, settings: Settings, configs: Configs) -> LetterSize:
     if letters.most < settings.max_value:
         log.warning("dead letters are cut", topic=settings.topic(role.letters), max_message_bytes=limit)
     return letters
+
+
+def _is_mendable(error: BaseException | None) -> bool:
+    """By a new producer, another look or a broker that comes back. Anything else ends the process."""
+    return isinstance(error, CheckpointError | OutdatedError | UnreachableError) or is_trouble(error)
 
 
 def _named(error: BaseException | None) -> str:

@@ -65,6 +65,10 @@ def within(records: Sequence[Record], begin: int, end: int, most: int) -> int:
     return end
 
 
+class UnreadableBatchError(ValueError):
+    """The bytes of a batch are none that any reader could make records of. Any other ValueError says nothing about them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RefusedBatch:
     """A record that stands for all records of a batch which cannot be handed out one by one.

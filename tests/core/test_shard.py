@@ -470,6 +470,42 @@ def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
         restore_into(Shard(room.policy), content, vouched=True)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), AttributeError("a slip"), AssertionError(), RuntimeError("odd")])
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_fault_of_ours_in_restoring_is_no_broken_state(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, vouched: bool
+) -> None:
+    """Who is told that the state is broken throws it away."""
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    _, content = StateLog.restore(room.state, room.policy.checkpoint_span)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("stream.core.persist.head_of", fail)
+    with pytest.raises(type(error)):
+        restore_into(Shard(room.policy), content, vouched=vouched)
+
+
+@pytest.mark.parametrize("error", [TypeError("a slip"), KeyError("a slip")])
+def test_bytes_that_a_checksum_vouches_for_are_not_at_fault(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    _, content = StateLog.restore(room.state, room.policy.checkpoint_span)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("stream.core.persist.head_of", fail)
+    with pytest.raises(type(error)):
+        restore_into(Shard(room.policy), content, vouched=True)
+    with pytest.raises(StateError, match="cannot be read"):
+        restore_into(Shard(room.policy), content, vouched=False)
+
+
 def test_memory_is_given_back_as_time_passes() -> None:
     room = Room(Policy(session_keep_ms=HOUR))
     sizes = []

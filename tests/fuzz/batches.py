@@ -6,7 +6,6 @@ A checksum keeps damage by accident away, not damage on purpose: most are given 
 import gzip
 import importlib.util
 import struct
-import sys
 from collections.abc import Sequence
 from functools import cache
 from random import Random
@@ -190,7 +189,7 @@ def without_native() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with patch.dict(sys.modules, {"stream.core.native": None}):
+    with patch("stream.core.switch.NATIVE", new=False):
         spec.loader.exec_module(module)
     return module
 

@@ -1,6 +1,7 @@
 """One checkpoint is one transaction: all of it is there, or nothing."""
 
 import asyncio
+import errno
 import gc
 import random
 from collections.abc import AsyncIterator
@@ -88,6 +89,26 @@ def test_everything_goes_to_the_shards_partition_with_the_groups_offsets(kafka: 
         assert headers(letter)["liveshop-generation"] == b"4"
         assert await everything(kafka, place.settings.topic(STATE), 0) == []
         assert await group_offsets(place.settings, place) == {Kind.VIEWS: 11, Kind.COMMENTS: 5, Kind.CHECKOUTS: 0}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [TypeError("a slip"), MemoryError(), OSError(errno.ENOSPC, "full")])
+def test_a_fault_of_ours_is_raised_as_it_is(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Another producer would meet it again and again: it is no trouble with brokers, which is waited for."""
+
+    async def main() -> None:
+        place = await a_place(kafka, prefix)
+        async with checkpoints(place) as written:
+
+            async def fail(_: object) -> None:
+                raise error
+
+            monkeypatch.setattr(written, "_send_offsets", fail)
+            with pytest.raises(type(error)):
+                await written.write(outputs())
 
     asyncio.run(main())
 

@@ -1,6 +1,7 @@
 """The worker against a real broker: nothing missing, nothing twice, whatever happens to it."""
 
 import asyncio
+import errno
 import random
 import weakref
 from collections.abc import Callable
@@ -86,6 +87,27 @@ async def eventually(condition: Callable[[], Any], deadline: float = PATIENCE) -
     while not await condition():
         assert asyncio.get_running_loop().time() < end, f"not within {deadline:g} s"
         await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), RuntimeError("a slip"), MemoryError()])
+def test_what_no_broker_can_mend_ends_it(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """With its own traceback, and at once: a shard that is started again meets it again."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        memory = Memory()
+        with pytest.raises(type(error)) as raised:
+            await asyncio.wait_for(make_worker(config, memory, memory, rebuild=False).run(), PATIENCE)
+        assert raised.value is error
+
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("stream.kafka.task.recover", fail)
+    asyncio.run(main())
 
 
 def test_missing_topics_end_it_at_once(kafka: EmbeddedKafka, prefix: str) -> None:

@@ -25,17 +25,10 @@ from tests.simulation.wire import Wire
 
 
 def _modules() -> Iterator[ModuleType]:
-    """All of stream.kafka, its patches included, and of the session worker.
-
-    But what reads for native modules that were not built.
-    """
+    """All of stream.kafka, its patches included, and of the session worker."""
     found = [*pkgutil.walk_packages(stream.kafka.__path__, "stream.kafka.")]
     for module in [*found, *pkgutil.iter_modules(stream.sessions.__path__, "stream.sessions.")]:
-        try:
-            yield importlib.import_module(module.name)
-        except ModuleNotFoundError as missing:
-            if not str(missing.name).startswith("stream.core.native") and "not built" not in str(missing):
-                raise
+        yield importlib.import_module(module.name)
 
 
 MODULES: Final = list(_modules())

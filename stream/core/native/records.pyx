@@ -1,7 +1,7 @@
 """The records of Kafka's batches (magic 2), found in one pass over the decompressed bytes, without an object for each.
 
 The bytes come from strangers: every number is read within bounds, and every length is checked before it is used. What
-does not add up is a ValueError. core/pure/records.py reads, refuses and says the same.
+does not add up is an UnreadableBatchError. core/pure/records.py reads, refuses and says the same.
 """
 
 cimport cython
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from stream.core.headers import MOST as _MOST
 from stream.core.headers import MOST_BYTES as _MOST_BYTES
+from stream.model.results import UnreadableBatchError
 
 cdef int32_t MOST = _MOST
 cdef int64_t MOST_BYTES = _MOST_BYTES
@@ -411,7 +412,7 @@ def checksum(data not None):
 cdef class Batch:
     """A batch of magic 2 as it lies in fetched bytes; what its header says has the names that aiokafka uses.
 
-    A ValueError says that it is none, or that it does not add up.
+    An UnreadableBatchError says that it is none, or that it does not add up.
     """
 
     cdef bytes fetched
@@ -428,7 +429,7 @@ cdef class Batch:
 
     def __cinit__(self, bytes fetched not None, Py_ssize_t begin, Py_ssize_t end):
         if begin < 0 or end > PyBytes_GET_SIZE(fetched) or end - begin < HEADER:
-            raise ValueError("too short for a batch")
+            raise UnreadableBatchError("too short for a batch")
         self.fetched = fetched
         self.at = <const unsigned char*>PyBytes_AS_STRING(fetched) + begin
         self.size = end - begin
@@ -475,16 +476,16 @@ cdef class Batch:
         PyObject_GetBuffer(data, &kept.data, PyBUF_SIMPLE)
         kept.has_data = True
         if kept.data.len > INT32_MAX or number > kept.data.len // RECORD:
-            raise ValueError("more records than there is room for")
+            raise UnreadableBatchError("more records than there is room for")
         make_room(kept, number)
         cursor.at = <const unsigned char*>kept.data.buf
         cursor.end = cursor.at + kept.data.len
         kept.nbytes += kept.data.len
         fault = self.fill(kept, &cursor)
         if fault != NONE:
-            raise ValueError(FAULTS[<int>fault])
+            raise UnreadableBatchError(FAULTS[<int>fault])
         if cursor.at != cursor.end:
-            raise ValueError(f"{cursor.end - cursor.at} bytes after the last record")
+            raise UnreadableBatchError(f"{cursor.end - cursor.at} bytes after the last record")
         return made_of(kept, number, self.oldest(kept), not self.attributes & APPEND_TIME)
 
     cdef Fault fill(self, Held kept, Cursor* cursor) noexcept:

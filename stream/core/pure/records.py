@@ -1,7 +1,7 @@
 """The records of Kafka's batches (magic 2) in Python. What core/native/records.pyx reads, refuses and says, this does too.
 
 The bytes come from strangers: every length is checked before it is used, and nothing is made of a header before somebody
-asks for it. What does not add up is a ValueError.
+asks for it. What does not add up is an UnreadableBatchError.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, overload
 from typing_extensions import Buffer
 
 from stream.core.headers import MOST, MOST_BYTES, Header
-from stream.model.results import Record, Records
+from stream.model.results import Record, Records, UnreadableBatchError
 
 HEADER: Final = 61
 """Bytes before the records."""
@@ -118,7 +118,7 @@ def join(runs: Iterable[Records]) -> Run:
 
 
 class Batch:
-    """A batch of magic 2 as it lies in fetched bytes. A ValueError says that it is none, or that it does not add up."""
+    """A batch of magic 2 as it lies in fetched bytes. UnreadableBatchError: it is none, or does not add up."""
 
     __slots__ = (
         *("_begin", "_end", "_fetched", "_first_timestamp", "attributes", "base_offset", "crc", "max_timestamp"),
@@ -127,7 +127,7 @@ class Batch:
 
     def __init__(self, fetched: bytes, begin: int, end: int) -> None:
         if begin < 0 or end > len(fetched) or end - begin < HEADER:
-            raise ValueError("too short for a batch")
+            raise UnreadableBatchError("too short for a batch")
 
         def integer(at: int, size: int) -> int:
             return int.from_bytes(fetched[begin + at : begin + at + size], "big", signed=True)
@@ -167,12 +167,12 @@ class Batch:
         data = bytes(data)  # parts of which are bytes
         number = max(self.number, 0)
         if number > len(data) // SHORTEST:
-            raise ValueError("more records than there is room for")
+            raise UnreadableBatchError("more records than there is room for")
         stamp = self.max_timestamp if self.attributes & APPEND_TIME else None
         try:
             records = self._records(data, number, stamp)
         except IndexError:
-            raise ValueError(CUT_OFF) from None
+            raise UnreadableBatchError(CUT_OFF) from None
         oldest = self.max_timestamp if stamp is not None or not records else min(each.timestamp for each in records)
         return Run(records, oldest, create_time=stamp is None, nbytes=len(data) + OBJECTS * number)
 
@@ -193,14 +193,14 @@ class Batch:
             value, at = (data[at : at + span], at + span) if span >= 0 else (None, at)
             headers, at = _headers(data, at) if data[at] else ((), at + 1)
             if at - begin != length:
-                raise ValueError(MISFIT)
+                raise UnreadableBatchError(MISFIT)
             if not before < delta <= last:
-                raise ValueError(MISPLACED)
+                raise UnreadableBatchError(MISPLACED)
             before = delta
             time = stamp if stamp is not None else _wrapped(first + delta_ms)
             records.append(_record(PureRecord, (base + delta, time, key, value, headers)))
         if at != size:
-            raise ValueError(f"{size - at} bytes after the last record")
+            raise UnreadableBatchError(f"{size - at} bytes after the last record")
         return records
 
     def _last(self) -> int:
@@ -257,7 +257,7 @@ def _headers(data: bytes, at: int) -> tuple[Sequence[Header], int]:
     if number > (len(data) - begin) // 2:
         raise IndexError
     if number < 0:
-        raise ValueError(NEGATIVE)
+        raise UnreadableBatchError(NEGATIVE)
     at = begin
     for _ in range(number):
         _, at = _measured(data, at)
@@ -270,7 +270,7 @@ def _measured(data: bytes, at: int) -> tuple[int, int]:
     if name > len(data) - at:
         raise IndexError
     if name < 0:
-        raise ValueError(NEGATIVE)
+        raise UnreadableBatchError(NEGATIVE)
     value, at = _number(data, at + name)
     if value > len(data) - at:
         raise IndexError

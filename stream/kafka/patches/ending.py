@@ -16,10 +16,12 @@ state what became of the checkpoint.
 """
 
 import asyncio
+import traceback
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
+from aiokafka.producer import transaction_manager
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.transaction import EndTxnRequest
@@ -27,6 +29,8 @@ from aiokafka.protocol.transaction import EndTxnRequest
 ENDING: Final = 3
 """Times the transaction's timeout for which its end is asked for. A broker that was killed is missed after nine seconds, if
 nobody has set it otherwise; only then is there another coordinator, and nobody but that one should decide."""
+
+_ASSERTED_IN: Final = transaction_manager.__file__
 
 
 class SpentError(KafkaError):  # type: ignore[misc]  # aiokafka is not typed for us
@@ -40,6 +44,12 @@ async def commit(producer: AIOKafkaProducer, seconds: float) -> None:
     """
     async with asyncio.timeout(ENDING * seconds):
         await producer.commit_transaction()
+
+
+def is_used_up(error: BaseException) -> bool:
+    """Whether aiokafka says that its producer has failed before: it asserts the state in which it should be."""
+    places = traceback.extract_tb(error.__traceback__) if isinstance(error, AssertionError) else []
+    return bool(places) and places[-1].filename == _ASSERTED_IN
 
 
 def insist_on_ends(producer: AIOKafkaProducer) -> None:

@@ -3,7 +3,6 @@
 import gc
 import importlib.util
 import struct
-import sys
 import weakref
 from collections.abc import Sequence
 from types import ModuleType
@@ -34,7 +33,7 @@ def without_native() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with patch.dict(sys.modules, {"stream.core.native": None}):  # as if it were not there
+    with patch("stream.core.switch.NATIVE", new=False):
         spec.loader.exec_module(module)
     return module
 

@@ -281,9 +281,10 @@ def test_a_refused_batch_is_handed_out_alone_as_one_record(kafka: EmbeddedKafka,
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("error", [MemoryError(), ValueError("nobody has thought of it"), OSError("odd")])
+@pytest.mark.parametrize("place", ["unpack", "joined"])
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("nobody has thought of it"), OSError("odd"), KeyError()])
 def test_what_says_nothing_about_the_batch_is_not_taken_for_its_fault(
-    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
 ) -> None:
     """It ends the process, and nothing is lost: neither a dead letter nor a shard that tries again for ever."""
 
@@ -298,7 +299,7 @@ def test_what_says_nothing_about_the_batch_is_not_taken_for_its_fault(
     def fail(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(fetched, "joined" if isinstance(error, ValueError) else "unpack", fail)
+    monkeypatch.setattr(fetched, place, fail)
     monkeypatch.setattr(fetch, "joined", fetched.joined)
     asyncio.run(main())
 
