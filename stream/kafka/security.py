@@ -4,8 +4,10 @@ aiokafka logs why it could not connect, tries the next broker, and in the end sa
 person must mend is found out here, by asking the brokers once more.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from stream.secured import FILES, tls_context
 
 log: Final = structlog.get_logger()
 
+Stamps = tuple[tuple[int, int, int] | None, ...]
+"""Of each file that is configured, whether it is another one by now."""
 ASK_MS: Final = 5_000
 """For one broker to say why."""
 NOT_ITS_NAME: Final = (62, 64)
@@ -32,7 +36,7 @@ def options(settings: Settings) -> dict[str, Any]:
     """For any consumer, producer or admin client. UsageError when a file is not (any more) what it should be."""
     made: dict[str, Any] = {"security_protocol": settings.protocol.upper()}
     if settings.uses_tls:
-        made["ssl_context"] = tls_context(settings)
+        made["ssl_context"] = _context(settings, _stamps(settings))
     if settings.uses_sasl:
         made["sasl_mechanism"] = settings.sasl_mechanism
         if settings.sasl_mechanism == "OAUTHBEARER":
@@ -40,6 +44,18 @@ def options(settings: Settings) -> dict[str, Any]:
         else:
             made |= {"sasl_plain_username": settings.sasl_username, "sasl_plain_password": settings.password()}
     return made
+
+
+@lru_cache(maxsize=4)
+def _context(settings: Settings, _stamps: Stamps) -> ssl.SSLContext:
+    """One for all connections of the process: the CAs of a system take 30 ms to read, and a shard has several."""
+    return tls_context(settings)
+
+
+async def prepare(settings: Settings) -> None:
+    """Reads the files that connections need in a thread, so that the first ones do not hold up the loop."""
+    if settings.uses_tls:
+        await asyncio.to_thread(_context, settings, _stamps(settings))
 
 
 class Credentials:
@@ -50,12 +66,12 @@ class Credentials:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stamp = self._stamps()
+        self._stamp = _stamps(settings)
         self._options: dict[str, Any] = {}
 
     def current(self) -> dict[str, Any]:
         """`options` as they are for a connection that is opened now; empty while they are the first ones."""
-        stamp = self._stamps()
+        stamp = _stamps(self._settings)
         if stamp != self._stamp:
             try:
                 self._options = options(self._settings)
@@ -66,8 +82,9 @@ class Credentials:
                 log.info("certificates or secrets were renewed: new connections use them")
         return self._options
 
-    def _stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(file) for name in FILES if (file := getattr(self._settings, name)) is not None]
+
+def _stamps(settings: Settings) -> Stamps:
+    return tuple(_stamp(file) for name in FILES if (file := getattr(settings, name)) is not None)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -10,7 +10,20 @@ from collections.abc import Callable
 from typing import Final
 
 from stream.errors import FailedError, UsageError
-from tests.bench import alerting, catchup, closing, compare, core, holding, latency, sizes, spread, strangers, worker
+from tests.bench import (
+    alerting,
+    byhand,
+    catchup,
+    closing,
+    compare,
+    core,
+    holding,
+    latency,
+    sizes,
+    spread,
+    strangers,
+    worker,
+)
 from tests.bench.report import EVENTS, Options, machine, say
 
 
@@ -32,6 +45,7 @@ PARTS: Final[dict[str, Callable[[Options], bool]]] = {
     "holding": holding.show,
     "sizes": sizes.show,
     "compare": show_comparison,
+    "byhand": byhand.show,
 }
 """Each prints its figures and says whether its results were right."""
 

@@ -503,3 +503,28 @@ def test_processes_of_ours_get_secrets_by_their_environment(secured: SecuredKafk
     assert KEY_PASSWORD not in " ".join(stage._flags(config))
     assert f"--tls-key-file={secured.locked_key}" in stage._flags(config)
     assert security.options(config.model_copy(update=UNSECURED)) == {"security_protocol": "PLAINTEXT"}
+
+
+def test_all_connections_of_a_process_share_one_context_until_a_file_is_renewed(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(file)
+    config = Settings(brokers="kafka:9093", security_protocol="ssl", tls_ca_file=file)
+    first = security.options(config)["ssl_context"]
+    assert security.options(config)["ssl_context"] is first
+    assert security.options(config.model_copy(update={"tls_check_hostname": False}))["ssl_context"] is not first
+    trustme.CA().cert_pem.write_to_path(file)
+    assert security.options(config)["ssl_context"] is not first
+
+
+def test_what_is_prepared_is_what_connections_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    config = Settings(brokers="kafka:9093", security_protocol="ssl", tls_ca_file=file)
+    asyncio.run(security.prepare(config))
+
+    def slow(_: object) -> None:
+        raise AssertionError("read once more, on the loop")
+
+    monkeypatch.setattr(security, "tls_context", slow)
+    assert security.options(config)["ssl_context"]
