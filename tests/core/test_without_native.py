@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,10 @@ def test_the_list_of_native_modules_is_whole() -> None:
     """The table is generated when they are built."""
     written = {path.stem for path in (ROOT / "stream" / "core" / "native").glob("*.pyx")}
     assert set(MODULES) == written | {"table"}
+
+
+def test_bounds_are_checked_in_every_native_module() -> None:
+    """An index may come from what strangers write. Where it points into C, the code that uses it says why it is right."""
+    native = ROOT / "stream" / "core" / "native"
+    sources = [*native.glob("*.pyx"), *native.glob("*.pxd"), ROOT / "setup.py"]
+    assert [path.name for path in sources if re.search(r"boundscheck\W*(False|0)", path.read_text())] == []

@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False, cdivision=True
+# cython: cdivision=True
 """Judging and counting of plain events: what core/judge.py and core/counting.py say, for those that are plainly on time.
 
 Everything else goes back to the Python of core/judge.py, one record at a time and in its turn, so that the order of the
