@@ -12,9 +12,11 @@ RATE ?=
 PART ?=
 TARGET ?=
 TESTS ?=
+SINCE ?=
+ONLY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check rules schemas dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws constraints clean
+.PHONY: help run test check rules schemas dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws mutants constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -82,7 +84,10 @@ bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
 	@LAW_EXAMPLES=5000 $(BIN)/python -m pytest -q --timeout 3000 tests/core/test_laws.py tests/core/alerts/test_alerting.py
 
-constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on (deploy/ has those of the image and of the linters)
+mutants: $(VENV)/.made  ## small mistakes in the core, one at a time, each to be noticed by its fast tests (SINCE=main ONLY='stream.core.judge*')
+	@nice -n 19 $(BIN)/python -m tests.mutants $(if $(SINCE),--since $(SINCE)) $(if $(ONLY),--only '$(ONLY)')
+
+constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pythons from 3.11 on (deploy/ has those of the image and the linters, tests/mutants/ of mutmut)
 	@$(BIN)/pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra dev pyproject.toml --output-file constraints.txt
@@ -93,6 +98,8 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 		--constraint constraints.txt - --output-file deploy/requirements-build.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		deploy/lint/requirements.in --output-file deploy/lint/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		tests/mutants/requirements.in --output-file tests/mutants/requirements.txt
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

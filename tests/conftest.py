@@ -5,13 +5,21 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from stream.errors import UsageError
 from stream.sandbox.broker import EmbeddedKafka
 
 # a time is never asserted: the machine may be busy
 settings.register_profile("liveshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(  # make mutants: the same few examples for each mistake, and none is made smaller
+    "mutants",
+    settings.get_profile("liveshop"),
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile("liveshop")
 
 

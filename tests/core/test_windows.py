@@ -192,8 +192,9 @@ def test_nothing_is_corrected_that_has_not_changed() -> None:
     room = Trickle()
     revisions: list[int] = []
     for minute in range(1, 8):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE - SECOND)  # closed in the checkpoint in which it comes
         for kind in (Kind.VIEWS, Kind.CHECKOUTS):
-            room.see(kind, T0 + minute * MINUTE, checkout_id=f"k{minute}")
+            room.see(kind, T0 + minute * MINUTE + 15 * SECOND, checkout_id=f"k{minute}")
         for _ in range(12):
             room.second(OLD)
             revisions += [value["revision"] for value in room.windows.values() if value["start"] >= T0]

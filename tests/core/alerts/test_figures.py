@@ -98,7 +98,9 @@ def test_rates_are_those_of_the_windows() -> None:
     assert figure("live_ctr", product_clicks=120, product_impressions=350) == pytest.approx(0.342857, abs=1e-6)
     assert figure("gpm_minor", gmv_minor=81_900_000, views=400) == 204_750_000
     assert figure("aov_minor", gmv_minor=81_900_000, orders_paid=9) == 9_100_000
-    assert figure("local_share", local_item_value_minor=60, item_value_minor=84) == pytest.approx(0.714286, abs=1e-6)
+    assert figure("local_share", local_item_value_minor=60, cross_border_item_value_minor=24) == pytest.approx(
+        0.714286, abs=1e-6
+    )
 
 
 def test_orders_on_delivery_are_no_payments() -> None:
