@@ -840,3 +840,14 @@ def test_one_that_comes_back_and_is_not_written_yet_has_all_its_counts_after_a_c
     room.crash()
     room.until((now - T0) // MINUTE + 40)
     assert {room.totals(f"x{each}")["counts"]["views"] for each in packed[:5]} == {2}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_may_be_so_far_ahead_of_the_broker_and_not_a_millisecond_more(kind: Kind) -> None:
+    room = Room()
+    most = room.policy.max_future_ms
+    for ahead, known_as in ((most, Outcome.COUNTED), (most + 1, Outcome.REJECTED)):
+        room.see(kind, T0 + ahead, seen=T0, checkout_id=f"k{ahead}")
+        room.settle()
+        assert room.outputs[-1].tally.outcomes[kind, known_as] == 1
+    assert [letter.reason for letter in room.outputs[-1].dead_letters] == [Reason.FUTURE]
