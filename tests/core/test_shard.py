@@ -169,23 +169,16 @@ def test_in_a_backlog_totals_are_written_at_a_slower_pace_and_none_is_forgotten(
 def test_the_largest_numbers_are_counted_saturated_and_packed() -> None:
     room = Room()
     item = {"product_id": "p", "quantity": 10_000, "unit_price_minor": 10**9}
-    largest: dict[str, Any] = {"amount_minor": 10**13, "discount_minor": 10**13, "voucher_id": "v" * 128}
-    room.see(Kind.CHECKOUTS, T0, items=[item | {"local": False}] * 200, **largest)
+    room.see(Kind.CHECKOUTS, T0, amount_minor=10**13, items=[item] * 200)
     pane = next(iter(room.shard.rows.values())).panes[b"s1"]
-    pane.gmv["IDR"] = pane.discount["IDR"] = 10**13 * 10**7  # as after ten million such orders
-    pane.gift_value = MAX_SUM - 1
-    room.see(Kind.VIEWS, T0 + 1, action="gift", count=10**6, gift_value=10**13)
-    room.see(Kind.VIEWS, T0 + 1, action="pin", product_id="p" * 128)
+    pane.gmv["IDR"] = 10**13 * 10**7  # as after ten million such orders
     room.see(Kind.VIEWS, 2**42, count=10**6, watch_ms=86_400_000, concurrent_viewers=10**9)
     room.see(Kind.VIEWS, 0, session_id="s0")
     room.shard.finish()
     room.settle()
     room.crash()
     window = room.windows[f"s1/1m/{T0}"]
-    assert window["gmv_minor"] == window["discount_minor"] == {"IDR": MAX_SUM}
-    assert window["cross_border_item_value_minor"] == {"IDR": 200 * 10**13}
-    assert (window["counts"]["gifts"], window["counts"]["gift_value"]) == (10**6, MAX_SUM)
-    assert [product["pins"] for product in window["products"]] == [0, 1]
+    assert window["gmv_minor"] == {"IDR": MAX_SUM}
     assert window["rates"]["aov_minor"] == {"IDR": MAX_SUM}
     assert room.shard.clocks[Kind.VIEWS] == 2**42
 
@@ -468,42 +461,6 @@ def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
         content.buckets[bucket] = [b"odd"]
     with pytest.raises(StateError, match="cannot be read"):
         restore_into(Shard(room.policy), content, vouched=True)
-
-
-@pytest.mark.parametrize("error", [MemoryError(), AttributeError("a slip"), AssertionError(), RuntimeError("odd")])
-@pytest.mark.parametrize("vouched", [True, False])
-def test_a_fault_of_ours_in_restoring_is_no_broken_state(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, vouched: bool
-) -> None:
-    """Who is told that the state is broken throws it away."""
-    room = Room()
-    room.see(Kind.VIEWS, T0)
-    room.settle()
-    _, content = StateLog.restore(room.state, room.policy.checkpoint_span)
-
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("stream.core.persist.head_of", fail)
-    with pytest.raises(type(error)):
-        restore_into(Shard(room.policy), content, vouched=vouched)
-
-
-@pytest.mark.parametrize("error", [TypeError("a slip"), KeyError("a slip")])
-def test_bytes_that_a_checksum_vouches_for_are_not_at_fault(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    room = Room()
-    room.see(Kind.VIEWS, T0)
-    room.settle()
-    _, content = StateLog.restore(room.state, room.policy.checkpoint_span)
-
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("stream.core.persist.head_of", fail)
-    with pytest.raises(type(error)):
-        restore_into(Shard(room.policy), content, vouched=True)
-    with pytest.raises(StateError, match="cannot be read"):
-        restore_into(Shard(room.policy), content, vouched=False)
 
 
 def test_memory_is_given_back_as_time_passes() -> None:
@@ -851,3 +808,13 @@ def test_an_event_may_be_so_far_ahead_of_the_broker_and_not_a_millisecond_more(k
         room.settle()
         assert room.outputs[-1].tally.outcomes[kind, known_as] == 1
     assert [letter.reason for letter in room.outputs[-1].dead_letters] == [Reason.FUTURE]
+
+
+def test_one_batch_cannot_put_more_events_into_a_pane_than_there_is_room_for() -> None:
+    room = Room(Policy(max_pane_events=2))
+    values = [VIEW | {"event_id": f"e{offset}", "event_time": T0} for offset in range(5)]
+    records = [LogRecord("views", 0, n, T0, b"s1", json.dumps(value).encode()) for n, value in enumerate(values)]
+    room.shard.read(Kind.VIEWS, records)
+    room.settle()
+    assert [letter.reason for letter in room.outputs[0].dead_letters] == [Reason.TOO_MANY_EVENTS] * 3
+    assert room.shard.view(1).busiest[0].events == 2
