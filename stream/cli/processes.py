@@ -23,6 +23,7 @@ from stream.errors import UsageError
 from stream.kafka.discarded import Discards, states_now
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
+from stream.observe.health import heartbeat
 from stream.observe.http import HttpServer
 from stream.sessions import topics
 from stream.sessions.role import WORKER
@@ -136,7 +137,7 @@ class _Supervisor:
         with Signals() as signals:
             signals.at_hang_up(self._hang_up)
             tending = [asyncio.create_task(self._tend(number)) for number in range(len(self._commands))]
-            watching = [asyncio.create_task(self._beat()), asyncio.create_task(self._look())]
+            watching = [asyncio.create_task(heartbeat(self._fleet.beat, BEAT)), asyncio.create_task(self._look())]
             either: list[asyncio.Future[Any]] = [signals.first, *tending]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if signals.first.done():
@@ -199,11 +200,6 @@ class _Supervisor:
             log.warning("a process did not end in time and is killed: its last checkpoint holds", process=number)
             process.kill()
         await asyncio.wait(tending)
-
-    async def _beat(self) -> None:
-        while True:
-            self._fleet.beat()
-            await asyncio.sleep(BEAT)
 
     async def _look(self) -> None:
         while True:

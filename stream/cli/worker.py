@@ -16,7 +16,7 @@ from stream.cli.version import core
 from stream.config import Settings
 from stream.kafka.discarded import Discarded, Discards
 from stream.observe import logs
-from stream.observe.health import Health
+from stream.observe.health import Health, heartbeat
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.shares import SharePolicy
@@ -96,14 +96,8 @@ def work(settings: Settings, *, rebuild: bool | Discards) -> int:
 
 async def _alive(worker: Awaitable[int], health: Health) -> int:
     """The worker's exit code. The loop's beat begins before the broker answers: a restart mends no broker."""
-    beating = asyncio.create_task(_beat(health))
+    beating = asyncio.create_task(heartbeat(health.beat, BEAT))
     try:
         return await worker
     finally:
         beating.cancel()
-
-
-async def _beat(health: Health) -> None:
-    while True:
-        health.beat()
-        await asyncio.sleep(BEAT)

@@ -110,7 +110,8 @@ def part(records: Sequence[Record], begin: int, end: int) -> Sequence[Record]:
 class DeadLetter:
     """A record that was refused, with the reason and a detail that names the field (and quotes no value)."""
 
-    kind: Kind
+    kind: str
+    """The input that it came from, as its role has it."""
     record: Record
     reason: Reason
     detail: str

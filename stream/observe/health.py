@@ -5,6 +5,7 @@ the group, every shard of ours restored, and no reason not to be. Written by the
 every attribute is replaced whole, never changed in place.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -31,6 +32,13 @@ REASONS: Final = (
 """All there are."""
 
 log: Final = structlog.get_logger(__name__)
+
+
+async def heartbeat(beat: Callable[[], None], seconds: float) -> None:
+    """Until cancelled: says every so often that the event loop moves."""
+    while True:
+        beat()
+        await asyncio.sleep(seconds)
 
 
 class Health:
