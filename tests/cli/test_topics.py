@@ -8,9 +8,9 @@ import pytest
 from stream.cli import main
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import topics
 from stream.kafka.topics import Made, Topic
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from stream.sessions.role import SPECS
 
 FOUND = [
