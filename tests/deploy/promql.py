@@ -9,6 +9,8 @@ KEYWORDS: Final = frozenset({"and", "or", "unless", "bool", "offset", "inf", "na
 _GROUPING: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _SELECTOR: Final = re.compile(r"(?<![\w:.$])([a-zA-Z_:][\w:]*)(?:\{([^{}]*)\})?(?!\s*\(|[\w:])")
 _MATCHER: Final = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"')
+_TEXT: Final = re.compile(r',\s*"(?:[^"\\]|\\.)*"')
+"""An argument, as label_replace has them; matchers have an operator before theirs."""
 _RANGE: Final = re.compile(r"\[[^\]]*\]|\boffset\s+-?\w+")
 
 Exported = Mapping[str, Iterable[Mapping[str, str]]]
@@ -24,7 +26,7 @@ class Selector:
 
 
 def selectors(query: str) -> Iterator[Selector]:
-    for name, labels in _SELECTOR.findall(_RANGE.sub("", _GROUPING.sub("", query))):
+    for name, labels in _SELECTOR.findall(_RANGE.sub("", _TEXT.sub("", _GROUPING.sub("", query)))):
         if name not in KEYWORDS:
             yield Selector(name, tuple(_MATCHER.findall(labels)))
 

@@ -23,6 +23,7 @@ EXPORTED = {
         ("histogram_quantile(0.99, sum by (le) (rate(b_bucket[5m]))) and 1e9 > bool inf", ["b_bucket"]),
         ("absent(up == 1) or vector(0) unless a:b", ["up", "a:b"]),
         ("a_total / ignoring (outcome) (a_total >= 1)", ["a_total", "a_total"]),
+        ('label_replace(a_total{x="y"} > 1, "type", "$1", "topic", ".*live\\\\.(.+)")', ["a_total"]),
         ("-deriv(job:a:rate5m[10m]) offset 5m", ["job:a:rate5m"]),
     ],
 )
