@@ -112,6 +112,7 @@ def test_workers_export_all_that_they_declare_and_what_is_recorded_has_the_label
         return name in exported or f"{name}_count" in exported
 
     wait_for("all are there", lambda: all(of(set(watched.exported()), name) for name in names), SECONDS, every=1.0)
+    wait_for("all rules have recorded", lambda: set(watched.exported()) >= RECORDED, SECONDS, every=1.0)
     exported = watched.exported()
     for name in RECORDED:
         level = name.partition(":")[0].replace("session", "job_session_id")
