@@ -120,7 +120,7 @@ FIGURES: Final = (
     Figure("heartbeats", _SUM, Shown.ALERTS, "signs that a viewer is still there", since=3),
     Figure("gmv", _MONEY, EVERYWHERE, "value of orders; not reduced by cancels and refunds", written="gmv_minor"),
     Figure("item_value", _MONEY, EVERYWHERE, "quantity x unit price of what was ordered", written="item_value_minor"),
-    Figure("local_item_value", _MONEY, EVERYWHERE, "the same of local items", written="local_item_value_minor"),
+    Figure("local_item_value", _MONEY, EVERYWHERE, "item value of local items", written="local_item_value_minor"),
     Figure(
         "viewers", How.SKETCH, RESULTS, "unique viewers who entered, estimated (CPC sketch)", written="unique_viewers"
     ),
@@ -141,7 +141,7 @@ FIGURES: Final = (
             "cross_border_item_value",
             _MONEY,
             EVERYWHERE,
-            "the same of items marked as not local: sent from another country",
+            "item value of items marked as not local: sent from another country",
         ),
         since=4,
         written="cross_border_item_value_minor",
