@@ -73,5 +73,5 @@ def test_configurations_of_prometheus_are_valid() -> None:
 def test_no_label_has_values_that_strangers_make_but_the_id_of_a_session() -> None:
     labels = {label for metric in catalog.CATALOG for label in metric.labels}
     fixed = {"type", "outcome", "topic", "reason", "window", "error", "activity", "currency", "alert", "severity"}
-    fixed |= {"status", "partition", "platform", "source", "bound", "version", "python", "core", "settings"}
+    fixed |= {"status", "partition", "platform", "source", "bound", "version", "python", "core", "native", "settings"}
     assert labels - fixed == {"session_id"}
