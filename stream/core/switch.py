@@ -25,7 +25,9 @@ def is_built() -> bool:
     if len(missing) == len(MODULES):
         return False
     if missing:
-        raise ImportError(f"the native hot path is built in part: {', '.join(missing)} missing. Install liveshop again")
+        raise ImportError(
+            f"the native hot path is built in part: {', '.join(missing)} missing. Its installation must be done again"
+        )
     return True
 
 

@@ -355,4 +355,4 @@ def test_every_child_is_started_without_the_current_folder() -> None:
     """tests/sandbox/test_process.py shows what `liveshop` is good for; here, that nobody starts Python in another way."""
     assert _command(0, 9000, {})[: len(liveshop())] == liveshop()
     for file in Path(stream.__file__).parent.rglob("*.py"):
-        assert "sys.executable" not in file.read_text() or file.name == "process.py", file
+        assert "sys.executable" not in file.read_text() or file.name == "children.py", file

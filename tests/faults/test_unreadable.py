@@ -37,6 +37,8 @@ def test_a_shard_at_unreadable_records_says_so_everywhere_and_names_a_command_th
         page = wait_for("it says what it waits for", lambda: _waiting(worker))
         assert f"{topic}, partition 0: offsets 10 to 14 cannot be read (wrong checksum)" in page
         wait_for("the other shard has counted", lambda: _series(worker, topic, 1).get("lag_records") == 0)
+        committed = 'liveshop_checkpoint_timestamp_seconds{partition="1"}'
+        wait_for("the other shard has kept it", lambda: committed in worker.metrics())
         for _ in range(LOOKS):
             _look(worker, topic, unread=20)
         asyncio.run(send_views(kafka, config, range(30, 35)))
