@@ -69,14 +69,24 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"more than {limit} bytes when unpacked")
 
 
+_small: Final[list[bytearray]] = []
+"""Room that nobody uses right now."""
+
+
 def _unpacked(into: Callable[[Buffer, Any], int], packed: Buffer, limit: int) -> Buffer:
-    for most in (SMALL, limit) if limit > SMALL else (limit,):
-        room = np.empty(most, np.uint8)  # pages that are never written to are never there
+    if limit > SMALL:
+        room = _small.pop() if _small else bytearray(SMALL)
         size = _fill(into, packed, room)
-        if size is not None:
-            room.resize(size, refcheck=False)  # in place: a copy would take as long as the unpacking
-            return room.data
-    raise _too_large(limit)
+        found = None if size is None else bytes(memoryview(room)[:size])
+        if not _small:
+            _small.append(room)
+        if found is not None:
+            return found
+    large = np.empty(limit, np.uint8)  # pages that are never written to are never there
+    size = _fill(into, packed, large)
+    if size is None:
+        raise _too_large(limit)
+    return large.data[:size]  # a copy would take as long as the unpacking
 
 
 def _fill(into: Callable[[Buffer, Any], int], packed: Buffer, room: Any) -> int | None:

@@ -106,7 +106,7 @@ def test_parts_that_follow_each_other_are_one() -> None:
 SHORT_OF_MEMORY: Final = """
 import resource, sys
 import cramjam, numpy
-from stream.kafka.codecs import SMALL, unpack
+from stream.kafka.codecs import SMALL, _small, unpack
 frame = bytes.fromhex("28b52ffd") + bytes([0, (27 - 10) << 3]) + ((1000 << 3) | 3).to_bytes(3, "little") + b"0"
 assert len(unpack(4, frame, 2 * SMALL)) == 1000
 pages = int(open("/proc/self/statm").read().split()[0])
