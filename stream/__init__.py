@@ -5,7 +5,7 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
     live.views  live.comments  live.checkouts          keyed by session_id, same number of partitions
           \          |            /
        worker: one shard per partition number          cli/worker.py -> sessions/worker.py -> kafka/worker.py
-          fetch -> judge -> count -> close              kafka/stint.py -> core/shard.py, core/judge.py
+          fetch -> judge -> count -> close              kafka/shard_loop.py -> core/shard.py, core/judge.py
           every checkpoint, ONE transaction:            kafka/checkpoint.py
             live.session-windows, live.sessions, live.alerts, live.dead-letters, live.state, group offsets
           /metrics /healthz /readyz                     observe/
@@ -20,7 +20,7 @@ rules/    alert rules as files: read with every mistake and its line; those that
 kafka/    aiokafka: topics, membership, shard task, checkpoint, recovery, for any machine (kafka/machine.py) by its role
           (kafka/role.py); what is wrong with brokers, clocks, neighbours
 observe/  metrics, HTTP, logs, health
-doctor/   looks at everything the worker stands on: pure judgements, and the asking for facts
+doctor/   looks at everything the worker stands on: pure judgements, and probes/ that ask for facts
 operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics;
           capacity of a load worked out
 replay/   what was recorded, in files or topics, run once more beside the live shards
@@ -28,7 +28,7 @@ sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command
 
 config.py    Settings: flags, environment, file; all errors reported together
-secured.py   settings of a secured Kafka: TLS and SASL, and their secrets
+security_settings.py   settings of a secured Kafka: TLS and SASL, and their secrets
 sources.py   where settings come from, and what is wrong with them
 printed.py   commands of ours as messages print them
 durations.py durations written with a unit

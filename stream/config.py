@@ -21,7 +21,7 @@ from stream.core.policy import Policy, fingerprint
 from stream.durations import duration_text, parse_duration, parse_windows, windows_text
 from stream.errors import UsageError
 from stream.model.money import EXPONENTS
-from stream.secured import CHECKS, Security
+from stream.security_settings import CHECKS, Security
 from stream.sources import Given
 
 LONGEST: Final = timedelta(days=400)

@@ -17,7 +17,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from stream.children import Child
 from stream.config import Settings
-from stream.core.steps import pieces
+from stream.core.cooperative import pieces
 from stream.errors import UsageError
 from stream.kafka.topics import Topic
 from stream.sessions import topics

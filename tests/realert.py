@@ -77,7 +77,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Watch:
+class MetricsHooks:
     """A rule: its spans, and its condition as a Python function."""
 
     alert: str
@@ -109,7 +109,9 @@ def told_of(value: dict[str, Any]) -> Told:
     return Told(**{name: value[name] for name in Told.__dataclass_fields__})
 
 
-def realert(records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[Watch]) -> list[Told]:
+def realert(
+    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[MetricsHooks]
+) -> list[Told]:
     """Everything that must be told, in the order of its slides."""
     watches = list(watches)
     sessions = on_time(records, rules)
@@ -118,7 +120,7 @@ def realert(records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watch
 
 
 def standing(
-    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[Watch], until: int
+    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[MetricsHooks], until: int
 ) -> Counter[tuple[str, str]]:
     """How many are pending and firing after the slides that end then or earlier: (alert, "pending" or "firing")."""
     watches, found = list(watches), Counter[tuple[str, str]]()
@@ -153,7 +155,9 @@ def last_of(events: Iterable[Arrived]) -> int:
 class Broadcast:
     """One session, of which each stretch on air is judged by itself."""
 
-    def __init__(self, name: str, events: list[Arrived], rules: Rules, end_after_ms: int, watches: list[Watch]) -> None:
+    def __init__(
+        self, name: str, events: list[Arrived], rules: Rules, end_after_ms: int, watches: list[MetricsHooks]
+    ) -> None:
         self.name = name
         self.events = events
         self.rules = rules
@@ -181,29 +185,29 @@ class Broadcast:
         times = [event["event_time"] for _, event in self.events if event.get("status") not in CLOSING]
         return min((time for time in times if time >= since), default=None)
 
-    def slide(self, look: Look, watches: list[Watch]) -> Iterator[Told]:
+    def slide(self, look: Look, watches: list[MetricsHooks]) -> Iterator[Told]:
         seller, platform = labels(look.events)
         asked = set()
-        for watch in watches:
-            if watch.concerns(seller, platform):
-                asked.add(watch.alert)
-                holds = watch.holds(replace(look, window_ms=watch.window_ms, baseline_ms=watch.baseline_ms))
-                yield from self.step(watch, seller, look.end, holds=holds)
+        for hooks in watches:
+            if hooks.concerns(seller, platform):
+                asked.add(hooks.alert)
+                holds = hooks.holds(replace(look, window_ms=hooks.window_ms, baseline_ms=hooks.baseline_ms))
+                yield from self.step(hooks, seller, look.end, holds=holds)
         for alert in set(self.standing) - asked:
             yield from self.resolve(alert, look.end)
 
-    def step(self, watch: Watch, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
+    def step(self, hooks: MetricsHooks, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
         if holds:
-            self.standing.setdefault(watch.alert, {"since": end, "seller": None, "calm": None})
-        was = self.standing.get(watch.alert)
+            self.standing.setdefault(hooks.alert, {"since": end, "seller": None, "calm": None})
+        was = self.standing.get(hooks.alert)
         if was is None:
             return
         was["calm"] = None if holds else end if was["calm"] is None else was["calm"]
-        if was["seller"] is None and holds and end - was["since"] >= watch.for_ms:
+        if was["seller"] is None and holds and end - was["since"] >= hooks.for_ms:
             was["seller"] = seller
-            yield Told(end, watch.alert, self.name, "firing", was["since"], seller)
-        elif not holds and (was["seller"] is None or end - was["calm"] >= watch.keep_ms):
-            yield from self.resolve(watch.alert, end)
+            yield Told(end, hooks.alert, self.name, "firing", was["since"], seller)
+        elif not holds and (was["seller"] is None or end - was["calm"] >= hooks.keep_ms):
+            yield from self.resolve(hooks.alert, end)
 
     def resolve(self, alert: str, end: int) -> Iterator[Told]:
         was = self.standing.pop(alert)

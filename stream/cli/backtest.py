@@ -7,15 +7,15 @@ from typing import Annotated, Final, Self
 
 import typer
 
+from stream.cli.backtest_report import show
 from stream.cli.flags import takes_settings
-from stream.cli.looking_back import show
-from stream.cli.moments import parse_moment
 from stream.cli.operating import ask
 from stream.cli.output import say, show_json
 from stream.cli.progress import reading
+from stream.cli.timestamps import parse_moment
 from stream.config import CONNECTION, Settings
 from stream.errors import UsageError
-from stream.replay import filed, stretch
+from stream.replay import file_source, topic_range
 from stream.replay.backtest import EVER, Backtest, plain
 from stream.rules.reading import load_rules
 
@@ -66,9 +66,9 @@ def command(
     test = _test(settings, compare, asked.from_ms)
     with reading("records") as tell:
         if source is None:
-            report = ask(stretch.over_topics(settings, test, asked.from_ms, asked.to_ms or asked.known_ms, tell))
+            report = ask(topic_range.over_topics(settings, test, asked.from_ms, asked.to_ms or asked.known_ms, tell))
         else:
-            report = filed.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=_complain)
+            report = file_source.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=_complain)
     if as_json:
         show_json(plain(report), indent=True)
     else:

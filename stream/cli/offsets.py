@@ -14,8 +14,8 @@ from stream.errors import UsageError
 from stream.model.names import INPUTS, Kind
 from stream.operate import offsets
 from stream.operate import skip as skipping
-from stream.operate.offsets import Standing
-from stream.operate.shards import places
+from stream.operate.offsets import RuleState
+from stream.operate.shards import contexts
 from stream.operate.skip import Item, Plan, Skip
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -40,7 +40,7 @@ def show(settings: Settings, as_json: Json = False) -> None:
         say(problem)
 
 
-def _row(each: Standing) -> list[object]:
+def _row(each: RuleState) -> list[object]:
     seconds = None if each.lag_seconds is None else f"{each.lag_seconds:.0f} s"
     remarks = [
         "transaction open" if each.open_transaction else "",
@@ -84,8 +84,8 @@ def skip(
 
 
 async def _skip(settings: Settings, partition: int, asked: Skip, *, execute: bool = False) -> Plan:
-    (place,) = await places(settings, [partition])
-    return await (skipping.execute if execute else skipping.plan)(place, asked)
+    (context,) = await contexts(settings, [partition])
+    return await (skipping.execute if execute else skipping.plan)(context, asked)
 
 
 def _kind(settings: Settings, topic: str) -> Kind:

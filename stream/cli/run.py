@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from stream.cli import board, table
+from stream.cli import scrape, table
+from stream.cli.demo import Asked, Demo
 from stream.cli.flags import takes_settings
 from stream.cli.output import say, show_json
-from stream.cli.stage import Asked, Stage
 from stream.config import Settings
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
@@ -60,7 +60,7 @@ def command(
     _check_rules(settings)
     flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
     asked = Asked(settings, partitions, workers, tuple(flags))
-    with _orderly(), Stage(asked, lambda text: say(text, err=True)) as stage:
+    with _orderly(), Demo(asked, lambda text: say(text, err=True)) as stage:
         _watch(stage, seconds, quiet=as_json)
         if seconds is not None:
             _summary(stage, as_json=as_json)
@@ -104,7 +104,7 @@ def _orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch(stage: Stage, seconds: float | None, *, quiet: bool) -> None:
+def _watch(stage: Demo, seconds: float | None, *, quiet: bool) -> None:
     """Show what happens, for ``seconds`` or for ever; on stderr when stdout is ``quiet``."""
     notes = [
         f"Kafka    {stage.settings.brokers}",
@@ -123,8 +123,8 @@ def _left(deadline: float | None, most: float) -> float:
     return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
 
 
-def _watch_table(stage: Stage, deadline: float | None, notes: list[str]) -> None:
-    pace = board.Pace()
+def _watch_table(stage: Demo, deadline: float | None, notes: list[str]) -> None:
+    pace = scrape.Pace()
     console = Console()
     with Live(auto_refresh=False, console=console, vertical_overflow="crop") as live:
         while (pause := _left(deadline, LOOK_SECONDS)) > 0:
@@ -134,8 +134,8 @@ def _watch_table(stage: Stage, deadline: float | None, notes: list[str]) -> None
             time.sleep(pause)
 
 
-def _watch_lines(stage: Stage, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
-    pace = board.Pace()
+def _watch_lines(stage: Demo, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
+    pace = scrape.Pace()
     for note in notes:
         say(note)
     shown = 0
@@ -146,7 +146,7 @@ def _watch_lines(stage: Stage, deadline: float | None, notes: list[str], say: Ca
         time.sleep(pause)
 
 
-def _summary(stage: Stage, *, as_json: bool) -> None:
+def _summary(stage: Demo, *, as_json: bool) -> None:
     """Every outcome, once each message that was sent has one."""
     sent = stage.end_traffic()
     look = _settled(stage, sent)
@@ -162,7 +162,7 @@ def _summary(stage: Stage, *, as_json: bool) -> None:
     say(f"alerts fired: {fired or 'none'}")
 
 
-def _settled(stage: Stage, sent: int) -> board.Look:
+def _settled(stage: Demo, sent: int) -> scrape.Look:
     """The look at which everything sent is read and committed. FailedError when that takes too long."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

@@ -11,14 +11,14 @@ from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
-from stream.kafka.place import Adopted, Place
+from stream.kafka.shard_context import Adopted, ShardContext
 from stream.model.names import STATE
 from stream.operate import adopt as adopting
 from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
 from stream.operate import verify as verifying
 from stream.operate.rebuild import Plan
-from stream.operate.shards import insist_on_partitions, places
+from stream.operate.shards import contexts, insist_on_partitions
 from stream.operate.show import Shown
 from stream.printed import command
 
@@ -215,11 +215,11 @@ def adopt(
 
 
 async def _adoption(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
-    return await adopting.plan(await places(settings, numbers), positions)
+    return await adopting.plan(await contexts(settings, numbers), positions)
 
 
 async def _adopted(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
-    return await adopting.execute(settings, await places(settings, numbers), positions)
+    return await adopting.execute(settings, await contexts(settings, numbers), positions)
 
 
 def _print_adoption(plans: Sequence[adopting.Plan], *, as_json: bool) -> None:
@@ -248,13 +248,13 @@ def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
         say(text)
 
 
-async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[Place, Plan]]:
+async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[ShardContext, Plan]]:
     await insist_on_partitions(settings)
-    return [(place, await rebuilding.plan(place)) for place in await places(settings, numbers)]
+    return [(context, await rebuilding.plan(context)) for context in await contexts(settings, numbers)]
 
 
-async def _execute(planned: Sequence[tuple[Place, Plan]]) -> list[Plan]:
-    return [await rebuilding.execute(place, plan) for place, plan in planned]
+async def _execute(planned: Sequence[tuple[ShardContext, Plan]]) -> list[Plan]:
+    return [await rebuilding.execute(context, plan) for context, plan in planned]
 
 
 def _print_plans(plans: Sequence[Plan]) -> None:

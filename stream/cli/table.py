@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream.cli.board import Look, SessionRow
 from stream.cli.output import text
+from stream.cli.scrape import Look, SessionRow
 from stream.model.alerts import Status
 from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome

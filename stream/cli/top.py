@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.live import Live
 
-from stream.cli import board, table
+from stream.cli import scrape, table
 from stream.cli.output import draw, lines, say, show_json
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
@@ -48,9 +48,9 @@ def _seconds(text: str) -> float:
         raise UsageError(f"--every: {error}") from None
 
 
-def _look(urls: list[str]) -> board.Look:
+def _look(urls: list[str]) -> scrape.Look:
     try:
-        return board.scrape(urls)
+        return scrape.scrape(urls)
     except (OSError, ValueError) as error:
         raise FailedError(str(error)) from None
 
@@ -64,7 +64,7 @@ def _once(urls: list[str], rows: int, *, as_json: bool) -> None:
 
 
 def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None:
-    pace = board.Pace()
+    pace = scrape.Pace()
     while True:
         look = _look(urls)
         rate = pace.note(look)
@@ -77,12 +77,12 @@ def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None
 
 def _table(urls: list[str], rows: int, seconds: float) -> None:
     """Stays when a worker is away for a while: says so, and shows it again when it is back."""
-    pace = board.Pace()
+    pace = scrape.Pace()
     notes = [*urls, "Ctrl-C ends this table"]
     with Live(lines("looking"), auto_refresh=False, screen=True) as live:
         while True:
             try:
-                look = board.scrape(urls)
+                look = scrape.scrape(urls)
                 shown = table.fitting(live.console.height, notes, rows)
                 live.update(table.render(look, pace.note(look), shown, notes), refresh=True)
             except (OSError, ValueError) as error:

@@ -2,8 +2,8 @@
 
 A batch of a sparse topic spans hours: two thousand checkouts of a small shop are an afternoon, and two thousand views of
 it some minutes. Counted at once, it would move the newest clock so far that the views behind it were refused as
-``pane_gone``. So what was read waits (`Ahead`), and is counted only as far as its topic may go (`limit`); and a topic that
-is far ahead is not read at all (`paused`).
+``pane_gone``. So what was read waits (`ReadAhead`), and is counted only as far as its topic may go (`limit`). A topic
+that is far ahead is not read at all (`paused`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -49,7 +49,7 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class Ahead(Generic[K]):
+class ReadAhead(Generic[K]):
     """At most one batch of each topic waits; while it does, no more of that topic is fetched.
 
     A batch is decoded piece by piece, just before it is counted: what was decoded is then still in the processor's cache

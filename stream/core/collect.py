@@ -5,20 +5,20 @@ Nothing else may be asked of the shard between two steps.
 
 from typing import TYPE_CHECKING, Final
 
+from stream.core.checkpoint import checkpoint
+from stream.core.cooperative import Steps, pieces
 from stream.core.counts import NEVER
 from stream.core.late import newest
-from stream.core.persist import checkpoint
 from stream.core.render import session_value
-from stream.core.snapshot import session_key
-from stream.core.steps import Steps, pieces
+from stream.core.state_keys import session_key
 from stream.core.windows import LONG_AGO
 from stream.model.names import LIVE_RUN
 from stream.model.results import Outputs
 
 if TYPE_CHECKING:
-    from stream.core.held import Held
     from stream.core.panes import Pane
     from stream.core.session import Session
+    from stream.core.shard_state import ShardState
 
 
 TOTALS_BYTES: Final = 2 * 1024 * 1024
@@ -27,7 +27,7 @@ IN_BACKLOG: Final = 10
 """So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
 
 
-def collecting(shard: "Held", *, in_backlog: bool, held_at: int | None) -> Steps[Outputs | None]:
+def collecting(shard: "ShardState", *, in_backlog: bool, held_at: int | None) -> Steps[Outputs | None]:
     """None when nothing has changed since the last. ``held_at``: corrections wait, and this is the time by which they do."""
     windows, judge, alerting = shard.windows, shard.judge, shard.alerting
     yield from _evaluate(shard)
@@ -46,7 +46,7 @@ def collecting(shard: "Held", *, in_backlog: bool, held_at: int | None) -> Steps
         windows=windows.written,
         sessions=sessions,
         dead_letters=judge.dead,
-        alerts=alerting.telling.written,
+        alerts=alerting.emitter.written,
         state=state,
         positions=dict(shard.positions),
         generation=shard.generation,
@@ -56,7 +56,7 @@ def collecting(shard: "Held", *, in_backlog: bool, held_at: int | None) -> Steps
     )
 
 
-def _evaluate(shard: "Held") -> Steps[None]:
+def _evaluate(shard: "ShardState") -> Steps[None]:
     """Alerts, of slides whose windows are all closed: both are in one transaction, or the windows in an earlier one.
 
     Those that are complete are judged in `Shard.work`; what comes after them waits until they are.
@@ -72,14 +72,14 @@ def _evaluate(shard: "Held") -> Steps[None]:
         shard.moved = True
 
 
-def _tell(shard: "Held") -> Steps[None]:
+def _tell(shard: "ShardState") -> Steps[None]:
     for piece in pieces(shard.judge.changed):
         for pane in piece:
             _tell_of(shard, pane)
         yield
 
 
-def _tell_of(shard: "Held", pane: "Pane") -> None:
+def _tell_of(shard: "ShardState", pane: "Pane") -> None:
     """Tells the session and the metrics what the pane has counted since the last checkpoint."""
     session, untold = pane.session, pane.tell()
     if untold is not None:
@@ -92,7 +92,7 @@ def _tell_of(shard: "Held", pane: "Pane") -> None:
         shard.stale[session.key] = session
 
 
-def _show(shard: "Held", pane: "Pane", more: tuple[int, int, int, int]) -> None:
+def _show(shard: "ShardState", pane: "Pane", more: tuple[int, int, int, int]) -> None:
     session, tally = pane.session, shard.judge.tally
     views, clicks, comments, orders = more
     shard.sessions.show(session, more)
@@ -106,13 +106,13 @@ def _show(shard: "Held", pane: "Pane", more: tuple[int, int, int, int]) -> None:
         tally.gmv_minor.update(money)
 
 
-def _end_gaps(shard: "Held") -> None:
+def _end_gaps(shard: "ShardState") -> None:
     for kind, until in list(shard.gaps.items()):
         if until is not None and shard.judge.clock(kind) >= until:
             del shard.gaps[kind]
 
 
-def _end_and_let_go(shard: "Held") -> Steps[None]:
+def _end_and_let_go(shard: "ShardState") -> Steps[None]:
     watermark = LONG_AGO if shard.watermark is None else shard.watermark
     now = watermark if shard.wall is None else max(watermark, shard.wall - shard.policy.delay_ms)
     for session in shard.sessions.end(now):
@@ -129,7 +129,7 @@ def _end_and_let_go(shard: "Held") -> Steps[None]:
     yield from shard.sessions.let_go_at_rest(watermark)
 
 
-def _write_totals(shard: "Held", most: int) -> Steps[list[tuple[bytes, bytes]]]:
+def _write_totals(shard: "ShardState", most: int) -> Steps[list[tuple[bytes, bytes]]]:
     """Totals of changed sessions that are due, at most so many a checkpoint, the longest waiting first."""
     written: list[tuple[bytes, bytes]] = []
     quiet, size = shard.wall is not None, 0
@@ -149,7 +149,7 @@ def _write_totals(shard: "Held", most: int) -> Steps[list[tuple[bytes, bytes]]]:
     return written
 
 
-def _totals(shard: "Held", session: "Session") -> bytes:
+def _totals(shard: "ShardState", session: "Session") -> bytes:
     session.revision += 1
     session.written_events, session.written_ended = session.events, session.ended
     session.written_at = NEVER if shard.watermark is None else shard.watermark

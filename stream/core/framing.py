@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import msgspec
 import xxhash
 
-from stream.core.steps import Steps
-from stream.core.stored import Section
+from stream.core.cooperative import Steps
+from stream.core.state_format import Section
 
 VERSION: Final = 4
 READABLE: Final = (2, 3, 4)

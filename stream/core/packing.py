@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stream.core.stored import Glance, Head
+from stream.core.state_format import Glance, Head
 from stream.core.switch import NATIVE
 
 if TYPE_CHECKING or not NATIVE:

@@ -17,7 +17,7 @@ from stream.core.figures import SKETCHES
 from stream.core.ids import hash_id
 from stream.core.packing import head_of, pack, unpack
 from stream.core.policy import Policy
-from stream.core.stored import Head
+from stream.core.state_format import Head
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[list[str]], bool, bool, int, int, bool, int]).decode

@@ -9,18 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from stream.core.alerts.alerting import Stopwatch, stopped
+from stream.core.checkpoint import restore_into
 from stream.core.collect import collecting
+from stream.core.cooperative import Steps, drained
 from stream.core.counts import NEVER
 from stream.core.deadletters import shortened
 from stream.core.decode import Decoded, Events, Rejected, decode_batch
-from stream.core.held import Held, anywhere
-from stream.core.look import look
 from stream.core.panes import Pane, windows_marked
-from stream.core.persist import restore_into
 from stream.core.policy import Policy
+from stream.core.retention import tidy
+from stream.core.shard_state import ShardState, anywhere
 from stream.core.statelog import StateLog
-from stream.core.steps import Steps, drained
-from stream.core.tidy import tidy
+from stream.core.view import look
 from stream.core.watermark import far_behind, slowest, together
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -36,7 +36,7 @@ ALERT: Final = 2000
 """Bytes that a changed pane takes in the state, a window or an alert until it is written: rounded, most are smaller."""
 
 
-class Shard(Held):
+class Shard(ShardState):
     """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
 
     Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition. Without ``rules``
@@ -284,7 +284,7 @@ class Shard(Held):
 
         Windows closed and to be corrected, dead letters, alerts, and the state of what has changed.
         """
-        alerts = len(self.alerting.telling.written) * ALERT
+        alerts = len(self.alerting.emitter.written) * ALERT
         return self.windows.written_bytes + self.judge.dead_bytes + self._touched_bytes + alerts
 
     @property

@@ -18,9 +18,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from stream.core.cooperative import PIECE, Steps
 from stream.core.framing import Found, StateError, checkpoints, cut, first_part, framed
-from stream.core.steps import PIECE, Steps
-from stream.core.stored import Section
+from stream.core.state_format import Section
 
 SECTION: Final = 250
 """Items encoded in one step."""

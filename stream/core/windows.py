@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from operator import le
 from typing import Final
 
+from stream.core.cooperative import Steps
 from stream.core.counts import NEVER, Counts, total
 from stream.core.panes import Marks, Pane, Row, Rows
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
-from stream.core.steps import Steps
 from stream.model.names import LIVE_RUN, Closed
 from stream.model.results import Tally
 

@@ -16,22 +16,22 @@ from aiokafka.errors import (
 
 from stream.config import Settings
 from stream.doctor import brokers, clock, events, group, keys, lag, positions, topics, transactions
-from stream.doctor.ask import brokers as ask_brokers
-from stream.doctor.ask import clock as ask_clock
-from stream.doctor.ask import group as ask_group
-from stream.doctor.ask import topics as ask_topics
-from stream.doctor.ask import transactions as ask_transactions
-from stream.doctor.ask.records import STAMPED, Looked, lags, looked
-from stream.doctor.ask.shards import shards
-from stream.doctor.ask.visit import Once, Visit, visit
 from stream.doctor.configuration import judge_configuration
 from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.positions import Kept, Shard
+from stream.doctor.probes import brokers as ask_brokers
+from stream.doctor.probes import clock as ask_clock
+from stream.doctor.probes import group as ask_group
+from stream.doctor.probes import topics as ask_topics
+from stream.doctor.probes import transactions as ask_transactions
+from stream.doctor.probes.records import STAMPED, Looked, lags, looked
+from stream.doctor.probes.shards import shards
+from stream.doctor.probes.visit import Once, Visit, visit
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
 from stream.kafka import limits, topicids
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, STATE
 from stream.printed import command
 from stream.sessions.role import SPECS, WORKER
@@ -129,7 +129,7 @@ class Examination:
             return [*found, failed(Check.GROUP, error)]
 
     async def positions(self) -> list[Finding]:
-        owner, state = Place(self._settings, 0, 1, WORKER).owner, self._settings.topic(STATE)
+        owner, state = ShardContext(self._settings, 0, 1, WORKER).owner, self._settings.topic(STATE)
         shards = await self._shards()
         counts = {topic.name: len(topic.partitions) for topic in self._visit.topics if topic.partitions}
         if outgrown := positions.judge_outgrown(shards, counts, self._settings):

@@ -18,15 +18,15 @@ from stream.core.deadletters import Row, rows, size_of
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
-from stream.kafka import gap, slices, topics
+from stream.kafka import gap, time_slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
 from stream.kafka.demands import too_small
 from stream.kafka.machine import Name, Outputs
-from stream.kafka.mendable import is_trouble
-from stream.kafka.patches import ending
+from stream.kafka.patches import end_txn
 from stream.kafka.patches.giving_up import look_at_offsets
-from stream.kafka.place import CheckpointError, FencedError, LetterRefusedError, Place
 from stream.kafka.refusals import RefusedError
+from stream.kafka.retriable import is_trouble
+from stream.kafka.shard_context import CheckpointError, FencedError, LetterRefusedError, ShardContext
 
 log: Final = structlog.get_logger()
 
@@ -56,16 +56,16 @@ class _TooLargeError(Exception):
 class Checkpoints:
     """Writes the checkpoints of one shard, one at a time. After an exception it is not to be used again."""
 
-    def __init__(self, place: Place, producer: Producer, state_end: int | None = None) -> None:
+    def __init__(self, context: ShardContext, producer: Producer, state_end: int | None = None) -> None:
         """``state_end``: where live.state ended when the shard was recovered; None: nobody looks who else writes there."""
-        self._place = place
+        self._context = context
         self._state_end = state_end
         self._marked = 0
         """Offsets behind that end which the marker of our last transaction takes, or has taken: it comes in its own time."""
         self._producer = producer
-        self._settings = place.settings
-        self._seconds = place.settings.transaction_timeout.total_seconds()
-        self._letter_bytes = place.letters.most
+        self._settings = context.settings
+        self._seconds = context.settings.transaction_timeout.total_seconds()
+        self._letter_bytes = context.letters.most
         """What dead letters are cut to in the checkpoint that is being written."""
 
     async def write(self, outputs: Outputs) -> int:
@@ -89,7 +89,7 @@ class Checkpoints:
             async with asyncio.timeout(self._seconds):
                 await self._producer.begin_transaction()
                 sent = await send()
-            await ending.commit(self._producer, self._seconds)
+            await end_txn.commit(self._producer, self._seconds)
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FencedError from error
         except (FencedError, RefusedError, CheckpointError):
@@ -100,15 +100,15 @@ class Checkpoints:
             raise await self._refused(error) from error.__cause__
         except Exception as error:
             await self._abort()
-            if not (is_trouble(error) or ending.is_used_up(error)):
+            if not (is_trouble(error) or end_txn.is_used_up(error)):
                 raise  # a fault of ours: another producer would meet it again
             raise CheckpointError(type(error).__name__) from error
         return sent
 
     async def _refused(self, error: _TooLargeError) -> Exception:
-        actual = await topics.max_bytes(self._place.role, self._settings, error.name)
-        letters = self._place.letters
-        if error.name == self._place.role.letters and letters.refused(self._letter_bytes, actual):
+        actual = await topics.max_bytes(self._context.role, self._settings, error.name)
+        letters = self._context.letters
+        if error.name == self._context.role.letters and letters.refused(self._letter_bytes, actual):
             log.warning(
                 "a dead letter was too large for its topic: larger ones are cut now",
                 topic=self._settings.topic(error.name),
@@ -116,7 +116,7 @@ class Checkpoints:
                 at_most=letters.most,
             )
             return LetterRefusedError(error.name)
-        return UsageError(too_small(self._place.role, self._settings, error.name, actual, error.size))
+        return UsageError(too_small(self._context.role, self._settings, error.name, actual, error.size))
 
     async def _abort(self) -> None:
         """Only a courtesy: the next producer's start ends what is left open."""
@@ -128,7 +128,7 @@ class Checkpoints:
 
     async def _send_alone(self, outputs: Outputs) -> int:
         """Sends, and makes sure that the state follows on what this shard has written last. Offset of its first record."""
-        spans = (await self._send_all(outputs))[self._place.role.state]
+        spans = (await self._send_all(outputs))[self._context.role.state]
         for begin, records in spans:
             await self._insist_on_being_alone(begin)
             if self._state_end is not None:
@@ -141,19 +141,19 @@ class Checkpoints:
         if self._state_end is None or begin == self._state_end + self._marked:
             return
         if begin < self._state_end + self._marked:
-            what = f"{self._place.state.topic} has lost records: {begin} comes after {self._state_end + self._marked}"
-            log.error("the end of the state is gone", partition=self._place.partition, detail=what)
+            what = f"{self._context.state.topic} has lost records: {begin} comes after {self._state_end + self._marked}"
+            log.error("the end of the state is gone", partition=self._context.partition, detail=what)
             raise CheckpointError(what)
-        await gap.insist_on_markers(self._place, self._state_end, begin)
+        await gap.insist_on_markers(self._context, self._state_end, begin)
 
     async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
-        place, role = self._place, self._place.role
-        self._letter_bytes = most = place.letters.most
+        context, role = self._context, self._context.role
+        self._letter_bytes = most = context.letters.most
         contents: dict[str, Iterable[Row]] = {topic: _plain(pairs) for topic, pairs in outputs.records.items()}
         if role.letters is not None:
-            origins = {name: tp.topic for name, tp in place.inputs.items()}
-            contents[role.letters] = rows(outputs.dead_letters, origins, place.partition, outputs.generation, most)
+            origins = {name: tp.topic for name, tp in context.inputs.items()}
+            contents[role.letters] = rows(outputs.dead_letters, origins, context.partition, outputs.generation, most)
         contents[role.state] = ((key, value, state_headers(value)) for key, value in outputs.state)
         sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
@@ -164,9 +164,9 @@ class Checkpoints:
         """First offset and number of records of each batch."""
         topic, sent = self._settings.topic(name), list[_Sent]()
         most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
-        batches, cut = dict[int, Any](), name == self._place.role.letters
+        batches, cut = dict[int, Any](), name == self._context.role.letters
         partition_of = await self._placing(name, topic)
-        async for row in slices.each(content):
+        async for row in time_slices.each(content):
             to = partition_of(row)
             batch = batches.get(to)
             if batch is None:
@@ -186,8 +186,8 @@ class Checkpoints:
 
     async def _placing(self, name: str, topic: str) -> Callable[[Row], int]:
         """Where each record of a topic goes."""
-        own = self._place.partition
-        by = next((each.by for each in self._place.role.outputs if each.topic == name), None)
+        own = self._context.partition
+        by = next((each.by for each in self._context.role.outputs if each.topic == name), None)
         if by is None:
             return lambda _row: own
         partitions = len(await self._producer.partitions_for(topic))
@@ -198,7 +198,7 @@ class Checkpoints:
         size, records, began = batch.size(), batch.record_count(), time.monotonic()
         arrived: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)
         arrived.add_done_callback(_retrieve)
-        if topic == self._place.state.topic:
+        if topic == self._context.state.topic:
             arrived.add_done_callback(partial(self._note_time, began))
         return size, records, arrived
 
@@ -208,11 +208,11 @@ class Checkpoints:
             return
         answer = arrived.result()
         stamped = answer.timestamp / 1000 if answer.timestamp_type == LOG_APPEND_TIME else None
-        self._place.clock.note(self._place.partition, stamped, sent, time.monotonic(), time.time())
+        self._context.clock.note(self._context.partition, stamped, sent, time.monotonic(), time.time())
 
     async def _send_offsets(self, positions: Mapping[Name, int]) -> None:
         """For lag tools and autoscalers; recovery never reads them."""
-        inputs = self._place.inputs
+        inputs = self._context.inputs
         offsets = {inputs[name]: offset for name, offset in positions.items()}
         if not offsets:
             return

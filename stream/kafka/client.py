@@ -20,7 +20,7 @@ from stream.kafka.patches import access
 from stream.kafka.patches.access import client_of
 from stream.kafka.patches.admin import Admin as PatientAdmin
 from stream.kafka.patches.connection import secure
-from stream.kafka.patches.ending import insist_on_ends
+from stream.kafka.patches.end_txn import insist_on_ends
 from stream.kafka.patches.fetch import hand_out_raw
 from stream.kafka.patches.giving_up import give_up_sending, look_at_failures
 from stream.kafka.probe import Probe

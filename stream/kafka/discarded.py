@@ -12,8 +12,8 @@ from typing import Final, Self
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.kafka import client, statereader
-from stream.kafka.place import Place
 from stream.kafka.role import Role
+from stream.kafka.shard_context import ShardContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,23 @@ Discards = Mapping[int, Discarded]
 
 async def states_now(role: Role, settings: Settings, partitions: int) -> dict[int, Discarded]:
     """The states that are there now, to be thrown away."""
-    places = [Place(settings, number, partitions, role) for number in range(partitions)]
+    contexts = [ShardContext(settings, number, partitions, role) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
     try:
-        reader.assign([place.state for place in places])
-        ends = await reader.end_offsets([place.state for place in places])
-        return {place.partition: Discarded(ends[place.state], await _generation(reader, place)) for place in places}
+        reader.assign([context.state for context in contexts])
+        ends = await reader.end_offsets([context.state for context in contexts])
+        return {
+            context.partition: Discarded(ends[context.state], await _generation(reader, context))
+            for context in contexts
+        }
     finally:
         await client.end(reader)
 
 
-async def _generation(reader: client.Reader, place: Place) -> int:
+async def _generation(reader: client.Reader, context: ShardContext) -> int:
     try:
-        newest = await statereader.newest_checkpoint(reader, place.state)
+        newest = await statereader.newest_checkpoint(reader, context.state)
     except StateError:
         return -1
     return -1 if newest is None else newest.meta.generation

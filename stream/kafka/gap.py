@@ -13,37 +13,37 @@ import structlog
 from stream.core.framing import StateError, is_part
 from stream.core.statelog import provenance_of
 from stream.kafka import client, refusals, statereader
-from stream.kafka.place import FencedError, Place
+from stream.kafka.shard_context import FencedError, ShardContext
 from stream.model.results import RefusedBatch
 
 log: Final = structlog.get_logger()
 
 
-async def insist_on_markers(place: Place, begin: int, end: int) -> None:
+async def insist_on_markers(context: ShardContext, begin: int, end: int) -> None:
     """Returns when nothing between these offsets is of a state, so that ours stands as it was.
 
     Raises FencedError when it is of a worker of our own group, RefusedError when it is another's; both say so in the log.
     """
-    found = await _written(place, begin, end)
+    found = await _written(context, begin, end)
     parts = [record for record in found if _is_of_a_state(record)]
     if not parts:
         say = log.warning if found else log.info
-        say("live.state has more than our records", partition=place.partition, begin=begin, others=len(found))
+        say("live.state has more than our records", partition=context.partition, begin=begin, others=len(found))
         return
     owner = _owner(parts)
-    if owner == place.owner:
-        log.error("another worker of this group writes the same state", partition=place.partition, offset=begin)
+    if owner == context.owner:
+        log.error("another worker of this group writes the same state", partition=context.partition, offset=begin)
         raise FencedError
-    raise refusals.foreign_writer(place, owner, parts[0].offset)
+    raise refusals.foreign_writer(context, owner, parts[0].offset)
 
 
-async def _written(place: Place, begin: int, end: int) -> list[Any]:
+async def _written(context: ShardContext, begin: int, end: int) -> list[Any]:
     """Every record between two offsets, of open and of aborted transactions too; markers are none."""
-    reader = client.make_reader(place.settings, wait_ms=50, uncommitted=True)
-    await client.start(reader, place.settings)
+    reader = client.make_reader(context.settings, wait_ms=50, uncommitted=True)
+    await client.start(reader, context.settings)
     try:
-        reader.assign([place.state])
-        return [record async for record in statereader.read(reader, place.state, begin, end, refused=True)]
+        reader.assign([context.state])
+        return [record async for record in statereader.read(reader, context.state, begin, end, refused=True)]
     finally:
         await client.end(reader)
 

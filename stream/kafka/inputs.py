@@ -19,7 +19,7 @@ from stream.kafka.client import Reader
 from stream.kafka.machine import Name
 from stream.kafka.memory import Account, Memory
 from stream.kafka.patches.fetch import Buffer, UnreadableError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topicids import Ids, as_bytes
 from stream.model.results import Record
 
@@ -30,12 +30,12 @@ FRESH_SECONDS: Final = 5.0
 class Inputs:
     """Hands out committed records in order. Positions are the consumer's: beyond markers and aborted records."""
 
-    def __init__(self, place: Place, memory: Memory) -> None:
-        self._place = place
+    def __init__(self, context: ShardContext, memory: Memory) -> None:
+        self._context = context
         self.account = Account(memory)
-        self._partitions = place.inputs
+        self._partitions = context.inputs
         self._names = {partition: name for name, partition in self._partitions.items()}
-        self._reader: Reader = client.make_reader(place.settings)
+        self._reader: Reader = client.make_reader(context.settings)
         self._ends: dict[Name, int] = {}
         self.positions: dict[Name, int] = {}
 
@@ -45,11 +45,11 @@ class Inputs:
 
     async def start(self, positions: Mapping[Name, int], topic_ids: Ids = MappingProxyType({})) -> None:
         """Connects and stands at these positions. Of topics whose ids are given no others of the same name are read."""
-        await client.start(self._reader, self._place.settings)
+        await client.start(self._reader, self._context.settings)
         self._buffer = Buffer(self._reader, self.account)
         ids = {
-            self._place.settings.topic(each.topic): as_bytes(topic_ids[each.topic])
-            for each in self._place.role.inputs
+            self._context.settings.topic(each.topic): as_bytes(topic_ids[each.topic])
+            for each in self._context.role.inputs
             if each.topic in topic_ids
         }
         if len(ids) == len(self._partitions):

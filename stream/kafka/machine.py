@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from stream.config import Settings
-from stream.core.steps import Steps
+from stream.core.cooperative import Steps
 from stream.core.timed import Timed
 from stream.model.results import DeadLetter, Record
 

@@ -1,8 +1,8 @@
 """Who else is in our group: looked at before the group is joined, since to join is to take shards away from others.
 
 Two sorts of members keep a worker out. Those of an earlier version write under other transactional ids (see
-`Place.transactional_id`): their writing would not be fenced by ours, so they are to be stopped first. Those that read other
-topics are another installation with the same name of group.
+`ShardContext.transactional_id`): their writing would not be fenced by ours, so they are to be stopped first. Those that read
+other topics are another installation with the same name of group.
 """
 
 import asyncio

@@ -14,35 +14,35 @@ from stream.core.statelog import Provenance
 from stream.kafka import client, refusals, statereader, topicids
 from stream.kafka.discarded import Discarded, Discards
 from stream.kafka.partitions import Outgrown, judge
-from stream.kafka.place import Place
 from stream.kafka.role import Role
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import uneven
 
-Found = list[tuple[Place, statereader.Newest | None]]
+Found = list[tuple[ShardContext, statereader.Newest | None]]
 """The newest checkpoint of each partition that has a state; None: it cannot be read."""
 
 
 async def newest_states(role: Role, settings: Settings, partitions: int) -> Found:
     """What each state says of itself, fencing nobody. KafkaError, TimeoutError, OSError: a broker's trouble."""
     found: Found = []
-    places = [Place(settings, number, partitions, role) for number in range(partitions)]
+    contexts = [ShardContext(settings, number, partitions, role) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
     try:
-        reader.assign([place.state for place in places])
+        reader.assign([context.state for context in contexts])
         async with asyncio.timeout(settings.connect_timeout.total_seconds()):
-            for place in places:
-                with_state, newest = await _checkpoint(reader, place)
+            for context in contexts:
+                with_state, newest = await _checkpoint(reader, context)
                 if with_state:
-                    found.append((place, newest))
+                    found.append((context, newest))
     finally:
         await client.end(reader)
     return found
 
 
-async def _checkpoint(reader: client.Reader, place: Place) -> tuple[bool, statereader.Newest | None]:
+async def _checkpoint(reader: client.Reader, context: ShardContext) -> tuple[bool, statereader.Newest | None]:
     try:
-        newest = await statereader.newest_checkpoint(reader, place.state)
+        newest = await statereader.newest_checkpoint(reader, context.state)
     except StateError:
         return True, None
     return newest is not None, newest
@@ -77,11 +77,13 @@ async def check_states(
     if found is None:
         found = await newest_states(role, settings, partitions)
     metas = _kept(found, discards)
-    foreign = [place for place, meta in metas if meta.owner != place.owner]
+    foreign = [context for context, meta in metas if meta.owner != context.owner]
     if foreign and len(foreign) == len(metas):
         raise refusals.foreign(foreign[0], metas[0][1].owner)
     refused = [
-        (place, changes) for place, meta in metas if (changes := role.machines.refused_changes(settings, meta.policy))
+        (context, changes)
+        for context, meta in metas
+        if (changes := role.machines.refused_changes(settings, meta.policy))
     ]
     if refused and len(refused) == len(metas):
         raise refusals.refused(*refused[0], others=len(refused) - 1)
@@ -91,16 +93,16 @@ async def check_topics(role: Role, settings: Settings, found: Found, discards: D
     """Raises RefusedError when every state there is, but for those of ``discards``, is of other topics of these names."""
     ids = await topicids.current(role, settings)
     metas = _kept(found, discards)
-    anew = [(place, names) for place, meta in metas if (names := topicids.made_anew(role, meta.topic_ids, ids))]
+    anew = [(context, names) for context, meta in metas if (names := topicids.made_anew(role, meta.topic_ids, ids))]
     if anew and len(anew) == len(metas):
         raise refusals.made_anew(*anew[0])
 
 
-def _kept(found: Found, discards: Discards) -> list[tuple[Place, Provenance]]:
+def _kept(found: Found, discards: Discards) -> list[tuple[ShardContext, Provenance]]:
     return [
-        (place, newest.meta)
-        for place, newest in found
-        if newest is not None and not _is_discarded(newest, discards.get(place.partition))
+        (context, newest.meta)
+        for context, newest in found
+        if newest is not None and not _is_discarded(newest, discards.get(context.partition))
     ]
 
 

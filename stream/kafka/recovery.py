@@ -36,8 +36,8 @@ from stream.kafka.client import Producer, Reader
 from stream.kafka.discarded import ANY, Discarded
 from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
-from stream.kafka.place import Adopted, FencedError, OutdatedError, Place
 from stream.kafka.role import Role
+from stream.kafka.shard_context import Adopted, FencedError, OutdatedError, ShardContext
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
 from stream.kafka.topicids import Ids
 
@@ -68,7 +68,7 @@ class Recovered:
     """Where live.state ended then: the next record there is to be ours."""
 
 
-async def recover(place: Place, *, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
+async def recover(context: ShardContext, *, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
     """Starts the shard's producer, then makes the shard. ``discard``: states that are to be rebuilt, whoever's.
 
     Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, FencedError
@@ -76,8 +76,8 @@ async def recover(place: Place, *, discard: Discarded | None, current: Callable[
     """
     recovered = None
     try:
-        async with _reading(place) as reader:
-            recovered = await _recover(place, reader, discard, current)
+        async with _reading(context) as reader:
+            recovered = await _recover(context, reader, discard, current)
     except BaseException:
         if recovered is not None:
             await client.end(recovered.producer)
@@ -85,41 +85,43 @@ async def recover(place: Place, *, discard: Discarded | None, current: Callable[
     return recovered
 
 
-async def _recover(place: Place, reader: Reader, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
+async def _recover(
+    context: ShardContext, reader: Reader, discard: Discarded | None, current: Callable[[], bool]
+) -> Recovered:
     hanging, seen = False, Generations()
     while True:
-        newest = await _newest(place, reader)
-        if newest is not None and newest.meta.owner != place.owner and not _is_discarded(newest, discard):
-            raise refusals.foreign(place, newest.meta.owner)
+        newest = await _newest(context, reader)
+        if newest is not None and newest.meta.owner != context.owner and not _is_discarded(newest, discard):
+            raise refusals.foreign(context, newest.meta.owner)
         if not current():
             raise OutdatedError
         if discard is not None and (newest is None or _is_discarded(newest, discard)):
             # that takes long: whoever works on it does so until it is fenced
-            await seen.read(reader, _results(place), place.role.machines.generation_of)
+            await seen.read(reader, _results(context), context.role.machines.generation_of)
             if not current():
                 raise OutdatedError
-        await _fence_earlier(place, newest, hanging=hanging)
-        recovered = await _begin(place, reader, discard, seen)
+        await _fence_earlier(context, newest, hanging=hanging)
+        recovered = await _begin(context, reader, discard, seen)
         if recovered is not None:
             return recovered
         hanging = True
 
 
 @asynccontextmanager
-async def _reading(place: Place) -> AsyncIterator[Reader]:
-    reader = client.make_reader(place.settings, wait_ms=50)
-    await client.start(reader, place.settings)
-    reader.assign([place.state, *place.inputs.values(), *place.outputs])
+async def _reading(context: ShardContext) -> AsyncIterator[Reader]:
+    reader = client.make_reader(context.settings, wait_ms=50)
+    await client.start(reader, context.settings)
+    reader.assign([context.state, *context.inputs.values(), *context.outputs])
     try:
         yield reader
     finally:
         await client.end(reader)
 
 
-async def _newest(place: Place, reader: Reader) -> Newest | None:
+async def _newest(context: ShardContext, reader: Reader) -> Newest | None:
     """What the newest checkpoint says, read without fencing anybody. None without one that can be read."""
     try:
-        return await statereader.newest_checkpoint(reader, place.state)
+        return await statereader.newest_checkpoint(reader, context.state)
     except StateError:
         return None
 
@@ -128,64 +130,68 @@ def _is_discarded(newest: Newest, discard: Discarded | None) -> bool:
     return discard is not None and discard.holds(newest.offset, newest.meta.generation)
 
 
-async def _fence_earlier(place: Place, newest: Newest | None, *, hanging: bool) -> None:
+async def _fence_earlier(context: ShardContext, newest: Newest | None, *, hanging: bool) -> None:
     """An earlier version had another transactional id: its open transaction is ended, and a zombie of it fenced.
 
     Not once this version has written the state: then it was done.
     """
-    if newest is None or newest.meta.transactional_id == place.transactional_id:
+    if newest is None or newest.meta.transactional_id == context.transactional_id:
         return
-    name = place.earlier_id(newest.meta.owner)
-    producer = client.make_producer(place.settings, name)
+    name = context.earlier_id(newest.meta.owner)
+    producer = client.make_producer(context.settings, name)
     try:
-        await client.start(producer, place.settings)
+        await client.start(producer, context.settings)
     except TransactionalIdAuthorizationFailed:
         raise UsageError(
-            f"an earlier version wrote the state of partition {place.partition} as {name}, and the broker does not let us "
+            f"an earlier version wrote the state of partition {context.partition} as {name}, and the broker does not let us "
             "take that transactional id over: allow it for the upgrade, see docs/security.md"
         ) from None  # the worker looks at the cause, and would tell only that
     if hanging:
-        await _end_forgotten(place, producer)
+        await _end_forgotten(context, producer)
     await client.end(producer)
 
 
-async def _begin(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> Recovered | None:
+async def _begin(
+    context: ShardContext, reader: Reader, discard: Discarded | None, seen: Generations
+) -> Recovered | None:
     """Fences, and makes the shard. None when a transaction had to be ended first."""
-    producer = client.make_producer(place.settings, place.transactional_id)
-    await client.start(producer, place.settings)
+    producer = client.make_producer(context.settings, context.transactional_id)
+    await client.start(producer, context.settings)
     try:
-        machine, records, state_end = await _make(place, reader, discard, seen)
+        machine, records, state_end = await _make(context, reader, discard, seen)
     except HangingTransactionError:
-        log.warning("a transaction hangs at the end of the state: fencing again", partition=place.partition)
-        await _end_forgotten(place, producer)
+        log.warning("a transaction hangs at the end of the state: fencing again", partition=context.partition)
+        await _end_forgotten(context, producer)
         await client.end(producer)
         return None
     except BaseException as error:
         try:
             if isinstance(error, UsageError):
-                await _make_sure(place, producer)
+                await _make_sure(context, producer)
         finally:
             await client.end(producer)
         raise
-    machine.transactional_id = place.transactional_id
+    machine.transactional_id = context.transactional_id
     return Recovered(machine, producer, records, state_end)
 
 
-async def _make_sure(place: Place, producer: Producer) -> None:
+async def _make_sure(context: ShardContext, producer: Producer) -> None:
     """Before anything is refused: raises FencedError when another has taken over meanwhile, so that what was read is old.
 
     (p: a worker cut off for a while found no state, but then its successor's results, and ended with exit code 2.)
     """
     try:
-        async with asyncio.timeout(place.settings.transaction_timeout.total_seconds()):
+        async with asyncio.timeout(context.settings.transaction_timeout.total_seconds()):
             await producer.begin_transaction()
-            await producer.send_offsets_to_transaction(dict.fromkeys(place.inputs.values(), 0), place.settings.group)
+            await producer.send_offsets_to_transaction(
+                dict.fromkeys(context.inputs.values(), 0), context.settings.group
+            )
             await producer.abort_transaction()  # nobody ever sees it
     except (ProducerFenced, InvalidProducerEpoch) as error:
         raise FencedError from error
 
 
-async def _end_forgotten(place: Place, producer: Producer) -> None:
+async def _end_forgotten(context: ShardContext, producer: Producer) -> None:
     """Ends a transaction of this shard that its coordinator does not know (any more), so that fencing cannot end it.
 
     (p: once in some eighty chaos rounds, after a broker's restart under load, the state was held back for ever.) It is of
@@ -193,52 +199,54 @@ async def _end_forgotten(place: Place, producer: Producer) -> None:
     is not touched, and nothing here is ever visible.
     """
     try:
-        async with asyncio.timeout(place.settings.transaction_timeout.total_seconds()):
+        async with asyncio.timeout(context.settings.transaction_timeout.total_seconds()):
             await producer.begin_transaction()
-            for partition in (*place.outputs, *await _by_key(place, producer), place.state):
+            for partition in (*context.outputs, *await _by_key(context, producer), context.state):
                 await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
             await producer.abort_transaction()
     except (KafkaError, TimeoutError) as error:
-        log.warning("it could not be ended", partition=place.partition, error=type(error).__name__)
+        log.warning("it could not be ended", partition=context.partition, error=type(error).__name__)
 
 
-async def _by_key(place: Place, producer: Producer) -> list[TopicPartition]:
+async def _by_key(context: ShardContext, producer: Producer) -> list[TopicPartition]:
     """Every partition of the outputs that are written by key: a transaction may have written to any."""
-    topics = [place.settings.topic(name) for name in sorted(place.role.by_key)]
+    topics = [context.settings.topic(name) for name in sorted(context.role.by_key)]
     return [TopicPartition(topic, number) for topic in topics for number in await producer.partitions_for(topic)]
 
 
-async def rehearse(place: Place, *, rebuild: bool = False) -> tuple[Machine, int]:
+async def rehearse(context: ShardContext, *, rebuild: bool = False) -> tuple[Machine, int]:
     """What `recover` would make of the state now, and of how many records, changing nothing and fencing nobody.
 
     Raises what it would raise, and HangingTransactionError.
     """
-    async with _reading(place) as reader:
-        machine, records, _ = await _make(place, reader, ANY if rebuild else None, Generations())
+    async with _reading(context) as reader:
+        machine, records, _ = await _make(context, reader, ANY if rebuild else None, Generations())
         return machine, records
 
 
-async def _make(place: Place, reader: Reader, discard: Discarded | None, seen: Generations) -> tuple[Machine, int, int]:
+async def _make(
+    context: ShardContext, reader: Reader, discard: Discarded | None, seen: Generations
+) -> tuple[Machine, int, int]:
     """The machine, the records it was made of, and where the state ended."""
     # before any position is looked at: should a topic be made anew meanwhile, it does not have this id
-    ids = await topicids.ask(place.role, reader, place.settings)
-    patience = place.settings.transaction_timeout.total_seconds()
+    ids = await topicids.ask(context.role, reader, context.settings)
+    patience = context.settings.transaction_timeout.total_seconds()
     try:
-        state = await statereader.read_state(reader, place.state, patience)
+        state = await statereader.read_state(reader, context.state, patience)
     except StateError as error:
         if discard is None:
-            raise refusals.unreadable(place, error) from error
-        _, end = await statereader.bounds(reader, place.state)
-        return await _rebuilt(place, reader, ids, max(0, discard.generation), seen), 0, end
+            raise refusals.unreadable(context, error) from error
+        _, end = await statereader.bounds(reader, context.state)
+        return await _rebuilt(context, reader, ids, max(0, discard.generation), seen), 0, end
     if discard is not None:
         generation = _generation(state)
         if generation is None or discard.holds(state.newest, generation):
             least = -1 if generation is None else max(0, generation)
-            return await _rebuilt(place, reader, ids, max(least, discard.generation), seen), 0, state.end
+            return await _rebuilt(context, reader, ids, max(least, discard.generation), seen), 0, state.end
     if not state.records:
-        return await _fresh(place, reader, ids), 0, state.end
+        return await _fresh(context, reader, ids), 0, state.end
     number = len(state.records)
-    return await _restored(place, reader, ids, state), number, state.end
+    return await _restored(context, reader, ids, state), number, state.end
 
 
 def _generation(state: StateRecords) -> int | None:
@@ -249,59 +257,61 @@ def _generation(state: StateRecords) -> int | None:
         return -1
 
 
-async def _restored(place: Place, reader: Reader, ids: Ids, state: StateRecords) -> Machine:
+async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: StateRecords) -> Machine:
     try:
         # in a thread, so that a large state does not stop the heartbeats and the other shards
         number = len(state.records)
-        restore = place.role.machines.restore
-        machine = await asyncio.to_thread(restore, place.settings, place.placed(), state.records, vouched=state.vouched)
+        restore = context.role.machines.restore
+        machine = await asyncio.to_thread(
+            restore, context.settings, context.placed(), state.records, vouched=state.vouched
+        )
         state.records.clear()  # a copy of all that is in the machine now
     except StateRefusedError as error:
-        raise refusals.refused(place, error.changes) from error
+        raise refusals.refused(context, error.changes) from error
     except StateError as error:
-        raise refusals.unreadable(place, error) from error
-    if machine.owner != place.owner:
-        raise refusals.foreign(place, machine.owner)
-    _insist_on_partitions(place, machine)
-    await _identify(place, reader, machine, ids)
-    await settle(place, reader, machine)
-    log.info("restored", partition=place.partition, checkpoints=number, generation=machine.generation)
+        raise refusals.unreadable(context, error) from error
+    if machine.owner != context.owner:
+        raise refusals.foreign(context, machine.owner)
+    _insist_on_partitions(context, machine)
+    await _identify(context, reader, machine, ids)
+    await settle(context, reader, machine)
+    log.info("restored", partition=context.partition, checkpoints=number, generation=machine.generation)
     return machine
 
 
-def _insist_on_partitions(place: Place, machine: Machine) -> None:
+def _insist_on_partitions(context: ShardContext, machine: Machine) -> None:
     counted = machine.partitions
-    if machine.moved_to not in {None, place.moving_to} or counted not in {None, place.partitions}:
-        topics = dict.fromkeys(map(place.settings.topic, place.role.input_topics.values()), place.partitions)
-        raise OutgrownError(Outgrown(counted or place.partitions, topics, machine.moved_to), place.settings)
-    machine.partitions = place.partitions
+    if machine.moved_to not in {None, context.moving_to} or counted not in {None, context.partitions}:
+        topics = dict.fromkeys(map(context.settings.topic, context.role.input_topics.values()), context.partitions)
+        raise OutgrownError(Outgrown(counted or context.partitions, topics, machine.moved_to), context.settings)
+    machine.partitions = context.partitions
 
 
-async def _identify(place: Place, reader: Reader, machine: Machine, ids: Ids) -> None:
+async def _identify(context: ShardContext, reader: Reader, machine: Machine, ids: Ids) -> None:
     """The topics must be those that the state was counted from and written to, unless they are adopted by hand."""
-    others = topicids.made_anew(place.role, machine.topic_ids, ids)
-    if others and place.adopts is None:
-        raise refusals.made_anew(place, others)
-    if place.adopts is Adopted.BEGINNING:
-        await _begin_again(place, reader, machine, ids)
-    if topicids.letters_made_anew(place.role, machine.topic_ids, ids):
+    others = topicids.made_anew(context.role, machine.topic_ids, ids)
+    if others and context.adopts is None:
+        raise refusals.made_anew(context, others)
+    if context.adopts is Adopted.BEGINNING:
+        await _begin_again(context, reader, machine, ids)
+    if topicids.letters_made_anew(context.role, machine.topic_ids, ids):
         log.warning(
             "the topic of dead letters was made anew: those in it before are gone",
-            topic=place.settings.topic(place.role.letters or ""),
-            partition=place.partition,
+            topic=context.settings.topic(context.role.letters or ""),
+            partition=context.partition,
         )
-    known = topicids.adopted(place.role, {} if place.adopts else machine.topic_ids, ids)
+    known = topicids.adopted(context.role, {} if context.adopts else machine.topic_ids, ids)
     machine.moved = machine.moved or known != machine.topic_ids
     machine.topic_ids = known
 
 
-async def _begin_again(place: Place, reader: Reader, machine: Machine, ids: Ids) -> None:
+async def _begin_again(context: ShardContext, reader: Reader, machine: Machine, ids: Ids) -> None:
     """What was unread in the topics before is lost, however much that was."""
-    found = await input_bounds(place, reader)
+    found = await input_bounds(context, reader)
     positions = {str(name): offset for name, offset in machine.positions.items()}
-    for name in to_begin_again(place.role, machine.topic_ids, ids, positions, found):
+    for name in to_begin_again(context.role, machine.topic_ids, ids, positions, found):
         machine.positions[name], _ = found[name]
-        _lose(place, machine, name, found[name][0])
+        _lose(context, machine, name, found[name][0])
 
 
 def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int], found: Bounds) -> set[Name]:
@@ -312,89 +322,89 @@ def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int
     }
 
 
-async def _fresh(place: Place, reader: Reader, ids: Ids) -> Machine:
+async def _fresh(context: ShardContext, reader: Reader, ids: Ids) -> Machine:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
-    trace = await _trace(place, reader)
+    trace = await _trace(context, reader)
     if trace:
-        raise refusals.stateless(place, trace)
-    found = await input_bounds(place, reader)
-    earliest = place.settings.start_at == "earliest"
-    machine = _new(place, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
-    log.info("nothing there yet: begins", partition=place.partition, at=place.settings.start_at)
+        raise refusals.stateless(context, trace)
+    found = await input_bounds(context, reader)
+    earliest = context.settings.start_at == "earliest"
+    machine = _new(context, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
+    log.info("nothing there yet: begins", partition=context.partition, at=context.settings.start_at)
     return machine
 
 
-def _results(place: Place) -> list[TopicPartition]:
+def _results(context: ShardContext) -> list[TopicPartition]:
     """Where a generation shows."""
-    wanted = {place.settings.topic(each.topic) for each in place.role.outputs if each.has_generation}
-    return [tp for tp in place.outputs if tp.topic in wanted]
+    wanted = {context.settings.topic(each.topic) for each in context.role.outputs if each.has_generation}
+    return [tp for tp in context.outputs if tp.topic in wanted]
 
 
-async def _rebuilt(place: Place, reader: Reader, ids: Ids, least: int, seen: Generations) -> Machine:
+async def _rebuilt(context: ShardContext, reader: Reader, ids: Ids, least: int, seen: Generations) -> Machine:
     """Everything anew from the oldest records, as the generation after the highest found, or after ``least``."""
-    await seen.read(reader, _results(place), place.role.machines.generation_of)
-    found = await input_bounds(place, reader)
-    machine = _new(place, {name: begin for name, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
+    await seen.read(reader, _results(context), context.role.machines.generation_of)
+    found = await input_bounds(context, reader)
+    machine = _new(context, {name: begin for name, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
     for name, (begin, _) in found.items():
         if begin:
-            _lose(place, machine, name, begin)
-    outputs = dict(zip(place.role.own, place.outputs, strict=True))
-    await place.role.machines.rebuild(machine, reader, outputs, {name: end for name, (_, end) in found.items()})
-    log.warning("rebuilding from the oldest records", partition=place.partition, generation=machine.generation)
+            _lose(context, machine, name, begin)
+    outputs = dict(zip(context.role.own, context.outputs, strict=True))
+    await context.role.machines.rebuild(machine, reader, outputs, {name: end for name, (_, end) in found.items()})
+    log.warning("rebuilding from the oldest records", partition=context.partition, generation=machine.generation)
     return machine
 
 
-def _new(place: Place, positions: dict[Name, int], generation: int, ids: Ids) -> Machine:
-    machine = place.role.machines.begin(place.settings, place.placed(), generation)
-    machine.owner, machine.partitions, machine.topic_ids = place.owner, place.partitions, dict(ids)
+def _new(context: ShardContext, positions: dict[Name, int], generation: int, ids: Ids) -> Machine:
+    machine = context.role.machines.begin(context.settings, context.placed(), generation)
+    machine.owner, machine.partitions, machine.topic_ids = context.owner, context.partitions, dict(ids)
     machine.begin_at(positions)
     return machine
 
 
-async def input_bounds(place: Place, reader: Reader) -> Bounds:
-    partitions = place.inputs
+async def input_bounds(context: ShardContext, reader: Reader) -> Bounds:
+    partitions = context.inputs
     begins = await reader.beginning_offsets(list(partitions.values()))
     ends = await reader.end_offsets(list(partitions.values()))
     return {name: (begins[tp], ends[tp]) for name, tp in partitions.items()}
 
 
-async def settle(place: Place, reader: Reader, machine: Machine) -> None:
+async def settle(context: ShardContext, reader: Reader, machine: Machine) -> None:
     """Positions that the log does not have (any more): a gap is noted and jumped, one beyond the end is refused."""
-    found = await input_bounds(place, reader)
+    found = await input_bounds(context, reader)
     for _ in range(BEYOND_CHECKS):
         if all(machine.positions.get(name, 0) <= end for name, (_, end) in found.items()):
             break
         await asyncio.sleep(1)
-        found = await input_bounds(place, reader)
+        found = await input_bounds(context, reader)
     for name, (begin, end) in found.items():
         position = machine.positions.get(name)
         if position is None:
             machine.positions[name] = begin
         elif position > end:
-            raise refusals.beyond(place, name, position, end)
+            raise refusals.beyond(context, name, position, end)
         elif position < begin:
-            _lose(place, machine, name, begin - position)
+            _lose(context, machine, name, begin - position)
             machine.positions[name] = begin
 
 
-def _lose(place: Place, machine: Machine, name: Name, lost: int) -> None:
+def _lose(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
     log.error(
         "records are gone before they were read: results are marked incomplete",
-        topic=place.inputs[name].topic,
-        partition=place.partition,
+        topic=context.inputs[name].topic,
+        partition=context.partition,
         lost_at_most=lost,
     )
     machine.gap(name, lost)
 
 
-async def _trace(place: Place, reader: Reader) -> str | None:
+async def _trace(context: ShardContext, reader: Reader) -> str | None:
     """What shows that somebody has worked on this partition."""
-    written = await statereader.any_record(reader, place.outputs)
+    written = await statereader.any_record(reader, context.outputs)
     if written is not None:
         return f"{written.topic} holds results of it"
-    committed = await group_offsets(place.settings, place.inputs.values())
+    committed = await group_offsets(context.settings, context.inputs.values())
     if any(offset >= 0 for offset in committed.values()):
-        return f"the group {place.settings.group} has offsets of it"
+        return f"the group {context.settings.group} has offsets of it"
     return None
 
 

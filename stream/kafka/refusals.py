@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from stream.config import Settings, changes
 from stream.core.framing import LaterStateError, StateError
 from stream.errors import UsageError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.printed import Command, command
 
 
@@ -21,96 +21,96 @@ class RefusedError(UsageError):
         self.everywhere = everywhere
 
 
-def stateless(place: Place, trace: str) -> RefusedError:
+def stateless(context: ShardContext, trace: str) -> RefusedError:
     """``trace`` is what shows that there was a state."""
     return RefusedError(
-        f"partition {place.partition} has no state in {place.state.topic}, but {trace}: it was worked on before. "
-        f"Bring the state back, or count everything anew as a new generation: {_anew(place)}"
+        f"partition {context.partition} has no state in {context.state.topic}, but {trace}: it was worked on before. "
+        f"Bring the state back, or count everything anew as a new generation: {_anew(context)}"
     )
 
 
-def unreadable(place: Place, error: StateError) -> RefusedError:
+def unreadable(context: ShardContext, error: StateError) -> RefusedError:
     if isinstance(error, LaterStateError):
         return RefusedError(
-            f"the state of partition {place.partition} in {place.state.topic} cannot be continued: {error}. "
-            f"Start that version again, which goes on as if nothing had happened, or count everything anew: {_anew(place)}",
+            f"the state of partition {context.partition} in {context.state.topic} cannot be continued: {error}. Start "
+            f"that version again, which goes on as if nothing had happened, or count everything anew: {_anew(context)}",
             everywhere=True,
         )
     return RefusedError(
-        f"the state of partition {place.partition} in {place.state.topic} cannot be read: {error}. "
-        f"Bring back what was there (`{_command(place, 'state verify')}` says when it is right), use the "
-        f"version that wrote it, or count everything anew: {_anew(place)}"
+        f"the state of partition {context.partition} in {context.state.topic} cannot be read: {error}. "
+        f"Bring back what was there (`{_command(context, 'state verify')}` says when it is right), use the "
+        f"version that wrote it, or count everything anew: {_anew(context)}"
     )
 
 
-def refused(place: Place, found: Iterable[tuple[str, object, object]], others: int = 0) -> RefusedError:
+def refused(context: ShardContext, found: Iterable[tuple[str, object, object]], others: int = 0) -> RefusedError:
     """``found``: setting, its value in the state, ours; ``others``: how many more partitions are refused as well."""
     more = f" (and of {others} more)" if others else ""
     return RefusedError(
-        f"the state of partition {place.partition}{more} was counted under other settings: "
+        f"the state of partition {context.partition}{more} was counted under other settings: "
         f"{'; '.join(map(str, changes(found)))}. "
         "Put them back, or start once with --rebuild to count everything anew under the new ones",
         everywhere=True,
     )
 
 
-def foreign(place: Place, owner: Mapping[str, str]) -> RefusedError:
-    ours = place.owner
+def foreign(context: ShardContext, owner: Mapping[str, str]) -> RefusedError:
+    ours = context.owner
     differences = "; ".join(
         f"its {name} is {owner.get(name)}, not {ours.get(name)}"
         for name in sorted({*owner, *ours})
         if owner.get(name) != ours.get(name)
     )
     return RefusedError(
-        f"the state of partition {place.partition} in {place.state.topic} is another's: {differences}. "
+        f"the state of partition {context.partition} in {context.state.topic} is another's: {differences}. "
         "Give this worker its own --topic-prefix, or throw that state away and fence whoever writes it: "
-        f"{_anew(place)}",
+        f"{_anew(context)}",
         everywhere=True,
     )
 
 
-def foreign_writer(place: Place, owner: Mapping[str, str] | None, offset: int) -> RefusedError:
+def foreign_writer(context: ShardContext, owner: Mapping[str, str] | None, offset: int) -> RefusedError:
     """``owner``: what is written at ``offset`` says so; None when that cannot be read."""
     said = "that cannot be read"
     if owner is not None:
         said = f"of another installation: its group is {owner.get('group')}, its inputs are {owner.get('topics')}"
     return RefusedError(
-        f"the state of partition {place.partition} in {place.state.topic} is written by somebody else too: at offset "
+        f"the state of partition {context.partition} in {context.state.topic} is written by somebody else too: at offset "
         f"{offset} is a record {said}. This worker has stopped counting the partition, and looks again. Stop the other one; "
-        f"if the state cannot be continued then, count everything anew: {_anew(place)}"
+        f"if the state cannot be continued then, count everything anew: {_anew(context)}"
     )
 
 
-def made_anew(place: Place, names: Collection[str], *, running: bool = False) -> RefusedError:
+def made_anew(context: ShardContext, names: Collection[str], *, running: bool = False) -> RefusedError:
     """``names``: topics, as the code calls them, that are others than those the state knows."""
-    topics = [place.settings.topic(name) for name in names]
+    topics = [context.settings.topic(name) for name in names]
     are, they, them = ("was", "it is", "it") if len(topics) == 1 else ("were", "they are", "them")
     return RefusedError(
         f"{', '.join(topics)} {are} made anew{' while a worker ran' if running else ''}: {they} not what the state of "
-        f"partition {place.partition} was counted from or written to. {_taken(place, names, them, running=running)}"
+        f"partition {context.partition} was counted from or written to. {_taken(context, names, them, running=running)}"
         "Or start once with --rebuild to count everything anew",
         everywhere=True,
     )
 
 
-def _taken(place: Place, names: Collection[str], them: str, *, running: bool) -> str:
+def _taken(context: ShardContext, names: Collection[str], them: str, *, running: bool) -> str:
     """How a state goes on with other topics.
 
     One that was read from a topic that it does not know was copied there. One that is only in memory has lost its topic.
     """
-    keep = keep_command(place.settings)
-    if place.role.state in names:
+    keep = keep_command(context.settings)
+    if context.role.state in names:
         if running:
-            return f"Bring back what was in {place.state.topic}. "
+            return f"Bring back what was in {context.state.topic}. "
         return (
-            f"After a move to another cluster, or when {place.state.topic} was brought back, with the same offsets: stop "
+            f"After a move to another cluster, or when {context.state.topic} was brought back, with the same offsets: stop "
             f"all workers, also those of the other cluster, and go on with {them}: `{keep}`. "
         )
-    if not set(names) & set(place.role.input_topics.values()):
+    if not set(names) & set(context.role.input_topics.values()):
         return f"Stop all workers and go on with {them}, without what was written before: `{keep}`. "
     return (
         f"Stop all workers and read {them} from the beginning, besides what was counted: "
-        f"`{beginning_command(place.settings)}`. After a move to another cluster, with the same offsets: `{keep}`. "
+        f"`{beginning_command(context.settings)}`. After a move to another cluster, with the same offsets: `{keep}`. "
     )
 
 
@@ -124,18 +124,18 @@ def beginning_command(settings: Settings) -> str:
     return command(settings, "state adopt", "--positions", "beginning", "--execute")
 
 
-def beyond(place: Place, name: str, position: int, end: int) -> RefusedError:
+def beyond(context: ShardContext, name: str, position: int, end: int) -> RefusedError:
     return RefusedError(
-        f"{place.inputs[name].topic}, partition {place.partition}, ends at {end}, but was read up to {position}: "
+        f"{context.inputs[name].topic}, partition {context.partition}, ends at {end}, but was read up to {position}: "
         f"the topic was made anew. Stop all workers and read it from the beginning, besides what was counted: "
-        f"`{beginning_command(place.settings)}`. Or count everything anew: {_anew(place)}"
+        f"`{beginning_command(context.settings)}`. Or count everything anew: {_anew(context)}"
     )
 
 
-def _anew(place: Place) -> str:
+def _anew(context: ShardContext) -> str:
     """By hand beside workers that run, of one partition; or at the start of them, of all."""
-    return f"`{_command(place, 'state rebuild', '--execute')}`, or start once with --rebuild for all"
+    return f"`{_command(context, 'state rebuild', '--execute')}`, or start once with --rebuild for all"
 
 
-def _command(place: Place, name: Command, *words: str) -> str:
-    return command(place.settings, name, "--partition", str(place.partition), *words)
+def _command(context: ShardContext, name: Command, *words: str) -> str:
+    return command(context.settings, name, "--partition", str(context.partition), *words)

@@ -19,7 +19,7 @@ from stream.errors import UsageError
 from stream.kafka.diagnosis import Address
 from stream.kafka.patches.connection import Connection
 from stream.kafka.tokens import TokenRefusedError, provider
-from stream.secured import FILES, tls_context
+from stream.security_settings import FILES, tls_context
 
 log: Final = structlog.get_logger()
 

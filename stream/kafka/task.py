@@ -9,16 +9,16 @@ from typing import Final
 
 import structlog
 
-from stream.kafka import client, garbage
+from stream.kafka import client, gc_tuning
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.discarded import Discarded
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import Memory
-from stream.kafka.place import FencedError, OutdatedError, Place
+from stream.kafka.metrics_hooks import MetricsHooks
 from stream.kafka.recovery import Recovered, recover, rehearse
+from stream.kafka.shard_context import FencedError, OutdatedError, ShardContext
+from stream.kafka.shard_loop import ShardLoop
 from stream.kafka.statereader import HangingTransactionError
-from stream.kafka.stint import Stint
-from stream.kafka.watch import Watch
 
 log: Final = structlog.get_logger()
 
@@ -37,8 +37,8 @@ class ShardTask:
 
     def __init__(
         self,
-        place: Place,
-        watch: Watch,
+        context: ShardContext,
+        hooks: MetricsHooks,
         *,
         discard: Discarded | None,
         current: Callable[[], bool],
@@ -53,12 +53,12 @@ class ShardTask:
 
         With ``look_first`` a state that would be refused is refused without fencing: somebody may be mending it just now.
         """
-        self.place = place
+        self.context = context
         self.phase = Phase.RECOVERING
         self.error: BaseException | None = None
         self.began = time.monotonic()
-        self.stint: Stint | None = None
-        self._watch = watch
+        self.shard_loop: ShardLoop | None = None
+        self._hooks = hooks
         self._discard = discard
         self._tell_running = running
         self.current = current
@@ -66,11 +66,11 @@ class ShardTask:
         self._waiters: set[asyncio.Future[None]] = set()
         self._brokers_there = brokers_there
         self._look_first = look_first
-        self._task = asyncio.create_task(self._run(after, pause), name=f"shard {place.partition}")
+        self._task = asyncio.create_task(self._run(after, pause), name=f"shard {context.partition}")
 
     @property
     def partition(self) -> int:
-        return self.place.partition
+        return self.context.partition
 
     def when_done(self, tell: Callable[["ShardTask"], None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -111,46 +111,46 @@ class ShardTask:
         began = time.monotonic()
         if self._look_first and self._discard is None:
             with suppress(HangingTransactionError):  # which only who fences can end
-                await rehearse(self.place)
-        recovered = await recover(self.place, discard=self._discard, current=self.current)
-        inputs = Inputs(self.place, self.place.memory or Memory(self.place.settings.buffer_memory))
+                await rehearse(self.context)
+        recovered = await recover(self.context, discard=self._discard, current=self.current)
+        inputs = Inputs(self.context, self.context.memory or Memory(self.context.settings.buffer_memory))
         try:
             await inputs.start(recovered.machine.positions, recovered.machine.topic_ids)
-            self._watch.recovered(self.partition, time.monotonic() - began, recovered.records)
-            garbage.keep()
+            self._hooks.recovered(self.partition, time.monotonic() - began, recovered.records)
+            gc_tuning.keep()
             await self._serve(recovered, inputs)
         finally:
             await asyncio.gather(client.end(recovered.producer), inputs.stop())
 
     async def _serve(self, recovered: Recovered, inputs: Inputs) -> None:
-        checkpoints = Checkpoints(self.place, recovered.producer, recovered.state_end)
-        stint = self.stint = Stint(self.place, recovered.machine, inputs, checkpoints, self._watch)
+        checkpoints = Checkpoints(self.context, recovered.producer, recovered.state_end)
+        shard_loop = self.shard_loop = ShardLoop(self.context, recovered.machine, inputs, checkpoints, self._hooks)
         self._run_on()
         try:
             while True:
-                await stint.turn()
+                await shard_loop.turn()
                 if self._parking:
-                    await self._stay_parked(stint)
+                    await self._stay_parked(shard_loop)
         finally:
-            await stint.abandon()
+            await shard_loop.abandon()
 
-    async def _stay_parked(self, stint: Stint) -> None:
-        await stint.last_checkpoint()
-        stint.give_back()
+    async def _stay_parked(self, shard_loop: ShardLoop) -> None:
+        await shard_loop.last_checkpoint()
+        shard_loop.give_back()
         self._note(Phase.PARKED)
         resumed = False
         while not resumed:
             while self._parking:
                 await self._a_change()
-            await self._probe(stint)
+            await self._probe(shard_loop)
             resumed = (
                 not self._parking
             )  # while the probe was on its way, the partition may have been taken away once more
         self._run_on()
 
-    async def _probe(self, stint: Stint) -> None:
+    async def _probe(self, shard_loop: ShardLoop) -> None:
         try:
-            await stint.probe()
+            await shard_loop.probe()
         except FencedError as error:  # others had it meanwhile: what is in memory is old, the new assignment is not
             raise OutdatedError from error
 

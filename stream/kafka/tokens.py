@@ -31,7 +31,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.secured import SMALL, is_loopback, token_context
+from stream.security_settings import SMALL, is_loopback, token_context
 from stream.sources import read_text
 
 SECONDS: Final = 10.0

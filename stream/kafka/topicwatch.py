@@ -12,13 +12,13 @@ from stream.kafka.client import Reader
 from stream.kafka.health import TOPICS, Health
 from stream.kafka.machine import Machine
 from stream.kafka.partitions import Partitions
-from stream.kafka.place import Place
 from stream.kafka.role import Role
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topicids import Ids
 
 log: Final = structlog.get_logger()
 
-Running = Iterable[tuple[Place, Machine]]
+Running = Iterable[tuple[ShardContext, Machine]]
 
 
 class TopicWatch:
@@ -55,10 +55,10 @@ class TopicWatch:
             self._health.clear(TOPICS)
 
     def _look_for_others(self, ids: Ids, running: Running) -> None:
-        for place, machine in running:
+        for context, machine in running:
             others = topicids.made_anew(self._role, machine.topic_ids, ids)
             if others:
-                raise refusals.made_anew(place, others, running=True)
+                raise refusals.made_anew(context, others, running=True)
         letters = [machine for _, machine in running if topicids.letters_made_anew(self._role, machine.topic_ids, ids)]
         if letters:
             log.warning(

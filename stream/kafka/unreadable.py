@@ -69,17 +69,17 @@ class Waiting:
         for number in self._failing.keys() & running.keys():
             self._look_whether_it_lives(number, running[number])
         for number in self._at.keys() & running.keys():
-            stint, error = running[number].stint, self._at[number]
+            shard_loop, error = running[number].shard_loop, self._at[number]
             kind = self._inputs.get(error.partition.topic)
-            if stint is not None and (kind is None or stint.inputs.positions[kind] > error.first):
+            if shard_loop is not None and (kind is None or shard_loop.inputs.positions[kind] > error.first):
                 self._ends(number)
                 log.info("a shard goes on behind records that could not be read", partition=number)
 
     def _look_whether_it_lives(self, number: int, shard: ShardTask) -> None:
         """It does when it has made a checkpoint, or has had nothing to write for a while."""
-        if shard.stint is None:
+        if shard.shard_loop is None:
             return
-        seen, checkpoint = self._failing[number], shard.stint.machine.checkpoint
+        seen, checkpoint = self._failing[number], shard.shard_loop.machine.checkpoint
         if seen is None or seen[0] != shard.began:
             self._failing[number] = shard.began, checkpoint
         elif checkpoint > seen[1] or time.monotonic() - shard.began > ALIVE:

@@ -19,24 +19,24 @@ from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import garbage, preflight, security, topics
+from stream.kafka import gc_tuning, preflight, security, topics
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
 from stream.kafka.health import COMPANY, KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
-from stream.kafka.mendable import is_trouble
-from stream.kafka.monitor import Monitor
+from stream.kafka.metrics_hooks import MetricsHooks
 from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.place import CheckpointError, FencedError, OutdatedError, Place
 from stream.kafka.refusals import RefusedError
+from stream.kafka.retriable import is_trouble
 from stream.kafka.role import Role
+from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
 from stream.kafka.signals import Signals, leave_at_once
 from stream.kafka.task import Phase, ShardTask
 from stream.kafka.unreadable import Waiting
-from stream.kafka.watch import Watch
+from stream.kafka.watchdog import Watchdog
 
 log: Final = structlog.get_logger()
 
@@ -64,7 +64,7 @@ FORBIDDEN: Final = (
 
 
 async def run_worker(
-    settings: Settings, make_role: Callable[[], Role], watch: Watch, health: Health, *, rebuild: bool | Discards
+    settings: Settings, make_role: Callable[[], Role], hooks: MetricsHooks, health: Health, *, rebuild: bool | Discards
 ) -> int:
     """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
 
@@ -75,13 +75,13 @@ async def run_worker(
     and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
     holds.
     """
-    garbage.begin()
+    gc_tuning.begin()
     say_why.set(lambda why: log.warning("no Kafka broker answers yet", why=why))
     with Signals() as signals:
         role = make_role()
         signals.at_hang_up(role.machines.read_again)
         await security.prepare(settings)
-        worker = Worker(settings, role, watch, health, rebuild=rebuild)
+        worker = Worker(settings, role, hooks, health, rebuild=rebuild)
         work = asyncio.create_task(worker.run())
         either: list[asyncio.Future[Any]] = [work, signals.first]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -106,14 +106,14 @@ class Worker:
         self,
         settings: Settings,
         role: Role,
-        watch: Watch,
+        hooks: MetricsHooks,
         health: Health,
         *,
         rebuild: bool | Discards,
     ) -> None:
         self._settings = settings
         self._role = role
-        self._watch = watch
+        self._hooks = hooks
         self._health = health
         self._rebuild = rebuild
         self._discards: Discards = {} if isinstance(rebuild, bool) else rebuild
@@ -135,11 +135,11 @@ class Worker:
         """Whatever lives as long as it is counted, and no longer."""
         settings = self._settings
         self._stopping = False
-        self._leftovers = garbage.Leftovers()
+        self._leftovers = gc_tuning.Leftovers()
         self._known = Partitions(self._role, settings, self._partitions)
-        self._monitor = Monitor(
+        self._monitor = Watchdog(
             settings,
-            self._watch,
+            self._hooks,
             self._health,
             self._running,
             self._leftovers,
@@ -165,7 +165,7 @@ class Worker:
         settings = self._settings
         counts = await topics.counts(self._role, settings)
         self._partitions = min(counts.values())
-        self._watch.partitions(self._partitions)
+        self._hooks.partitions(self._partitions)
         found = await self._states(counts)
         if self._rebuild is not True or self._discards:  # else all of them are thrown away
             await preflight.check_topics(self._role, settings, found, self._discards)
@@ -210,7 +210,7 @@ class Worker:
 
     async def _wait_outgrown(self, outgrown: Outgrown) -> None:
         """Says what is the matter as long as it is. A restart would mend nothing, so the process stays."""
-        self._watch.assigned(frozenset())
+        self._hooks.assigned(frozenset())
         self._health.assigned(frozenset())
         told: str | None = None
         for turn in count():
@@ -219,7 +219,7 @@ class Worker:
                 log.error("nothing is counted any more", detail=text)
                 self._health.clear(PARTITIONS)
                 self._health.unready(PARTITIONS, text)
-                self._watch.partitions_added({name: n - outgrown.counted for name, n in outgrown.topics.items()})
+                self._hooks.partitions_added({name: n - outgrown.counted for name, n in outgrown.topics.items()})
                 told = text
             await asyncio.sleep(LOOK_AGAIN)
             try:
@@ -233,7 +233,7 @@ class Worker:
                 break
             outgrown = found
         self._health.clear(PARTITIONS)
-        self._watch.partitions_added({})
+        self._hooks.partitions_added({})
 
     async def _stop(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         self._deadline = min(self._deadline, LAST_CHECKPOINT)
@@ -249,7 +249,7 @@ class Worker:
         await asyncio.wait(tasks)
         if self._failed.done():
             self._failed.exception()  # else asyncio complains of one that came while we were stopping
-        garbage.end()  # what the shards held is garbage now
+        gc_tuning.end()  # what the shards held is garbage now
 
     def _company(self, text: str | None) -> None:
         if text is not None:
@@ -297,7 +297,7 @@ class Worker:
             self._shards[number].resume(self._is_current())
         for number in partitions - kept:
             self._start(number)
-        self._watch.assigned(partitions)
+        self._hooks.assigned(partitions)
         self._health.assigned(partitions, kept)
         self._note_rebalanced()
 
@@ -306,7 +306,7 @@ class Worker:
         return lambda: self._membership.current(epoch)
 
     def _start(self, number: int, pause: float = 0.0, *, look_first: bool = False) -> None:
-        place = Place(
+        context = ShardContext(
             self._settings,
             number,
             self._partitions,
@@ -317,8 +317,8 @@ class Worker:
             self._known.confirm,
         )
         shard = ShardTask(
-            place,
-            self._watch,
+            context,
+            self._hooks,
             discard=self._discards.get(number),
             current=self._is_current(),
             after=self._leaving.get(number),
@@ -346,13 +346,13 @@ class Worker:
 
     def _note_rebalanced(self) -> None:
         if self._unassigned_at is not None and not self._shards.keys() - self._running().keys() - self._refused.keys():
-            self._watch.rebalanced(time.monotonic() - self._unassigned_at)
+            self._hooks.rebalanced(time.monotonic() - self._unassigned_at)
             self._unassigned_at = None
 
     # -- a shard has ended
 
     def _ended(self, shard: ShardTask) -> None:
-        self._leftovers.add(shard, shard.stint)
+        self._leftovers.add(shard, shard.shard_loop)
         if self._leaving.get(shard.partition) is shard:
             del self._leaving[shard.partition]
         if self._shards.get(shard.partition) is not shard:
@@ -378,7 +378,7 @@ class Worker:
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
         if isinstance(error, UnreadableError):
             self._waiting.begins(number, error)
-        self._watch.ended(number, looked=isinstance(error, UnreadableError) and shard.stint is not None)
+        self._hooks.ended(number, looked=isinstance(error, UnreadableError) and shard.shard_loop is not None)
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
@@ -414,7 +414,7 @@ class Worker:
             raise error
         log.error("a shard is down", partition=number, detail=str(error), again_in_seconds=REFUSED_AGAIN)
         self._health.refused(number, str(error))
-        self._watch.refused(number)
+        self._hooks.refused(number)
         self._start_again(shard, REFUSED_AGAIN, look_first=True)
 
     def _pause(self, shard: ShardTask) -> float:

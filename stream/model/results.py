@@ -254,4 +254,4 @@ class ShardView:
     platforms: dict[str, int] = field(default_factory=dict)
     """Events of the newest two minutes of event time, by platform."""
     bounds: dict[str, float] = field(default_factory=dict)
-    """How much of each bound on what is held is used, 1 for all of it. By name, see core/look.py."""
+    """How much of each bound on what is held is used, 1 for all of it. By name, see core/view.py."""

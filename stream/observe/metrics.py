@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from stream import __version__
 from stream.config import Settings
 from stream.core.switch import NATIVE
-from stream.kafka.watch import Activity
+from stream.kafka.metrics_hooks import Activity
 from stream.model.alerts import Status
 from stream.model.events import SOURCES, UNKNOWN
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Closed, Kind, Outcome, Reason
@@ -41,7 +41,7 @@ _UNLABELLED: Final = (
 
 
 class Metrics:
-    """The Watch (stream/kafka/watch.py) that Prometheus reads. ``registry`` goes to the HTTP server."""
+    """The Watch (stream/kafka/metrics_hooks.py) that Prometheus reads. ``registry`` goes to the HTTP server."""
 
     def __init__(
         self,

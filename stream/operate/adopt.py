@@ -17,8 +17,8 @@ from stream.errors import FailedError, UsageError
 from stream.kafka import members, recovery, topicids
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.place import Adopted, Place
 from stream.kafka.recovery import Recovered
+from stream.kafka.shard_context import Adopted, ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import INPUTS, KINDS
 from stream.model.results import Outputs
@@ -54,51 +54,51 @@ class Plan:
     checkpoint: int | None = None
 
 
-async def plan(places: Sequence[Place], positions: Adopted) -> list[Plan]:
+async def plan(contexts: Sequence[ShardContext], positions: Adopted) -> list[Plan]:
     """What would be adopted, touching nobody: only partitions in which something is. Refuses what recovery would.
 
     Raises FailedError when no partition has a state.
     """
     plans, states = [], 0
-    for place in places:
-        async with reading(place.settings, [place.state, *place.inputs.values()]) as reader:
-            found = await _stored(reader, place)
-            others = await _others(reader, place, found, positions) if found else []
+    for context in contexts:
+        async with reading(context.settings, [context.state, *context.inputs.values()]) as reader:
+            found = await _stored(reader, context)
+            others = await _others(reader, context, found, positions) if found else []
             states += found is not None
         if others:
-            await _rehearse(replace(place, adopts=positions))
-            plans.append(Plan(place.partition, others))
-    if places and not states:
-        numbers = ", ".join(str(place.partition) for place in places)
+            await _rehearse(replace(context, adopts=positions))
+            plans.append(Plan(context.partition, others))
+    if contexts and not states:
+        numbers = ", ".join(str(context.partition) for context in contexts)
         raise FailedError(
-            f"{places[0].state.topic} holds no state of partition {numbers}: there is "
+            f"{contexts[0].state.topic} holds no state of partition {numbers}: there is "
             "nothing that could go on with other topics. Bring it back first, at the offsets at which it was"
         )
     return plans
 
 
-async def _stored(reader: Reader, place: Place) -> Stored | None:
+async def _stored(reader: Reader, context: ShardContext) -> Stored | None:
     try:
-        return await stored(reader, place)
+        return await stored(reader, context)
     except StateError as error:
-        raise FailedError(f"the state of partition {place.partition} cannot be read: {error}") from error
+        raise FailedError(f"the state of partition {context.partition} cannot be read: {error}") from error
     except HangingTransactionError:
-        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+        raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
 
 
-async def _rehearse(place: Place) -> None:
+async def _rehearse(context: ShardContext) -> None:
     try:
-        await recovery.rehearse(place)
+        await recovery.rehearse(context)
     except HangingTransactionError:
-        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
+        raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
 
 
-async def _others(reader: Reader, place: Place, found: Stored, positions: Adopted) -> list[Other]:
-    now = await topicids.ask(place.role, reader, place.settings)
+async def _others(reader: Reader, context: ShardContext, found: Stored, positions: Adopted) -> list[Other]:
+    now = await topicids.ask(context.role, reader, context.settings)
     known = found.meta.topic_ids
-    bounds = await recovery.input_bounds(place, reader)
+    bounds = await recovery.input_bounds(context, reader)
     again = (
-        recovery.to_begin_again(place.role, known, now, found.meta.positions, bounds)
+        recovery.to_begin_again(context.role, known, now, found.meta.positions, bounds)
         if positions is Adopted.BEGINNING
         else set()
     )
@@ -111,30 +111,30 @@ async def _others(reader: Reader, place: Place, found: Stored, positions: Adopte
         position = None if kind is None else found.meta.positions.get(kind)
         begin, end = (None, None) if kind is None else bounds[kind]
         goes_on_at = begin if kind in again else position
-        others.append(Other(place.settings.topic(name), known.get(name), id_now, position, begin, end, goes_on_at))
+        others.append(Other(context.settings.topic(name), known.get(name), id_now, position, begin, end, goes_on_at))
     return others
 
 
-async def execute(settings: Settings, places: Sequence[Place], positions: Adopted) -> list[Plan]:
+async def execute(settings: Settings, contexts: Sequence[ShardContext], positions: Adopted) -> list[Plan]:
     """Does it. Raises UsageError while the group has members."""
     await _insist_on_nobody(settings)
-    plans = {each.partition: each for each in await plan(places, positions)}
+    plans = {each.partition: each for each in await plan(contexts, positions)}
     return [
-        await _adopt(replace(place, adopts=positions), plans[place.partition])
-        for place in places
-        if place.partition in plans
+        await _adopt(replace(context, adopts=positions), plans[context.partition])
+        for context in contexts
+        if context.partition in plans
     ]
 
 
-async def _adopt(place: Place, planned: Plan) -> Plan:
+async def _adopt(context: ShardContext, planned: Plan) -> Plan:
     async def write(recovered: Recovered) -> Outputs:
         outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
         assert outputs is not None  # noqa: S101 - other ids are something new
-        await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+        await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs
 
-    outputs = await with_shard(place, write, what="what is adopted")
-    log.warning("the state goes on with other topics", partition=place.partition, positions=outputs.positions)
+    outputs = await with_shard(context, write, what="what is adopted")
+    log.warning("the state goes on with other topics", partition=context.partition, positions=outputs.positions)
     return replace(planned, checkpoint=outputs.checkpoint)
 
 

@@ -12,36 +12,38 @@ from typing import Final
 from stream.config import Settings
 from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import DEAD_LETTERS
 from stream.operate.taking import with_shard
 from stream.sessions import topics
 from stream.sessions.machines import shard_of
 from stream.sessions.role import worker_role
-from stream.sessions.rulebook import RuleBook
+from stream.sessions.rules_reload import ReloadedRules
 
 STEPS: Final = 100
 
 
-async def places(settings: Settings, counted: int, moving_to: str) -> list[Place]:
+async def contexts(settings: Settings, counted: int, moving_to: str) -> list[ShardContext]:
     """Of all shards. One that never began would begin with the oldest records."""
     settings = settings.model_copy(update={"start_at": "earliest"})
     letters = LetterSize.of(await topics.max_bytes(settings, DEAD_LETTERS) or LETTER_BYTES)
-    role = worker_role(RuleBook(settings.model_copy(update={"rules": "none"})))
-    return [Place(settings, number, counted, role, letters=letters, moving_to=moving_to) for number in range(counted)]
+    role = worker_role(ReloadedRules(settings.model_copy(update={"rules": "none"})))
+    return [
+        ShardContext(settings, number, counted, role, letters=letters, moving_to=moving_to) for number in range(counted)
+    ]
 
 
-async def close(place: Place) -> None:
+async def close(context: ShardContext) -> None:
     """Fences the shard, writes what is open, and marks its state. May be done again: then nothing is written twice."""
-    await with_shard(place, partial(_finish, place), what="its end")
+    await with_shard(context, partial(_finish, context), what="its end")
 
 
-async def _finish(place: Place, recovered: Recovered) -> None:
+async def _finish(context: ShardContext, recovered: Recovered) -> None:
     shard = shard_of(recovered.machine)
     if shard.moved_to is None:
-        shard.moved_to, shard.moved = place.moving_to, True
-    checkpoints = Checkpoints(place, recovered.producer, recovered.state_end)
+        shard.moved_to, shard.moved = context.moving_to, True
+    checkpoints = Checkpoints(context, recovered.producer, recovered.state_end)
     shard.finish()
     while True:
         await asyncio.to_thread(_work, shard.work)

@@ -15,7 +15,7 @@ from stream.core.framing import StateError
 from stream.errors import FailedError, UsageError
 from stream.kafka import preflight, statereader
 from stream.kafka.partitions import Outgrown, judge
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import Made, Topic
 from stream.model.names import INPUTS, KINDS, STATE
 from stream.operate import moving
@@ -105,8 +105,8 @@ class Old:
     @property
     def positions(self) -> dict[TopicPartition, int]:
         found = {}
-        for place, newest in self.found:
-            for kind, tp in place.inputs.items():
+        for context, newest in self.found:
+            for kind, tp in context.inputs.items():
                 position = None if newest is None else newest.meta.positions.get(kind)
                 if position is not None:
                     found[tp] = position
@@ -115,7 +115,9 @@ class Old:
     @property
     def closed(self) -> list[int]:
         return [
-            place.partition for place, newest in self.found if newest is not None and newest.meta.moved_to is not None
+            context.partition
+            for context, newest in self.found
+            if newest is not None and newest.meta.moved_to is not None
         ]
 
     @property
@@ -214,17 +216,17 @@ async def _sessions(old: Old) -> tuple[set[str], dict[bytes, str]]:
     """Ids of the sessions on air in the old set, and of all it holds, by key."""
     on_air: set[str] = set()
     held: dict[bytes, str] = {}
-    places = [Place(old.settings, number, old.counted, WORKER) for number in range(old.counted)]
-    async with reading(old.settings, [place.state for place in places]) as reader:
-        for place in places:
+    contexts = [ShardContext(old.settings, number, old.counted, WORKER) for number in range(old.counted)]
+    async with reading(old.settings, [context.state for context in contexts]) as reader:
+        for context in contexts:
             try:
-                found = await stored(reader, place)
+                found = await stored(reader, context)
                 shard = None if found is None else await asyncio.to_thread(found.restore)
             except StateError as error:
-                raise FailedError(f"the state of partition {place.partition} cannot be read: {error}") from error
+                raise FailedError(f"the state of partition {context.partition} cannot be read: {error}") from error
             except statereader.HangingTransactionError:
                 raise FailedError(
-                    f"the state of partition {place.partition} ends in an open transaction: try again"
+                    f"the state of partition {context.partition} ends in an open transaction: try again"
                 ) from None
             for session in () if shard is None else shard.sessions.each():
                 held[session.key] = session.session_id

@@ -24,7 +24,7 @@ from stream.core.deadletters import ORIGIN, LetterSize, Row, rows
 from stream.core.headers import MOST, MOST_BYTES, Header, excess, size_of
 from stream.errors import FailedError
 from stream.kafka import client
-from stream.kafka.patches import ending
+from stream.kafka.patches import end_txn
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.recovery import group_offsets
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
@@ -202,10 +202,10 @@ class Mover:
                 await self._send(contents)
                 offsets = {source.tp: source.position for source in self._sources}
                 await self._producer.send_offsets_to_transaction(offsets, self._group)
-            await ending.commit(self._producer, seconds)
+            await end_txn.commit(self._producer, seconds)
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise FailedError("another run moves these records, and this one has stopped") from error
-        except ending.SpentError as error:
+        except end_txn.SpentError as error:
             raise FailedError("a broker was away for a moment: run this again, it goes on where it was") from error
         except MessageSizeTooLargeError as error:
             raise FailedError(

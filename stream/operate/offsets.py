@@ -11,17 +11,17 @@ from stream.core.framing import StateError
 from stream.kafka import batches, recovery, statereader
 from stream.kafka.client import Reader
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.unreadable import way_out
 from stream.model.names import Kind
 from stream.model.results import RefusedBatch
-from stream.operate.shards import places, reading, stored
+from stream.operate.shards import contexts, reading, stored
 from stream.operate.show import HANGING
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RuleState:
     """One partition of one input."""
 
     topic: str
@@ -47,15 +47,15 @@ class Standing:
     """Why the state or the next record cannot be read."""
 
 
-async def show(settings: Settings) -> list[Standing]:
+async def show(settings: Settings) -> list[RuleState]:
     """Every partition of every input. Raises UsageError for topics that are not as they must be."""
-    found = await places(settings, ())
-    inputs = [tp for place in found for tp in place.inputs.values()]
+    found = await contexts(settings, ())
+    inputs = [tp for context in found for tp in context.inputs.values()]
     shown = []
-    async with reading(settings, [*inputs, *(place.state for place in found)]) as reader:
-        for place in found:
-            positions, problem = await _positions(reader, place)
-            for kind, tp in place.inputs.items():
+    async with reading(settings, [*inputs, *(context.state for context in found)]) as reader:
+        for context in found:
+            positions, problem = await _positions(reader, context)
+            for kind, tp in context.inputs.items():
                 shown.append(await _standing(settings, reader, tp, positions.get(kind), problem))
     committed = await recovery.group_offsets(
         settings, inputs
@@ -65,19 +65,19 @@ async def show(settings: Settings) -> list[Standing]:
     return sorted(shown, key=lambda each: (each.topic, each.partition))
 
 
-async def _positions(reader: Reader, place: Place) -> tuple[Mapping[Kind, int], str | None]:
+async def _positions(reader: Reader, context: ShardContext) -> tuple[Mapping[Kind, int], str | None]:
     try:
-        state = await stored(reader, place)
+        state = await stored(reader, context)
     except StateError as error:
-        return {}, f"the state of partition {place.partition} cannot be read: {error}"
+        return {}, f"the state of partition {context.partition} cannot be read: {error}"
     except HangingTransactionError:
-        return {}, f"the state of partition {place.partition}: {HANGING}"
+        return {}, f"the state of partition {context.partition}: {HANGING}"
     return ({} if state is None else {Kind(name): offset for name, offset in state.meta.positions.items()}), None
 
 
 async def _standing(
     settings: Settings, reader: Reader, tp: TopicPartition, position: int | None, problem: str | None
-) -> Standing:
+) -> RuleState:
     begin, end = await statereader.bounds(reader, tp)
     log = await batches.look(reader, tp, end)
     stable, end = log.stable, log.end  # of one answer: what is written between two would look like an open transaction
@@ -86,7 +86,7 @@ async def _standing(
     if lag and position is not None:
         seconds, unreadable = await _waiting(settings, reader, tp, max(position, begin), stable)
         problem = problem or unreadable
-    return Standing(
+    return RuleState(
         topic=tp.topic,
         partition=tp.partition,
         earliest=begin,

@@ -16,8 +16,8 @@ from stream.errors import FailedError
 from stream.kafka import recovery
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.discarded import ANY
-from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import KINDS
 from stream.model.results import Outputs
@@ -57,17 +57,17 @@ class Plan:
     checkpoint: int | None = None
 
 
-async def plan(place: Place) -> Plan:
+async def plan(context: ShardContext) -> Plan:
     """What a rebuild would do, touching nobody. Reads all results of the partition: the generation is above theirs."""
     try:
-        machine, _ = await recovery.rehearse(place, rebuild=True)
+        machine, _ = await recovery.rehearse(context, rebuild=True)
     except HangingTransactionError:
-        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
-    inputs = place.inputs
-    async with reading(place.settings, [place.state, *inputs.values()]) as reader:
-        bounds = await recovery.input_bounds(place, reader)
+        raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
+    inputs = context.inputs
+    async with reading(context.settings, [context.state, *inputs.values()]) as reader:
+        bounds = await recovery.input_bounds(context, reader)
         try:
-            found = await stored(reader, place)
+            found = await stored(reader, context)
         except StateError:
             found = None
     positions = {} if found is None else found.meta.positions
@@ -76,19 +76,19 @@ async def plan(place: Place) -> Plan:
         begin, end = bounds[kind]
         again.append(Again(inputs[kind].topic, begin, positions.get(kind), end, end - begin))
     generation_now = None if found is None else found.meta.generation
-    differ = [] if found is None else differing(found.meta.policy, place.settings.policy())
-    return Plan(place.partition, generation_now, machine.generation, again, differ)
+    differ = [] if found is None else differing(found.meta.policy, context.settings.policy())
+    return Plan(context.partition, generation_now, machine.generation, again, differ)
 
 
-async def execute(place: Place, planned: Plan) -> Plan:
+async def execute(context: ShardContext, planned: Plan) -> Plan:
     """Does it: fences the shard, writes its new beginning, lets go."""
 
     async def write(recovered: Recovered) -> Outputs:
         outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
         assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
-        await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+        await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs
 
-    outputs = await with_shard(place, write, what="the rebuild", discard=ANY)
-    log.warning("the shard is counted anew", partition=place.partition, generation=outputs.generation)
+    outputs = await with_shard(context, write, what="the rebuild", discard=ANY)
+    log.warning("the shard is counted anew", partition=context.partition, generation=outputs.generation)
     return replace(planned, generation=outputs.generation, checkpoint=outputs.checkpoint)

@@ -8,17 +8,17 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from stream.config import Settings
+from stream.core.checkpoint import read_meta
 from stream.core.framing import StateError
-from stream.core.persist import read_meta
 from stream.core.policy import Policy, WindowSpec
 from stream.core.shard import Shard
+from stream.core.state_format import Meta
 from stream.core.statelog import StateLog
-from stream.core.stored import Meta
 from stream.errors import UsageError
 from stream.kafka import client, preflight, statereader
 from stream.kafka.client import Reader
 from stream.kafka.partitions import OutgrownError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import StateRecords
 from stream.model.names import STATE
 from stream.sessions import topics
@@ -32,7 +32,7 @@ TRIES: Final = 3
 class Stored:
     """The newest state of one partition, and what it says of itself."""
 
-    place: Place
+    context: ShardContext
     state: StateRecords
     meta: Meta
     checkpoints: int
@@ -40,21 +40,21 @@ class Stored:
 
     def restore(self) -> Shard:
         """Under the settings it was counted with, whatever ours are. Raises StateError."""
-        return restored(policy_of(self.meta.policy), self.state, self.place)
+        return restored(policy_of(self.meta.policy), self.state, self.context)
 
 
-def restored(policy: Policy, state: StateRecords, place: Place) -> Shard:
+def restored(policy: Policy, state: StateRecords, context: ShardContext) -> Shard:
     """A shard under any settings. Raises StateError."""
-    return Shard.restore(policy, state.records, placed=place.placed(), vouched=state.vouched)
+    return Shard.restore(policy, state.records, placed=context.placed(), vouched=state.vouched)
 
 
-async def places(settings: Settings, numbers: Collection[int]) -> list[Place]:
+async def contexts(settings: Settings, numbers: Collection[int]) -> list[ShardContext]:
     """The shards of these partition numbers, or all. UsageError for missing topics and for a number there is not."""
     partitions = await topics.shards(settings)
     for number in numbers:
         if not 0 <= number < partitions:
             raise UsageError(f"there is no partition {number}: the topics have {partitions}, the first is 0")
-    return [Place(settings, number, partitions, WORKER) for number in sorted(set(numbers)) or range(partitions)]
+    return [ShardContext(settings, number, partitions, WORKER) for number in sorted(set(numbers)) or range(partitions)]
 
 
 async def insist_on_partitions(settings: Settings) -> None:
@@ -78,22 +78,22 @@ async def reading(settings: Settings, partitions: Iterable[TopicPartition]) -> A
         await client.end(reader)
 
 
-async def stored(reader: Reader, place: Place) -> Stored | None:
+async def stored(reader: Reader, context: ShardContext) -> Stored | None:
     """None when there is no state. Raises StateError for what is none, HangingTransactionError."""
-    patience = place.settings.transaction_timeout.total_seconds()
+    patience = context.settings.transaction_timeout.total_seconds()
     for left in reversed(range(TRIES)):
         try:
-            state = await statereader.read_state(reader, place.state, patience)
-            return _opened(place, state) if state.records else None
+            state = await statereader.read_state(reader, context.state, patience)
+            return _opened(context, state) if state.records else None
         except StateError:
             if not left:
                 raise
     raise AssertionError  # the last try returns or raises
 
 
-def _opened(place: Place, state: StateRecords) -> Stored:
-    _, content = StateLog.restore(state.records, place.settings.policy().checkpoint_span)
-    return Stored(place, state, read_meta(content), content.checkpoints)
+def _opened(context: ShardContext, state: StateRecords) -> Stored:
+    _, content = StateLog.restore(state.records, context.settings.policy().checkpoint_span)
+    return Stored(context, state, read_meta(content), content.checkpoints)
 
 
 def policy_of(stored_policy: dict[str, Any]) -> Policy:

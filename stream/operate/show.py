@@ -19,7 +19,7 @@ from stream.kafka import topicids
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topicids import Ids
 from stream.model.names import KINDS, LIVE_RUN
-from stream.operate.shards import Stored, places, reading, stored
+from stream.operate.shards import Stored, contexts, reading, stored
 from stream.sessions.role import WORKER
 
 HANGING: Final = "a transaction of somebody hangs at its end: what is behind cannot be known yet"
@@ -39,25 +39,25 @@ class Shown:
 
 async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
     """The states of these partitions, or of all. Raises UsageError for topics that are not as they must be."""
-    found = await places(settings, numbers)
+    found = await contexts(settings, numbers)
     shown = []
-    async with reading(settings, [place.state for place in found]) as reader:
+    async with reading(settings, [context.state for context in found]) as reader:
         ids = await topicids.ask(WORKER, reader, settings)
-        for place in found:
+        for context in found:
             try:
-                state = await stored(reader, place)
-                shown.append(Shown(place.partition, figures=_figures(state, ids) if state else None))
+                state = await stored(reader, context)
+                shown.append(Shown(context.partition, figures=_figures(state, ids) if state else None))
             except StateError as error:
-                shown.append(Shown(place.partition, f"cannot be read: {error}"))
+                shown.append(Shown(context.partition, f"cannot be read: {error}"))
             except HangingTransactionError:
-                shown.append(Shown(place.partition, HANGING))
+                shown.append(Shown(context.partition, HANGING))
     return shown
 
 
 def _figures(state: Stored, ids: Ids) -> dict[str, Any]:
     shard = state.restore()
     view = shard.view(0)
-    meta, settings = state.meta, state.place.settings
+    meta, settings = state.meta, state.context.settings
     ours = settings.policy()
     return {
         "owner": meta.owner,
@@ -102,18 +102,18 @@ def differing(theirs: dict[str, Any], policy: Policy) -> list[Change]:
 
 async def show_session(settings: Settings, numbers: Collection[int], session_id: str) -> list[dict[str, Any]]:
     """What these partitions, or all, hold of a session: one element, unless a producer partitions differently."""
-    found = await places(settings, numbers)
+    found = await contexts(settings, numbers)
     held = []
-    async with reading(settings, [place.state for place in found]) as reader:
-        for place in found:
+    async with reading(settings, [context.state for context in found]) as reader:
+        for context in found:
             try:
-                state = await stored(reader, place)
+                state = await stored(reader, context)
                 shard = state and state.restore()
             except (StateError, HangingTransactionError):
                 continue  # `state show` without a session says so
             session = shard and shard.sessions.find(session_id.encode())
             if shard and session:
-                held.append({"partition": place.partition, **session_of(shard, session)})
+                held.append({"partition": context.partition, **session_of(shard, session)})
     return held
 
 

@@ -24,8 +24,8 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
 from stream.kafka.fetched import raw
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import DEAD_LETTERS, Kind, Reason
 from stream.model.results import Record, RefusedBatch
@@ -98,54 +98,56 @@ def check(skip: Skip) -> None:
         raise UsageError(f"--reason: say why in 1 to {REASON_CHARACTERS} printable characters, they are kept")
 
 
-async def plan(place: Place, skip: Skip) -> Plan:
+async def plan(context: ShardContext, skip: Skip) -> Plan:
     """What would be skipped, touching nobody. Raises UsageError when that is not what the shard has to read next."""
     check(skip)
     try:
-        await _check_settings(place)
-        machine, restored_from = await recovery.rehearse(place)
+        await _check_settings(context)
+        machine, restored_from = await recovery.rehearse(context)
     except HangingTransactionError:
-        raise FailedError(f"the state of partition {place.partition}: {HANGING}") from None
-    return (await _named(place, skip, shard_of(machine), restored_from))[0]
+        raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
+    return (await _named(context, skip, shard_of(machine), restored_from))[0]
 
 
-async def _check_settings(place: Place) -> None:
+async def _check_settings(context: ShardContext) -> None:
     """The checkpoint that a skip writes stores our settings, and a worker with others might have to refuse it."""
-    async with reading(place.settings, [place.state]) as reader:
+    async with reading(context.settings, [context.state]) as reader:
         try:
-            state = await stored(reader, place)
+            state = await stored(reader, context)
         except StateError:
             return  # recovery will say so, and that it is another's as well
-    if state is None or state.meta.owner != place.owner:
+    if state is None or state.meta.owner != context.owner:
         return
-    differ = differing(state.meta.policy, place.settings.policy())
+    differ = differing(state.meta.policy, context.settings.policy())
     if differ:
         texts = "; ".join(f"{each.flag} is {each.old}, not {each.new}" for each in differ)
         raise UsageError(
-            f"partition {place.partition} is counted under other settings: {texts}. Give those of the worker"
+            f"partition {context.partition} is counted under other settings: {texts}. Give those of the worker"
         )
 
 
-async def execute(place: Place, skip: Skip) -> Plan:
+async def execute(context: ShardContext, skip: Skip) -> Plan:
     """Skips them: fences the shard, writes the checkpoint, lets go. A worker that had the shard goes on behind them."""
-    await plan(place, skip)  # nobody is fenced for a skip that is refused
-    place = replace(place, letters=LetterSize.of(await topics.max_bytes(place.settings, DEAD_LETTERS) or LETTER_BYTES))
+    await plan(context, skip)  # nobody is fenced for a skip that is refused
+    context = replace(
+        context, letters=LetterSize.of(await topics.max_bytes(context.settings, DEAD_LETTERS) or LETTER_BYTES)
+    )
 
     async def write(recovered: Recovered) -> Plan:
         shard = shard_of(recovered.machine)
-        done, records = await _named(place, skip, shard, recovered.records)
+        done, records = await _named(context, skip, shard, recovered.records)
         shard.skip(skip.kind, records, skip.detail)
-        return replace(done, checkpoint=await _commit(place, recovered))
+        return replace(done, checkpoint=await _commit(context, recovered))
 
-    done = await with_shard(place, write, what="the skip")
+    done = await with_shard(context, write, what="the skip")
     _record(done, skip)
     return done
 
 
-async def _commit(place: Place, recovered: Recovered) -> int:
+async def _commit(context: ShardContext, recovered: Recovered) -> int:
     outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
     assert outputs is not None  # noqa: S101 - a skip always changes something
-    await Checkpoints(place, recovered.producer, recovered.state_end).write(outputs)
+    await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
     return outputs.checkpoint
 
 
@@ -160,17 +162,17 @@ def _record(done: Plan, skip: Skip) -> None:
     )
 
 
-async def _named(place: Place, skip: Skip, shard: Shard, restored_from: int) -> tuple[Plan, list[Record]]:
+async def _named(context: ShardContext, skip: Skip, shard: Shard, restored_from: int) -> tuple[Plan, list[Record]]:
     """The records named, when they are what the shard reads next."""
-    tp = place.inputs[skip.kind]
+    tp = context.inputs[skip.kind]
     if not restored_from:
         raise UsageError(
-            f"partition {place.partition} has no state yet: nothing was read that could stand before poison"
+            f"partition {context.partition} has no state yet: nothing was read that could stand before poison"
         )
-    async with reading(place.settings, [tp]) as reader:
+    async with reading(context.settings, [tp]) as reader:
         _, end = await statereader.bounds(reader, tp)
         await _check_place(reader, tp, skip, shard.positions[skip.kind], end)
-        records = await _bounded(_read(reader, tp, skip.first, skip.last), skip.first, place.settings.max_value)
+        records = await _bounded(_read(reader, tp, skip.first, skip.last), skip.first, context.settings.max_value)
         items = await _items(reader, tp, records)
     return Plan(tp.topic, tp.partition, records[-1].offset + 1, end, items, _notes(items, skip)), records
 

@@ -74,9 +74,9 @@ async def _drain(old: Old, asked: Growth, say: Say) -> None:
 
 
 async def _close(old: Old, asked: Growth, say: Say) -> None:
-    for place in await closing.places(old.settings, old.counted, asked.to_prefix):
-        await closing.close(place)
-        say(f"partition {place.partition} of the old set is closed: all that was counted there is written")
+    for context in await closing.contexts(old.settings, old.counted, asked.to_prefix):
+        await closing.close(context)
+        say(f"partition {context.partition} of the old set is closed: all that was counted there is written")
 
 
 async def _move(old: Old, target: Target, asked: Growth, say: Say) -> Mover:

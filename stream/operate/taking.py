@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 from stream.errors import FailedError
 from stream.kafka import client, recovery
 from stream.kafka.discarded import Discarded
-from stream.kafka.place import CheckpointError, FencedError, Place
 from stream.kafka.recovery import Recovered
+from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 
 PATIENCE: Final = 60.0
 """Seconds after which a shard that is taken back is not taken again."""
@@ -25,7 +25,7 @@ Done = TypeVar("Done")
 
 
 async def with_shard(
-    place: Place,
+    context: ShardContext,
     work: Callable[[Recovered], Awaitable[Done]],
     *,
     what: str,
@@ -38,23 +38,23 @@ async def with_shard(
     """
     until = time.monotonic() + PATIENCE
     while True:
-        recovered = await recovery.recover(place, discard=discard, current=lambda: True)
+        recovered = await recovery.recover(context, discard=discard, current=lambda: True)
         try:
             return await work(recovered)
         except (FencedError, CheckpointError) as error:
             if time.monotonic() > until:
-                raise _given_up(place, what, error) from error
+                raise _given_up(context, what, error) from error
         finally:
             await client.end(recovered.producer)
         await asyncio.sleep(PAUSE)
 
 
-def _given_up(place: Place, what: str, error: Exception) -> FailedError:
+def _given_up(context: ShardContext, what: str, error: Exception) -> FailedError:
     if isinstance(error, CheckpointError):
         return FailedError(
-            f"partition {place.partition}: the brokers did not take {what} for {PATIENCE:.0f} s: {error}"
+            f"partition {context.partition}: the brokers did not take {what} for {PATIENCE:.0f} s: {error}"
         )
     return FailedError(
-        f"partition {place.partition} was taken back for {PATIENCE:.0f} s before {what} was written: try again, "
+        f"partition {context.partition} was taken back for {PATIENCE:.0f} s before {what} was written: try again, "
         "with its worker stopped if need be"
     )

@@ -15,12 +15,12 @@ from stream.core.shard import Shard
 from stream.errors import UsageError
 from stream.kafka import recovery, statereader
 from stream.kafka.client import Reader
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError, StateRecords
 from stream.model.names import SESSION_WINDOWS, SESSIONS
-from stream.operate import agree
+from stream.operate import consistency
 from stream.operate.offsets import next_to_read
-from stream.operate.shards import places, reading, restored, stored
+from stream.operate.shards import contexts, reading, restored, stored
 from stream.operate.show import HANGING
 from stream.sessions.machines import shard_of
 
@@ -57,18 +57,18 @@ class Verified:
 
 async def verify(settings: Settings, numbers: Collection[int]) -> list[Verified]:
     """These partitions, or all. Raises UsageError for topics that are not as they must be."""
-    return [await _verify(place) for place in await places(settings, numbers)]
+    return [await _verify(context) for context in await contexts(settings, numbers)]
 
 
-async def _verify(place: Place) -> Verified:
-    verified = Verified(place.partition)
+async def _verify(context: ShardContext) -> Verified:
+    verified = Verified(context.partition)
     try:
-        shard, records = await _rehearsed(place)
+        shard, records = await _rehearsed(context)
     except UsageError as error:
         verified.find("refused", [str(error)])
         return verified
     except HangingTransactionError:
-        verified.find("hanging", [f"{place.state.topic}: {HANGING}"])
+        verified.find("hanging", [f"{context.state.topic}: {HANGING}"])
         return verified
     if lost := shard.judge.tally.lost_offsets:
         verified.find(
@@ -76,68 +76,70 @@ async def _verify(place: Place) -> Verified:
         )
     if records:
         try:
-            await _compare(place, verified)
+            await _compare(context, verified)
         except StateError as error:  # it could be restored a moment ago
-            verified.find("refused", [f"the state of partition {place.partition} cannot be read: {error}"])
+            verified.find("refused", [f"the state of partition {context.partition} cannot be read: {error}"])
         except HangingTransactionError:
-            verified.find("hanging", [f"a transaction hangs at the end of the results of partition {place.partition}"])
+            verified.find(
+                "hanging", [f"a transaction hangs at the end of the results of partition {context.partition}"]
+            )
     return verified
 
 
-async def _rehearsed(place: Place) -> tuple[Shard, int]:
+async def _rehearsed(context: ShardContext) -> tuple[Shard, int]:
     """Refused twice is refused: once may be a worker's first checkpoint, written between two looks of ours."""
     try:
-        machine, records = await recovery.rehearse(place)
+        machine, records = await recovery.rehearse(context)
     except UsageError:
-        machine, records = await recovery.rehearse(place)
+        machine, records = await recovery.rehearse(context)
     return shard_of(machine), records
 
 
-async def _compare(place: Place, verified: Verified) -> None:
-    outputs = [tp for tp in place.outputs if tp.topic in map(place.settings.topic, (SESSION_WINDOWS, SESSIONS))]
-    before = await recovery.group_offsets(place.settings, place.inputs.values())
-    async with reading(place.settings, [place.state, *place.inputs.values(), *outputs]) as reader:
-        found = await stored(reader, place)
+async def _compare(context: ShardContext, verified: Verified) -> None:
+    outputs = [tp for tp in context.outputs if tp.topic in map(context.settings.topic, (SESSION_WINDOWS, SESSIONS))]
+    before = await recovery.group_offsets(context.settings, context.inputs.values())
+    async with reading(context.settings, [context.state, *context.inputs.values(), *outputs]) as reader:
+        found = await stored(reader, context)
         if found is None:
             return  # it was there a moment ago: a topic deleted under us
         state = found.state
-        verified.find("strays", _strays(place, state))
-        shard = await asyncio.to_thread(restored, place.settings.policy(), state, place)
-        after = await recovery.group_offsets(place.settings, place.inputs.values())
+        verified.find("strays", _strays(context, state))
+        shard = await asyncio.to_thread(restored, context.settings.policy(), state, context)
+        after = await recovery.group_offsets(context.settings, context.inputs.values())
         verified.looked_at["checkpoints"] = found.checkpoints
-        await _compare_offsets(reader, place, shard, (before, after), verified)
+        await _compare_offsets(reader, context, shard, (before, after), verified)
         verified.find("round trip", await asyncio.to_thread(_round_trip, shard, state))
-        await _compare_outputs(reader, place, state, verified)
+        await _compare_outputs(reader, context, state, verified)
 
 
-def _strays(place: Place, state: StateRecords) -> list[str]:
+def _strays(context: ShardContext, state: StateRecords) -> list[str]:
     if not state.strays:
         return []
     offsets = ", ".join(map(str, state.strays))
-    what = f"{place.state.topic} holds records that are no state, at the offsets {offsets}: they are passed over"
+    what = f"{context.state.topic} holds records that are no state, at the offsets {offsets}: they are passed over"
     return [f"{what}, but somebody else writes there; docs/security.md says how to forbid it"]
 
 
-def _patience(place: Place) -> float:
-    return place.settings.transaction_timeout.total_seconds()
+def _patience(context: ShardContext) -> float:
+    return context.settings.transaction_timeout.total_seconds()
 
 
 Committed = dict[TopicPartition, int]
 
 
 async def _compare_offsets(
-    reader: Reader, place: Place, shard: Shard, committed: tuple[Committed, Committed], verified: Verified
+    reader: Reader, context: ShardContext, shard: Shard, committed: tuple[Committed, Committed], verified: Verified
 ) -> None:
     """Both are written in one transaction; a running worker may write between two looks."""
     before, after = committed
-    for kind, tp in place.inputs.items():
+    for kind, tp in context.inputs.items():
         position = shard.positions.get(kind)
         if position is None or before[tp] <= position <= after[tp]:
             continue
         begin, end = await statereader.bounds(reader, tp)
         if position < before[tp] <= await next_to_read(reader, tp, max(position, begin), end):
             continue  # only ends of transactions lie between
-        group = f"the group {place.settings.group}"
+        group = f"the group {context.settings.group}"
         where = f"{tp.topic}: the state stands at {position}"
         verified.find(
             "offsets",
@@ -151,32 +153,32 @@ def _round_trip(shard: Shard, state: StateRecords) -> list[str]:
     outputs = shard.collect()
     if outputs is None:
         return ["a restored shard makes no checkpoint"]
-    more = [(state.newest + 1 + place, value) for place, (_, value) in enumerate(outputs.state)]
+    more = [(state.newest + 1 + context, value) for context, (_, value) in enumerate(outputs.state)]
     start = first_needed(more[-1][1], more[-1][0])
     records = [record for record in [*state.records, *more] if record[0] >= start]
     try:
         again = Shard.restore(shard.policy, records)
     except StateError as error:
         return [f"a checkpoint made of it cannot be restored: {error}"]
-    return [f"a checkpoint made of it restores to other {name}" for name in agree.different(shard, again)]
+    return [f"a checkpoint made of it restores to other {name}" for name in consistency.different(shard, again)]
 
 
-async def _compare_outputs(reader: Reader, place: Place, state: StateRecords, verified: Verified) -> None:
-    shard = await asyncio.to_thread(restored, place.settings.policy(), state, place)
+async def _compare_outputs(reader: Reader, context: ShardContext, state: StateRecords, verified: Verified) -> None:
+    shard = await asyncio.to_thread(restored, context.settings.policy(), state, context)
     found = {}
     for name, wanted in (
-        (SESSIONS, set(agree.written_sessions(shard))),
-        (SESSION_WINDOWS, set(agree.written_windows(shard))),
+        (SESSIONS, set(consistency.written_sessions(shard))),
+        (SESSION_WINDOWS, set(consistency.written_windows(shard))),
     ):
-        tp = TopicPartition(place.settings.topic(name), place.partition)
+        tp = TopicPartition(context.settings.topic(name), context.partition)
         # a transaction is over before each of its partitions has been told
-        await statereader.await_stable(reader, tp, (await statereader.bounds(reader, tp))[1], _patience(place))
+        await statereader.await_stable(reader, tp, (await statereader.bounds(reader, tp))[1], _patience(context))
         found[name] = await _newest(reader, tp, wanted)
         verified.looked_at[name] = len(found[name][0])
-    begin, end = await statereader.bounds(reader, place.state)
-    newest = await statereader.newest_part(reader, place.state, begin, end)
+    begin, end = await statereader.bounds(reader, context.state)
+    newest = await statereader.newest_part(reader, context.state, begin, end)
     still = newest is not None and newest.offset == state.newest
-    for name, check in ((SESSIONS, agree.sessions), (SESSION_WINDOWS, agree.windows)):
+    for name, check in ((SESSIONS, consistency.sessions), (SESSION_WINDOWS, consistency.windows)):
         records, all_read = found[name]
         verified.find("results", check(shard, records, still=still, all_read=all_read))
 

@@ -1,6 +1,6 @@
 """Rules asked of what was recorded: which alerts would have fired, when, and how other rules would have differed. Pure.
 
-The events go through the code of the live shard (replay/trial.py); here is what is made of its decisions.
+The events go through the code of the live shard (replay/alert_machine.py); here is what is made of its decisions.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from typing import Any, Final
 from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy
 from stream.model.names import Outcome, Reason
+from stream.replay.alert_machine import AlertMachine
 from stream.replay.incidents import Difference, Incident, Span, Tally, difference, incidents, tallies
-from stream.replay.trial import Trial
 
 EVER: Final = -(2**62)
 """Before any time."""
@@ -65,16 +65,16 @@ class Backtest:
         self.policy = policy
         self._books = [rules] if old is None else [rules, old]
         self._begin = begin
-        self._trials: dict[int, Trial] = {}
+        self._trials: dict[int, AlertMachine] = {}
 
     @property
     def lead_ms(self) -> int:
         return max(lead_ms(self.policy, each) for each in self._books)
 
-    def trial(self, partition: int) -> Trial:
+    def trial(self, partition: int) -> AlertMachine:
         """The machine of a partition number, made when it is asked for the first time."""
         if partition not in self._trials:
-            self._trials[partition] = Trial(self.policy, self._books)
+            self._trials[partition] = AlertMachine(self.policy, self._books)
         return self._trials[partition]
 
     @property

@@ -7,7 +7,7 @@ worker's rule for that (core/alignment.py) is kept here.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from stream.core.alignment import Ahead, limit, out_of_reach, paused
+from stream.core.alignment import ReadAhead, limit, out_of_reach, paused
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.policy import Policy
 from stream.model.names import KINDS, Kind
@@ -34,13 +34,13 @@ class Feed:
         self._machine = machine
         self._until = until_ms
         self._policy = policy
-        self._ahead = Ahead(policy.max_future_ms, self._decode)
+        self._read_ahead = ReadAhead(policy.max_future_ms, self._decode)
         self._over: set[Kind] = set()
 
     @property
     def at_once(self) -> int:
         """Records to read at a time."""
-        return PIECES * self._ahead.size
+        return PIECES * self._read_ahead.size
 
     def _decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         policy = self._policy
@@ -53,22 +53,22 @@ class Feed:
 
     def wanted(self) -> set[Kind]:
         """Topics to read from now; none when all is over."""
-        return self._behind() - paused(self._times(), self._waited_for()) - set(self._ahead.kinds())
+        return self._behind() - paused(self._times(), self._waited_for()) - set(self._read_ahead.kinds())
 
     def put(self, kind: Kind, records: Sequence[Record]) -> None:
         """What was read of a topic that is wanted."""
-        self._ahead.wait(kind, records)
+        self._read_ahead.wait(kind, records)
         self._count_waiting()
 
     def over(self, kind: Kind) -> None:
         """There is no more of a topic: it holds nobody back, since everything of it is in."""
-        if kind not in self._over and kind not in self._ahead:
+        if kind not in self._over and kind not in self._read_ahead:
             self._over.add(kind)
             self._machine.exclude(kind)
             self._count_waiting()
 
     def _times(self) -> dict[Kind, int | None]:
-        return self._ahead.times(self._machine.clocks)
+        return self._read_ahead.times(self._machine.clocks)
 
     def _behind(self) -> set[Kind]:
         return set(KINDS) - self._over
@@ -80,19 +80,19 @@ class Feed:
         counted = True
         while counted:
             counted = False
-            for kind in self._ahead.kinds():
+            for kind in self._read_ahead.kinds():
                 counted = self._count(kind) or counted
 
     def _count(self, kind: Kind) -> bool:
         counted = False
-        while kind in self._ahead:
-            records, events = self._ahead.take(kind, limit(kind, self._times(), self._waited_for()))
+        while kind in self._read_ahead:
+            records, events = self._read_ahead.take(kind, limit(kind, self._times(), self._waited_for()))
             if not records:
                 break
             counted = True
             self._machine.count(kind, records, events)
             clock = self._machine.clocks[kind]
             if clock is not None and clock >= self._until:
-                self._ahead.forget(kind)
+                self._read_ahead.forget(kind)
                 self._over.add(kind)
         return counted

@@ -11,7 +11,7 @@ from stream.core.policy import refused_changes
 from stream.core.shard import Shard
 from stream.kafka.machine import Change, Machine, Machines, Name, Placed
 from stream.model.names import ALERTS
-from stream.sessions.rulebook import RuleBook
+from stream.sessions.rules_reload import ReloadedRules
 from stream.sessions.told import firing
 
 MOST_GENERATIONS: Final = 2**31
@@ -31,8 +31,8 @@ _decode: Final = msgspec.json.Decoder(_Written).decode
 class Shards(Machines):
     """Without a rule book the shards are only looked at: no alert is told."""
 
-    def __init__(self, rulebook: RuleBook | None = None) -> None:
-        self._rulebook = rulebook
+    def __init__(self, rules: ReloadedRules | None = None) -> None:
+        self._rules = rules
 
     def begin(self, settings: Settings, placed: Placed, generation: int) -> Machine:
         return Shard(settings.policy(), generation=generation, placed=placed, **self._of_its_own())
@@ -43,7 +43,7 @@ class Shards(Machines):
         return Shard.restore(settings.policy(), records, placed=placed, vouched=vouched, **self._of_its_own())
 
     def _of_its_own(self) -> dict[str, Any]:
-        rules = None if self._rulebook is None else self._rulebook.current
+        rules = None if self._rules is None else self._rules.current
         return {"rules": rules, "stopwatch": time.perf_counter}
 
     def refused_changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:
@@ -65,12 +65,12 @@ class Shards(Machines):
         shard_of(machine).alerting.be_silent(dict(ends), told)
 
     def follow(self, machine: Machine) -> None:
-        alerting, rulebook = shard_of(machine).alerting, self._rulebook
-        if rulebook is not None and rulebook.current is not alerting.rules:
-            alerting.use(rulebook.current)
+        alerting, rules = shard_of(machine).alerting, self._rules
+        if rules is not None and rules.current is not alerting.rules:
+            alerting.use(rules.current)
 
     def read_again(self) -> object:
-        return None if self._rulebook is None else self._rulebook.read_again()
+        return None if self._rules is None else self._rules.read_again()
 
 
 def shard_of(machine: Machine) -> Shard:

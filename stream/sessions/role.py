@@ -7,7 +7,7 @@ from stream.kafka.role import Input, Output, Role, Spec
 from stream.kafka.topics import DAY_MS, MAX_BYTES, TIMESTAMPS
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sessions.machines import Shards
-from stream.sessions.rulebook import RuleBook
+from stream.sessions.rules_reload import ReloadedRules
 
 # The broker's clock. In the inputs it judges the future, identically in every replay, and bounds each topic's clock; in
 # the others retention goes by it, whatever the clock of a worker's machine says.
@@ -46,7 +46,7 @@ SPECS: Final[tuple[Spec, ...]] = (
 )
 
 
-def worker_role(rulebook: RuleBook | None = None) -> Role:
+def worker_role(rules: ReloadedRules | None = None) -> Role:
     """Without a rule book nobody works by it: shards are only looked at, and no alert is told."""
     return Role(
         name="worker",
@@ -60,7 +60,7 @@ def worker_role(rulebook: RuleBook | None = None) -> Role:
         letters=DEAD_LETTERS,
         state=STATE,
         specs=SPECS,
-        machines=Shards(rulebook),
+        machines=Shards(rules),
     )
 
 

@@ -6,19 +6,24 @@ from stream.kafka.discarded import Discards
 from stream.kafka.health import Health
 from stream.kafka.worker import Worker
 from stream.sessions.role import worker_role
-from stream.sessions.rulebook import RuleBook, Watch
+from stream.sessions.rules_reload import MetricsHooks, ReloadedRules
 
 
-async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards) -> int:
+async def run_worker(settings: Settings, hooks: MetricsHooks, health: Health, *, rebuild: bool | Discards) -> int:
     """Counts until a signal comes; see `stream.kafka.worker.run_worker`. SIGHUP: the alert rules are read again."""
     return await worker.run_worker(
-        settings, lambda: worker_role(RuleBook(settings, watch)), watch, health, rebuild=rebuild
+        settings, lambda: worker_role(ReloadedRules(settings, hooks)), hooks, health, rebuild=rebuild
     )
 
 
 def make_worker(
-    settings: Settings, watch: Watch, health: Health, *, rebuild: bool | Discards, rulebook: RuleBook | None = None
+    settings: Settings,
+    hooks: MetricsHooks,
+    health: Health,
+    *,
+    rebuild: bool | Discards,
+    rules: ReloadedRules | None = None,
 ) -> Worker:
     """All shards of one process."""
-    role = worker_role(rulebook or RuleBook(settings, watch))
-    return Worker(settings, role, watch, health, rebuild=rebuild)
+    role = worker_role(rules or ReloadedRules(settings, hooks))
+    return Worker(settings, role, hooks, health, rebuild=rebuild)

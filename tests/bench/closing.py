@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Final, TypeVar
 
+from stream.core.cooperative import Steps
 from stream.core.decode import decode_batch
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.core.steps import Steps
 from stream.model.names import KINDS, Closed, Kind
 from stream.model.results import Outputs
 from tests.bench.core import BATCH, MAX_VALUE, Record

@@ -24,7 +24,7 @@ from tests.recount import LogRecord
 
 GROWN: Final = 6
 SECONDS: Final = 120.0
-Place = tuple[str, int, int]
+ShardContext = tuple[str, int, int]
 """Topic (views, comments, checkouts), partition and offset."""
 
 
@@ -84,7 +84,7 @@ class Growth:
         return [f"{place} is in the two sets {found[place]} times" for place in wrong]
 
 
-def _origin(record: LogRecord) -> Place:
+def _origin(record: LogRecord) -> ShardContext:
     """Where it lay in the old set. Its own header comes last, should it have come with one."""
     origin = [value for name, value in record.headers if name == "liveshop-origin"][-1].decode()
     topic, partition, offset, _ = origin.rsplit("/", 3)

@@ -18,7 +18,7 @@ from tests.chaos.faults import Slot
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.live import Outgoing, create_topics, delete_topics, send
 from tests.outputs import Follower, read_inputs
-from tests.realert import Told, Watch, realert, told_of
+from tests.realert import MetricsHooks, Told, realert, told_of
 from tests.support import PATIENCE
 
 SECOND: Final = 1000
@@ -71,14 +71,14 @@ def attempts(counts: dict[str, int]) -> int:
 
 
 WATCHES: Final = [
-    Watch(
+    MetricsHooks(
         "failures",
         lambda seen: attempts(seen.w) >= 2 and seen.w["checkouts_failed"] > 0.5 * attempts(seen.w),
         window_ms=30 * SECOND,
         for_ms=10 * SECOND,
         keep_ms=20 * SECOND,
     ),
-    Watch(
+    MetricsHooks(
         "surge",
         lambda seen: (
             seen.w["comments"] >= 4
@@ -88,7 +88,7 @@ WATCHES: Final = [
         window_ms=10 * SECOND,
         baseline_ms=60 * SECOND,
     ),
-    Watch(
+    MetricsHooks(
         "quiet",
         lambda seen: (
             seen.base["events"] >= 20
@@ -99,7 +99,7 @@ WATCHES: Final = [
         baseline_ms=30 * SECOND,
         for_ms=10 * SECOND,
     ),
-    Watch("stalled", lambda seen: seen.silent_ms >= 20 * SECOND, window_ms=10 * SECOND, for_ms=10 * SECOND),
+    MetricsHooks("stalled", lambda seen: seen.silent_ms >= 20 * SECOND, window_ms=10 * SECOND, for_ms=10 * SECOND),
 ]
 LENGTH: Final = 300 * SECOND
 """Event time of the traffic."""
@@ -183,7 +183,7 @@ def test_alerts_are_those_of_an_undisturbed_run_each_told_once(
     async def main() -> None:
         await disturbed(kafka.bootstrap, prefix, slots, start_ms)
         expected = await asyncio.to_thread(expected_of, await read_inputs(kafka.bootstrap, prefix, PARTITIONS), given)
-        assert {told.alert for told in expected} == {watch.alert for watch in WATCHES}, "the traffic shows too little"
+        assert {told.alert for told in expected} == {hooks.alert for hooks in WATCHES}, "the traffic shows too little"
         found: list[dict[str, Any]] = []
         async with Follower(kafka.bootstrap, [f"{prefix}live.alerts"], PARTITIONS) as follower:
             deadline = time.monotonic() + PATIENCE

@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from rich.console import Console
 
 import stream.cli
-from stream.cli import _leave, alerts, board, doctor, looking_back, offsets, output, state, table
+from stream.cli import _leave, alerts, backtest_report, doctor, offsets, output, scrape, state, table
 from stream.config import Settings
 from stream.core.policy import MINUTE
 from stream.doctor.finding import Check, Finding
@@ -21,7 +21,7 @@ from stream.doctor.finding import Severity as Gravity
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import Outcome
 from stream.observe.metrics import Metrics
-from stream.operate.offsets import Standing
+from stream.operate.offsets import RuleState
 from stream.plaintext import plain
 from stream.replay.backtest import Book, Report
 from stream.replay.incidents import Incident, Span, Tally
@@ -72,7 +72,7 @@ def test_top_shows_an_id_as_it_is_and_the_rows_around_it(id_: str) -> None:
     metrics = Metrics(Settings())
     metrics.assigned(frozenset({0}))
     metrics.shard(0, view(session("first", 9), session(id_, 8), session("last", 7)))
-    look = board.parse([generate_latest(metrics.registry).decode()], 0.0, 0.0)
+    look = scrape.parse([generate_latest(metrics.registry).decode()], 0.0, 0.0)
     out = io.StringIO()
     Console(file=out, width=2000).print(table.render(look, 1.0, 5))
     rows = rows_of(out.getvalue())
@@ -86,8 +86,8 @@ def test_top_shows_an_id_as_it_is_and_the_rows_around_it(id_: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range_of)
 def test_a_page_of_a_stranger_is_shown_as_it_is(text: str) -> None:
-    look = board.Look(0.0, 0.0)
-    look.rows[text] = board.SessionRow(text, events=3)
+    look = scrape.Look(0.0, 0.0)
+    look.rows[text] = scrape.SessionRow(text, events=3)
     look.rows[text].gmv_minor[text] = 5
     look.firing[text, "page"] = look.fired[text, "firing"] = look.reasons[text] = look.windows[text, "closed"] = 2
     out = io.StringIO()
@@ -117,10 +117,10 @@ def incident(text: str) -> Incident:
     return Incident("busy", text, text, Severity.PAGE, 0, 0, None, text, {}, "0")
 
 
-def standing(text: str) -> Standing:
-    names = Standing.__dataclass_fields__
+def standing(text: str) -> RuleState:
+    names = RuleState.__dataclass_fields__
     values: dict[str, Any] = dict.fromkeys(names, None) | {"topic": text, "partition": 0, "problem": text, "lost": 0}
-    return Standing(**values)
+    return RuleState(**values)
 
 
 def held(text: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ SHOWN: dict[str, Callable[[str], None]] = {
     "state": lambda text: state._print_session(held(text)),
     "state --json": lambda text: output.print_json([held(text)]),
     "offsets": lambda text: output.print_table(("topic",) * 10, [offsets._row(standing(text))]),
-    "backtest": lambda text: looking_back.show(report(text)),
+    "backtest": lambda text: backtest_report.show(report(text)),
     "doctor": lambda text: doctor._print([Finding(Check.GROUP, Gravity.ERROR, text, text, text)]),
     "rules check": lambda text: output.say(Problem(1, text, text).located(text)),
 }

@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 
 from stream import cli
 from stream.children import free_port
-from stream.cli import board, table
-from stream.cli.board import Look, Pace
+from stream.cli import scrape, table
+from stream.cli.scrape import Look, Pace
 
 METRICS = """\
 # HELP liveshop_events_total Committed records
@@ -69,7 +69,7 @@ WALL = 1_760_000_000.0
 
 
 def look(text: str = METRICS, at: float = 100.0) -> Look:
-    return board.parse([text], at, WALL)
+    return scrape.parse([text], at, WALL)
 
 
 def shown(what: RenderableType, width: int = 120) -> str:
@@ -109,7 +109,7 @@ def test_sessions_beyond_the_rows_are_summed_with_the_others() -> None:
 
 
 def test_workers_are_summed_and_a_moved_partition_counts_once() -> None:
-    both = board.parse([METRICS, METRICS], 100.0, WALL)
+    both = scrape.parse([METRICS, METRICS], 100.0, WALL)
     assert both.read == 2 * 12_630
     assert both.rows["7301"].gmv_minor["IDR"] == 2 * 81_900_000
     assert both.behind == 10.0

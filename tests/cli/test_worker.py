@@ -19,14 +19,14 @@ from stream.cli.flags import environment, metavar
 from stream.config import SETTINGS, Settings, load
 from stream.errors import FailedError
 from stream.kafka.health import Health
-from stream.kafka.watch import Watch
+from stream.kafka.metrics_hooks import MetricsHooks
 from stream.observe import health as observe
 from stream.sandbox.broker import EmbeddedKafka
 from tests.live import Worker, create_topics, wait_for
 from tests.observe.looks import logging_restored, tally
 from tests.support import PATIENCE
 
-Work = Callable[[Settings, Watch, Health, bool], Any]
+Work = Callable[[Settings, MetricsHooks, Health, bool], Any]
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,8 @@ def works(monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], None]:
     """Puts something in the place of the Kafka edge."""
 
     def put(work: Work) -> None:
-        async def run_worker(settings: Settings, watch: Watch, health: Health, *, rebuild: bool) -> int:
-            code: int = await asyncio.to_thread(work, settings, watch, health, rebuild)
+        async def run_worker(settings: Settings, hooks: MetricsHooks, health: Health, *, rebuild: bool) -> int:
+            code: int = await asyncio.to_thread(work, settings, hooks, health, rebuild)
             return code
 
         monkeypatch.setattr(worker, "run_worker", run_worker)
@@ -64,11 +64,11 @@ def test_it_shows_its_settings_serves_its_pages_and_ends_with_the_workers_code(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def work(settings: Settings, watch: Watch, health: Health, rebuild: bool) -> int:
+    def work(settings: Settings, hooks: MetricsHooks, health: Health, rebuild: bool) -> int:
         settings_shown, listening = lines(capsys.readouterr().err)
         seen.update(settings_shown)
         health.assigned(frozenset())
-        watch.committed(0, tally(), 0.01)
+        hooks.committed(0, tally(), 0.01)
         health.beat()
         for page in ("metrics", "health", "ready"):
             with urllib.request.urlopen(listening[page], timeout=PATIENCE) as answer:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alignment import PIECE_BYTES, SLACK_MS, Ahead, limit, out_of_reach, paused
+from stream.core.alignment import PIECE_BYTES, SLACK_MS, ReadAhead, limit, out_of_reach, paused
 from stream.core.decode import Events, Rejected, decode_batch
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -42,7 +42,7 @@ def record(kind: Kind, offset: int, time: int | None) -> LogRecord:
     return LogRecord(kind, 0, offset, T0 + 100 * HOUR, b"s", value)
 
 
-def put(ahead: Ahead[Kind], kind: Kind, *times: int | None) -> None:
+def put(ahead: ReadAhead[Kind], kind: Kind, *times: int | None) -> None:
     records = [record(kind, offset, time) for offset, time in enumerate(times)]
     ahead.wait(kind, records)
 
@@ -51,14 +51,14 @@ def decoded(kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Ev
     return records, decode_batch(kind, records, 2**20)
 
 
-def taken(ahead: Ahead[Kind], kind: Kind, until: int | None) -> list[int]:
+def taken(ahead: ReadAhead[Kind], kind: Kind, until: int | None) -> list[int]:
     records, events = ahead.take(kind, until)
     assert len(records) == len(events)
     return [record.offset for record in records]
 
 
 def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, V, T0 + 10_000 * HOUR, None, T0 + 1000, T0 + 2000)
     put(ahead, K, T0, T0 + HOUR)
     times = ahead.times({V: T0, K: T0})
@@ -68,7 +68,7 @@ def test_an_event_of_the_future_at_the_head_lets_nobody_run_ahead() -> None:
 
 def test_an_event_stamped_ahead_of_the_broker_stands_where_the_broker_was() -> None:
     """So far does it move its clock: what waits for it waits no longer, and it waits for nobody further behind."""
-    ahead, now = Ahead(FUTURE, decoded), T0 + 100 * HOUR
+    ahead, now = ReadAhead(FUTURE, decoded), T0 + 100 * HOUR
     put(ahead, V, now + 59_000, now - 1000)
     assert ahead.times(NOBODY)[V] == now
     put(ahead, K, now + 30_000)
@@ -78,7 +78,7 @@ def test_an_event_stamped_ahead_of_the_broker_stands_where_the_broker_was() -> N
 
 
 def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, K, T0, T0 + 5_000, T0 + HOUR, T0 + 2 * HOUR)
     assert taken(ahead, K, limit(K, {V: T0, K: T0}, {V, K})) == [0, 1]
     assert K in ahead
@@ -88,7 +88,7 @@ def test_an_afternoon_of_checkouts_waits_for_the_views_of_its_minutes() -> None:
 
 
 def test_a_topic_of_which_nobody_knows_how_far_it_is_comes_first() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, K, T0, T0 + HOUR)
     times = ahead.times(NOBODY)
     assert taken(ahead, K, limit(K, times, {V, K})) == []
@@ -99,7 +99,7 @@ def test_a_topic_of_which_nobody_knows_how_far_it_is_comes_first() -> None:
 
 
 def test_what_moves_no_clock_waits_for_nobody() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, K, None, T0 + 200 * HOUR, None, T0 + HOUR, None)
     assert taken(ahead, K, T0) == [0, 1, 2]  # the second is stamped beyond the broker's clock, and refused
     assert taken(ahead, K, T0 + HOUR) == [3, 4]
@@ -107,7 +107,7 @@ def test_what_moves_no_clock_waits_for_nobody() -> None:
 
 
 def test_a_topic_alone_is_not_held_back() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, V, T0, T0 + 50 * HOUR)
     assert limit(V, {V: T0, C: T0}, {V}) is None
     assert taken(ahead, V, None) == [0, 1]
@@ -135,7 +135,7 @@ def test_a_topic_far_behind_what_is_only_waiting_is_within_reach() -> None:
 
 
 def test_what_is_given_back_is_forgotten_but_not_how_far_its_topic_is() -> None:
-    ahead = Ahead(FUTURE, decoded)
+    ahead = ReadAhead(FUTURE, decoded)
     put(ahead, K, T0 + 1000, T0 + HOUR)
     put(ahead, V, None, None)
     assert taken(ahead, K, T0 + 1000) == [0]
@@ -156,7 +156,7 @@ def test_large_records_are_decoded_one_at_a_time() -> None:
         sizes.append(sum(len(record.value or b"") for record in records))
         return decoded(kind, records)
 
-    ahead = Ahead(FUTURE, decode)
+    ahead = ReadAhead(FUTURE, decode)
     small = record(K, 0, T0)
     large = replace(small, value=(small.value or b"") + b" " * 300_000)
     ahead.wait(K, [large] * 5 + [small] * 5)
@@ -185,7 +185,7 @@ def test_nothing_runs_ahead_and_nobody_waits_for_ever(
         kind: sorted(T0 + time for time in log) for kind, log in zip(KINDS, (views, comments, checkouts), strict=True)
     }
     total = sum(map(len, left.values()))
-    ahead, clocks, counted = Ahead(FUTURE, decoded, piece), dict(NOBODY), 0
+    ahead, clocks, counted = ReadAhead(FUTURE, decoded, piece), dict(NOBODY), 0
     held: dict[Kind, Times] = {kind: [] for kind in KINDS}
     for _ in range(4 * total + 4):
         counted += _count(ahead, clocks, left)
@@ -204,7 +204,7 @@ def test_nothing_runs_ahead_and_nobody_waits_for_ever(
     assert counted == total
 
 
-def _count(ahead: Ahead[Kind], clocks: dict[Kind, int | None], left: dict[Kind, Times]) -> int:
+def _count(ahead: ReadAhead[Kind], clocks: dict[Kind, int | None], left: dict[Kind, Times]) -> int:
     number = 0
     for kind in ahead.kinds():
         behind = {*ahead.kinds(), *(other for other in KINDS if left[other])}

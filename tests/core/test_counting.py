@@ -5,7 +5,7 @@ from stream.core.counts import MONIES, PLAIN, Counts
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.model.names import KINDS
-from stream.replay.filed import batches
+from stream.replay.file_source import batches
 from stream.sandbox.traffic import Plan, Traffic
 from tests.replay.tools import arriving
 

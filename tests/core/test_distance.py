@@ -17,7 +17,7 @@ from stream.core.decode import decode_batch
 from stream.core.policy import DAY, HOUR, MINUTE, SECOND, Policy, WindowSpec
 from stream.model.names import KINDS, Kind, Outcome
 from stream.replay.backtest import Backtest, Report
-from stream.replay.filed import batches
+from stream.replay.file_source import batches
 from stream.replay.timeline import firing
 from stream.rules.reading import SHIPPED, load_rules
 from tests.core.test_shard import Room

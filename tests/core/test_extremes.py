@@ -29,12 +29,12 @@ from stream.model.alerts import Alert, Rule, Severity, Status, read_alert
 from stream.model.events import Checkout, View
 from stream.model.money import MAX_SUM
 from stream.model.names import Kind
-from stream.operate.agree import different
+from stream.operate.consistency import different
 from tests import recount as recounts
-from tests.core.alerts.test_alerting import QUIETED, compared, watch
+from tests.core.alerts.test_alerting import QUIETED, compared, hooks
 from tests.core.test_laws import LAW, assert_same, recounted
 from tests.core.worlds import POLICY, SECOND, T0, Driver, Happening, Step, World, rules_of, schedules, worlds
-from tests.realert import Look, Watch, realert
+from tests.realert import Look, MetricsHooks, realert
 from tests.test_schemas import check
 
 SCALE = 2**60
@@ -205,7 +205,7 @@ CONDITIONS: list[Callable[[Look], bool]] = [
 Seen = dict[tuple[str, str, int], dict[str, int]]
 
 
-def watches(seen: Seen) -> list[Watch]:
+def watches(seen: Seen) -> list[MetricsHooks]:
     """What the second opinion looks at is noted in ``seen``."""
 
     def noted(alert: str, holds: Callable[[Look], bool]) -> Callable[[Look], bool]:
@@ -215,7 +215,7 @@ def watches(seen: Seen) -> list[Watch]:
 
         return look
 
-    return [watch(rule, noted(rule.alert, holds)) for rule, holds in zip(RULES, CONDITIONS, strict=True)]
+    return [hooks(rule, noted(rule.alert, holds)) for rule, holds in zip(RULES, CONDITIONS, strict=True)]
 
 
 @LAW

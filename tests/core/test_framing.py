@@ -88,7 +88,7 @@ def contents(shard: Shard) -> object:
         if (pane := row.counts(key)) is not None
     }
     totals = {session.key: shard.totals_of(session).events for session in shard.sessions.each()}
-    watched = {key: each.history.columns(0) for key, each in shard.alerting.watched.items()}
+    watched = {key: each.history.columns(0) for key, each in shard.alerting.session_states.items()}
     return panes, totals, watched, shard.positions, shard.clocks, shard.log.number
 
 
@@ -100,7 +100,7 @@ def test_the_states_hold_something_of_everything() -> None:
         assert max(head_of_part(value, offset).parts for offset, value, _ in records) >= 2
         assert any(row.packed for row in shard.rows.values())
         assert any(session.packed_base() for session in shard.sessions.each())
-        assert shard.alerting.watched
+        assert shard.alerting.session_states
 
 
 # -- garbling
@@ -203,7 +203,7 @@ def test_without_checksums_what_is_garbled_is_refused_or_can_be_unpacked(data: s
                 unpack(packed)
         for session in shard.sessions.each():
             _ = session.base
-        for watched in shard.alerting.watched.values():
+        for watched in shard.alerting.session_states.values():
             watched.history.columns(0)
     except StateError:
         pass

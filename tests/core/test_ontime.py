@@ -15,7 +15,7 @@ from stream.core.packing import pack, unpack, unpack_into
 from stream.core.panes import Pane
 from stream.core.render import window_value
 from stream.core.session import Session
-from stream.core.stored import Head
+from stream.core.state_format import Head
 from stream.model.events import Checkout, View
 from stream.model.money import MAX_SUM
 from tests.core.test_decode import CHECKOUT, VIEW

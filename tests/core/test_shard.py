@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream.core.checkpoint import restore_into
 from stream.core.framing import StateError, StateRefusedError, first_needed
 from stream.core.pages import PAGE
-from stream.core.persist import restore_into
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import Shard
-from stream.core.snapshot import IDS, KNOWN, PANE, SESSION
+from stream.core.state_keys import IDS, KNOWN, PANE, SESSION
 from stream.core.statelog import StateLog
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -478,7 +478,7 @@ def test_memory_is_given_back_as_time_passes() -> None:
 
 
 def test_quiet_panes_have_their_ids_packed_and_still_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.core.tidy.PACK_AT", 2)
+    monkeypatch.setattr("stream.core.retention.PACK_AT", 2)
     room = Room()
     room.only(Kind.VIEWS)
     for number in range(4):

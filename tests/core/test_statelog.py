@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.core import framing, statelog
+from stream.core.cooperative import drained
 from stream.core.framing import StateError, first_needed
 from stream.core.statelog import Restored, StateLog
-from stream.core.steps import drained
 
 Action = tuple[str, int, int]
 """("put" | "drop" | "add" | "forget" | "checkpoint" | "crash", which, what)"""

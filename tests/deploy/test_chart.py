@@ -21,7 +21,7 @@ from stream.durations import parse_duration
 from stream.model.names import INPUTS
 from stream.observe.health import STALLED_AFTER
 from stream.rules.reading import read_rules
-from stream.secured import Security
+from stream.security_settings import Security
 from tests.deploy import tools
 from tests.deploy.chart import CHART, VALUES, RefusedError, Rendered, render
 from tests.test_readme import CONTENTS

@@ -76,7 +76,7 @@ def test_what_grafana_is_given_is_there() -> None:
 # --- everything runs -------------------------------------------------------------------------------------------------
 
 
-class Stage:
+class Demo:
     """What runs, by name. ``start`` starts a service; what ran under its name has ended."""
 
     def __init__(self, folder: Path, network: Network, stack: ExitStack) -> None:
@@ -105,7 +105,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Everything that can run here, started in order, each as soon as what it waits for is as it should be."""
     need_namespaces()
     for program in ("prometheus", "prometheus-alertmanager", "java", "mvn"):
@@ -113,7 +113,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("compose")
     with ExitStack() as stack:
         network = stack.enter_context(Network([service.name for service in SERVICES], folder))
-        stage = Stage(folder, network, stack)
+        stage = Demo(folder, network, stack)
         for service in SERVICES:
             if service.image not in NOT_HERE:
                 stage.start(service)
@@ -128,7 +128,7 @@ def need(program: str) -> None:
         )
 
 
-def await_condition(stage: Stage, name: str, condition: str) -> None:
+def await_condition(stage: Demo, name: str, condition: str) -> None:
     container = stage.containers[name]
     look: Callable[[], bool]
     if condition == "service_healthy":
@@ -142,7 +142,7 @@ def await_condition(stage: Stage, name: str, condition: str) -> None:
         raise AssertionError(f"{error}\n{container.tail()}") from None
 
 
-def healthy(stage: Stage, name: str) -> bool:
+def healthy(stage: Demo, name: str) -> bool:
     (command,) = (service.look for service in SERVICES if service.name == name)
     assert command is not None
     return stage.containers[name].run(command).returncode == 0
@@ -154,13 +154,13 @@ def ended(container: Container) -> bool:
 
 
 @pytest.mark.kafka
-def test_everything_that_compose_names_becomes_healthy(stage: Stage) -> None:
+def test_everything_that_compose_names_becomes_healthy(stage: Demo) -> None:
     for name in stage.containers:
         await_condition(stage, name, "service_completed_successfully" if name == "topics" else "service_healthy")
 
 
 @pytest.mark.kafka
-def test_the_health_check_of_the_image_passes_too(stage: Stage) -> None:
+def test_the_health_check_of_the_image_passes_too(stage: Demo) -> None:
     """compose.yaml has one of its own for the worker; other engines use this one."""
     command = json.loads(re.findall(r"^HEALTHCHECK .*\n? +CMD (\[.*\])$", DOCKERFILE.read_text(), re.MULTILINE)[0])
     await_condition(stage, "worker", "service_healthy")
@@ -169,7 +169,7 @@ def test_the_health_check_of_the_image_passes_too(stage: Stage) -> None:
 
 
 @pytest.mark.kafka
-def test_simulated_traffic_reaches_prometheus(stage: Stage) -> None:
+def test_simulated_traffic_reaches_prometheus(stage: Demo) -> None:
     """Broker, topics, simulator, worker and Prometheus work together, and Prometheus knows whom to tell."""
     await_condition(stage, "prometheus", "service_healthy")
     await_condition(stage, "alertmanager", "service_healthy")
@@ -197,7 +197,7 @@ print(len(folders), [each for each in folders if not os.statvfs(each).f_flag & o
 
 
 @pytest.mark.kafka
-def test_the_worker_can_write_nowhere(stage: Stage) -> None:
+def test_the_worker_can_write_nowhere(stage: Demo) -> None:
     worker = stage.containers["worker"]
     done = worker.run(["python", "-c", WRITABLE])
     number, writable = done.stdout.split(maxsplit=1)
@@ -210,7 +210,7 @@ def test_the_worker_can_write_nowhere(stage: Stage) -> None:
 
 
 @pytest.mark.kafka
-def test_a_worker_that_is_stopped_makes_its_last_checkpoint_in_time(stage: Stage) -> None:
+def test_a_worker_that_is_stopped_makes_its_last_checkpoint_in_time(stage: Demo) -> None:
     (service,) = (each for each in SERVICES if each.name == "worker")
     await_condition(stage, "worker", "service_healthy")
     code = stage.containers["worker"].stop(service.seconds("stop_grace_period"))

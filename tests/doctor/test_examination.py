@@ -14,16 +14,16 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, InvalidTxnState
 from aiokafka.producer.transaction_manager import TransactionManager
+from stream.doctor.probes.visit import now_ms
 
 from stream.children import free_port
 from stream.config import Settings
-from stream.doctor.ask import brokers as ask_brokers
-from stream.doctor.ask import offsets, transactions
-from stream.doctor.ask.visit import now_ms
 from stream.doctor.brokers import Address
 from stream.doctor.examination import examine
 from stream.doctor.finding import Check, Severity, worst
-from stream.kafka.place import Place
+from stream.doctor.probes import brokers as ask_brokers
+from stream.doctor.probes import offsets, transactions
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import create as create_all
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
@@ -205,7 +205,7 @@ def test_one_machine_has_one_clock_and_a_stamp_from_the_future_is_told(
         config = await made(kafka, prefix)
         await send_views(kafka, config, range(3))
         assert one(await checked(config, Check.CLOCK), Severity.OK).subject == "controller"
-        monkeypatch.setattr("stream.doctor.ask.records.now_ms", lambda: now_ms() - 30_000)
+        monkeypatch.setattr("stream.doctor.probes.records.now_ms", lambda: now_ms() - 30_000)
         found = one(await checked(config, Check.CLOCK), Severity.ERROR)
         assert found.subject == f"{config.topic(INPUTS[Kind.VIEWS])}/0"
 
@@ -416,8 +416,8 @@ def test_old_records_that_nobody_reads_are_an_error(kafka: EmbeddedKafka, prefix
         one(await checked(config, Check.LAG), Severity.OK)
         async with producer(kafka) as sender:
             for timestamp in (1_700_000_000_000, None):
-                place = {"partition": 0, "timestamp_ms": timestamp}
-                await sender.send_and_wait(config.topic(INPUTS[Kind.VIEWS]), view(3), key=b"s1", **place)
+                context = {"partition": 0, "timestamp_ms": timestamp}
+                await sender.send_and_wait(config.topic(INPUTS[Kind.VIEWS]), view(3), key=b"s1", **context)
         found = one(await checked(config, Check.LAG), Severity.ERROR)
         assert "up to 2 records are unread" in found.what
         assert "start a worker" in found.todo
@@ -429,7 +429,7 @@ def test_misplaced_and_broken_records_are_told_without_a_word_of_them(kafka: Emb
     async def main() -> None:
         config = await made(kafka, prefix, partitions=2)
         views, comments = (config.topic(INPUTS[kind]) for kind in (Kind.VIEWS, Kind.COMMENTS))
-        wrong = int(Place(config, 0, 2, WORKER).placed()(b"secret"))
+        wrong = int(ShardContext(config, 0, 2, WORKER).placed()(b"secret"))
         await send(kafka, views, [(b"secret", view(1, "secret")), (None, view(2, "secret"))], partition=wrong)
         await send(kafka, comments, [(b"secret", b"secret")] * 2 + [(b"secret", None)], partition=1 - wrong)
         findings = await checked(config, Check.KEYS)

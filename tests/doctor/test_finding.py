@@ -30,4 +30,4 @@ def test_a_judge_knows_no_broker_and_no_clock(path: Path) -> None:
     names = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert {name.split(".")[0] for name in names} & {"aiokafka", "asyncio", "time", "os", "random"} == set()
-    assert not [name for name in names if name.startswith("stream.doctor.ask")]
+    assert not [name for name in names if name.startswith("stream.doctor.probes")]

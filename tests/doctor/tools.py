@@ -3,15 +3,16 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from stream.doctor.probes.visit import Visit, visit
+
 from stream.config import Settings
 from stream.core.shard import Shard
-from stream.doctor.ask.visit import Visit, visit
 from stream.doctor.examination import Examination
 from stream.doctor.finding import Check, Finding, Severity
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import Place
 from stream.kafka.recovery import recover
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
@@ -49,13 +50,13 @@ async def checked(config: Settings, check: Check) -> list[Finding]:
 
 async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
     """One worker's life on partition 0: it reads what views there are, makes a checkpoint, and is gone."""
-    place = Place(config, 0, 1, WORKER)
-    found = await recover(place, discard=None, current=lambda: True)
+    context = ShardContext(config, 0, 1, WORKER)
+    found = await recover(context, discard=None, current=lambda: True)
     try:
         await _count(kafka, config, shard_of(found.machine))
         outputs = shard_of(found.machine).collect()
         assert outputs is not None
-        checkpoints = Checkpoints(place, found.producer)
+        checkpoints = Checkpoints(context, found.producer)
         await checkpoints.write(outputs)
         await checkpoints.probe(
             outputs.positions

@@ -15,7 +15,7 @@ from tests.kafka.tools import BASE, Rows, send, view
 from tests.live import eventually
 
 
-def place(session: str, partitions: int) -> int:
+def partition_of(session: str, partitions: int) -> int:
     """Where a producer puts it."""
     placed: int = (murmur2(session.encode()) & 0x7FFFFFFF) % partitions
     return placed
@@ -24,7 +24,9 @@ def place(session: str, partitions: int) -> int:
 def sessions(before: tuple[int, int], after: tuple[int, int]) -> Iterator[str]:
     """Names whose place (partition, partitions) was ``before`` and is ``after``."""
     names = (f"s{number}" for number in count())
-    return (name for name in names if (place(name, before[1]), place(name, after[1])) == (before[0], after[0]))
+    return (
+        name for name in names if (partition_of(name, before[1]), partition_of(name, after[1])) == (before[0], after[0])
+    )
 
 
 class Reached(Protocol):
@@ -52,4 +54,4 @@ async def add_partitions(kafka: Reached, numbers: dict[str, int]) -> None:
 async def send_events(kafka: EmbeddedKafka, prefix: str, session: str, numbers: range, partitions: int) -> None:
     """Views of one session, where a producer puts them that knows so many partitions."""
     rows: Rows = [(session.encode(), view(number, session, event_time=BASE + number)) for number in numbers]
-    await send(kafka, prefix + INPUTS[Kind.VIEWS], rows, place(session, partitions))
+    await send(kafka, prefix + INPUTS[Kind.VIEWS], rows, partition_of(session, partitions))

@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import InvalidTimestampError
 
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import CheckpointError
+from stream.kafka.shard_context import CheckpointError
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import send_views, until
 from tests.operate.tools import eventually, make, totals, worker

@@ -20,8 +20,8 @@ from aiokafka.protocol.transaction import EndTxnRequest
 
 from stream.config import Settings
 from stream.kafka import client
-from stream.kafka.patches.ending import SpentError
-from stream.kafka.place import CheckpointError, Place
+from stream.kafka.patches.end_txn import SpentError
+from stream.kafka.shard_context import CheckpointError, ShardContext
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
@@ -66,16 +66,16 @@ async def _kill_amid_commit(cluster: Cluster, thread: ThreadPoolExecutor, config
     await _first_transaction(config)
     await cluster.whole()
     coordinator, partition = await _choose(cluster, config)
-    place = Place(config, partition, PARTITIONS, WORKER)
+    context = ShardContext(config, partition, PARTITIONS, WORKER)
     restarting = asyncio.ensure_future(_restart(coordinator, thread))
     with _dies_when_it_has_decided(cluster, coordinator, after=1):
-        async with checkpoints(place) as written:
+        async with checkpoints(context) as written:
             await written.write(outputs())
             with pytest.raises(CheckpointError) as caught:
                 await written.write(outputs(b"2"))
     assert isinstance(caught.value.__cause__, SpentError)
     await restarting
-    async with checkpoints(place):
+    async with checkpoints(context):
         return {name: len(await everything(cluster.nodes[0], config.topic(name), partition)) for name in NAMES}
 
 

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stream.config import Settings
 from stream.doctor.finding import Check, Severity
 from stream.errors import UsageError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import broker_limits
 from stream.model.names import OUTPUTS, SESSIONS, STATE
 from stream.operate import rebuild
@@ -139,9 +139,9 @@ def test_who_may_not_see_the_limits_is_told_when_a_broker_refuses(
 def test_a_command_that_writes_is_told_as_well(narrow: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         await make_topics(settings(narrow, prefix))
-        place = Place(settings(narrow, prefix, transaction_timeout="9s"), 0, 1, role.WORKER)
+        context = ShardContext(settings(narrow, prefix, transaction_timeout="9s"), 0, 1, role.WORKER)
         with pytest.raises(UsageError, match=r"refuses --transaction-timeout 9s: .* transaction\.max\.timeout\.ms"):
-            await rebuild.execute(place, await rebuild.plan(place))
+            await rebuild.execute(context, await rebuild.plan(context))
 
     asyncio.run(main())
 

@@ -17,8 +17,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.health import BROKERS_AWAY
-from stream.kafka.place import Place
 from stream.kafka.recovery import group_offsets
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import HOST, EmbeddedKafka
 from stream.sandbox.listeners import Listener
@@ -76,8 +76,8 @@ class Operator:
 
 async def _all_run(settings: Settings) -> bool:
     """Whether each shard has made a checkpoint: a worker that starts on an input with CreateTime refuses."""
-    places = [Place(settings, number, PARTITIONS, WORKER) for number in range(PARTITIONS)]
-    offsets = await group_offsets(settings, [tp for place in places for tp in place.inputs.values()])
+    contexts = [ShardContext(settings, number, PARTITIONS, WORKER) for number in range(PARTITIONS)]
+    offsets = await group_offsets(settings, [tp for context in contexts for tp in context.inputs.values()])
     return all(offset >= 0 for offset in offsets.values())
 
 

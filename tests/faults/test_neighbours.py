@@ -25,9 +25,9 @@ from stream.kafka import client, membership, refusals, statereader
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.health import COMPANY, KEPT_OUT
-from stream.kafka.place import Place
 from stream.kafka.recovery import recover
 from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
@@ -71,10 +71,10 @@ async def owners(config: Settings, partitions: int) -> list[str]:
     reader = client.make_reader(config, wait_ms=50)
     await client.start(reader, config)
     try:
-        places = [Place(config, number, partitions, WORKER).state for number in range(partitions)]
-        reader.assign(places)
-        for place in places:
-            newest = await statereader.newest_checkpoint(reader, place)
+        contexts = [ShardContext(config, number, partitions, WORKER).state for number in range(partitions)]
+        reader.assign(contexts)
+        for context in contexts:
+            newest = await statereader.newest_checkpoint(reader, context)
             found.append("" if newest is None else newest.meta.owner["group"])
         return found
     finally:
@@ -171,22 +171,22 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker has one partition, and looks again and again at the other one, which it may not have."""
-    looks: list[Place] = []
+    looks: list[ShardContext] = []
     refuse = refusals.foreign
 
-    def noted(place: Place, owner: Mapping[str, str]) -> RefusedError:
-        looks.append(place)
-        return refuse(place, owner)
+    def noted(context: ShardContext, owner: Mapping[str, str]) -> RefusedError:
+        looks.append(context)
+        return refuse(context, owner)
 
     monkeypatch.setattr(refusals, "foreign", noted)
 
     async def main() -> None:
         config = await make(kafka, prefix, partitions=2)
-        place = Place(another(config), 1, 2, WORKER)
-        theirs = await recover(place, discard=None, current=lambda: True)
+        context = ShardContext(another(config), 1, 2, WORKER)
+        theirs = await recover(context, discard=None, current=lambda: True)
         outputs = shard_of(theirs.machine).collect()
         assert outputs is not None
-        checkpoints = Checkpoints(place, theirs.producer, theirs.state_end)
+        checkpoints = Checkpoints(context, theirs.producer, theirs.state_end)
         await checkpoints.write(outputs)
         await send_views(kafka, config, range(60), 0)
         await count(kafka, config, 0, 2)
@@ -204,16 +204,16 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
 
 async def written_by_an_earlier_version(config: Settings) -> None:
     """One checkpoint of a worker whose transactional id is named after its group: nothing of ours fences it."""
-    place = Place(config, 0, 1, WORKER)
-    sender = client.make_producer(config, place.earlier_id(place.owner))
+    context = ShardContext(config, 0, 1, WORKER)
+    sender = client.make_producer(config, context.earlier_id(context.owner))
     await client.start(sender, config)
     try:
         shard = Shard(config.policy())
-        shard.owner = place.owner
+        shard.owner = context.owner
         shard.begin_at(dict.fromkeys(Kind, 0))
         outputs = shard.collect()
         assert outputs is not None
-        await Checkpoints(place, sender).write(outputs)
+        await Checkpoints(context, sender).write(outputs)
     finally:
         await client.end(sender)
 
@@ -273,7 +273,7 @@ def test_what_another_writes_into_the_state_stops_the_shard_which_names_it_and_t
     asyncio.run(main())
 
 
-class Earlier(Place):
+class Earlier(ShardContext):
     """Of a worker of an earlier version."""
 
     @property
@@ -302,13 +302,13 @@ def test_an_earlier_version_in_the_same_group_makes_the_shard_begin_again(
             await until(lambda: memory.counted == 60, "all are counted")
             gate.clear()
             await send_views(kafka, config, range(60, 100))
-            place = Earlier(config, 0, 1, WORKER)
-            earlier = await recover(place, discard=None, current=lambda: True)
+            context = Earlier(config, 0, 1, WORKER)
+            earlier = await recover(context, discard=None, current=lambda: True)
             rows = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]))
             shard_of(earlier.machine).read(Kind.VIEWS, rows[shard_of(earlier.machine).positions[Kind.VIEWS] :])
             outputs = shard_of(earlier.machine).collect()
             assert outputs is not None
-            await write(Checkpoints(place, earlier.producer), outputs)
+            await write(Checkpoints(context, earlier.producer), outputs)
             await client.end(earlier.producer)
             gate.set()
             await send_views(kafka, config, range(100, 120))
@@ -328,9 +328,9 @@ def test_a_state_that_two_have_written_is_rebuilt_by_the_command_that_the_messag
     async def main() -> None:
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(60))
-        place = Place(config, 0, 1, WORKER)
-        found = await recover(place, discard=None, current=lambda: True)
-        other = await recover(place, discard=None, current=lambda: True)
+        context = ShardContext(config, 0, 1, WORKER)
+        found = await recover(context, discard=None, current=lambda: True)
+        other = await recover(context, discard=None, current=lambda: True)
         await client.end(found.producer)
         sender = client.make_producer(config, prefix + "unfenced")
         await client.start(sender, config)
@@ -341,7 +341,9 @@ def test_a_state_that_two_have_written_is_rebuilt_by_the_command_that_the_messag
                     shard_of(each.machine).read(Kind.VIEWS, rows[start : start + 20])
                     outputs = shard_of(each.machine).collect()
                     assert outputs is not None
-                    shard_of(each.machine).committed(outputs.checkpoint, await Checkpoints(place, into).write(outputs))
+                    shard_of(each.machine).committed(
+                        outputs.checkpoint, await Checkpoints(context, into).write(outputs)
+                    )
         finally:
             await client.end(sender)
             await client.end(other.producer)
@@ -500,15 +502,15 @@ def test_what_an_earlier_version_has_left_open_is_ended_and_a_zombie_of_it_fence
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(60))
         await written_by_an_earlier_version(config)
-        place = Place(config, 0, 1, WORKER)
+        context = ShardContext(config, 0, 1, WORKER)
         earlier = f"{config.group}.worker.live.0"
         async with producer(kafka, transactional_id=earlier, transaction_timeout_ms=600_000) as zombie:
             await zombie.begin_transaction()
-            await zombie.send_and_wait(place.state.topic, b"half", key=b"1/0", partition=0)
+            await zombie.send_and_wait(context.state.topic, b"half", key=b"1/0", partition=0)
             async with worker(config) as memory:
                 await until(lambda: memory.counted == 60, "nothing is waited for")
                 with pytest.raises(ProducerFenced):
-                    await zombie.send_and_wait(place.state.topic, b"half", key=b"2/0", partition=0)
+                    await zombie.send_and_wait(context.state.topic, b"half", key=b"2/0", partition=0)
 
         begun: list[str] = []
         begin = client.make_producer
@@ -518,8 +520,8 @@ def test_what_an_earlier_version_has_left_open_is_ended_and_a_zombie_of_it_fence
             return begin(settings, name)
 
         monkeypatch.setattr(client, "make_producer", noted)
-        found = await recover(place, discard=None, current=lambda: True)
+        found = await recover(context, discard=None, current=lambda: True)
         await client.end(found.producer)
-        assert begun == [place.transactional_id], "once this version has written, that is over"
+        assert begun == [context.transactional_id], "once this version has written, that is over"
 
     asyncio.run(main())

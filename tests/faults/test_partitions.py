@@ -12,19 +12,19 @@ import pytest
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka import monitor, partitions
+from stream.kafka import partitions, watchdog
 from stream.kafka import worker as worker_module
 from stream.kafka.health import PARTITIONS
 from stream.kafka.partitions import Outgrown
-from stream.kafka.place import Place
 from stream.kafka.recovery import recover
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topicids import Answers
 from stream.model.names import INPUTS, OUTPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker
-from tests.faults.grown import add_partitions, place, send_events, sessions
+from tests.faults.grown import add_partitions, partition_of, send_events, sessions
 from tests.kafka.tools import Memory, everything, newest, send_views, until
 from tests.live import Worker, wait_for
 from tests.operate.tools import count, make, worker
@@ -99,7 +99,7 @@ def test_what_came_before_anybody_noticed_is_not_committed(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The monitor does not look at all: the shard that meets a session of another place asks by itself."""
-    monkeypatch.setattr(monitor, "LOOK_EVERY", 600.0)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY", 600.0)
     across = next(sessions((1, 2), (0, 3)))
 
     async def main() -> None:
@@ -126,8 +126,8 @@ def test_keys_that_are_placed_otherwise_are_counted_where_they_are(kafka: Embedd
         config = await make(kafka, prefix, 2)
         name = next(sessions((1, 2), (1, 3)))
         async with worker(config) as memory:
-            await send_views(kafka, config, range(5), place(name, 2))
-            await send_views(kafka, config, range(5), 1 - place("s1", 2))
+            await send_views(kafka, config, range(5), partition_of(name, 2))
+            await send_views(kafka, config, range(5), 1 - partition_of("s1", 2))
             await until(lambda: memory.counted >= 5, "they are counted")
             assert memory.reasons == {}
 
@@ -152,7 +152,7 @@ def test_all_topics_grown_while_nobody_ran_are_no_other_matter(kafka: EmbeddedKa
             running.cancel()
             await asyncio.wait({running})
         with pytest.raises(UsageError, match="partitions were added"):
-            await recover(Place(config, 0, 3, WORKER), discard=None, current=lambda: True)
+            await recover(ShardContext(config, 0, 3, WORKER), discard=None, current=lambda: True)
 
     asyncio.run(main())
 
@@ -161,7 +161,7 @@ def test_more_partitions_of_what_is_written_do_no_harm(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each shard names the partition that it writes to."""
-    monkeypatch.setattr(monitor, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY", 0.05)
 
     async def main() -> None:
         config = await make(kafka, prefix)
@@ -204,7 +204,7 @@ def test_a_broker_that_says_no_more_lets_it_go_on(
         return {**told(answers), **lie}
 
     monkeypatch.setattr(partitions, "most", lying)
-    monkeypatch.setattr(monitor, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY", 0.2)
 
     async def main() -> None:
         config = await make(kafka, prefix)

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import generate_latest
 
-from stream.cli import board
+from stream.cli import scrape
 from stream.config import Settings
 from stream.observe import merge
 from stream.observe.metrics import Metrics
@@ -63,7 +63,7 @@ def make(random: Random) -> bytes:
 def run(data: bytes) -> None:
     text = data.decode(errors="replace")
     with suppress(ValueError):
-        board.parse([text], 0.0, 0.0)
+        scrape.parse([text], 0.0, 0.0)
     with suppress(ValueError):
         read = merge.read(text)
         merged = merge.Merge(3)

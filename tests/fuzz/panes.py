@@ -16,7 +16,7 @@ from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
 from stream.core.pure import packing as pure
 from stream.core.pure.panes import Pane
 from stream.core.session import Session
-from stream.core.stored import Packed
+from stream.core.state_format import Packed
 from stream.core.switch import NATIVE
 from stream.core.vetting import is_packed
 from stream.model.events import Checkout, Comment, View

@@ -26,8 +26,8 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import end
-from stream.kafka.place import Place
 from stream.kafka.recovery import recover
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
@@ -261,8 +261,8 @@ def test_a_worker_producers_and_readers_need_no_more_than_that(guarded: Embedded
         async with working(config) as memory:  # from its state
             await produce(guarded, PRODUCER, views, [view(number) for number in range(60, 70)])
             await until(lambda: memory.counted == 10, "it goes on from its state")
-        place = Place(config, 0, 1, role.WORKER)
-        done = await rebuild.execute(place, await rebuild.plan(place))  # as the worker's user
+        context = ShardContext(config, 0, 1, role.WORKER)
+        done = await rebuild.execute(context, await rebuild.plan(context))  # as the worker's user
         assert done.generation == 1
         for topic in (SESSIONS, SESSION_WINDOWS):
             assert await consume(guarded, READER, config.topic(topic), f"dashboards-{prefix}") > 0
@@ -296,7 +296,7 @@ def test_nobody_else_takes_part_in_the_work(guarded: EmbeddedKafka, prefix: str)
             with pytest.raises((GroupAuthorizationFailedError, TopicAuthorizationFailedError)):
                 await consume(guarded, user, config.topic(SESSIONS), config.group)
             thief = AIOKafkaProducer(
-                transactional_id=Place(config, 0, 1, role.WORKER).transactional_id, **client(guarded, user)
+                transactional_id=ShardContext(config, 0, 1, role.WORKER).transactional_id, **client(guarded, user)
             )
             try:
                 with pytest.raises(TransactionalIdAuthorizationFailed):
@@ -324,11 +324,11 @@ def test_a_worker_without_them_ends_with_one_message(guarded: EmbeddedKafka, pre
 def test_an_upgrade_needs_the_ids_of_the_earlier_version(guarded: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await prepared(guarded, prefix)
-        found = await recover(Place(config, 0, 1, role.WORKER), discard=None, current=lambda: True)
+        found = await recover(ShardContext(config, 0, 1, role.WORKER), discard=None, current=lambda: True)
         shard_of(found.machine).transactional_id = ""  # as an earlier version wrote it
         outputs = shard_of(found.machine).collect()
         assert outputs is not None
-        await Checkpoints(Place(config, 0, 1, role.WORKER), found.producer).write(outputs)
+        await Checkpoints(ShardContext(config, 0, 1, role.WORKER), found.producer).write(outputs)
         await end(found.producer)
         memory = Memory()
         async with asyncio.timeout(PATIENCE):

@@ -16,8 +16,8 @@ from stream.errors import UsageError
 from stream.kafka import recovery, refusals
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import Place
 from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import ShardContext
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.operate import rebuild, taking, verify
@@ -112,8 +112,8 @@ def test_a_state_that_is_damaged_keeps_its_own_shard_down_until_it_is_rebuilt(
             assert re.search(r"\(checkpoint \d+, part 1 of 1\) is damaged: its checksum is wrong", text)
             assert f"`{printed(config, 'state verify', '--partition', '0')}`" in text
             assert f"`{printed(config, 'state rebuild', '--partition', '0', '--execute')}`" in text
-            place = Place(config, 0, 2, WORKER)
-            await rebuild.execute(place, await rebuild.plan(place))
+            context = ShardContext(config, 0, 2, WORKER)
+            await rebuild.execute(context, await rebuild.plan(context))
             await until(lambda: not memory.down and memory.counted == 40 + 60, "it is counted anew")
             await send_views(kafka, config, range(100, 120), 1)
             await until(lambda: memory.counted == 120, "the other one was not disturbed")
@@ -135,7 +135,7 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
         return refused(*args)
 
     async def slowly(self: Checkpoints, outputs: Any) -> int:
-        if not self._place.partition:
+        if not self._context.partition:
             before = looks
             await until(lambda: looks >= before + 2, "the worker has looked twice")
         return await write(self, outputs)
@@ -146,11 +146,11 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
         monkeypatch.setattr(refusals, "unreadable", counting)
         async with worker(config) as memory:
             await until(lambda: 0 in memory.down, "shard 0 is down")
-            place = Place(config, 0, 2, WORKER)
-            planned = await rebuild.plan(place)
+            context = ShardContext(config, 0, 2, WORKER)
+            planned = await rebuild.plan(context)
             monkeypatch.setattr(Checkpoints, "write", slowly)
             monkeypatch.setattr(taking, "PATIENCE", 0.0)
-            await rebuild.execute(place, planned)
+            await rebuild.execute(context, planned)
             monkeypatch.setattr(Checkpoints, "write", write)
             await until(lambda: not memory.down, "it is taken up again")
 
@@ -311,14 +311,14 @@ def test_a_rebuild_finds_what_is_ours_between_what_is_not(kafka: EmbeddedKafka, 
         await spoil(kafka, config.topic(ALERTS), alert("s1").key())
         for topic in (SESSIONS, SESSION_WINDOWS):
             await spoil(kafka, config.topic(topic), b"s1")
-        place = Place(config, 0, 1, WORKER)
+        context = ShardContext(config, 0, 1, WORKER)
         with capture_logs() as logs:
-            plan = await rebuild.plan(place)
+            plan = await rebuild.plan(context)
         assert (plan.generation_now, plan.generation) == (0, 1)
         told = {entry["expected"] for entry in logs if "not of liveshop" in entry["event"]}
         assert told == {"results", "alerts"}
-        await rebuild.execute(place, plan)
-        mute = shard_of((await recovery.rehearse(place))[0]).alerting.telling.mute
+        await rebuild.execute(context, plan)
+        mute = shard_of((await recovery.rehearse(context))[0]).alerting.emitter.mute
         assert mute is not None
         assert list(mute.told.values()) == [alert("s1")]
 

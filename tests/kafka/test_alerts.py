@@ -17,7 +17,7 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.model.names import ALERTS, INPUTS, KINDS, SESSION_WINDOWS, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sessions.rulebook import RuleBook
+from stream.sessions.rules_reload import ReloadedRules
 from stream.sessions.worker import make_worker
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 from tests.kafka.tools import BASE, Memory, everything, make_topics, send, settings, until
@@ -94,14 +94,14 @@ async def becomes(kafka: EmbeddedKafka, config: Settings, expected: list[Any], d
 
 
 @asynccontextmanager
-async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[RuleBook]:
+async def worker(config: Settings, *, rebuild: bool = False) -> AsyncIterator[ReloadedRules]:
     """A running worker, stopped in order at the end."""
     memory = Memory()
-    rulebook = RuleBook(config, memory)
-    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild, rulebook=rulebook).run())
+    reloaded = ReloadedRules(config, memory)
+    running = asyncio.ensure_future(make_worker(config, memory, memory, rebuild=rebuild, rules=reloaded).run())
     try:
         await until(lambda: memory.recoveries or running.done(), "it runs")
-        yield rulebook
+        yield reloaded
     finally:
         running.cancel()
         await asyncio.wait({running}, timeout=PATIENCE)
@@ -184,16 +184,16 @@ def test_rules_that_are_read_again_hold_from_the_next_slide_on_and_wrong_ones_do
         config = patient(kafka, prefix, write(tmp_path, CLICKS))
         await make_topics(config)
         await see(kafka, config, 0.5, "s1", *["product_click"] * 4)
-        async with worker(config) as rulebook:
+        async with worker(config) as reloaded:
             await reach(kafka, config, 1.2)
             await becomes(kafka, config, [("clicks", "firing", 1)])
             write(tmp_path, SILENT.replace("w.events", "w.evnts"))
             with capture_logs() as logs:
-                assert not rulebook.read_again()
+                assert not reloaded.read_again()
             (line,) = [each for each in logs if each["log_level"] == "error"]
             assert any("did you mean" in mistake for mistake in line["mistakes"])
             write(tmp_path, SILENT)
-            assert rulebook.read_again()
+            assert reloaded.read_again()
             await reach(kafka, config, 2.2)
             await becomes(kafka, config, [("clicks", "firing", 1), ("clicks", "resolved", 2), ("silent", "firing", 2)])
 
@@ -203,6 +203,6 @@ def test_rules_that_are_read_again_hold_from_the_next_slide_on_and_wrong_ones_do
 def test_wrong_rules_are_refused_at_the_start_with_every_mistake(tmp_path: Path) -> None:
     file = write(tmp_path, SILENT.replace("w.events", "w.evnts"), CLICKS.replace("page", "pager"))
     with pytest.raises(UsageError) as refused:
-        RuleBook(Settings(rules=str(file)), Memory())
+        ReloadedRules(Settings(rules=str(file)), Memory())
     assert "evnts" in str(refused.value)
     assert "pager" in str(refused.value)

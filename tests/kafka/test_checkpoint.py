@@ -19,8 +19,8 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.patches.ending import SpentError
-from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.patches.end_txn import SpentError
+from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
 from stream.sandbox.broker import EmbeddedKafka
@@ -32,11 +32,11 @@ pytestmark = pytest.mark.kafka
 
 
 @asynccontextmanager
-async def checkpoints(place: Place) -> AsyncIterator[Checkpoints]:
-    producer = client.make_producer(place.settings, place.transactional_id)
-    await client.start(producer, place.settings)
+async def checkpoints(context: ShardContext) -> AsyncIterator[Checkpoints]:
+    producer = client.make_producer(context.settings, context.transactional_id)
+    await client.start(producer, context.settings)
     try:
-        yield Checkpoints(place, producer)
+        yield Checkpoints(context, producer)
     finally:
         await client.end(producer)
 
@@ -48,47 +48,47 @@ def outputs(mark: bytes = b"1", *, count: int = 1) -> Outputs:
     return Outputs(windows=pairs, sessions=pairs, dead_letters=[letter], state=pairs, positions=positions, generation=4)
 
 
-async def group_offsets(config: Settings, place: Place) -> dict[Kind, int | None]:
+async def group_offsets(config: Settings, context: ShardContext) -> dict[Kind, int | None]:
     consumer = AIOKafkaConsumer(bootstrap_servers=config.brokers, group_id=config.group, enable_auto_commit=False)
     await consumer.start()
     try:
-        return {kind: await consumer.committed(tp) for kind, tp in place.inputs.items()}
+        return {kind: await consumer.committed(tp) for kind, tp in context.inputs.items()}
     finally:
         await consumer.stop()
 
 
-async def a_place(kafka: EmbeddedKafka, prefix: str, partitions: int = 2) -> Place:
+async def a_context(kafka: EmbeddedKafka, prefix: str, partitions: int = 2) -> ShardContext:
     config = settings(kafka, prefix)
     await make_topics(config, partitions)
-    return Place(config, 1, partitions, WORKER)
+    return ShardContext(config, 1, partitions, WORKER)
 
 
-async def committed(kafka: EmbeddedKafka, place: Place) -> dict[str, list[bytes]]:
+async def committed(kafka: EmbeddedKafka, context: ShardContext) -> dict[str, list[bytes]]:
     found = {}
     for name in (SESSION_WINDOWS, SESSIONS, DEAD_LETTERS, STATE):
-        records = await everything(kafka, place.settings.topic(name), place.partition)
+        records = await everything(kafka, context.settings.topic(name), context.partition)
         found[name] = [record.value for record in records]
     return found
 
 
 def test_everything_goes_to_the_shards_partition_with_the_groups_offsets(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as written:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as written:
             assert await written.write(outputs()) == 0
             assert await written.write(outputs(b"2")) == 2  # after the record and its transaction's marker
-        found = await committed(kafka, place)
+        found = await committed(kafka, context)
         assert found == {
             SESSION_WINDOWS: [b"1", b"2"],
             SESSIONS: [b"1", b"2"],
             DEAD_LETTERS: [b"{", b"{"],
             STATE: [b"1", b"2"],
         }
-        letter = (await everything(kafka, place.settings.topic(DEAD_LETTERS), 1))[0]
+        letter = (await everything(kafka, context.settings.topic(DEAD_LETTERS), 1))[0]
         assert headers(letter)["liveshop-origin"] == f"{prefix}live.comments/1/4/1234".encode()
         assert headers(letter)["liveshop-generation"] == b"4"
-        assert await everything(kafka, place.settings.topic(STATE), 0) == []
-        assert await group_offsets(place.settings, place) == {Kind.VIEWS: 11, Kind.COMMENTS: 5, Kind.CHECKOUTS: 0}
+        assert await everything(kafka, context.settings.topic(STATE), 0) == []
+        assert await group_offsets(context.settings, context) == {Kind.VIEWS: 11, Kind.COMMENTS: 5, Kind.CHECKOUTS: 0}
 
     asyncio.run(main())
 
@@ -100,8 +100,8 @@ def test_a_fault_of_ours_is_raised_as_it_is(
     """Another producer would meet it again and again: it is no trouble with brokers, which is waited for."""
 
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as written:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as written:
 
             async def fail(_: object) -> None:
                 raise error
@@ -115,15 +115,15 @@ def test_a_fault_of_ours_is_raised_as_it_is(
 
 def test_many_and_large_records_are_one_transaction_too(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
+        context = await a_context(kafka, prefix)
         large = Outputs(
             windows=[(b"k%d" % number, b"x" * 1000) for number in range(5000)],
             dead_letters=[DeadLetter(Kind.VIEWS, Given(b"v" * 3_900_000), Reason.LATE, "event_time: late")],
             state=[(b"0/%d" % part, bytes([part]) * 900_000) for part in range(4)],
         )
-        async with checkpoints(place) as written:
+        async with checkpoints(context) as written:
             assert await written.write(large) == 0
-        found = await committed(kafka, place)
+        found = await committed(kafka, context)
         assert [len(found[name]) for name in (SESSION_WINDOWS, DEAD_LETTERS, STATE)] == [5000, 1, 4]
         assert [value[:1] for value in found[STATE]] == [b"\0", b"\1", b"\2", b"\3"]
 
@@ -132,16 +132,16 @@ def test_many_and_large_records_are_one_transaction_too(kafka: EmbeddedKafka, pr
 
 def test_a_zombie_is_fenced_and_leaves_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as zombie:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as zombie:
             await zombie.write(outputs(b"zombie, still in charge"))
-            async with checkpoints(place) as heir:
+            async with checkpoints(context) as heir:
                 with pytest.raises(FencedError):
                     await zombie.write(outputs(b"zombie"))
                 await heir.write(outputs(b"heir"))
                 with pytest.raises((FencedError, CheckpointError)):
                     await zombie.write(outputs(b"zombie again"))
-        assert (await committed(kafka, place))[STATE] == [b"zombie, still in charge", b"heir"]
+        assert (await committed(kafka, context))[STATE] == [b"zombie, still in charge", b"heir"]
 
     asyncio.run(main())
 
@@ -151,10 +151,10 @@ def test_a_fence_leaves_nothing_for_asyncio_to_complain_of(kafka: EmbeddedKafka,
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as zombie:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as zombie:
             await zombie.write(outputs())
-            async with checkpoints(place):
+            async with checkpoints(context):
                 with pytest.raises(FencedError):
                     await zombie.write(outputs(count=3000))
         del zombie
@@ -168,14 +168,14 @@ def test_a_fence_leaves_nothing_for_asyncio_to_complain_of(kafka: EmbeddedKafka,
 
 def test_a_probe_shows_the_fence_without_writing_results(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as first:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as first:
             await first.probe({Kind.VIEWS: 3})
-            async with checkpoints(place):
+            async with checkpoints(context):
                 with pytest.raises(FencedError):
                     await first.probe({Kind.VIEWS: 4})
-        assert (await group_offsets(place.settings, place))[Kind.VIEWS] == 3
-        assert (await committed(kafka, place))[STATE] == []
+        assert (await group_offsets(context.settings, context))[Kind.VIEWS] == 3
+        assert (await committed(kafka, context))[STATE] == []
 
     asyncio.run(main())
 
@@ -187,20 +187,20 @@ def test_an_end_that_nobody_confirmed_is_asked_for_again_and_its_producer_given_
     """A late copy of the first request would commit the next transaction, half written."""
 
     async def main() -> None:
-        place = await a_place(kafka, prefix)
+        context = await a_context(kafka, prefix)
         with pytest.MonkeyPatch.context() as patch:
             asked = unanswered(patch, arrives=arrives)
-            async with checkpoints(place) as one:
+            async with checkpoints(context) as one:
                 with pytest.raises(CheckpointError) as caught:
                     await one.write(outputs())
                 with pytest.raises(CheckpointError):
                     await one.write(outputs(b"2"))
         assert isinstance(caught.value.__cause__, SpentError)
         assert asked == [2]
-        assert (await committed(kafka, place))[STATE] == [b"1"]
-        async with checkpoints(place) as heir:
+        assert (await committed(kafka, context))[STATE] == [b"1"]
+        async with checkpoints(context) as heir:
             await heir.write(outputs(b"3"))
-        assert (await committed(kafka, place))[STATE] == [b"1", b"3"]
+        assert (await committed(kafka, context))[STATE] == [b"1", b"3"]
 
     asyncio.run(main())
 
@@ -235,13 +235,13 @@ def test_a_broker_that_goes_while_it_is_asked_for_a_coordinator_is_not_the_end(
         return await send(self, node, request, **options)
 
     async def main() -> None:
-        place = await a_place(kafka, prefix)
+        context = await a_context(kafka, prefix)
         with monkeypatch.context() as patch:
             patch.setattr(AIOKafkaClient, "send", broken)
-            async with checkpoints(place) as written:
+            async with checkpoints(context) as written:
                 await written.write(outputs())
         assert asked[0] > 1
-        assert (await committed(kafka, place))[STATE] == [b"1"]
+        assert (await committed(kafka, context))[STATE] == [b"1"]
 
     asyncio.run(main())
 
@@ -250,25 +250,25 @@ def test_a_transaction_that_timed_out_is_a_fence(kafka: EmbeddedKafka, prefix: s
     """The broker looks for transactions to abort every ten seconds; here it is told to by an heir that goes at once."""
 
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        producer = client.make_producer(place.settings, place.transactional_id)
-        await client.start(producer, place.settings)
+        context = await a_context(kafka, prefix)
+        producer = client.make_producer(context.settings, context.transactional_id)
+        await client.start(producer, context.settings)
         await producer.begin_transaction()
-        await producer.send_and_wait(place.state.topic, b"half", key=b"k", partition=1)
-        async with checkpoints(place):
+        await producer.send_and_wait(context.state.topic, b"half", key=b"k", partition=1)
+        async with checkpoints(context):
             pass
         with pytest.raises((FencedError, CheckpointError)):
-            await Checkpoints(place, producer).write(outputs())
+            await Checkpoints(context, producer).write(outputs())
         await client.end(producer)
-        assert (await committed(kafka, place))[STATE] == []
+        assert (await committed(kafka, context))[STATE] == []
 
     asyncio.run(main())
 
 
 def test_one_record_that_cannot_be_written_keeps_all_of_them_back(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as written:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as written:
             impossible = outputs()
             impossible.sessions = [(b"k", random.Random(1).randbytes(2_000_000))]  # does not compress
             with pytest.raises(UsageError) as raised:
@@ -276,33 +276,33 @@ def test_one_record_that_cannot_be_written_keeps_all_of_them_back(kafka: Embedde
             assert isinstance(raised.value.__cause__, MessageSizeTooLargeError)
             told = f"{prefix}live.sessions has max.message.bytes=1048588: it must take 2000"
             assert str(raised.value).startswith(told)
-        found = await committed(kafka, place)
+        found = await committed(kafka, context)
         assert set(map(len, found.values())) == {0}
-        async with checkpoints(place) as anew:
+        async with checkpoints(context) as anew:
             await anew.write(outputs(b"next"))
-        assert (await committed(kafka, place))[STATE] == [b"next"]
+        assert (await committed(kafka, context))[STATE] == [b"next"]
 
     asyncio.run(main())
 
 
 def test_a_broker_that_does_not_answer_costs_the_transaction_timeout(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
-        place = await a_place(kafka, prefix)
-        async with checkpoints(place) as written:
+        context = await a_context(kafka, prefix)
+        async with checkpoints(context) as written:
             await written.write(outputs())
             started = asyncio.get_running_loop().time()
             with stopped(kafka), pytest.raises(CheckpointError) as raised:
                 await written.write(outputs(b"2"))
             assert isinstance(raised.value.__cause__, TimeoutError)
             assert asyncio.get_running_loop().time() - started < 5 + 15, "and what it takes to abort, on a busy machine"
-        assert (await committed(kafka, place))[STATE] == [b"1"]
+        assert (await committed(kafka, context))[STATE] == [b"1"]
 
     asyncio.run(main())
 
 
 def test_all_of_a_place_is_of_one_partition() -> None:
-    place = Place(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4, WORKER)
-    assert place.transactional_id == "liveshop.p.live.state.live.2"
-    assert place.earlier_id(place.owner) == "g.worker.live.2"
-    assert place.state == TopicPartition("p.live.state", 2)
-    assert {tp.partition for tp in (*place.inputs.values(), *place.outputs)} == {2}
+    context = ShardContext(Settings(brokers="a:1", topic_prefix="p.", group="g"), 2, 4, WORKER)
+    assert context.transactional_id == "liveshop.p.live.state.live.2"
+    assert context.earlier_id(context.owner) == "g.worker.live.2"
+    assert context.state == TopicPartition("p.live.state", 2)
+    assert {tp.partition for tp in (*context.inputs.values(), *context.outputs)} == {2}

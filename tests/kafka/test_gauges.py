@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from stream.config import Settings
-from stream.kafka import membership, stint
-from stream.kafka.place import Place
+from stream.kafka import membership, shard_loop
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, Kind
 from stream.observe.metrics import Metrics
 from stream.operate import rebuild as rebuilding
@@ -49,7 +49,7 @@ def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
-    monkeypatch.setattr(stint, "PROBE_EVERY", 0.5)
+    monkeypatch.setattr(shard_loop, "PROBE_EVERY", 0.5)
 
     async def main() -> None:
         config = settings(kafka, prefix)
@@ -67,8 +67,8 @@ def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
             await _as_recounted(kafka, config, [first], "the other is given back")
         async with worker(config) as again:
             await _as_recounted(kafka, config, [again], "it is restored")
-            place = Place(config, 0, len(NUMBERS), WORKER)
-            await rebuilding.execute(place, await rebuilding.plan(place))
+            context = ShardContext(config, 0, len(NUMBERS), WORKER)
+            await rebuilding.execute(context, await rebuilding.plan(context))
             await _as_recounted(kafka, config, [again], "one is rebuilt", generations={0: 1})
 
     asyncio.run(main())

@@ -20,9 +20,9 @@ from stream.errors import UsageError
 from stream.kafka import client, topicids
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.discarded import ANY, Discarded, states_now
-from stream.kafka.place import OutdatedError, Place
 from stream.kafka.recovery import Recovered, recover
 from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import OutdatedError, ShardContext
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.kafka
 
 @asynccontextmanager
 async def recovered(config: Settings, *, discard: Discarded | None = None) -> AsyncIterator[Recovered]:
-    found = await recover(Place(config, 0, 1, WORKER), discard=discard, current=lambda: True)
+    found = await recover(ShardContext(config, 0, 1, WORKER), discard=discard, current=lambda: True)
     try:
         yield found
     finally:
@@ -69,7 +69,7 @@ async def write(config: Settings, found: Recovered, shard: Shard) -> None:
     outputs = shard.collect()
     if outputs is not None:
         shard.committed(
-            outputs.checkpoint, await Checkpoints(Place(config, 0, 1, WORKER), found.producer).write(outputs)
+            outputs.checkpoint, await Checkpoints(ShardContext(config, 0, 1, WORKER), found.producer).write(outputs)
         )
 
 
@@ -110,8 +110,8 @@ def test_a_state_is_continued_from_its_own_positions(kafka: EmbeddedKafka, prefi
 def test_an_aborted_first_checkpoint_is_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await make(kafka, prefix)
-        place = Place(config, 0, 1, WORKER)
-        async with producer(kafka, transactional_id=place.transactional_id) as half:
+        context = ShardContext(config, 0, 1, WORKER)
+        async with producer(kafka, transactional_id=context.transactional_id) as half:
             await half.begin_transaction()
             for topic in (SESSION_WINDOWS, SESSIONS, STATE):
                 await half.send_and_wait(config.topic(topic), b"half", key=b"k", partition=0)
@@ -157,7 +157,7 @@ def test_a_hanging_transaction_is_fenced_again_after_the_transaction_timeout(kaf
             await foreign.begin_transaction()
             await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1, WORKER), discard=None, current=current)
+                await recover(ShardContext(config, 0, 1, WORKER), discard=None, current=current)
             assert rounds == 3
             await foreign.abort_transaction()
 
@@ -182,7 +182,7 @@ def test_a_transaction_that_its_coordinator_has_forgotten_is_ended(
         """Writes to the state as our own producer, without telling the coordinator of the partition."""
         with monkeypatch.context() as forgetful:
             forgetful.setattr(TransactionManager, "maybe_add_partition_to_txn", lambda _self, _partition: None)
-            async with producer(kafka, transactional_id=Place(config, 0, 1, WORKER).transactional_id) as ours:
+            async with producer(kafka, transactional_id=ShardContext(config, 0, 1, WORKER).transactional_id) as ours:
                 await ours.begin_transaction()
                 await ours.send_and_wait(config.topic(STATE), b"half", key=b"k", partition=0)
                 await ours.abort_transaction()  # of no partition: nothing is told to the coordinator
@@ -214,8 +214,8 @@ def test_an_assignment_that_is_gone_starts_no_producer(kafka: EmbeddedKafka, pre
         config = await make(kafka, prefix)
         async with recovered(config) as found:
             with pytest.raises(OutdatedError):
-                await recover(Place(config, 0, 1, WORKER), discard=None, current=lambda: False)
-            await Checkpoints(Place(config, 0, 1, WORKER), found.producer).probe({Kind.VIEWS: 0})  # not fenced
+                await recover(ShardContext(config, 0, 1, WORKER), discard=None, current=lambda: False)
+            await Checkpoints(ShardContext(config, 0, 1, WORKER), found.producer).probe({Kind.VIEWS: 0})  # not fenced
 
     asyncio.run(main())
 
@@ -242,9 +242,9 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
 def test_without_a_state_but_with_offsets_of_the_group_it_is_refused(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = await make(kafka, prefix)
-        place = Place(config, 0, 1, WORKER)
+        context = ShardContext(config, 0, 1, WORKER)
         async with recovered(config) as found:
-            await Checkpoints(place, found.producer).probe({Kind.VIEWS: 0})
+            await Checkpoints(context, found.producer).probe({Kind.VIEWS: 0})
         with pytest.raises(UsageError, match=f"the group {config.group} has offsets"):
             await work(kafka, config)
 

@@ -2,11 +2,11 @@
 
 from stream.config import Settings
 from stream.kafka import refusals
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, STATE, Kind
 from stream.sessions.role import WORKER
 
-PLACE = Place(Settings(brokers="new:9092"), 0, 4, WORKER)
+PLACE = ShardContext(Settings(brokers="new:9092"), 0, 4, WORKER)
 
 
 def test_a_state_that_was_copied_with_its_topics_goes_on_there() -> None:

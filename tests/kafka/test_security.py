@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 
 from stream import cli
 from stream.children import Child
-from stream.cli import stage
+from stream.cli import demo
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import FailedError, UsageError
@@ -32,7 +32,7 @@ from stream.kafka.patches.connection import Connection
 from stream.kafka.security import Credentials
 from stream.model.names import SESSIONS
 from stream.sandbox.broker import EmbeddedKafka
-from stream.secured import UNSECURED
+from stream.security_settings import UNSECURED
 from tests import live
 from tests.kafka.secured import (
     KEY_PASSWORD,
@@ -500,8 +500,8 @@ def test_processes_of_ours_get_secrets_by_their_environment(secured: SecuredKafk
     login = secured.login(MUTUAL) | {"tls_cert_file": secured.locked_cert, "tls_key_file": secured.locked_key}
     config = Settings(**login, tls_key_password=SecretStr(KEY_PASSWORD))
     assert environment(config)["LIVESHOP_TLS_KEY_PASSWORD"] == KEY_PASSWORD
-    assert KEY_PASSWORD not in " ".join(stage._flags(config))
-    assert f"--tls-key-file={secured.locked_key}" in stage._flags(config)
+    assert KEY_PASSWORD not in " ".join(demo._flags(config))
+    assert f"--tls-key-file={secured.locked_key}" in demo._flags(config)
     assert security.options(config.model_copy(update=UNSECURED)) == {"security_protocol": "PLAINTEXT"}
 
 

@@ -18,7 +18,7 @@ import trustme
 from stream.config import Settings, load
 from stream.kafka import tokens
 from stream.kafka.tokens import EndpointTokens, FileTokens, TokenError, TokenRefusedError
-from stream.secured import SMALL
+from stream.security_settings import SMALL
 
 SECRET = "cs-9c31ee"
 GOOD = json.dumps({"access_token": "abc.def-~+/=", "expires_in": 60}).encode()

@@ -11,9 +11,9 @@ from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka import client, topicids
 from stream.kafka.partitions import OutgrownError, Partitions
-from stream.kafka.place import Place
 from stream.kafka.refusals import RefusedError
 from stream.kafka.requests import TopicMetadata
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.topicwatch import TopicWatch
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
@@ -77,8 +77,8 @@ class Looking:
         monkeypatch.setattr(topicids, "ask_all", ask_all)
 
     def look(self) -> Mapping[str, str]:
-        place = Place(SETTINGS, 0, 4, WORKER)
-        asyncio.run(self._watch.look(None, [(place, self.shard)]))
+        context = ShardContext(SETTINGS, 0, 4, WORKER)
+        asyncio.run(self._watch.look(None, [(context, self.shard)]))
         return self.health.reasons
 
 

@@ -17,8 +17,8 @@ from stream.kafka import client, fetched, membership
 from stream.kafka.codecs import UnknownCodecError
 from stream.kafka.health import STUCK
 from stream.kafka.inputs import Inputs
-from stream.kafka.place import Place
-from stream.kafka.stint import Stint
+from stream.kafka.shard_context import ShardContext
+from stream.kafka.shard_loop import ShardLoop
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Outcome
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import WORKER
@@ -143,7 +143,7 @@ def test_a_rebuild_counts_everything_anew_once(kafka: EmbeddedKafka, prefix: str
             await until(lambda: first.counted == 50, "all are counted")
         async with worker(config, rebuild=True) as second:
             await until(lambda: second.counted == 50, "all are counted again")
-            fence = client.make_producer(config, Place(config, 0, 1, WORKER).transactional_id)
+            fence = client.make_producer(config, ShardContext(config, 0, 1, WORKER).transactional_id)
             await client.start(fence, config)
             await client.end(fence)
             await send_views(kafka, config, range(50, 60))
@@ -167,7 +167,7 @@ def test_a_fenced_shard_leaves_the_group_and_comes_back(kafka: EmbeddedKafka, pr
         await send_views(kafka, config, range(10), partition=0)
         async with worker(config) as memory:
             await until(lambda: memory.counted == 10, "all are counted")
-            fence = client.make_producer(config, Place(config, 0, 2, WORKER).transactional_id)
+            fence = client.make_producer(config, ShardContext(config, 0, 2, WORKER).transactional_id)
             await client.start(fence, config)
             await send_views(kafka, config, range(10, 30), partition=0)
             await until(lambda: memory.counted == 30, "it has recovered, and counted each once")
@@ -209,18 +209,18 @@ def test_a_shard_that_moves_away_gives_its_memory_back(
 ) -> None:
     """Though somebody holds it for longer than it takes to be looked for: the watchdog did, who knows who will."""
     made: list[weakref.ref[Shard]] = []
-    holding: list[Stint] = []
+    holding: list[ShardLoop] = []
     looks: list[None] = []
-    begin = Stint.__init__
+    begin = ShardLoop.__init__
 
-    def noted(stint: Stint, place: Place, shard: Shard, *rest: Any) -> None:
-        begin(stint, place, shard, *rest)
+    def noted(shard_loop: ShardLoop, context: ShardContext, shard: Shard, *rest: Any) -> None:
+        begin(shard_loop, context, shard, *rest)
         made.append(weakref.ref(shard))
-        holding.append(stint)
+        holding.append(shard_loop)
 
-    monkeypatch.setattr(Stint, "__init__", noted)
-    monkeypatch.setattr("stream.kafka.garbage.RECLAIM_AFTER", 0.1)
-    monkeypatch.setattr("stream.kafka.garbage.give_back", lambda: looks.append(None))
+    monkeypatch.setattr(ShardLoop, "__init__", noted)
+    monkeypatch.setattr("stream.kafka.gc_tuning.RECLAIM_AFTER", 0.1)
+    monkeypatch.setattr("stream.kafka.gc_tuning.give_back", lambda: looks.append(None))
 
     async def main() -> None:
         config = settings(kafka, prefix)

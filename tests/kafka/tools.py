@@ -21,7 +21,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream.config import Settings
 from stream.kafka import topicids
 from stream.kafka.batches import HEADER
-from stream.kafka.watch import Activity
+from stream.kafka.metrics_hooks import Activity
 from stream.model.names import INPUTS, Kind, Outcome
 from stream.model.results import ShardView, Tally
 from stream.sandbox.broker import EmbeddedKafka

@@ -21,9 +21,9 @@ diff --git a/stream/core/judge.py b/stream/core/judge.py
 @@ -20,2 +21,0 @@ class Judge:
 -    gone
 -    gone
-diff --git a/stream/core/steps.py b/stream/core/steps.py
---- a/stream/core/steps.py
-+++ b/stream/core/steps.py
+diff --git a/stream/core/cooperative.py b/stream/core/steps.py
+--- a/stream/core/cooperative.py
++++ b/stream/core/cooperative.py
 @@ -9 +9 @@
 -a
 +b
@@ -43,7 +43,7 @@ def weight():
 
 
 def test_lines_of_a_diff_are_those_that_are_there_now() -> None:
-    assert lines_changed(DIFF) == {"stream/core/judge.py": {3, 4, 21, 22}, "stream/core/steps.py": {9}}
+    assert lines_changed(DIFF) == {"stream/core/judge.py": {3, 4, 21, 22}, "stream/core/cooperative.py": {9}}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Process(NamedTuple):
     server: HttpServer
 
 
-class Stage:
+class Demo:
     """Two workers, and the page for both."""
 
     def __init__(self, stack: ExitStack) -> None:
@@ -73,12 +73,12 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
+def stage() -> Iterator[Demo]:
     with ExitStack() as stack:
-        yield Stage(stack)
+        yield Demo(stack)
 
 
-def test_the_metrics_of_all_and_how_many_they_are(stage: Stage) -> None:
+def test_the_metrics_of_all_and_how_many_they_are(stage: Demo) -> None:
     seen = stage.metrics()
     assert seen["liveshop_views_total"] == 80
     assert seen["liveshop_sessions_held"] == 10
@@ -87,7 +87,7 @@ def test_the_metrics_of_all_and_how_many_they_are(stage: Stage) -> None:
     assert seen["liveshop_ready"] == 1
 
 
-def test_all_are_ready_or_none_is(stage: Stage) -> None:
+def test_all_are_ready_or_none_is(stage: Demo) -> None:
     stage.processes[0].health.unready("topics", "missing topics: live.views")
     assert stage.metrics()["liveshop_ready"] == 0
     stage.processes[0].health.clear("topics")
@@ -96,7 +96,7 @@ def test_all_are_ready_or_none_is(stage: Stage) -> None:
     assert stage.metrics()["liveshop_ready"] == 0, "one is away"
 
 
-def test_one_that_does_not_answer_costs_its_gauges_and_no_count(stage: Stage) -> None:
+def test_one_that_does_not_answer_costs_its_gauges_and_no_count(stage: Demo) -> None:
     stage.metrics()
     stage.processes[1].server.close()
     seen = stage.metrics()
@@ -106,7 +106,7 @@ def test_one_that_does_not_answer_costs_its_gauges_and_no_count(stage: Stage) ->
 
 
 def test_one_that_stands_still_holds_the_page_up_for_no_longer_than_the_limit(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "ANSWER_SECONDS", 2.0)
     port = stage.processes[1].server.port
@@ -116,7 +116,7 @@ def test_one_that_stands_still_holds_the_page_up_for_no_longer_than_the_limit(
         assert stage.get("/readyz") == (503, "process 1: does not answer\n")
 
 
-def test_one_that_was_started_again_adds_to_what_it_had_counted(stage: Stage) -> None:
+def test_one_that_was_started_again_adds_to_what_it_had_counted(stage: Demo) -> None:
     stage.metrics()
     port = stage.processes[1].server.port
     stage.processes[1].server.close()
@@ -129,7 +129,7 @@ def test_one_that_was_started_again_adds_to_what_it_had_counted(stage: Stage) ->
     assert (seen["liveshop_processes_up"], seen["liveshop_process_restarts_total1"]) == (2, 1)
 
 
-def test_counts_are_noted_though_nobody_asks(stage: Stage) -> None:
+def test_counts_are_noted_though_nobody_asks(stage: Demo) -> None:
     stage.clock.now = 5.0
     stage.fleet.look(5.0)
     stage.processes[1].server.close()
@@ -137,21 +137,21 @@ def test_counts_are_noted_though_nobody_asks(stage: Stage) -> None:
     assert stage.metrics()["liveshop_views_total"] == 80
 
 
-def test_nothing_is_asked_twice_in_the_time_between_two_looks(stage: Stage) -> None:
+def test_nothing_is_asked_twice_in_the_time_between_two_looks(stage: Demo) -> None:
     stage.clock.now = 4.9
     stage.fleet.look(5.0)
     stage.processes[1].server.close()
     assert stage.metrics()["liveshop_views_total"] == 40, "the fleet has not looked before"
 
 
-def test_no_page_at_all_is_no_error(stage: Stage) -> None:
+def test_no_page_at_all_is_no_error(stage: Demo) -> None:
     for process in stage.processes:
         process.server.close()
     seen = stage.metrics()
     assert (seen["liveshop_processes"], seen["liveshop_processes_up"]) == (2, 0)
 
 
-def test_ready_when_all_are_and_else_it_says_who_is_not(stage: Stage) -> None:
+def test_ready_when_all_are_and_else_it_says_who_is_not(stage: Demo) -> None:
     assert stage.get("/readyz") == (200, "ready\n")
     stage.processes[1].health.assigned(frozenset({3}))
     stage.processes[0].health.committed(tally())
@@ -165,21 +165,21 @@ def test_ready_when_all_are_and_else_it_says_who_is_not(stage: Stage) -> None:
     assert stage.get("/readyz")[1].splitlines()[0] == "process 1 has ended (exit code 1) and is started again"
 
 
-def test_it_lives_while_all_move_and_one_that_ended_is_no_reason_to_start_all_anew(stage: Stage) -> None:
+def test_it_lives_while_all_move_and_one_that_ended_is_no_reason_to_start_all_anew(stage: Demo) -> None:
     assert stage.get("/healthz") == (200, "ok\n")
     stage.processes[1].server.close()
     stage.fleet.ended(1, "has ended")
     assert stage.get("/healthz") == (200, "ok\n")
 
 
-def test_a_process_whose_loop_stands_still_is_named(stage: Stage) -> None:
+def test_a_process_whose_loop_stands_still_is_named(stage: Demo) -> None:
     stage.clock.now = 31.0
     stage.fleet.beat()
     stage.processes[0].health.beat()
     assert stage.get("/healthz") == (503, "process 1: the event loop has not moved for 31 s\n")
 
 
-def test_a_process_that_does_not_answer_for_long_is_named(stage: Stage) -> None:
+def test_a_process_that_does_not_answer_for_long_is_named(stage: Demo) -> None:
     stage.processes[1].server.close()
     assert stage.get("/healthz") == (200, "ok\n"), "it may be busy"
     stage.clock.now = 31.0
@@ -188,19 +188,19 @@ def test_a_process_that_does_not_answer_for_long_is_named(stage: Stage) -> None:
     assert stage.get("/healthz") == (503, "process 1: has not answered for 31 s\n")
 
 
-def test_a_supervisor_that_stands_still_is_dead(stage: Stage) -> None:
+def test_a_supervisor_that_stands_still_is_dead(stage: Demo) -> None:
     stage.clock.now = 31.0
     assert stage.get("/healthz") == (503, "the supervisor has not moved for 31 s\n")
 
 
-def test_every_metric_of_the_supervisor_is_declared_and_served(stage: Stage) -> None:
+def test_every_metric_of_the_supervisor_is_declared_and_served(stage: Demo) -> None:
     own = {family.name for family in Fleet([], 5).collect()}
     assert own == {metric.name.removesuffix("_total") for metric in (*catalog.SUPERVISOR, catalog.READY)}
     served = {family.name for family in text_string_to_metric_families(stage.get("/metrics")[1])}
     assert served >= own | {metric.name.removesuffix("_total") for metric in catalog.CATALOG}
 
 
-def test_promtool_finds_nothing(stage: Stage) -> None:
+def test_promtool_finds_nothing(stage: Demo) -> None:
     found = shutil.which("promtool")
     if found is None:
         pytest.skip("promtool is missing (Debian package prometheus)")

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from stream.config import Settings
-from stream.kafka.watch import Activity
+from stream.kafka.metrics_hooks import Activity
 from stream.model.names import Kind
 from stream.model.results import SessionView, ShardView
 from stream.observe import catalog

@@ -19,9 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 import stream
-from stream.cli import board, table
+from stream.cli import scrape, table
 from stream.config import Settings
-from stream.kafka.watch import Activity, Watch
+from stream.kafka.metrics_hooks import Activity, MetricsHooks
 from stream.model.events import PLATFORMS
 from stream.model.names import KINDS, Closed, Kind, Outcome, Reason
 from stream.model.results import Tally
@@ -77,8 +77,8 @@ def busy(metrics: Metrics) -> Metrics:
 
 
 def test_it_is_a_watch(metrics: Metrics) -> None:
-    watch: Watch = metrics
-    assert watch is metrics
+    hooks: MetricsHooks = metrics
+    assert hooks is metrics
 
 
 def test_every_name_is_declared_and_every_declared_one_is_served(metrics: Metrics) -> None:
@@ -429,7 +429,7 @@ def test_money_beyond_64_bits_is_a_double_and_can_be_shown(minor: int) -> None:
     for _ in range(2):
         metrics.committed(0, replace(tally(), gmv_minor=Counter({"IDR": minor})), 0.1)
     assert value(metrics, "liveshop_gmv_minor_total", currency="IDR") == 2 * minor
-    look = board.parse([generate_latest(metrics.registry).decode()] * 2, 0.0, 0.0)
+    look = scrape.parse([generate_latest(metrics.registry).decode()] * 2, 0.0, 0.0)
     shown = json.loads(orjson.dumps(table.as_dict(look, 1.0)))
     assert shown["sessions"][0]["gmv_minor"] == {"IDR": min(2 * int(float(minor)), 2**63 - 1)}
     Console(file=io.StringIO()).print(table.render(look, 1.0, 1))
@@ -451,7 +451,7 @@ def test_any_session_id_survives_the_exposition(session_id: str) -> None:
         for sample in family.samples
     }
     assert shown == {session_id, "_other"}
-    assert {row.session_id for row in board.parse([text], 0.0, 0.0).rows.values()} == shown
+    assert {row.session_id for row in scrape.parse([text], 0.0, 0.0).rows.values()} == shown
     merged = merge.Merge(20)
     merged.note(0, 1, merge.read(text))
     views = next(family for family in merged.families([merge.read(text)]) if family.name == "liveshop_session_views")

@@ -18,15 +18,15 @@ from stream.errors import FailedError
 from stream.kafka import health as names
 from stream.kafka import members, refusals
 from stream.kafka.client import earlier_member_id
-from stream.kafka.garbage import Leftovers
+from stream.kafka.gc_tuning import Leftovers
 from stream.kafka.members import Member
 from stream.kafka.memory import Memory
-from stream.kafka.monitor import Monitor
 from stream.kafka.outage import Outage
 from stream.kafka.partitions import Outgrown, Partitions
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.unreadable import Waiting
+from stream.kafka.watchdog import Watchdog
 from stream.kafka.worker import Worker
 from stream.model.names import KINDS, Kind
 from stream.observe import health as observed
@@ -58,7 +58,7 @@ class Room:
         self.waiting = Waiting(WORKER, SETTINGS, self.health)
         self.running: dict[int, ShardTask] = {}
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
-        self.monitor = Monitor(
+        self.monitor = Watchdog(
             SETTINGS, watch, self.health, lambda: self.running, Leftovers(),
             clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(WORKER, SETTINGS, 4),
         )  # fmt: skip
@@ -88,7 +88,9 @@ class Shard:
 
     def __init__(self, views: int) -> None:
         positions = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: views}
-        self.stint = SimpleNamespace(inputs=SimpleNamespace(positions=positions), machine=SimpleNamespace(checkpoint=7))
+        self.shard_loop = SimpleNamespace(
+            inputs=SimpleNamespace(positions=positions), machine=SimpleNamespace(checkpoint=7)
+        )
         self.began = time.monotonic()
 
 
@@ -123,12 +125,12 @@ def failing(room: Room) -> Iterator[None]:
         shard = Shard(10)
         room.running = {3: cast("ShardTask", shard)}
         room.waiting.look(room.running)
-        shard.stint.machine.checkpoint = checkpoint
+        shard.shard_loop.machine.checkpoint = checkpoint
         room.waiting.look(room.running)
 
 
 def refused(room: Room) -> Iterator[None]:
-    room.health.refused(3, str(refusals.unreadable(Place(SETTINGS, 3, 4, WORKER), StateError("it is damaged"))))
+    room.health.refused(3, str(refusals.unreadable(ShardContext(SETTINGS, 3, 4, WORKER), StateError("it is damaged"))))
     yield
     room.health.recovered(3)
 
@@ -155,7 +157,7 @@ def partitions(room: Room) -> Iterator[None]:
 
 def topics(room: Room) -> Iterator[None]:
     shard = SimpleNamespace(topic_ids={"live.views": "a"})
-    running = [(Place(SETTINGS, 3, 4, WORKER), cast("Any", shard))]
+    running = [(ShardContext(SETTINGS, 3, 4, WORKER), cast("Any", shard))]
     room.monitor._topics._look_for_missing(set(), running)
     yield
     room.monitor._topics._look_for_missing({"live.views"}, running)

@@ -11,11 +11,11 @@ from stream.cli import main
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import topicids
-from stream.kafka.place import Adopted, Place
 from stream.kafka.recovery import rehearse
+from stream.kafka.shard_context import Adopted, ShardContext
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.operate import adopt
-from stream.operate.shards import places
+from stream.operate.shards import contexts
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
 from stream.sessions.role import WORKER
@@ -79,7 +79,7 @@ def test_it_is_planned_then_done_for_each_partition_and_once(
     code, plans = ended(config, capsys, "--positions", "beginning", "--execute")
     assert (code, [plan["partition"] for plan in plans]) == (0, [0])
     assert ended(config, capsys, "--positions", "beginning", "--execute") == (0, [])
-    shard = shard_of(asyncio.run(rehearse(Place(config, 0, 2, WORKER)))[0])
+    shard = shard_of(asyncio.run(rehearse(ShardContext(config, 0, 2, WORKER)))[0])
     assert shard.positions[Kind.VIEWS] == 0
     assert shard.topic_ids == now
     assert Kind.VIEWS in shard.gaps, "what was unread in the topic before is lost"
@@ -102,7 +102,7 @@ def test_positions_that_the_topic_does_not_have_are_not_kept(kafka: EmbeddedKafk
         config = await counted(kafka, prefix)
         await make_anew(config, VIEWS, partitions=2)
         await send_views(kafka, config, range(10))
-        found = await places(config, ())
+        found = await contexts(config, ())
         with pytest.raises(UsageError, match=rf"{prefix}{VIEWS}, partition 0, ends at 10, but was read up to 60"):
             await adopt.execute(config, found, Adopted.KEEP)
         planned = await adopt.plan(found, Adopted.BEGINNING)
@@ -122,7 +122,7 @@ def test_a_state_of_before_ids_that_is_ahead_of_its_topic_begins_again(
             before.setattr(topicids, "ask", no_ids)
             config = await counted(kafka, prefix)
         await make_anew(config, VIEWS, partitions=2)
-        found = await places(config, ())
+        found = await contexts(config, ())
         done = await adopt.execute(config, found, Adopted.BEGINNING)
         assert [plan.partition for plan in done] == [0, 1]
         shard, _ = await rehearse(found[0])

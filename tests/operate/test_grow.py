@@ -20,7 +20,7 @@ from stream.operate.grow import Growth
 from stream.operate.moving import Mover
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
-from tests.faults.grown import add_partitions, place, send_events, sessions
+from tests.faults.grown import add_partitions, partition_of, send_events, sessions
 from tests.kafka.test_checkpoint import unanswered
 from tests.kafka.tools import (
     BASE,
@@ -123,7 +123,7 @@ def test_partitions_were_added_and_producers_have_followed(kafka: EmbeddedKafka,
             (shown,) = json.loads(await output(command(config, "--partitions", "3", "--to-prefix", to, "--json")))
             assert shown["added"]
             assert not shown["done"]
-            assert set(shown["split"]) >= {name for name in ids if place(name, 2) != place(name, 3)}
+            assert set(shown["split"]) >= {name for name in ids if partition_of(name, 2) != partition_of(name, 3)}
             words = ("--partitions", "3", "--to-prefix", to, "--quiet", "1s")
             found = await asyncio.to_thread(execute, config, *words)
             assert found["done"]
@@ -304,8 +304,8 @@ def test_what_is_moved_comes_in_the_order_of_time_with_all_it_had(kafka: Embedde
                 for each in await everything(kafka, target.settings.topic(INPUTS[kind]), number):
                     found[int(headers(each)["n"])] = (kind, number, each.key, each.value is None)
         assert sorted(found) == list(range(40))
-        assert found[5] == (KINDS[2], place("s1", 4), b"s1", True)
-        assert {number for n, (_, number, _, _) in found.items() if n != 7} == {place("s1", 4)}
+        assert found[5] == (KINDS[2], partition_of("s1", 4), b"s1", True)
+        assert {number for n, (_, number, _, _) in found.items() if n != 7} == {partition_of("s1", 4)}
         assert found[7][2] is None
 
     asyncio.run(main())

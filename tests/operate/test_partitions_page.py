@@ -12,7 +12,7 @@ import pytest
 from stream.children import Child
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from tests.faults.grown import add_partitions, place, send_events
+from tests.faults.grown import add_partitions, partition_of, send_events
 from tests.kafka.tools import settings
 from tests.live import PROJECT, Worker, create_topics, path, wait_for
 from tests.operate.tools import totals
@@ -75,7 +75,7 @@ def test_following_the_page_loses_nothing(kafka: EmbeddedKafka, prefix: str, tmp
         )
     finally:
         new.kill()
-    split = [name for name in SESSIONS if place(name, 4) != place(name, 6)]
+    split = [name for name in SESSIONS if partition_of(name, 4) != partition_of(name, 6)]
     assert split
     assert all(name in moved for name in split)
 

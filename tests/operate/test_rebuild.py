@@ -6,8 +6,8 @@ import pytest
 
 from stream.config import Change, Settings
 from stream.errors import FailedError
-from stream.kafka import membership, stint
-from stream.kafka.place import Place
+from stream.kafka import membership, shard_loop
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild as rebuilding
 from stream.sandbox.broker import EmbeddedKafka
@@ -30,16 +30,16 @@ def test_a_running_worker_counts_everything_anew_of_that_shard_alone(
         async with worker(config) as memory:
             await send_views(kafka, config, range(50))
             await until(lambda: memory.counted == 60, "all are counted")
-            place = Place(config, 0, 2, WORKER)
+            context = ShardContext(config, 0, 2, WORKER)
 
             async def in_state() -> bool:
-                (views, *_) = (await rebuilding.plan(place)).topics
+                (views, *_) = (await rebuilding.plan(context)).topics
                 return (views.position, views.begin, views.end, views.records) == (50, 0, 50, 50)
 
             await eventually(in_state, "the plan shows the state")
-            plan = await rebuilding.plan(place)
+            plan = await rebuilding.plan(context)
             assert (plan.generation_now, plan.generation, plan.checkpoint, plan.settings_differ) == (0, 1, None, [])
-            done = await rebuilding.execute(place, plan)
+            done = await rebuilding.execute(context, plan)
             assert (done.generation, done.checkpoint) == (1, 1)
             await send_views(kafka, config, range(50, 60))
             await until(lambda: memory.counted == 120, "it has counted that shard anew, and what is new")
@@ -58,7 +58,7 @@ def test_a_worker_with_nothing_to_write_hears_of_it_too(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is closed and nothing new comes: no checkpoint of its own would tell it."""
-    monkeypatch.setattr(stint, "PROBE_EVERY", 0.5)
+    monkeypatch.setattr(shard_loop, "PROBE_EVERY", 0.5)
 
     async def main() -> None:
         config = await make(kafka, prefix)
@@ -69,8 +69,8 @@ def test_a_worker_with_nothing_to_write_hears_of_it_too(
             await until(lambda: memory.recoveries == [(0, 3)], "it has the shard, and counts nothing")
             await eventually(lambda: _grown(kafka, config, written), "it has asked the broker for the time")
             await eventually(lambda: _still(kafka, config), "it writes nothing more")
-            place = Place(config, 0, 1, WORKER)
-            await rebuilding.execute(place, await rebuilding.plan(place))
+            context = ShardContext(config, 0, 1, WORKER)
+            await rebuilding.execute(context, await rebuilding.plan(context))
             await until(lambda: memory.counted == 50, "it has counted all of it anew")
 
     asyncio.run(main())
@@ -98,17 +98,17 @@ def test_what_retention_has_deleted_is_lost_to_a_rebuild_and_the_plan_says_so(
         await count(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
         other = config.model_copy(update={"lateness": config.lateness * 2})
-        assert (await rebuilding.plan(Place(other, 0, 1, WORKER))).settings_differ == [
+        assert (await rebuilding.plan(ShardContext(other, 0, 1, WORKER))).settings_differ == [
             Change("--lateness", "5m", "10m")
         ]
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")])
-        place = Place(config, 0, 1, WORKER)
-        plan = await rebuilding.plan(place)
+        context = ShardContext(config, 0, 1, WORKER)
+        plan = await rebuilding.plan(context)
         assert (plan.generation_now, plan.generation) == (None, 1)
         assert [(each.begin, each.position, each.records) for each in plan.topics] == [(4, None, 6)] + [
             (0, None, 0)
         ] * 2
-        await rebuilding.execute(place, plan)
+        await rebuilding.execute(context, plan)
         await count(kafka, config)
         sessions = newest(await everything(kafka, config.topic(SESSIONS)))
         assert (sessions[b"s1"]["counts"]["views"], sessions[b"s1"]["incomplete"]) == (6, True)
@@ -124,7 +124,7 @@ def test_a_state_whose_end_is_not_known_is_not_planned_over(kafka: EmbeddedKafka
             await foreign.begin_transaction()
             await foreign.send_and_wait(config.topic(STATE), b"x", key=b"x", partition=0)
             with pytest.raises(FailedError, match="a transaction of somebody hangs"):
-                await rebuilding.plan(Place(quick, 0, 1, WORKER))
+                await rebuilding.plan(ShardContext(quick, 0, 1, WORKER))
             await foreign.abort_transaction()
 
     asyncio.run(main())

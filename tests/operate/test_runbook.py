@@ -9,13 +9,13 @@ from typing import Final
 import pytest
 
 from stream.config import Settings
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from stream.sessions.role import SPECS, WORKER
-from tests.faults.grown import place as place_of
+from tests.faults.grown import partition_of
 from tests.kafka.tools import damage, delete, everything, headers, make_anew, send, send_batches, views
 from tests.live import PROJECT, Worker
 from tests.observe.looks import logging_restored
@@ -41,7 +41,7 @@ QUICK: Final = {"idle_after": "1s", "checkpoint_every": "200ms", "session_timeou
 
 
 SESSIONS_THERE: Final = tuple(
-    next(name for name in (f"s{each}" for each in range(100)) if place_of(name, PARTITIONS) == number)
+    next(name for name in (f"s{each}" for each in range(100)) if partition_of(name, PARTITIONS) == number)
     for number in range(PARTITIONS)
 )
 """One in each partition, where producers put it."""
@@ -119,7 +119,7 @@ class Installation:
 
 
 @pytest.fixture
-def place(kafka: EmbeddedKafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+def installation(kafka: EmbeddedKafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     made = Installation(kafka, prefix, tmp_path)
     given = {
         "BROKERS": kafka.bootstrap,
@@ -136,12 +136,12 @@ Run = Callable[..., list[str]]
 
 
 @pytest.fixture
-def run(place: Installation, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(installation: Installation, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs the blocks of a page that have a mark, in their order. What each printed."""
 
     def follow(page: str, mark: str = "run", **instead: str) -> list[str]:
         known = {"--partitions 32": f"--partitions {PARTITIONS}"}
-        shell = Shell(capsys, known | instead, work=place.work)
+        shell = Shell(capsys, known | instead, work=installation.work)
         found = [shell.run(block) for block in to_run(page, mark)]
         assert found, f"{page} has no blocks to {mark}"
         return found
@@ -164,70 +164,75 @@ def test_what_is_healthy_is_looked_at_and_scaled(run: Run) -> None:
 
 
 @pytest.mark.kafka
-def test_a_lost_state_is_counted_anew(place: Installation, run: Run) -> None:
-    asyncio.run(delete(place.settings, STATE))
-    asyncio.run(topics.create(place.settings, None))
-    asyncio.run(rebuilt(place, 1))
+def test_a_lost_state_is_counted_anew(installation: Installation, run: Run) -> None:
+    asyncio.run(delete(installation.settings, STATE))
+    asyncio.run(topics.create(installation.settings, None))
+    asyncio.run(rebuilt(installation, 1))
     look, made, plan, _, after = run("lost-state.md")
-    assert f"partition 0 has no state in {place.settings.topic(STATE)}, but" in look
+    assert f"partition 0 has no state in {installation.settings.topic(STATE)}, but" in look
     assert made.count("exists") == len(SPECS)
     assert "nothing is done without --execute" in plan
     assert after.count(": right") == PARTITIONS
 
 
-async def rebuilt(place: Installation, partition: int) -> None:
+async def rebuilt(installation: Installation, partition: int) -> None:
     """The page is followed for the other one."""
-    where = Place(place.settings, partition, PARTITIONS, WORKER)
+    where = ShardContext(installation.settings, partition, PARTITIONS, WORKER)
     await rebuild.execute(where, await rebuild.plan(where))
 
 
 @pytest.mark.kafka
-def test_a_damaged_batch_is_skipped(place: Installation, run: Run) -> None:
-    asyncio.run(send_batches(place.kafka, place.settings, [range(60, 70)]))
-    damage(place.kafka, place.settings.topic(VIEWS), 60)
+def test_a_damaged_batch_is_skipped(installation: Installation, run: Run) -> None:
+    asyncio.run(send_batches(installation.kafka, installation.settings, [range(60, 70)]))
+    damage(installation.kafka, installation.settings.topic(VIEWS), 60)
     shown, plan, done, after = run("poisoned-input.md", **{"1234": "60", "1733": "69"})
-    assert f"{place.settings.topic(VIEWS)}, partition 0: offsets 60 to 69 cannot be read" in shown
+    assert f"{installation.settings.topic(VIEWS)}, partition 0: offsets 60 to 69 cannot be read" in shown
     assert "nothing is done without --execute" in plan
     assert "skipped 10, goes on at 70" in done
     assert "cannot be read" not in after
-    (letter,) = asyncio.run(everything(place.kafka, place.settings.topic(DEAD_LETTERS)))
+    (letter,) = asyncio.run(everything(installation.kafka, installation.settings.topic(DEAD_LETTERS)))
     assert headers(letter)["liveshop-detail"].endswith(b": bad disk on kafka-2")
 
 
 @pytest.mark.kafka
-def test_an_input_made_anew_is_read_besides_what_was_counted(place: Installation, run: Run) -> None:
-    asyncio.run(delete(place.settings, VIEWS))
+def test_an_input_made_anew_is_read_besides_what_was_counted(installation: Installation, run: Run) -> None:
+    asyncio.run(delete(installation.settings, VIEWS))
     made, adopted, _ = run("disaster-recovery.md", "run-without-input")
     assert made.count("created") == 1
     assert "they are adopted in partition 0-1: start the workers" in adopted
-    assert place.totals() == {SESSIONS_THERE[0]: 60}
+    assert installation.totals() == {SESSIONS_THERE[0]: 60}
 
 
 @pytest.mark.kafka
-def test_results_made_anew_are_written_on(place: Installation, run: Run) -> None:
-    asyncio.run(delete(place.settings, SESSIONS))
+def test_results_made_anew_are_written_on(installation: Installation, run: Run) -> None:
+    asyncio.run(delete(installation.settings, SESSIONS))
     made, adopted = run("disaster-recovery.md", "run-without-results")
     assert made.count("created") == 1
     assert "they are adopted in partition 0-1: start the workers" in adopted
 
 
 @pytest.mark.kafka
-def test_another_prefix_begins_on_empty_topics(place: Installation, run: Run) -> None:
-    asyncio.run(make_anew(place.settings, VIEWS, STATE, partitions=PARTITIONS))
-    other = f"{place.settings.topic_prefix}b."
+def test_another_prefix_begins_on_empty_topics(installation: Installation, run: Run) -> None:
+    asyncio.run(make_anew(installation.settings, VIEWS, STATE, partitions=PARTITIONS))
+    other = f"{installation.settings.topic_prefix}b."
     (made,) = run(
         "disaster-recovery.md", "run-anew", **{"--topic-prefix b.": f"--topic-prefix {other}", "liveshop-b": other}
     )
     assert made.count("created") == len(SPECS)
-    assert place.totals() == {SESSIONS_THERE[0]: 60}, "what was counted stays where it is"
+    assert installation.totals() == {SESSIONS_THERE[0]: 60}, "what was counted stays where it is"
 
 
 @pytest.mark.kafka
-def test_an_earlier_version_counts_the_state_of_a_newer_one_anew(place: Installation, run: Run) -> None:
+def test_an_earlier_version_counts_the_state_of_a_newer_one_anew(installation: Installation, run: Run) -> None:
     for number in range(PARTITIONS):
-        asyncio.run(send(place.kafka, place.settings.topic(STATE), [(b"0/0", b"\x05" + bytes(40))], number))
+        asyncio.run(
+            send(installation.kafka, installation.settings.topic(STATE), [(b"0/0", b"\x05" + bytes(40))], number)
+        )
     look, plan = run("upgrade.md", "run-on-newer-state")
     assert look.count("is a state of version 5; this program reads versions 2, 3 and 4") == PARTITIONS
     assert "nothing is done without --execute" in plan
-    states = [asyncio.run(everything(place.kafka, place.settings.topic(STATE), number)) for number in range(PARTITIONS)]
+    states = [
+        asyncio.run(everything(installation.kafka, installation.settings.topic(STATE), number))
+        for number in range(PARTITIONS)
+    ]
     assert all(records[-1].value[0] == 4 for records in states)

@@ -16,11 +16,11 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import ENOUGH, Memory
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.place import FencedError, Place
+from stream.kafka.shard_context import FencedError, ShardContext
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping
 from stream.operate import taking
-from stream.operate.shards import places
+from stream.operate.shards import contexts
 from stream.operate.skip import Skip
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import WORKER
@@ -66,13 +66,13 @@ def test_a_damaged_batch_stops_one_shard_which_says_how_to_get_over_it(kafka: Em
         topic = config.topic(INPUTS[Kind.VIEWS])
         await send_batches(kafka, config, [range(10), range(10, 15), range(15, 30)])
         damage(kafka, topic, 10)
-        place = Place(config, 0, 2, WORKER)
+        context = ShardContext(config, 0, 2, WORKER)
         with capture_logs() as logs:
             async with worker(config) as memory:
                 await until(lambda: [each for each in logs if "way_out" in each], "it says what is wrong")
                 await send_views(kafka, config, range(7), partition=1)
                 await until(lambda: memory.counted == 17, "all else is counted")
-                plan = await skipping.plan(place, replace(ONE, last=14))
+                plan = await skipping.plan(context, replace(ONE, last=14))
                 assert plan.checkpoint is None
                 told = next(each for each in logs if "way_out" in each)
                 shown = await asyncio.to_thread(run_as_printed, told["way_out"])
@@ -109,10 +109,10 @@ def test_a_damaged_batch_of_any_size_is_skipped_at_once(kafka: EmbeddedKafka, pr
         await count(kafka, config)
         await send_batches(kafka, config, [range(10, 3010)])
         damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10, at=23)
-        place = Place(config, 0, 1, WORKER)
+        context = ShardContext(config, 0, 1, WORKER)
         with pytest.raises(UnreadableError, match="offsets 10 to 3009 cannot be read"):
-            await recovery_of(place)
-        done = await skipping.execute(place, replace(ONE, last=3009))
+            await recovery_of(context)
+        done = await skipping.execute(context, replace(ONE, last=3009))
         assert (done.position, [item.records for item in done.items]) == (3010, [3000])
         (letter,) = await everything(kafka, config.topic(DEAD_LETTERS))
         assert reasons([letter]) == [("skipped", "10-3009", letter.value)]
@@ -121,9 +121,9 @@ def test_a_damaged_batch_of_any_size_is_skipped_at_once(kafka: EmbeddedKafka, pr
     asyncio.run(main())
 
 
-async def recovery_of(place: Place) -> None:
+async def recovery_of(context: ShardContext) -> None:
     """Reads the views from where the damage begins, as a shard would."""
-    inputs = Inputs(place, Memory(ENOUGH))
+    inputs = Inputs(context, Memory(ENOUGH))
     try:
         await inputs.start({Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 0})
         await inputs.fetch({Kind.VIEWS}, 20.0, 100)
@@ -140,8 +140,8 @@ def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: Embedde
         poison = view(10, padding="x" * 2_000_000)
         await send(kafka, topic, [(None, view(10)), (b"s1", None), (b"s1", poison)], compression_type="lz4")
         await send_views(kafka, config, range(13, 20))
-        place = Place(config, 0, 1, WORKER)
-        plan = await skipping.plan(place, replace(ONE, last=12))
+        context = ShardContext(config, 0, 1, WORKER)
+        plan = await skipping.plan(context, replace(ONE, last=12))
         assert [(item.size, item.tombstone) for item in plan.items] == [
             (len(view(10)), False),
             (2, True),
@@ -149,7 +149,7 @@ def test_a_readable_record_keeps_its_bytes_and_is_counted_nowhere(kafka: Embedde
         ]
         assert plan.items[1].key == plan.items[2].key != plan.items[0].key
         assert "3 of them can be read" in plan.notes[0]
-        await skipping.execute(place, replace(ONE, last=12))
+        await skipping.execute(context, replace(ONE, last=12))
         await count(kafka, config)
         letters = await everything(kafka, config.topic(DEAD_LETTERS))
         assert reasons(letters) == [
@@ -172,7 +172,7 @@ def test_only_what_the_shard_reads_next_is_skipped(
         await send_views(kafka, config, range(10))
         await count(kafka, config)
         await send_views(kafka, config, range(10, 20))
-        place = Place(config, 0, 1, WORKER)
+        context = ShardContext(config, 0, 1, WORKER)
         refused = {
             (9, 9): "stands at 10, what is before it was read: going back is a replay",
             (11, 11): "stands at 10, and the next record is 10. .*name 10, not 11",
@@ -182,20 +182,20 @@ def test_only_what_the_shard_reads_next_is_skipped(
         }
         for (first, last), message in refused.items():
             with pytest.raises(UsageError, match=message):
-                await skipping.execute(place, replace(ONE, first=first, last=last))
+                await skipping.execute(context, replace(ONE, first=first, last=last))
         monkeypatch.undo()
         for reason in (" ", "x" * 501, "a\nb"):
             with pytest.raises(UsageError, match="--reason: say why"):
-                await skipping.plan(place, replace(ONE, reason=reason))
+                await skipping.plan(context, replace(ONE, reason=reason))
         other = config.model_copy(update={"group": "someone-else"})
         with pytest.raises(UsageError, match="another's: its group is"):
-            await skipping.execute(Place(other, 0, 1, WORKER), ONE)
+            await skipping.execute(ShardContext(other, 0, 1, WORKER), ONE)
         for factor, text in ((0.5, "150s"), (2, "10m")):
             other = config.model_copy(update={"lateness": config.lateness * factor})
             with pytest.raises(UsageError, match=f"--lateness is 5m, not {text}. Give those of the worker"):
-                await skipping.execute(Place(other, 0, 1, WORKER), ONE)
+                await skipping.execute(ShardContext(other, 0, 1, WORKER), ONE)
         with pytest.raises(UsageError, match="there is no partition 1: the topics have 1"):
-            await places(config, [1])
+            await contexts(config, [1])
         assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
 
     asyncio.run(main())
@@ -206,7 +206,7 @@ def test_a_shard_that_has_read_nothing_has_nothing_to_skip(kafka: EmbeddedKafka,
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(3))
         with pytest.raises(UsageError, match="no state yet"):
-            await skipping.execute(Place(config, 0, 1, WORKER), replace(ONE, first=0, last=0))
+            await skipping.execute(ShardContext(config, 0, 1, WORKER), replace(ONE, first=0, last=0))
 
     asyncio.run(main())
 
@@ -225,8 +225,8 @@ def test_ends_of_transactions_before_the_record_are_no_records(kafka: EmbeddedKa
             await upstream.abort_transaction()
         await send(kafka, topic, views(range(12, 14)))
         with pytest.raises(UsageError, match="name 12, not 10"):
-            await skipping.plan(Place(config, 0, 1, WORKER), ONE)
-        done = await skipping.execute(Place(config, 0, 1, WORKER), replace(ONE, first=12, last=12))
+            await skipping.plan(ShardContext(config, 0, 1, WORKER), ONE)
+        done = await skipping.execute(ShardContext(config, 0, 1, WORKER), replace(ONE, first=12, last=12))
         assert done.position == 13
         await count(kafka, config)
         assert await totals(kafka, config) == {"s1": 11}
@@ -241,7 +241,7 @@ def test_a_part_of_a_damaged_batch_is_no_way_over_it(kafka: EmbeddedKafka, prefi
         await count(kafka, config)
         await send_batches(kafka, config, [range(10, 15)])
         damage(kafka, config.topic(INPUTS[Kind.VIEWS]), 10)
-        plan = await skipping.plan(Place(config, 0, 1, WORKER), ONE)
+        plan = await skipping.plan(ShardContext(config, 0, 1, WORKER), ONE)
         assert plan.notes == [
             "the damaged batch ends at 14 and is read as one: behind a part of it the shard stops again"
         ]
@@ -270,7 +270,7 @@ def test_a_worker_that_takes_its_shard_back_is_fenced_again(
         with monkeypatch.context() as impatient:
             impatient.setattr(taking, "PATIENCE", 0.0)
             with pytest.raises(FailedError, match="partition 0 was taken back for"):
-                await skipping.execute(Place(config, 0, 1, WORKER), ONE)
-        assert (await skipping.execute(Place(config, 0, 1, WORKER), ONE)).position == 11
+                await skipping.execute(ShardContext(config, 0, 1, WORKER), ONE)
+        assert (await skipping.execute(ShardContext(config, 0, 1, WORKER), ONE)).position == 11
 
     asyncio.run(main())

@@ -10,8 +10,8 @@ import pytest
 from stream.config import Settings
 from stream.core.shard import Shard
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import Place
 from stream.kafka.recovery import recover
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate.verify import Verified, verify
 from stream.sandbox.broker import EmbeddedKafka
@@ -125,9 +125,9 @@ def test_a_transaction_that_hangs_at_its_end_is_found(kafka: EmbeddedKafka, pref
 
 async def set_offset(config: Settings, offset: int) -> None:
     """Of the group, as a tool would."""
-    place = Place(config, 0, 1, WORKER)
-    found = await recover(place, discard=None, current=lambda: True)
-    await Checkpoints(place, found.producer).probe({Kind.VIEWS: offset})
+    context = ShardContext(config, 0, 1, WORKER)
+    found = await recover(context, discard=None, current=lambda: True)
+    await Checkpoints(context, found.producer).probe({Kind.VIEWS: offset})
     await found.producer.stop()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import Place
 from stream.kafka.recovery import Recovered, recover
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
@@ -27,8 +27,8 @@ async def make(kafka: EmbeddedKafka, prefix: str, partitions: int = 1, **changes
 
 async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, partitions: int = 1) -> None:
     """Counts all views there are, in several checkpoints; in the end all windows are closed and all totals written."""
-    place = Place(config, partition, partitions, WORKER)
-    found = await recover(place, discard=None, current=lambda: True)
+    context = ShardContext(config, partition, partitions, WORKER)
+    found = await recover(context, discard=None, current=lambda: True)
     shard = shard_of(found.machine)
     try:
         records = await everything(kafka, config.topic(INPUTS[Kind.VIEWS]), partition)
@@ -37,19 +37,19 @@ async def count(kafka: EmbeddedKafka, config: Settings, partition: int = 0, part
             shard.read(Kind.VIEWS, rest[start : start + 40])
             for other in (Kind.COMMENTS, Kind.CHECKOUTS):
                 shard.exclude(other)
-            await _write(found, place)
+            await _write(found, context)
         shard.finish()
-        await _write(found, place)
+        await _write(found, context)
     finally:
         await client.end(found.producer)
 
 
-async def _write(found: Recovered, place: Place) -> None:
+async def _write(found: Recovered, context: ShardContext) -> None:
     while shard_of(found.machine).work(100):
         pass
     outputs = shard_of(found.machine).collect()
     if outputs is not None:
-        offset = await Checkpoints(place, found.producer).write(outputs)
+        offset = await Checkpoints(context, found.producer).write(outputs)
         shard_of(found.machine).committed(outputs.checkpoint, offset)
 
 

@@ -26,7 +26,7 @@ from stream.model.messages import Message
 from stream.model.names import Kind
 from stream.replay import recording
 from stream.replay.backtest import Backtest, Report
-from stream.replay.filed import batches
+from stream.replay.file_source import batches
 from stream.rules.reading import SHIPPED, load_rules
 from tests.recorded import CHATS, SHOP, chat, shop
 from tests.replay.tools import arriving

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from stream.core.alerts.figures import COUNTS, OWN, QUOTIENTS, RATIOS, wilson
+from stream.core.alerts.rule_state import RuleState, judged
 from stream.core.alerts.rules import CompiledRule, Rules
-from stream.core.alerts.standing import Standing, judged
 from stream.core.policy import MINUTE
 from stream.model.alerts import Alert, Status, alert_id
 from stream.rules.reading import load_rules, shipped_text
@@ -33,7 +33,7 @@ class Player:
     def __init__(self, compiled: CompiledRule, minutes: list[dict[str, int]]) -> None:
         self.compiled = compiled
         self.history = Minutes(minutes)
-        self.standing: Standing | None = None
+        self.rule_state: RuleState | None = None
         self.judged = False
         self.held: list[int] = []
         self.told: list[str] = []
@@ -48,16 +48,16 @@ class Player:
         self.judged |= verdict.evaluated
         if verdict.holds:
             self.held.append(end)
-        before = self.standing
-        self.standing, status = judged(before, self.compiled.rule, self.history.end, holds=verdict.holds)
+        before = self.rule_state
+        self.rule_state, status = judged(before, self.compiled.rule, self.history.end, holds=verdict.holds)
         if status is None:
             return
-        standing = self.standing or before
-        assert standing is not None
-        self.told.append(f"{status} {end} since {standing.since // MINUTE}")
+        rule_state = self.rule_state or before
+        assert rule_state is not None
+        self.told.append(f"{status} {end} since {rule_state.since // MINUTE}")
         if status is Status.FIRING:
             self.summary = self.compiled.summary(verdict.values)
-            standing.fired = self._alert(standing.since, verdict.values)
+            rule_state.fired = self._alert(rule_state.since, verdict.values)
 
     def _alert(self, since: int, values: dict[str, int | float]) -> Alert:
         rule = self.compiled.rule

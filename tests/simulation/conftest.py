@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.simulation.stage import Stage, in_memory, real
+from tests.simulation.stage import Demo, in_memory, real
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
-def stage(request: pytest.FixtureRequest, prefix: str) -> Stage:
+def stage(request: pytest.FixtureRequest, prefix: str) -> Demo:
     return in_memory(prefix) if request.param == "memory" else real(request.getfixturevalue("kafka"), prefix)

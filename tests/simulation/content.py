@@ -34,7 +34,7 @@ POLICY: Final = Policy(
 _SIZES: Final = {Kind.VIEWS: 44, Kind.COMMENTS: 14, Kind.CHECKOUTS: 22}
 _WHATS: Final = {Kind.VIEWS: VIEW_ACTIONS, Kind.COMMENTS: ("comment",), Kind.CHECKOUTS: STATUSES}
 _AGO: Final = (700, 2500, 9000, 15_000, 19_000, 21_999, 22_000, 26_000, 45_000, -1000, -6000)
-Place = tuple[Kind, int]
+ShardContext = tuple[Kind, int]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Content:
     """
 
     policy: Policy
-    logs: dict[Place, list[LogRecord]]
+    logs: dict[ShardContext, list[LogRecord]]
     expected: Recounted
 
 

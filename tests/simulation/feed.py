@@ -12,7 +12,7 @@ from stream.model.names import INPUTS
 from tests.core.worlds import T0
 from tests.recount import LogRecord
 from tests.simulation.cluster import Cluster
-from tests.simulation.content import SPAN, Content, Place
+from tests.simulation.content import SPAN, Content, ShardContext
 
 NOISE: Final = 0.12
 """Share of batches that are sent in a transaction first, which is aborted."""
@@ -41,7 +41,7 @@ class Feed:
         ]
         await asyncio.gather(*senders)
 
-    async def _send(self, place: Place, records: Sequence[LogRecord], producer: int) -> None:
+    async def _send(self, place: ShardContext, records: Sequence[LogRecord], producer: int) -> None:
         rng, sent, began = self._rng, 0, self._cluster.loop.now
         sequence = 0
         while sent < len(records):
@@ -54,7 +54,7 @@ class Feed:
                 sent += len(batch)
             await asyncio.sleep(0.05 + rng.random() * self._seconds / 5)
 
-    async def _hand_over(self, place: Place, batch: Sequence[LogRecord], producer: int, sequence: int) -> int:
+    async def _hand_over(self, place: ShardContext, batch: Sequence[LogRecord], producer: int, sequence: int) -> int:
         """Returns the producer's next sequence number."""
         kind, partition = place
         log = self._cluster.log(TopicPartition(self._settings.topic(INPUTS[kind]), partition))

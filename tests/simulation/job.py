@@ -8,7 +8,7 @@ from typing import Protocol
 from stream.config import Settings
 from stream.kafka.role import Role
 from stream.sessions.role import worker_role
-from stream.sessions.rulebook import RuleBook
+from stream.sessions.rules_reload import ReloadedRules
 from tests.core.alerts.test_alerting import COMPILED
 from tests.kafka.tools import Memory
 from tests.simulation.cluster import Cluster
@@ -39,7 +39,7 @@ class Job(Protocol):
         """Everything that is not as it must be in the end, one line each."""
 
 
-class _Rules(RuleBook):
+class _Rules(ReloadedRules):
     """Rules that tell much of little traffic, without a file: a thousand worlds would read it thousands of times."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from stream.config import Settings
 from stream.core.framing import StateError, first_needed
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.kafka.place import Place
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
 from stream.sessions.role import WORKER
 from tests.chaos.judge import differences
@@ -25,20 +25,20 @@ def judge(
 ) -> list[str]:
     """Everything that is not as it must be, one line each."""
 
-    def moved(place: tuple[str, int, int]) -> tuple[str, int, int]:
-        return place[0], place[1], offsets[place]
+    def moved(context: tuple[str, int, int]) -> tuple[str, int, int]:
+        return context[0], context[1], offsets[context]
 
     said = content.expected
     expected = Recounted(
         windows=said.windows,
         sessions=said.sessions,
-        dead={moved(place): reason for place, reason in said.dead.items()},
-        faults={moved(place): faults for place, faults in said.faults.items()},
+        dead={moved(context): reason for context, reason in said.dead.items()},
+        faults={moved(context): faults for context, faults in said.faults.items()},
     )
     records = [replace(record, offset=offsets[record.place]) for log in content.logs.values() for record in log]
     found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
     for number in range(PARTITIONS):
-        found += _state(cluster, Place(settings, number, PARTITIONS, WORKER), content.policy)
+        found += _state(cluster, ShardContext(settings, number, PARTITIONS, WORKER), content.policy)
     return found
 
 
@@ -59,24 +59,24 @@ def _written(cluster: Cluster, settings: Settings) -> Written:
     return written
 
 
-def _state(cluster: Cluster, place: Place, policy: Policy) -> Iterator[str]:
+def _state(cluster: Cluster, context: ShardContext, policy: Policy) -> Iterator[str]:
     """It can be restored, and no record is left behind its positions or the group's."""
-    log = cluster.log(place.state)
+    log = cluster.log(context.state)
     if log.open:
-        yield f"partition {place.partition}: a transaction hangs in the state"
+        yield f"partition {context.partition}: a transaction hangs in the state"
     entries = log.committed()
     if not entries:
-        yield f"partition {place.partition} has no state"
+        yield f"partition {context.partition} has no state"
         return
     start = first_needed(entries[-1].value or b"", entries[-1].offset)
     records = [(entry.offset, entry.value or b"") for entry in entries if entry.offset >= start]
     try:
-        shard = Shard.restore(policy, records, placed=place.placed())
+        shard = Shard.restore(policy, records, placed=context.placed())
     except StateError as error:
-        yield f"partition {place.partition}: the state cannot be restored: {error}"
+        yield f"partition {context.partition}: the state cannot be restored: {error}"
         return
     committed = cluster.group(shard.owner["group"]).offsets
-    for kind, partition in place.inputs.items():
+    for kind, partition in context.inputs.items():
         for whose, position in (("state", shard.positions[kind]), ("group", committed.get(partition, 0))):
             left = len(cluster.log(partition).committed(position))
             if left:

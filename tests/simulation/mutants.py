@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from stream.kafka import client, statereader
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.model.results import Outputs
 
 
@@ -22,17 +22,17 @@ async def _nobody_looks(_checkpoints: Checkpoints, _begin: int) -> None:
 def nobody_is_fenced() -> Iterator[None]:
     """Each producer has a transactional id of its own, so that a zombie's transaction is committed."""
     numbers = itertools.count()
-    name = property(lambda place: f"{place.settings.group}.{place.partition}.{next(numbers)}")
-    with patch.object(Place, "transactional_id", name):
+    name = property(lambda context: f"{context.settings.group}.{context.partition}.{next(numbers)}")
+    with patch.object(ShardContext, "transactional_id", name):
         yield
 
 
 @contextmanager
 def neighbours_write_the_same_state() -> Iterator[None]:
     """The transactional id is named after the group, so that two groups fence nobody, and nobody looks who else writes."""
-    name = property(lambda place: place.earlier_id(place.owner))
+    name = property(lambda context: context.earlier_id(context.owner))
     with (
-        patch.object(Place, "transactional_id", name),
+        patch.object(ShardContext, "transactional_id", name),
         patch.object(Checkpoints, "_insist_on_being_alone", _nobody_looks),
     ):
         yield
@@ -48,10 +48,10 @@ def sent_again_from_memory() -> Iterator[None]:
             try:
                 return await write(self, outputs)
             except (CheckpointError, FencedError):
-                place = self._place
+                context = self._context
                 await client.end(self._producer)
-                self._producer = client.make_producer(place.settings, place.transactional_id)
-                await client.start(self._producer, place.settings)
+                self._producer = client.make_producer(context.settings, context.transactional_id)
+                await client.start(self._producer, context.settings)
 
     with patch.object(Checkpoints, "write", again):
         yield

@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionResult
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
-from stream.kafka.patches.ending import give_up
+from stream.kafka.patches.end_txn import give_up
 from tests.simulation.cluster import Who
 from tests.simulation.connection import Client
 from tests.simulation.outgoing import Batch

@@ -27,7 +27,7 @@ COMPACTED: Final = "live.compacted"
 """A topic of the stage's own, compacted as soon as can be."""
 
 
-class Stage(Protocol):
+class Demo(Protocol):
     settings: Settings
     sweep_seconds: float
     """At most so long after its time a transaction is aborted."""

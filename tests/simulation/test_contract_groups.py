@@ -9,7 +9,7 @@ from stream.kafka import client
 from stream.kafka.members import describe
 from stream.model.names import INPUTS
 from stream.sessions.role import WORKER
-from tests.simulation.stage import Stage, eventually, started
+from tests.simulation.stage import Demo, eventually, started
 
 
 class Watching(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed for us
@@ -27,7 +27,7 @@ class Watching(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         return self.told[-1] if self.told else ("", set())
 
 
-def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Stage) -> None:
+def test_a_group_shares_the_partitions_and_takes_them_all_away_first(stage: Demo) -> None:
     async def act() -> None:
         await stage.make_topics(4)
         topics = [stage.settings.topic(name) for name in INPUTS.values()]

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from stream.kafka import client, recovery, statereader
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
-from stream.kafka.place import CheckpointError, FencedError, Place
+from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.task import Phase
 from stream.kafka.worker import Worker
@@ -22,7 +22,7 @@ from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker
 from tests.core.test_deadletters import Given
 from tests.kafka.tools import Memory
-from tests.simulation.stage import InMemory, Stage, eventually, in_memory, started
+from tests.simulation.stage import Demo, InMemory, eventually, in_memory, started
 from tests.simulation.wire import Fate, TransportError
 
 
@@ -73,14 +73,14 @@ def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_o
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1, WORKER)
-        zombie = client.make_producer(stage.settings, place.transactional_id)
+        context = ShardContext(stage.settings, 0, 1, WORKER)
+        zombie = client.make_producer(stage.settings, context.transactional_id)
         await client.start(zombie, stage.settings)
         stage.cluster.go_down()
         with pytest.raises(CheckpointError):
-            await Checkpoints(place, zombie).write(Outputs(state=[(b"k", b"v")], positions={Kind.VIEWS: 1}))
+            await Checkpoints(context, zombie).write(Outputs(state=[(b"k", b"v")], positions={Kind.VIEWS: 1}))
         stage.cluster.come_back()
-        heir = client.make_producer(stage.settings, place.transactional_id)
+        heir = client.make_producer(stage.settings, context.transactional_id)
         await client.start(heir, stage.settings)
         await asyncio.sleep(1)
         await client.end(zombie)
@@ -91,23 +91,23 @@ def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_o
     stage.play(act)  # which looks for complaints
 
 
-def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: Stage) -> None:
+def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: Demo) -> None:
     """Cut off while it looked for a state, it found none, but its successor's results: a worker ended with exit code 2."""
     look = recovery._trace
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1, WORKER)
+        context = ShardContext(stage.settings, 0, 1, WORKER)
 
-        async def look_late(place: Place, reader: Reader) -> str | None:
+        async def look_late(context: ShardContext, reader: Reader) -> str | None:
             with patch.object(recovery, "_trace", look):
-                heir = await recovery.recover(place, discard=None, current=lambda: True)
-            await Checkpoints(place, heir.producer).write(Outputs(sessions=[(b"s", b"{}")], state=[(b"k", b"v")]))
+                heir = await recovery.recover(context, discard=None, current=lambda: True)
+            await Checkpoints(context, heir.producer).write(Outputs(sessions=[(b"s", b"{}")], state=[(b"k", b"v")]))
             await client.end(heir.producer)
-            return await look(place, reader)
+            return await look(context, reader)
 
         with patch.object(recovery, "_trace", look_late), pytest.raises(FencedError):
-            await recovery.recover(place, discard=None, current=lambda: True)
+            await recovery.recover(context, discard=None, current=lambda: True)
 
     stage.play(act)
 
@@ -133,15 +133,15 @@ def test_a_decision_that_its_coordinator_lost_after_some_of_its_markers_is_made_
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1, WORKER)
-        recovered = await recovery.recover(place, discard=None, current=lambda: True)
+        context = ShardContext(stage.settings, 0, 1, WORKER)
+        recovered = await recovery.recover(context, discard=None, current=lambda: True)
         losing.start()
         with pytest.raises(CheckpointError):
-            await Checkpoints(place, recovered.producer, recovered.state_end).write(
+            await Checkpoints(context, recovered.producer, recovered.state_end).write(
                 Outputs(sessions=[(b"s", b"{}")], dead_letters=[letter()], state=[(b"k", b"v")])
             )
         await client.end(recovered.producer)
-        heir = client.make_producer(stage.settings, place.transactional_id)
+        heir = client.make_producer(stage.settings, context.transactional_id)
         await client.start(heir, stage.settings)
         await client.end(heir)
         partitions = [TopicPartition(stage.settings.topic(name), 0) for name in (STATE, SESSIONS, DEAD_LETTERS)]
@@ -160,14 +160,14 @@ def test_an_answer_to_what_was_asked_before_a_producer_was_fenced_says_nothing_o
 
     async def act() -> None:
         await stage.make_topics()
-        place = Place(stage.settings, 0, 1, WORKER)
-        state = place.state
+        context = ShardContext(stage.settings, 0, 1, WORKER)
+        state = context.state
         async with started(client.make_reader(stage.settings, wait_ms=10), stage.settings) as reader:
             reader.assign([state])
             with patch.object(stage.wire.weather, "fate", lambda _: Fate(0.001, 1.0)):
                 reader.seek(state, 0)  # it asks at once
                 await asyncio.sleep(0.1)
-            writer = client.make_producer(stage.settings, place.transactional_id)
+            writer = client.make_producer(stage.settings, context.transactional_id)
             await client.start(writer, stage.settings)
             await writer.begin_transaction()
             await writer.send_and_wait(state.topic, b"v", key=b"0/0", partition=0)

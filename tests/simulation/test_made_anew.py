@@ -8,8 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from stream.kafka import client, statereader
-from stream.kafka.place import Place
 from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker
@@ -27,10 +27,10 @@ def write(stage: InMemory, numbers: Iterable[int], session: str) -> None:
 
 
 async def position(stage: InMemory) -> int:
-    place = Place(stage.settings, 0, 1, WORKER)
+    context = ShardContext(stage.settings, 0, 1, WORKER)
     async with started(client.make_reader(stage.settings), stage.settings) as reader:
-        reader.assign([place.state])
-        newest = await statereader.newest_checkpoint(reader, place.state)
+        reader.assign([context.state])
+        newest = await statereader.newest_checkpoint(reader, context.state)
     return 0 if newest is None else newest.meta.positions[Kind.VIEWS]
 
 

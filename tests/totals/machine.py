@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from stream.config import Settings
+from stream.core.cooperative import Steps
 from stream.core.statelog import Provenance, StateLog
-from stream.core.steps import Steps
 from stream.core.timed import Timed, Timeless
 from stream.kafka.machine import Change, Machine, Machines, Name, Outputs, Placed
 from stream.kafka.role import Input, Output, Role, Spec

@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
-from stream.core.steps import drained
+from stream.core.cooperative import drained
 from stream.errors import UsageError
 from stream.kafka import client, topicids, topics
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.place import FencedError, Place
 from stream.kafka.recovery import recover, rehearse
+from stream.kafka.shard_context import FencedError, ShardContext
 from stream.kafka.worker import Worker
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import everything, send, settings, until
@@ -113,7 +113,7 @@ def test_totals_are_counted_once_over_stops_and_fences_and_counted_anew(kafka: E
             await await_totals(kafka, config, sums)
             sums.update(await pay(kafka, config, REFUNDED, range(1, 10)))
             await await_totals(kafka, config, sums)
-            fence = client.make_producer(config, Place(config, 0, 2, ROLE).transactional_id)
+            fence = client.make_producer(config, ShardContext(config, 0, 2, ROLE).transactional_id)
             await client.start(fence, config)
             await client.end(fence)
             sums.update(await pay(kafka, config, PAID, range(40, 50)))
@@ -137,20 +137,20 @@ def test_whoever_was_fenced_writes_nothing_and_anothers_state_is_refused(kafka: 
     async def main() -> None:
         config = await make(kafka, prefix)
         await pay(kafka, config, PAID, range(1, 20))
-        place = Place(config, 0, 2, ROLE)
-        zombie = await recover(place, discard=None, current=lambda: True)
+        context = ShardContext(config, 0, 2, ROLE)
+        zombie = await recover(context, discard=None, current=lambda: True)
         async with working(config):
             await eventually("it has counted", lambda: anything(kafka, config))
         outputs = drained(zombie.machine.collecting())
         assert outputs is not None
         with pytest.raises(FencedError):
-            await Checkpoints(place, zombie.producer, zombie.state_end).write(outputs)
+            await Checkpoints(context, zombie.producer, zombie.state_end).write(outputs)
         await client.end(zombie.producer)
-        machine, records = await rehearse(place)
+        machine, records = await rehearse(context)
         assert (machine.positions, records > 0) == ({"paid": 19, "refunded": 0}, True)
         elsewhere = config.model_copy(update={"group": prefix + "another"})
         with pytest.raises(UsageError, match="is another's"):
-            await rehearse(Place(elsewhere, 0, 2, ROLE))
+            await rehearse(ShardContext(elsewhere, 0, 2, ROLE))
 
     asyncio.run(main())
 

@@ -12,14 +12,14 @@ while a topic is left out or the shard is silent, is judged within one checkpoin
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from stream.core.alerts.emitter import Emitter, Mute
 from stream.core.alerts.history import History
-from stream.core.alerts.telling import Mute, Telling
-from stream.core.alerts.watched import Watched
+from stream.core.alerts.session_state import SessionState
+from stream.core.cooperative import Steps, drained, pieces
 from stream.core.counts import NEVER, Counts
 from stream.core.ontime import column_of, events_of
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
-from stream.core.steps import Steps, drained, pieces
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert
 from stream.model.names import Kind
@@ -50,14 +50,14 @@ class Alerting:
         self._stopwatch = stopwatch
         self.rules = rules
         self._next_rules: Rules | None = None
-        self.watched: dict[bytes, Watched] = {}
+        self.session_states: dict[bytes, SessionState] = {}
         """Sessions on air, by key."""
         self.through = LONG_AGO
         """Slides that end here or earlier are judged."""
         self.complete = LONG_AGO
         """Every on-time event of slides that end here or earlier had come when it was last evaluated."""
-        self.telling = Telling()
-        self.stale: dict[bytes, Watched] = {}
+        self.emitter = Emitter()
+        self.stale: dict[bytes, SessionState] = {}
         """Those whose item in the state is out of date."""
         self.gone: list[bytes] = []
         """Keys of sessions that went off air since the last checkpoint."""
@@ -65,11 +65,11 @@ class Alerting:
     @property
     def changed(self) -> bool:
         """Something happened that the next checkpoint has to keep."""
-        return bool(self.stale or self.gone or self.telling.written)
+        return bool(self.stale or self.gone or self.emitter.written)
 
     def begin_anew(self, tally: Tally) -> None:
         """A checkpoint has taken what there was."""
-        self.telling.written, self.telling.tally = [], tally
+        self.emitter.written, self.emitter.tally = [], tally
         self.gone = []
         self.stale.clear()
 
@@ -148,14 +148,14 @@ class Alerting:
         """Without the time of those who have their turn in between."""
         began = self._stopwatch()
         for _ in steps:
-            self.telling.tally.evaluation_seconds += self._stopwatch() - began
+            self.emitter.tally.evaluation_seconds += self._stopwatch() - began
             yield
             began = self._stopwatch()
-        self.telling.tally.evaluation_seconds += self._stopwatch() - began
+        self.emitter.tally.evaluation_seconds += self._stopwatch() - began
 
     def _next_end(self, rows: Rows) -> int | None:
         """Where nobody is on air, event time is passed over to the next pane."""
-        if self.watched:
+        if self.session_states:
             return self.through + self._slide
         first = rows.first_from(self.through)
         return None if first is None else first + self._slide
@@ -195,15 +195,15 @@ class Alerting:
         """What a session did on time in a slide. A cancel or refund begins no broadcast."""
         if not events_of(counts):
             return
-        watched = self.watched.get(key)
-        if watched is None:
+        session_state = self.session_states.get(key)
+        if session_state is None:
             if counts.last_event == NEVER:
                 return
-            watched = self.watched[key] = Watched(key, History(start, self._slide))
-        watched.history.begin(start)
-        if watched.history.note(start + self._slide, column_of(counts, self._currency)):
-            watched.see(counts)
-            self.stale[key] = watched
+            session_state = self.session_states[key] = SessionState(key, History(start, self._slide))
+        session_state.history.begin(start)
+        if session_state.history.note(start + self._slide, column_of(counts, self._currency)):
+            session_state.see(counts)
+            self.stale[key] = session_state
 
     def amend(self, changed: Iterable[Pane]) -> Steps[None]:
         """On-time events of slides that are judged already, as there are when a topic had been left out.
@@ -218,7 +218,7 @@ class Alerting:
         for piece in pieces(pane for pane in changed if complete < pane.start < self.through):
             for pane in piece:
                 key = pane.session.key
-                if key in self.watched or pane.last_event + self._end_after > self.through:
+                if key in self.session_states or pane.last_event + self._end_after > self.through:
                     self._absorb(key, pane.start, pane)
             yield
 
@@ -227,25 +227,25 @@ class Alerting:
     def _ask_all(self, end: int, *, idle: bool) -> Steps[None]:
         rules = self.rules or ()
         until = end - (self.rules.span_ms if self.rules else 0)
-        for piece in pieces(sorted(self.watched), FEW):  # the order in which they are held is a matter of chance
+        for piece in pieces(sorted(self.session_states), FEW):  # the order in which they are held is a matter of chance
             for key in piece:
-                told = len(self.telling.written)
-                watched = self.watched[key]
-                if rules and watched.last_event + self._end_after > end:
-                    if self.telling.ask(rules, watched, end, idle=idle):
-                        self.stale[key] = watched
-                    watched.history.forget(until)
+                told = len(self.emitter.written)
+                session_state = self.session_states[key]
+                if rules and session_state.last_event + self._end_after > end:
+                    if self.emitter.ask(rules, session_state, end, idle=idle):
+                        self.stale[key] = session_state
+                    session_state.history.forget(until)
                 else:
-                    self._end(watched, end, idle=idle)
-                self.telling.put_in_order(told)
+                    self._end(session_state, end, idle=idle)
+                self.emitter.put_in_order(told)
             yield
 
-    def _end(self, watched: Watched, end: int, *, idle: bool) -> None:
+    def _end(self, session_state: SessionState, end: int, *, idle: bool) -> None:
         """Off air, or there are no rules any more. A session that comes back begins anew."""
-        self.telling.resolve(watched, list(watched.standings), end, idle=idle)
-        del self.watched[watched.key]
-        self.stale.pop(watched.key, None)
-        self.gone.append(watched.key)
+        self.emitter.resolve(session_state, list(session_state.rule_states), end, idle=idle)
+        del self.session_states[session_state.key]
+        self.stale.pop(session_state.key, None)
+        self.gone.append(session_state.key)
 
     def taken_in(self) -> int:
         """Panes that start here or earlier are not needed any more."""
@@ -255,27 +255,27 @@ class Alerting:
 
     def be_silent(self, ends: Mapping[Kind, int], told: Iterable[Alert]) -> None:
         """Until the inputs have passed ``ends``; ``told`` is what live.alerts says is firing."""
-        self.telling.mute = Mute(dict(ends), {alert.key(): alert for alert in told})
+        self.emitter.mute = Mute(dict(ends), {alert.key(): alert for alert in told})
 
     def speak(self, positions: Mapping[Kind, int], watermark: int | None) -> bool:
         """Tells what differs, if a rebuild has come so far. True when it has."""
-        mute = self.telling.mute
+        mute = self.emitter.mute
         if mute is None or any(positions.get(kind, 0) < end for kind, end in mute.ends.items()):
             return False
         if watermark is not None and self.through + self._slide <= watermark:
             return False
-        self.telling.unmute(self.watched.values(), self.through)
+        self.emitter.unmute(self.session_states.values(), self.through)
         return True
 
     # -- looking
 
-    def standing(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def pending_and_firing(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Alerts pending and firing, by name and severity; every rule has an entry."""
         severities = {each.rule.alert: each.rule.severity for each in self.rules or ()}
         found = {(name, str(severity)): [0, 0] for name, severity in severities.items()}
-        for watched in self.watched.values():
-            for name, standing in watched.standings.items():
-                fired = standing.fired
+        for session_state in self.session_states.values():
+            for name, rule_state in session_state.rule_states.items():
+                fired = rule_state.fired
                 severity = fired.severity if fired else severities.get(name, "")
                 found.setdefault((name, str(severity)), [0, 0])[fired is not None] += 1
         return {labels: (pending, firing) for labels, (pending, firing) in found.items()}

@@ -21,7 +21,7 @@ from datasketches import cpc_sketch
 from stream.core.figures import ADDED
 from stream.core.pure.packing import unpack_into as unpack_into_in_python
 from stream.core.pure.packing import unpack_late
-from stream.core.stored import Tail
+from stream.core.state_format import Tail
 from stream.core.uniques import LG_K
 
 cdef object _decode_tail = msgspec.msgpack.Decoder(Tail).decode

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from stream.core.cooperative import Steps, pieces
 from stream.core.hashes import firsts, is_in, packed, unpacked
-from stream.core.steps import Steps, pieces
 
 PIECE: Final = 2_048
 """Ids packed or forgotten in one step: about 0.3 ms; several steps go between two looks at the clock, in every shard."""

@@ -21,7 +21,7 @@ from stream.core.figures import (
 )
 from stream.core.late import NO_MOMENTS, Late, newest
 from stream.core.pure.counts import Counts, on_time_monies
-from stream.core.stored import IN_ONE, Packed
+from stream.core.state_format import IN_ONE, Packed
 from stream.model.money import MAX_SUM, capped
 
 _head_values: Final = attrgetter(*HEAD)

@@ -15,7 +15,7 @@ from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy, WindowSpec
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
-from tests.realert import Watch, on_time, realert, told_of
+from tests.realert import MetricsHooks, on_time, realert, told_of
 
 LAW = settings(
     max_examples=int(os.environ.get("LAW_EXAMPLES", "200")),
@@ -37,8 +37,8 @@ def rule(alert: str, when: str, **more: Any) -> Rule:
     return Rule(alert=alert, when=when, **(usual | more))
 
 
-def watch(of: Rule, holds: Any) -> Watch:
-    return Watch(
+def hooks(of: Rule, holds: Any) -> MetricsHooks:
+    return MetricsHooks(
         alert=of.alert,
         holds=holds,
         window_ms=of.window_ms,
@@ -84,10 +84,10 @@ def share(part: int, whole: int, otherwise: float) -> float:
 
 
 WATCHES = [
-    watch(CLICKS, lambda seen: seen.w["product_clicks"] >= 2),
-    watch(STALLED, lambda seen: seen.silent_ms >= 15 * SECOND and seen.base["events"] > 1),
-    watch(FAILURES, lambda seen: 1 <= seen.w["checkouts_failed"] >= seen.w["orders_paid"]),
-    watch(
+    hooks(CLICKS, lambda seen: seen.w["product_clicks"] >= 2),
+    hooks(STALLED, lambda seen: seen.silent_ms >= 15 * SECOND and seen.base["events"] > 1),
+    hooks(FAILURES, lambda seen: 1 <= seen.w["checkouts_failed"] >= seen.w["orders_paid"]),
+    hooks(
         SURGE,
         lambda seen: (
             seen.w["comments"] >= 1
@@ -95,19 +95,19 @@ WATCHES = [
             and seen.w["comments"] > median(seen.medians("comments"))
         ),
     ),
-    watch(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
-    watch(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
-    watch(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
-    watch(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
-    watch(GIVEN, lambda seen: seen.w["gifts"] > 1 and seen.w["gift_value"] > seen.base["gift_value"]),
-    watch(
+    hooks(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
+    hooks(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
+    hooks(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
+    hooks(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
+    hooks(GIVEN, lambda seen: seen.w["gifts"] > 1 and seen.w["gift_value"] > seen.base["gift_value"]),
+    hooks(
         CHEAP,
         lambda seen: (
             seen.w["discounted_orders"] > 0
             and share(seen.w["discount_minor"], seen.w["gmv_minor"] + seen.w["discount_minor"], 0) > 0.2
         ),
     ),
-    watch(
+    hooks(
         FOREIGN,
         lambda seen: (
             share(

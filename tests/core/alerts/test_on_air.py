@@ -104,7 +104,7 @@ def test_a_session_that_falls_silent_is_noticed_though_it_has_no_window_and_reso
     assert air.told() == []
     air.reach(20)
     assert air.told() == ["stalled s1 resolved 16"], "its last event is 15 minutes ago at the end of that slide"
-    assert set(air.shard.alerting.watched) == {b"clock"}
+    assert set(air.shard.alerting.session_states) == {b"clock"}
 
 
 def test_a_slide_is_judged_when_every_topic_has_passed_its_end_by_the_delay() -> None:
@@ -212,7 +212,7 @@ def test_a_rule_that_is_gone_after_a_restart_resolves_what_it_had_firing_and_a_n
     air.restart()
     air.reach(3.2)
     assert air.told() == ["calm s1 resolved 3"]
-    assert air.shard.alerting.watched == {}
+    assert air.shard.alerting.session_states == {}
 
 
 def test_without_rules_what_the_state_says_of_alerts_stays_as_it_is() -> None:
@@ -349,7 +349,7 @@ def test_a_session_that_goes_off_air_in_the_checkpoint_in_which_it_came_is_not_k
     air.reach(30)
     assert air.told() == ["busy s1 firing 1", "busy s1 resolved 2"]
     air.restart(BUSY)
-    assert b"s1" not in air.shard.alerting.watched
+    assert b"s1" not in air.shard.alerting.session_states
 
 
 def test_a_rebuild_tells_only_what_differs_and_only_when_it_has_passed_where_the_inputs_ended() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.cooperative import drained
 from stream.core.hashes import packed, unpacked
-from stream.core.steps import drained
 from tests.core.native import BUILT
 
 PURE, NATIVE = "stream.core.pure.ids", "stream.core.native.ids"

@@ -12,7 +12,7 @@ import pytest
 from stream.core.counts import Counts
 from stream.core.policy import Policy
 from stream.core.shard import Shard
-from stream.replay.filed import batches
+from stream.replay.file_source import batches
 from stream.sandbox.traffic import Plan, Traffic
 from tests.replay.tools import arriving
 from tests.support import PATIENCE

@@ -84,7 +84,7 @@ def _held(driver: Any) -> dict[str, Any]:
         counts = shard.totals_of(session)
         wavers = counts.wavers and [sorted(counts.wavers.named), counts.wavers.beyond]
         held[session.session_id] = [counts.waves, counts.height, counts.tips, estimate(counts.guests), wavers]
-    slides = [column for watched in shard.alerting.watched.values() for column in watched.history.columns(0) if column]
+    slides = [column for each in shard.alerting.session_states.values() for column in each.history.columns(0) if column]
     held["alerts"] = [added(slides)[PLACE[name]] for name in ("events", "waves", "tips_minor")] if slides else []
     return held
 

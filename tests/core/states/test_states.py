@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from stream import __version__
+from stream.core.checkpoint import read_meta
 from stream.core.figures import NAMES
 from stream.core.framing import LaterStateError, StateError
-from stream.core.persist import read_meta
 from stream.core.shard import Shard
+from stream.core.state_format import Meta
 from stream.core.statelog import Restored, StateLog
-from stream.core.stored import Meta
 from tests.core.states.make import HERE, RULED, RULES, gone_on, kept, until_kept
 from tests.core.worlds import Driver, World
 from tests.recount import LogRecord

@@ -1,0 +1,213 @@
+"""What ``liveshop run`` starts and ends: a Kafka, topics, workers, a simulator. Nothing is left of it afterwards."""
+
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from stream.children import Child, free_port, is_free, liveshop
+from stream.cli import scrape
+from stream.cli.flags import EVERY, environment
+from stream.config import CONNECTION, SETTINGS, Settings
+from stream.errors import FailedError
+from stream.kafka import client
+from stream.kafka.patches import access
+from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.scratch import Scratch
+from stream.security_settings import UNSECURED
+from stream.sessions import topics
+
+READY_SECONDS: Final = 60.0
+GROUP_SECONDS: Final = 15.0
+WORKER_SECONDS: Final = 12.0
+"""A worker promises to leave within ten."""
+SIMULATOR_SECONDS: Final = 10.0
+LOOKS: Final = 3
+SIMULATORS: Final = (*CONNECTION, "topic_prefix")
+"""The settings that the simulator takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asked for. ``traffic`` are flags of ``liveshop simulate``."""
+
+    settings: Settings
+    partitions: int
+    workers: int
+    traffic: tuple[str, ...]
+
+
+class _Summary(msgspec.Struct):
+    sent: int
+
+
+class Demo:
+    """Everything running, between ``with`` and its end. Children of other process groups: Ctrl-C reaches only us."""
+
+    def __init__(self, asked: Asked, say: Callable[[str], None]) -> None:
+        self._asked = asked
+        self._say = say
+        self._stack = ExitStack()
+        self._workers: list[Child] = []
+        self._simulator: Child | None = None
+        self._folder = Path()
+        self.settings = asked.settings
+        self.urls: list[str] = []
+        """Of /metrics, one for each worker."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._say("stopping")
+        self._stack.__exit__(kind, error, traceback)
+
+    def _start(self) -> None:
+        self._folder = self._stack.enter_context(Scratch()).path
+        self.settings = self._own_kafka() if self.settings.brokers is None else self._sandboxed()
+        asyncio.run(topics.create(self.settings, self._asked.partitions))
+        self._stack.callback(self._end_workers)
+        for number in range(self._asked.workers):
+            self._start_worker(number)
+        self._wait_for_workers()
+        self._simulator = self._start_simulator()
+
+    def _own_kafka(self) -> Settings:
+        self._say("starting an embedded Kafka")
+        kafka = self._stack.enter_context(EmbeddedKafka(self._say))
+        return self.settings.model_copy(update={"brokers": kafka.bootstrap, **UNSECURED})
+
+    def _sandboxed(self) -> Settings:
+        """Topics and a group of our own on somebody's broker, deleted at the end, whatever happens between."""
+        prefix = f"sandbox-{secrets.token_hex(4)}."
+        settings = self.settings.model_copy(update={"topic_prefix": prefix, "group": f"{prefix}{self.settings.group}"})
+        asyncio.run(topics.describe(settings))  # a broker that does not answer has nothing to delete either
+        self._say(f"using {settings.brokers}; everything there is named {prefix}* and deleted at the end")
+
+        def clean(_type: object, error: BaseException | None, _traceback: object) -> None:
+            try:
+                asyncio.run(_delete(settings))
+            except (FailedError, KafkaError) as failed:
+                message = f"{prefix}* on {settings.brokers} could not be deleted: {failed}"
+                if error is None:
+                    raise FailedError(message) from None
+                self._say(message)
+
+        self._stack.push(clean)
+        return settings
+
+    def _start_worker(self, number: int) -> None:
+        asked = self.settings.http_port if number == 0 else 0
+        port = asked if asked and is_free(asked, self.settings.http_host) else free_port(self.settings.http_host)
+        if asked not in {0, port}:
+            self._say(f"port {asked} is taken, so /metrics is on {port}")
+        settings = self.settings.model_copy(update={"http_port": port})
+        log = self._folder / f"worker-{number}.log"
+        self._workers.append(Child(liveshop("worker", *_flags(settings)), log=log, environ=environment(settings)))
+        self.urls.append(f"http://{self.settings.http_host}:{port}/metrics")
+
+    def _start_simulator(self) -> Child:
+        command = liveshop("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)
+        log, result = self._folder / "simulate.log", self._folder / "simulate.json"
+        child = Child(command, log=log, stdout=result, environ=environment(self.settings))
+        self._stack.callback(child.stop, SIMULATOR_SECONDS)
+        return child
+
+    def _wait_for_workers(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                scrape.scrape(self.urls)
+            except (OSError, ValueError):
+                time.sleep(0.1)
+            else:
+                return
+        raise FailedError(f"{', '.join(self.urls)} did not answer within {READY_SECONDS:.0f} s:\n{self._tails()}")
+
+    def check(self) -> None:
+        """FailedError with the end of its log when something has ended that should run."""
+        running = [*self._workers, *([self._simulator] if self._simulator else [])]
+        for child in running:
+            if child.code is not None:
+                raise FailedError(f"{child.log.stem} ended with code {child.code}:\n{child.tail()}")
+
+    def look(self) -> scrape.Look:
+        """FailedError when a worker does not answer, though asked several times: a machine may be busy."""
+        last: Exception | None = None
+        for _ in range(LOOKS):
+            self.check()
+            try:
+                return scrape.scrape(self.urls)
+            except (OSError, ValueError) as error:
+                last = error
+        raise FailedError(f"{last}:\n{self._tails()}")
+
+    def end_traffic(self) -> int:
+        """Stop the simulator in order; how many messages it has sent."""
+        simulator, self._simulator = self._simulator, None
+        if simulator is None:
+            return 0
+        code = simulator.stop(SIMULATOR_SECONDS)
+        if code != 0:
+            raise FailedError(f"the simulator ended with code {code}:\n{simulator.tail()}")
+        return msgspec.json.decode((self._folder / "simulate.json").read_bytes(), type=_Summary).sent
+
+    def _end_workers(self) -> None:
+        """All at once, each with a last checkpoint."""
+        deadline = time.monotonic() + WORKER_SECONDS
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            worker.stop(max(0.1, deadline - time.monotonic()))
+
+    def _tails(self) -> str:
+        return "\n".join(worker.tail() for worker in self._workers)
+
+
+def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:
+    shown = settings.shown()
+    table = [setting for setting in SETTINGS if setting.name in names and not setting.secret]
+    return [f"{setting.flag}={shown[setting.name]}" for setting in table if shown[setting.name] != setting.default]
+
+
+async def _delete(settings: Settings) -> None:
+    """The topics, then the group, which must be empty first."""
+    await topics.delete(settings)
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    try:
+        async with asyncio.timeout(GROUP_SECONDS):
+            while not await _delete_group(admin, settings.group):  # noqa: ASYNC110 - only the broker knows
+                await asyncio.sleep(0.2)
+    except (TimeoutError, KafkaError) as error:
+        raise FailedError(f"the group {settings.group} could not be deleted: {error!r}") from None
+    finally:
+        await client.end(admin)
+
+
+async def _delete_group(admin: client.Admin, group: str) -> bool:
+    """False when it still has members. The client has the request but no method for it."""
+    coordinator = await admin.find_coordinator(group)
+    response = await access.send_when_ready(admin, DeleteGroupsRequest([group]), coordinator)
+    codes = {code for _, code, *_ in response.results} - {0, GroupIdNotFound.errno}
+    if codes - {NonEmptyGroup.errno}:
+        raise for_code(min(codes - {NonEmptyGroup.errno}))
+    return not codes

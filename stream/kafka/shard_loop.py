@@ -1,0 +1,427 @@
+"""The running of one shard: its records in, its checkpoints out, until it is taken away. Step 4 of the protocol."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from aiokafka.errors import OffsetOutOfRangeError
+
+from stream.core.alignment import PIECE, ReadAhead, limit, out_of_reach, paused
+from stream.core.silence import Hidden, LeftOut, Silence
+from stream.core.timed import Timed
+from stream.kafka import time_slices
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import ms
+from stream.kafka.inputs import Inputs
+from stream.kafka.machine import Machine, Name, Outputs
+from stream.kafka.metrics_hooks import Activity, MetricsHooks
+from stream.kafka.patches.fetch import UnreadableError
+from stream.kafka.recovery import settle
+from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.time_slices import SLICE
+from stream.model.results import Record
+
+log: Final = structlog.get_logger()
+
+PIECES: Final = 8
+"""So many are fetched at a time."""
+CLOSE_AT_ONCE: Final = 4
+"""Windows closed between two looks at the clock: at 15 to 100 us each."""
+READ_EVERY: Final = 0.1
+"""Seconds after which new records are read even while windows are due: at the turn of a minute that may be for seconds."""
+READ_OLD_EVERY: Final = 5.0
+"""The same in a backlog."""
+POLL: Final = 0.2
+"""Seconds to wait for records."""
+SOON: Final = 0.2
+"""Seconds after which a shard makes its first checkpoint: the results of a restored one have waited already, and by that of
+a new one any other installation sees whose state it is."""
+HELD_RECORDS: Final = 500_000
+HELD_SLICES: Final = 5_000
+"""Records read, and panes' times begun, that make a checkpoint early, as their results do (kafka/memory.py); while one is
+being written, reading and closing wait. So memory is bounded while a backlog is read, and so is what there is to walk
+through when each event falls into another time."""
+TURN: Final = 0.2
+"""Seconds that a shard reads in its turn, when there is no room for all."""
+SOON_THERE: Final = 0.05
+"""Seconds that it waits in its turn for what was given back and is fetched again."""
+BACKLOG: Final = 10.0
+"""Seconds behind from which a backlog is read: as old as a running total may be anyway."""
+PROBE_EVERY: Final = 5.0
+"""Seconds without a checkpoint after which a shard makes sure that it is still its own: else one that has nothing to write
+would never hear of a rebuild, and show what is no longer so."""
+LOOK_EVERY: Final = 1.0
+LOOK_PAUSE: Final = 50
+"""Times as long as a look has taken, the next is not begun: of many thousand sessions it takes its time."""
+
+
+@dataclass(slots=True)
+class _Since:
+    """What has been read since the last checkpoint was collected."""
+
+    began: float
+    time_slices: int
+    """Held at the beginning."""
+    records: int = 0
+    samples: list[tuple[Name, int, int]] = field(default_factory=list)
+    """Input, the broker's ms of the last record, and number of records, of each batch."""
+
+
+class ShardLoop:
+    """One life of a shard with its inputs and its producer. Everything in it runs in one task."""
+
+    def __init__(
+        self, context: ShardContext, machine: Machine, inputs: Inputs, checkpoints: Checkpoints, hooks: MetricsHooks
+    ) -> None:
+        self.machine = machine
+        self._account = inputs.account
+        self.inputs = inputs
+        self._context = context
+        self._checkpoints = checkpoints
+        self._hooks = hooks
+        self._every = context.settings.checkpoint_every.total_seconds()
+        self._names, self._aligned = context.role.names, context.role.aligned
+        self._delay_ms, self._retention_ms = ms(context.settings.delay), ms(context.settings.state_retention)
+        self._silence = Silence(self._names, context.settings.idle_after.total_seconds())
+        self._left_out = LeftOut[Name]()
+        self._hidden = Hidden[Name]()
+        self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), machine.slices_held)
+        self._commit: asyncio.Task[None] | None = None
+        self._sure_at = time.monotonic()
+        self._read_ahead = ReadAhead[Name](ms(context.settings.max_future), self._decode)
+        self._decoded = 0.0
+        self._held = 0.0
+        self._more = False
+        self._read_at = 0.0
+        self._look_at = 0.0
+        self._clock = context.clock
+        self._newest_ms: dict[Name, int] = {}
+
+    async def turn(self) -> None:
+        """Reads a little, closes what is due, and begins a checkpoint when it is time. Returns within 0.2 s or so."""
+        self._context.role.machines.follow(self.machine)
+        if not self._more or self._is_urgent():
+            await self._read()
+        self._more = await self._close()
+        self._listen()
+        await self._keep_checkpoints()
+        await self._look()
+
+    async def last_checkpoint(self) -> None:
+        """Waits for the one being written, then writes all that there is."""
+        await self._finish_commit()
+        await self._begin_commit()
+        await self._finish_commit()
+
+    async def probe(self) -> None:
+        """Raises FencedError when the shard is no longer ours, OutdatedError when there is nothing yet to go on with."""
+        if not self.machine.checkpoint:
+            # The group's offsets without a state would look like a state that was lost, and be refused for ever.
+            raise OutdatedError
+        await self._checkpoints.probe(self.machine.positions)
+
+    async def abandon(self) -> None:
+        """Stops what is under way, without a checkpoint."""
+        if self._commit is not None:
+            self._commit.cancel()
+            await asyncio.wait({self._commit}, timeout=1.0)
+
+    # -- records in
+
+    def _is_urgent(self) -> bool:
+        """Whether new records go before the windows that are due; of a backlog few do, so that few windows are open at once.
+
+        (p: busy with 50,000 windows beside much else, a shard read nothing for a minute and was taken for stuck.)
+        """
+        return time.monotonic() - self._read_at > (READ_OLD_EVERY if self._in_backlog() else READ_EVERY)
+
+    def _in_backlog(self) -> bool:
+        return any(self._behind(name) > BACKLOG for name in self._names)
+
+    async def _read(self) -> None:
+        await self._read_some()
+        self._read_at = time.monotonic()
+
+    async def _read_some(self) -> None:
+        waiting = await self._count_waiting() or self._more
+        names = self._wanted()
+        if not names or self._is_much():
+            return
+        if self._account.needs_turn:
+            await self._read_in_turn()
+        else:
+            await self._fetch(names, 0.0 if waiting else POLL)
+            await self._count_waiting()
+        self._note_positions()
+
+    def _wanted(self) -> set[Name]:
+        times, behind = self._standing()
+        return set(self._names) - paused(times, behind) - set(self._read_ahead.kinds())
+
+    async def _read_in_turn(self) -> None:
+        """There is no room: a few batches, of which nothing is held afterwards that cannot be counted yet.
+
+        Each shard gets its turn, and in it something of the topic furthest behind is counted: that waits for nobody.
+        """
+        async with self._account.memory.turn:
+            self._account.begin_turn()
+            until = time.monotonic() + TURN
+            try:
+                while (names := self._wanted()) and time.monotonic() < until and not self._is_much():
+                    if not await self._fetch(names, SOON_THERE):
+                        break
+                    await self._count_waiting()
+            finally:
+                self._account.end_turn()
+            if self._account.memory.is_full:
+                self.give_back()
+
+    def give_back(self) -> None:
+        """What was unpacked and cannot be counted yet is read again when it can."""
+        names = {*self._read_ahead.give_back(), *self.inputs.unfinished()}
+        self.inputs.seek({name: self.machine.positions[name] for name in names})
+        self._account.set(0)
+
+    async def _fetch(self, names: set[Name], seconds: float) -> bool:
+        """What was fetched waits; True when that is anything."""
+        began = time.perf_counter()
+        try:
+            batches = await self.inputs.fetch(names, seconds, PIECES * self._read_ahead.size)
+        except OffsetOutOfRangeError:
+            self._read_ahead.clear()
+            await settle(self._context, self.inputs.reader, self.machine)
+            self.inputs.seek(self.machine.positions)
+            return False
+        except UnreadableError:
+            await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
+            await self._look_now()  # and so do the gauges
+            raise
+        self._hooks.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
+        for name, records in batches.items():
+            self._read_ahead.wait(name, records)
+        return bool(batches)
+
+    def _note_positions(self) -> None:
+        """Beyond markers and aborted records, which were never handed out."""
+        for name in self._names:
+            if name not in self._read_ahead:
+                self.machine.positions[name] = max(self.machine.positions[name], self.inputs.positions[name])
+
+    def _standing(self) -> tuple[dict[Name, int | None], set[Name]]:
+        """How far each topic is in event time, and which have records to count for which the others wait."""
+        times, clocks = self._read_ahead.times(self.machine.clocks), self.machine.clocks
+        behind = {*self.inputs.behind(), *self._read_ahead.kinds()}
+        return times, behind - out_of_reach(times, clocks, self._retention_ms)
+
+    def _decode(self, name: Name, records: Sequence[Record]) -> tuple[Sequence[Record], Timed[Any]]:
+        began = time.perf_counter()
+        records, events = self.machine.decode(name, records)
+        seconds = time.perf_counter() - began
+        self._decoded += seconds
+        self._hooks.activity(Activity.DECODE, seconds)
+        return records, events
+
+    async def _count_waiting(self) -> bool:
+        """Counts what waits as far as it may be; True when that was anything."""
+        counted = False
+        for name in self._read_ahead.kinds():
+            while name in self._read_ahead and not self._is_much():
+                records, events = self._read_ahead.take(name, self._limit(name))
+                if not records:
+                    break
+                counted = True
+                self._count(name, records, events)
+                await self._breathe()
+        self._account.set(self._read_ahead.nbytes + self.inputs.left)
+        return counted
+
+    def _limit(self, name: Name) -> int | None:
+        """Event time up to which a topic may be counted."""
+        return limit(name, *self._standing()) if self._aligned else None
+
+    async def _breathe(self) -> None:
+        """Lets the others have their turn when this shard has held the event loop long enough."""
+        if self._held > SLICE / 2:
+            self._held = 0.0
+            await asyncio.sleep(0)
+
+    def _count(self, name: Name, records: Sequence[Record], events: Sequence[Any]) -> None:
+        began = time.perf_counter()
+        self.machine.count(name, records, events)
+        seconds = time.perf_counter() - began
+        self._hooks.activity(Activity.COUNT, seconds)
+        self._held += seconds + self._decoded
+        self._fit(seconds + self._decoded)
+        self._decoded = 0.0
+        self._silence.heard(name)
+        self._newest_ms[name] = records[-1].timestamp
+        self._since.records += len(records)
+        self._since.samples.append((name, records[-1].timestamp, len(records)))
+
+    def _fit(self, seconds: float) -> None:
+        """Pieces shrink at once when records take long (large ones), and grow again slowly."""
+        if seconds > SLICE:
+            self._read_ahead.size = max(1, int(self._read_ahead.size * SLICE / seconds / 2))
+        elif seconds < SLICE / 4:
+            self._read_ahead.size = min(PIECE, self._read_ahead.size * 2)
+
+    # -- time passes
+
+    async def _close(self) -> bool:
+        began = time.perf_counter()
+        while more := self.machine.work(CLOSE_AT_ONCE):
+            if time.perf_counter() - began > SLICE:
+                break
+        self._hooks.activity(Activity.CLOSE, time.perf_counter() - began)
+        await asyncio.sleep(0)
+        return more
+
+    def _listen(self) -> None:
+        if not self._aligned:
+            return
+        now = time.monotonic()
+        caught_up = [name for name in self._names if self._caught_up(name)]
+        self._more = self.machine.keep_up(caught_up) or self._more
+        for name in self._silence.fallen_silent(now, caught_up):
+            self.machine.exclude(name)
+            self._more = True
+        if self._silence.is_quiet(now, self.machine.far_behind()):
+            self._be_quiet(now)
+
+    def _be_quiet(self, now: float) -> None:
+        """Closes what the brokers' time has passed, which our wall clock may be far ahead of."""
+        if self._clock.is_wanted(now, time.time()):
+            self.machine.moved = True  # so that a checkpoint is made now: its acknowledgement tells the time
+            return
+        self.machine.quiet(int(self._now() * 1000))
+        self._more = True
+
+    def _now(self) -> float:
+        """Seconds since 1970, by the brokers' clocks; by ours where none tells."""
+        now = self._clock.now(time.monotonic())
+        return time.time() if now is None else now
+
+    def _caught_up(self, name: Name) -> bool:
+        return name not in self._read_ahead and self.inputs.caught_up(name)
+
+    # -- results out
+
+    async def _keep_checkpoints(self) -> None:
+        if self._commit is not None and (self._commit.done() or self._is_much()):
+            await self._finish_commit()
+        due = time.monotonic() - self._since.began >= self._every or self._is_much()
+        if due and self._commit is None:
+            await self._begin_commit()
+
+    def _is_much(self) -> bool:
+        since, machine = self._since, self.machine
+        return (
+            machine.waiting_bytes >= self._account.memory.results
+            or since.records >= HELD_RECORDS
+            or machine.slices_held - since.time_slices >= HELD_SLICES
+        )
+
+    async def _begin_commit(self) -> None:
+        began = time.monotonic()
+        # the shard is ours alone: it does nothing else meanwhile
+        collecting = self.machine.collecting(in_backlog=self._in_backlog(), now_ms=int(began * 1000))
+        outputs = await time_slices.run(collecting, partial(self._hooks.activity, Activity.CHECKPOINT))
+        since, self._since = self._since, _Since(began, self.machine.slices_held)
+        if outputs is not None:
+            self._commit = asyncio.create_task(self._write(outputs, since))
+            self._sure_at = began
+        elif began - self._sure_at >= PROBE_EVERY and self.machine.checkpoint:
+            self._commit = asyncio.create_task(self._probe())
+            self._sure_at = began
+
+    async def _finish_commit(self) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await commit
+
+    async def _write(self, outputs: Outputs, since: _Since) -> None:
+        """One checkpoint from beginning to end. While it is written the shard steps on, but what it counts is the next."""
+        began = time.perf_counter()
+        await self._confirm_contexts(outputs)
+        try:
+            offset = await self._checkpoints.write(outputs)
+        except (FencedError, CheckpointError, RefusedError) as error:
+            self._hooks.transaction_failed(self._context.partition, type(error.__cause__ or error).__name__)
+            raise
+        self.machine.committed(outputs.checkpoint, offset)
+        self._hooks.committed(self._context.partition, outputs.tally, time.perf_counter() - began)
+        self._tell_delays(outputs, since)
+
+    async def _probe(self) -> None:
+        try:
+            await self.probe()
+        except (FencedError, CheckpointError) as error:
+            self._hooks.transaction_failed(self._context.partition, type(error.__cause__ or error).__name__)
+            raise
+
+    async def _confirm_contexts(self, outputs: Outputs) -> None:
+        """Keys of other partitions come when a producer places keys otherwise: or by a new number of them.
+
+        Then another shard has them as well, and what was counted of them here must not be committed. The records came
+        after the change, so brokers know of it by now. Raises OutgrownError.
+        """
+        if self._context.confirm is not None and outputs.misplaced:
+            await self._context.confirm(self.inputs.reader)
+
+    # -- what people see
+
+    def _tell_delays(self, outputs: Outputs, since: _Since) -> None:
+        now = self._now()
+        for name, timestamp, count in since.samples:
+            self._hooks.latency(name, max(0.0, now - timestamp / 1000), count)
+        if outputs.newest_end is not None:
+            self._hooks.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
+
+    async def _look(self) -> None:
+        if time.monotonic() >= self._look_at:
+            await self._look_now()
+
+    async def _look_now(self) -> None:
+        now = time.monotonic()
+        spent: list[float] = []
+        view = await time_slices.run(self.machine.viewing(self._context.settings.top_sessions), spent.append)
+        self._hooks.activity(Activity.LOOK, sum(spent))
+        self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
+        for name in self._names:
+            self._hooks.lag(self._context.partition, name, self._unread(name), self._seconds(name))
+            self._hooks.hidden(self._context.partition, name, self._hidden.seconds(name, self.inputs.hidden(name), now))
+        self._hooks.pending(self._context.partition, something=self._commit is not None or self._since.records > 0)
+        self._hooks.shard(self._context.partition, view)
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        newest = self.machine.newest or 0
+        for name, out in self._left_out.changes(time.monotonic(), self.machine.left_out):
+            clock, where = self.machine.clocks[name], {"topic": name, "partition": self._context.partition}
+            if out:
+                seconds = None if clock is None else (newest - clock) / 1000
+                log.warning("a topic is far behind the others, nothing waits for it", **where, behind_seconds=seconds)
+            else:
+                log.info("a topic that was far behind is not left out any more", **where)
+
+    def _unread(self, name: Name) -> int:
+        return self.inputs.lag(name) + self._read_ahead.number(name)
+
+    def _seconds(self, name: Name) -> float | None:
+        """How far the newest record read is behind, for people. Nothing of this life may have been read yet: then the
+        clock of the topic says it, which is never ahead of the broker's.
+        """
+        clock = self.machine.clocks.get(name)
+        if not self._unread(name) or name in self._newest_ms:
+            return self._behind(name)
+        return None if clock is None else max(0.0, self._now() - clock / 1000)
+
+    def _behind(self, name: Name) -> float:
+        """Seconds since what was counted last came to the broker; 0 when there is nothing more to read."""
+        newest = self._newest_ms.get(name)
+        return max(0.0, self._now() - newest / 1000) if newest is not None and self._unread(name) else 0.0

@@ -1,0 +1,38 @@
+"""Times as people give them."""
+
+import pytest
+
+from stream.cli.timestamps import parse_moment
+from stream.errors import UsageError
+
+NOW = 1_760_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("now", NOW),
+        ("90m", NOW - 5_400_000),
+        ("0s", NOW),
+        ("1760000000123", 1_760_000_000_123),
+        ("2025-10-09T08:53:20", NOW),
+        ("2025-10-09 08:53:20.500", NOW + 500),
+        ("2025-10-09T08:53:20Z", NOW),
+        ("2025-10-09T15:53:20+07:00", NOW),
+        ("2025-10-09", 1_759_968_000_000),
+    ],
+)
+def test_a_time_is_utc_unless_it_says_otherwise_and_a_duration_is_that_long_ago(text: str, ms: int) -> None:
+    assert parse_moment(text, NOW, "--from") == ms
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "5", "10", "2025", "1.5h", "-5m", "2025-13-01"])
+def test_what_is_no_time_is_refused_with_the_flag_and_the_forms(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--from: .* is no time: write 2026-"):
+        parse_moment(text, NOW, "--from")
+
+
+@pytest.mark.parametrize("text", [str(2**42 + 1), "9" * 20, "9" * 5000])
+def test_no_time_is_later_than_events_can_be(text: str) -> None:
+    with pytest.raises(UsageError, match="--from: no event can be so late: at most 4398046511104 ms since 1970"):
+        parse_moment(text, NOW, "--from")
