@@ -17,8 +17,13 @@ from stream.model.results import UnreadableBatchError
 
 NONE: Final = 0
 SNAPPY: Final = 2
-SMALL: Final = 1024 * 1024
-"""Bytes of the room that is used again and again. Nearly every batch fits; another is begun anew in larger room."""
+LEAST: Final = 256
+"""Bytes of room beyond what is expected: of tiny batches no two are alike."""
+MARGIN: Final = 1.1
+DECAY: Final = 0.99
+"""A batch that needed much room is forgotten after some hundred others."""
+FILLED: Final = 0.75
+"""Of a room; what fills less is copied, so that no more than a third as much again is held in vain."""
 XERIAL: Final = b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01"
 """What Java's snappy begins with; blocks of their own length follow."""
 BLOCK: Final = struct.Struct(">i")
@@ -56,7 +61,7 @@ def unpack(codec: int, packed: Buffer, limit: int) -> Buffer:
         return _unsnapped(memoryview(packed), limit)
     if codec not in _INTO:
         raise UnknownCodecError(f"codec {codec}")
-    return _unpacked(_INTO[codec], packed, limit)
+    return _unpacked(codec, packed, limit)
 
 
 def _checked(data: bytes, limit: int) -> bytes:
@@ -69,24 +74,24 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"more than {limit} bytes when unpacked")
 
 
-_small: Final[list[bytearray]] = []
-"""Room that nobody uses right now."""
+_growth: Final = dict.fromkeys(_INTO, 2.0)
+"""By codec: how many times its size a batch has needed lately, and a little more."""
 
 
-def _unpacked(into: Callable[[Buffer, Any], int], packed: Buffer, limit: int) -> Buffer:
-    if limit > SMALL:
-        room = _small.pop() if _small else bytearray(SMALL)
-        size = _fill(into, packed, room)
-        found = None if size is None else bytes(memoryview(room)[:size])
-        if not _small:
-            _small.append(room)
+def _unpacked(codec: int, packed: Buffer, limit: int) -> Buffer:
+    """Into a room as large as batches of this codec have needed lately; if that is too small, into the largest allowed.
+
+    What is handed out is the room itself, up to where it was filled: a copy costs a tenth of the unpacking.
+    """
+    size = memoryview(packed).nbytes
+    expected = min(int(size * _growth[codec]) + LEAST, limit)
+    for most in (expected, limit):  # pages of the larger room that are never written to are never there
+        room = np.empty(most, np.uint8)
+        found = _fill(_INTO[codec], packed, room)
         if found is not None:
-            return found
-    large = np.empty(limit, np.uint8)  # pages that are never written to are never there
-    size = _fill(into, packed, large)
-    if size is None:
-        raise _too_large(limit)
-    return large.data[:size]  # a copy would take as long as the unpacking
+            _growth[codec] = max(_growth[codec] * DECAY, found / max(size, 1) * MARGIN)
+            return room.data[:found] if found > most * FILLED else bytes(room.data[:found])
+    raise _too_large(limit)
 
 
 def _fill(into: Callable[[Buffer, Any], int], packed: Buffer, room: Any) -> int | None:

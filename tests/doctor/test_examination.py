@@ -14,7 +14,6 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerVersion, InvalidTxnState
 from aiokafka.producer.transaction_manager import TransactionManager
-from stream.doctor.probes.visit import now_ms
 
 from stream.children import free_port
 from stream.config import Settings
@@ -23,6 +22,7 @@ from stream.doctor.examination import examine
 from stream.doctor.finding import Check, Severity, worst
 from stream.doctor.probes import brokers as ask_brokers
 from stream.doctor.probes import offsets, transactions
+from stream.doctor.probes.visit import now_ms
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import create as create_all
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind

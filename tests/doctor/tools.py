@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from stream.doctor.probes.visit import Visit, visit
-
 from stream.config import Settings
 from stream.core.shard import Shard
 from stream.doctor.examination import Examination
 from stream.doctor.finding import Check, Finding, Severity
+from stream.doctor.probes.visit import Visit, visit
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.recovery import recover
