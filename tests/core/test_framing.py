@@ -18,6 +18,7 @@ from stream.core.shard import Shard
 from stream.model.alerts import Rule, Severity
 from stream.model.names import Kind
 from tests.core.worlds import POLICY, Driver, Happening, World
+from tests.examples import examples
 
 Records = list[tuple[int, bytes, bytes]]
 """Offset, value and checksum of each record."""
@@ -170,7 +171,7 @@ def at_any_time(records: Records) -> Iterator[object]:
 AT_ANY_TIME: Final = list(at_any_time(STATES[True]))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(st.data())
 def test_with_checksums_what_is_garbled_is_refused_or_was_not_needed(data: st.DataObject) -> None:
     """What is restored all the same is what was written, at some time: whole checkpoints were missing at the end."""
@@ -182,7 +183,7 @@ def test_with_checksums_what_is_garbled_is_refused_or_was_not_needed(data: st.Da
     assert found in AT_ANY_TIME
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.integers(0, len(STATES[True]) - 1), st.data())
 def test_with_checksums_no_change_of_a_value_is_missed_and_it_is_named(at: int, data: st.DataObject) -> None:
     offset, value, stored = STATES[True][at]
@@ -190,7 +191,7 @@ def test_with_checksums_no_change_of_a_value_is_missed_and_it_is_named(at: int, 
         check(data.draw(garbled_value(value)), offset, stored)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(st.data())
 def test_without_checksums_what_is_garbled_is_refused_or_can_be_unpacked(data: st.DataObject) -> None:
     """And it never takes more memory than a multiple of what was given."""

@@ -1,6 +1,5 @@
 """The shard's five laws, each a property. Counterexamples that were found stay as examples."""
 
-import os
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -24,6 +23,7 @@ from tests.core.worlds import (
     tell,
     worlds,
 )
+from tests.examples import examples
 from tests.recount import recount
 
 BETWEEN_TWO_SLICES = World(
@@ -78,7 +78,7 @@ ANOTHER_MEANWHILE = World(checkouts=(Happening("initiated"),) * 5 + (Happening("
 HALF_CLOSED = (("checkouts", 1), ("quiet", 1), ("work", 1))
 
 LAW = settings(
-    max_examples=int(os.environ.get("LAW_EXAMPLES", "400")),
+    max_examples=examples(400),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -11,6 +11,7 @@ from stream.core import framing, statelog
 from stream.core.cooperative import drained
 from stream.core.framing import StateError, first_needed
 from stream.core.statelog import Restored, StateLog
+from tests.examples import examples
 
 Action = tuple[str, int, int]
 """("put" | "drop" | "add" | "forget" | "checkpoint" | "crash", which, what)"""
@@ -101,7 +102,7 @@ def _chunks(chunks: list[bytes]) -> set[bytes]:
     return {whole[place : place + 2] for place in range(0, len(whole), 2)}
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(st.integers(1, 4), actions, st.sampled_from((0, 500)))
 @example(2, [("put", 0, 1), ("checkpoint", 0, 0), ("drop", 0, 0), *[("checkpoint", 0, 0)] * 3, ("crash", 0, 0)], 500)
 @example(3, [("add", 0, 1), ("checkpoint", 0, 0), ("forget", 0, 0), ("add", 0, 2), *[("checkpoint", 0, 0)] * 4], 500)
@@ -121,7 +122,7 @@ def test_what_is_restored_is_what_was_committed(span: int, steps: list[Action], 
         world.crash()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.integers(1, 4), st.integers(1, 4), actions, actions)
 def test_another_span_starts_with_a_whole_state(old: int, new: int, before: list[Action], after: list[Action]) -> None:
     world = World(old)

@@ -15,6 +15,7 @@ from stream.core.shard import Shard
 from stream.core.vetting import is_packed
 from stream.model.names import Kind
 from tests.core.worlds import POLICY, Driver, Happening, World
+from tests.examples import examples
 
 WORLD = World(views=tuple(Happening("enter", after=5000, ref=number, amount=1) for number in range(30)))
 
@@ -68,7 +69,7 @@ def test_what_is_no_pane_is_seen(place: int, value: Any) -> None:
     assert not is_packed(msgspec.msgpack.encode(whole))
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=examples(1500))
 @given(st.data())
 def test_what_is_taken_for_a_pane_can_be_unpacked(data: st.DataObject) -> None:
     """By whichever version; what else the sketches hold, only their library knows, see test_uniques."""

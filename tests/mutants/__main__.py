@@ -7,24 +7,27 @@ that change nothing anybody could see are argued in `argued.toml`; any other is 
 # ruff: noqa: T201 - it is a command
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 
-from tests.mutants.argued import ARGUED, Mutant, argued, stale
+from tests.mutants.argued import ARGUED, Mutant, is_argued, stale
 from tests.mutants.changed import functions_changed
 from tests.mutants.copied import COPY, copied
+from tests.mutants.forked import NOTICED, OUTCOMES, TIMED_OUT
 from tests.mutants.installed import TOOL, installed
-from tests.mutants.named import in_function, pattern_of
+from tests.mutants.named import in_function, module_of, pattern_of
 
-UNNOTICED = ("survived", "no tests", "suspicious")
-NOT_RUN = ("not checked", "skipped")
+Row = dict[str, str]
+"""What became of a mutant, and the lines as they were and are."""
 
 
 def main() -> int:
     options = _options()
-    patterns = [options.only] if options.only else []
+    patterns = options.only.split() if options.only else []
     if options.since:
         patterns = sorted(map(pattern_of, functions_changed(options.since)))
         if not patterns:
@@ -32,61 +35,70 @@ def main() -> int:
             return 0
     installed()
     copied(patterns)
-    _mutmut("run", "--max-children", "1", *patterns, capture=False)
-    return _judge(_results(), whole=not patterns)
+    _try(patterns)
+    return _judge([json.loads(line) for line in (COPY / OUTCOMES).read_text().splitlines()], whole=not patterns)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--since", help="only functions with lines that differ from this commit")
-    parser.add_argument("--only", help="only these, as mutmut names them: 'stream.core.judge*'")
+    parser.add_argument("--only", help="only these, as mutmut names them: 'stream.core.judge* stream.core.windows*'")
     return parser.parse_args()
 
 
-def _mutmut(*arguments: str, capture: bool = True) -> str:
+def _try(patterns: Iterable[str]) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVESHOP_")}
     done = subprocess.run(
-        [sys.executable, "-m", "mutmut", *arguments],
+        [sys.executable, "-P", "tests/mutants/forked.py", *patterns],
         cwd=COPY,
         env=env | {"LAW_EXAMPLES": "15", "PYTHONHASHSEED": "0", "PYTHONPATH": str(TOOL)},
-        stdout=subprocess.PIPE if capture else None,
-        text=True,
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"mutmut {arguments[0]} failed: {done.returncode}")
-    return done.stdout or ""
+        raise SystemExit("the mutants could not be tried")
 
 
-def _results() -> dict[str, str]:
-    """By mutant, what became of it."""
-    lines = (line.rpartition(": ") for line in _mutmut("results", "--all", "true").splitlines())
-    return {name.strip(): status for name, _, status in lines if name and status not in NOT_RUN}
-
-
-def _judge(results: dict[str, str], *, whole: bool) -> int:
-    statuses = Counter(results.values())
+def _judge(rows: list[Row], *, whole: bool) -> int:
+    """Prints the score of each module and every survivor that is not argued."""
     survivors = [
-        Mutant(in_function(name), *_difference(name)) for name, status in sorted(results.items()) if status in UNNOTICED
+        (row["mutant"], Mutant(in_function(row["mutant"]), row["was"], row["now"]))
+        for row in rows
+        if row["outcome"] not in (NOTICED, TIMED_OUT)
     ]
-    open_ = [mutant for mutant in survivors if mutant not in argued()]
-    for mutant in open_:
-        print(f"\n{mutant.place}\n- {mutant.was}\n+ {mutant.now}")
-    left_over = stale(survivors) if whole else []
+    open_ = {name: mutant for name, mutant in survivors if not is_argued(mutant)}
+    for name, mutant in open_.items():
+        print(f"\n{name}\n- {mutant.was}\n+ {mutant.now}")
+    left_over = stale(mutant for _, mutant in survivors) if whole else []
     for mutant in left_over:
         print(f"\n{ARGUED.name} argues one that is noticed or gone: {mutant.place}\n+ {mutant.now}")
-    tried = len(results)
-    print(f"\n{tried} mutants ({', '.join(f'{number} {status}' for status, number in statuses.most_common())})")
-    if tried:
-        print(f"{100 * (tried - len(survivors)) / tried:.1f} % noticed; {len(survivors) - len(open_)} survivors argued")
+    print(*scores(rows, open_), sep="\n")
     return 1 if open_ or left_over else 0
 
 
-def _difference(name: str) -> tuple[str, str]:
-    """The lines that were there, and those that are: what a reader would see as its diff, without the blanks."""
-    lines = [line for line in _mutmut("show", name).splitlines() if not line.startswith(("---", "+++"))]
-    was, now = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
-    return was, now
+def scores(rows: Iterable[Row], open_: Iterable[str]) -> list[str]:
+    """A line for each module, and one for all."""
+    unargued = set(open_)
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        outcome = row["outcome"]
+        if outcome not in (NOTICED, TIMED_OUT):
+            outcome = "open" if row["mutant"] in unargued else "argued"
+        for module in (module_of(row["mutant"]), "all"):
+            counts.setdefault(module, Counter())[outcome] += 1
+    head = f"{'':36}{'tried':>7}{'noticed':>9}{'timed out':>11}{'argued':>8}{'open':>6}{'score':>9}"
+    return [
+        "",
+        head,
+        *(_line(module, count) for module, count in sorted(counts.items(), key=lambda each: each[0] == "all")),
+    ]
+
+
+def _line(module: str, count: Counter[str]) -> str:
+    """The score is of those that could be noticed: what is argued could not."""
+    noticed, possible = count[NOTICED] + count[TIMED_OUT], count.total() - count["argued"]
+    score = f"{100 * noticed / possible:.1f} %" if possible else ""
+    numbers = f"{count.total():7}{count[NOTICED]:9}{count[TIMED_OUT]:11}{count['argued']:8}{count['open']:6}"
+    return f"{module:36}{numbers}{score:>9}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,12 +21,16 @@ class Mutant:
 
 @cache
 def argued() -> dict[Mutant, str]:
-    """With the reasons. Every entry has one."""
+    """With the reasons: every entry has one. An entry without ``now`` is of all mutants of its line."""
     entries = tomllib.loads(ARGUED.read_text())["mutant"]
-    return {Mutant(entry["in"], entry["was"], entry["now"]): entry["why"] for entry in entries}
+    return {Mutant(entry["in"], entry["was"], entry.get("now", "")): entry["why"] for entry in entries}
+
+
+def is_argued(mutant: Mutant) -> bool:
+    return mutant in argued() or replace(mutant, now="") in argued()
 
 
 def stale(survivors: Iterable[Mutant]) -> list[Mutant]:
     """Argued, and yet no survivors of a run of all."""
-    there = set(survivors)
+    there = {each for mutant in survivors for each in (mutant, replace(mutant, now=""))}
     return [mutant for mutant in argued() if mutant not in there]

@@ -18,6 +18,7 @@ WHAT: Final = (
     "setup.py",
     "README.md",
     "CHANGELOG.md",
+    "constraints.txt",
 )
 
 

@@ -18,3 +18,8 @@ def pattern_of(function: tuple[str, str | None, str]) -> str:
     """All mutants of a function: its module, its class, its name."""
     module, owner, name = function
     return f"{module}.x{f'ǁ{owner}ǁ' if owner else '_'}{name}__mutmut_*"
+
+
+def module_of(mutant: str) -> str:
+    """``stream.core.judge``."""
+    return mutant.partition(".x")[0]

@@ -1,6 +1,5 @@
 """The laws of alerts: they are a function of the logs, whatever becomes of the worker; and each is told once."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -15,10 +14,11 @@ from stream.core.alerts.rules import Rules
 from stream.core.policy import Policy, WindowSpec
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
+from tests.examples import examples
 from tests.realert import MetricsHooks, on_time, realert, told_of
 
 LAW = settings(
-    max_examples=int(os.environ.get("LAW_EXAMPLES", "200")),
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

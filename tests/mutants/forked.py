@@ -1,0 +1,256 @@
+"""Tries mutants, each in a child of one process that has collected the tests: ``python -m tests.mutants.forked PATTERN...``.
+
+mutmut makes the mutants. Its own runner would collect the tests anew for each of them, calls each function of the core
+through a slow wrapper, and limits the wall time. Here a child changes the code of one function and runs the tests that
+reach it, the quickest first, until one fails. Its limits are of CPU time: a busy machine makes no mutant look noticed.
+
+It runs in the copy that `copied.py` makes, with mutmut on the path.
+"""
+
+# ruff: noqa: T201 - it is a command
+
+import gc
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from fnmatch import fnmatch
+from itertools import zip_longest
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final, TypeVar
+
+import pytest
+from _pytest.config import _prepareconfig
+
+OUTCOMES: Final = Path("outcomes.jsonl")
+"""In the copy: what became of each mutant."""
+LEARNED: Final = Path("learned.json")
+"""In the mutated copy: by test, its CPU seconds and the functions that it reaches."""
+NOTICED, SURVIVED, UNREACHED, TIMED_OUT = "noticed", "survived", "no tests", "timed out"
+SECONDS: Final = 3.0
+"""Of CPU time that each test may use, besides so many times what it uses without a mistake:"""
+TIMES: Final = 10.0
+WALL_SECONDS: Final = 600
+"""For all tests of a mutant: one that waits for ever uses no CPU."""
+MEMORY: Final = 2 << 30
+"""Bytes. A loop without an end may fill the memory first."""
+BUDGET: Final = float(os.environ.get("MUTANTS_BUDGET", "inf"))
+"""CPU seconds for all tests of a mutant. A first look at many mutants needs no more than a few, and sees more survivors."""
+_SURVIVED, _NOTICED = 0, 1
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Functions:
+    """All that have mutants. Stands in place of mutmut's wrapper, and leaves each function as it is."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[Any, dict[str, Any]]] = {}
+
+    def wrapper(self, mutants: dict[str, Any], is_classmethod: bool = False) -> Callable[[F], F]:
+        """As ``wrap_in_trampoline``. The mutants are put into the dictionary later."""
+        del is_classmethod
+
+        def keep(function: F) -> F:
+            owner, _, name = function.__qualname__.rpartition(".")
+            mangled = f"xǁ{owner}ǁ{name}" if owner else f"x_{name}"
+            self._of[f"{function.__module__}.{mangled}"] = function, mutants
+            return function
+
+        return keep
+
+    def names(self) -> dict[CodeType, str]:
+        """By the code that runs while nothing is mutated."""
+        return {function.__code__: name for name, (function, _) in self._of.items()}
+
+    def mutate(self, mutant: str) -> None:
+        """For the rest of this process."""
+        function, mutants = self._of[mutant.partition("__mutmut_")[0]]
+        found = mutants[mutant.rpartition(".")[2]]
+        mutated = getattr(found, "__func__", found)
+        function.__defaults__, function.__kwdefaults__ = mutated.__defaults__, mutated.__kwdefaults__
+        function.__code__ = mutated.__code__
+
+
+def generate(patterns: Sequence[str]) -> list[str]:
+    """Writes the mutated modules to ``mutants/``, and puts that first on the path. The names of the mutants."""
+    from mutmut import __main__ as mutmut
+
+    os.environ["MUTANT_UNDER_TEST"] = "mutant_generation"
+    Path("mutants").mkdir(exist_ok=True)
+    with redirect_stdout(io.StringIO()):
+        mutmut.copy_src_dir()
+        mutmut.copy_also_copy_files()
+        mutmut.setup_source_paths()
+        mutmut.create_mutants(1)
+    del os.environ["MUTANT_UNDER_TEST"]
+    names = [name for _, name, _ in mutmut.collect_source_file_mutation_data(mutant_names=[])[0]]
+    if not patterns:
+        return names
+    return list(dict.fromkeys(name for pattern in patterns for name in names if fnmatch(name, pattern)))
+
+
+def difference(mutant: str) -> tuple[str, str]:
+    """The lines that were there, and those that are: what a reader would see as its diff, without the blanks."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    os.chdir("..")
+    diff = get_diff_for_mutant(mutant)
+    os.chdir("mutants")
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    was, now = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
+    return was, now
+
+
+def replace_wrapper(functions: Functions) -> None:
+    from mutmut.mutation import trampoline
+
+    trampoline.wrap_in_trampoline = functions.wrapper
+
+
+def collected(arguments: Sequence[str]) -> list[pytest.Item]:
+    """All tests. Their modules are imported, and with them what they test."""
+    config = _prepareconfig(["--rootdir=.", "--assert=plain", "--tb=no", "--capture=no", *arguments])
+    config._do_configure()
+    session = pytest.Session.from_config(config)
+    with redirect_stdout(io.StringIO()):
+        config.hook.pytest_sessionstart(session=session)
+        config.hook.pytest_collection(session=session)
+    if session.testsfailed or not session.items:
+        raise SystemExit("the tests cannot be collected")
+    return session.items
+
+
+class Runner:
+    """Of tests in children, so that what one of them leaves behind (what is cached, above all) reaches no other."""
+
+    def __init__(self, tests: Sequence[pytest.Item], functions: Functions) -> None:
+        self._tests = {test.nodeid: test for test in tests}
+        self._functions = functions
+        self._seconds: dict[str, float] = {}
+        self._reach: dict[str, list[str]] = {}
+        self._failed = False
+        tests[0].config.pluginmanager.register(self)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failed |= report.failed
+
+    def learn(self) -> None:
+        """Each test once, without a mistake: which functions it reaches, and how long it takes."""
+        if not LEARNED.exists():
+            child = os.fork()
+            if not child:
+                LEARNED.write_text(json.dumps(self._reached_by_test()))
+                os._exit(0)
+            os.waitpid(child, 0)
+        found: dict[str, tuple[float, list[str]]] = json.loads(LEARNED.read_text())
+        self._seconds = {test: seconds for test, (seconds, _) in found.items()}
+        for test in sorted(found, key=self._seconds.__getitem__):
+            for function in found[test][1]:
+                self._reach.setdefault(function, []).append(test)
+
+    def _reached_by_test(self) -> dict[str, tuple[float, list[str]]]:
+        """By test, the CPU seconds and the functions."""
+        _quiet()
+        names, found, failed = self._functions.names(), {}, []
+        for test, following in _with_next(list(self._tests.values())):
+            code: set[CodeType] = set()
+            begin = time.process_time()
+            sys.settrace(lambda frame, *_, code=code: code.add(frame.f_code))
+            self._run(test, following)
+            sys.settrace(None)
+            if self._failed:
+                failed.append(test.nodeid)
+            self._failed = False
+            found[test.nodeid] = time.process_time() - begin, [names[each] for each in code if each in names]
+        if failed:
+            raise SystemExit("\n".join(["tests that fail without a mistake:", *failed]))
+        return found
+
+    def outcome(self, mutant: str) -> str:
+        tests = self._reach.get(mutant.partition("__mutmut_")[0])
+        if not tests:
+            return UNREACHED
+        child = os.fork()
+        if not child:
+            _quiet()
+            _limited()
+            self._functions.mutate(mutant)
+            os._exit(_NOTICED if self._one_fails(tests) else _SURVIVED)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if -status in (signal.SIGPROF, signal.SIGALRM):
+            return TIMED_OUT
+        return SURVIVED if status == _SURVIVED else NOTICED
+
+    def _one_fails(self, tests: Sequence[str]) -> bool:
+        begin = time.process_time()
+        for test, following in _with_next([self._tests[name] for name in tests]):
+            if time.process_time() - begin > BUDGET:
+                return False
+            signal.setitimer(signal.ITIMER_PROF, SECONDS + TIMES * self._seconds[test.nodeid])
+            self._run(test, following)
+            if self._failed:
+                return True
+        return False
+
+    def _run(self, test: pytest.Item, following: pytest.Item | None) -> None:
+        test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+
+
+def _with_next(tests: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    """pytest takes down, after a test, what the next one does not use."""
+    return zip_longest(tests, tests[1:])
+
+
+def _quiet() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+
+
+def _limited() -> None:
+    """A test that waits for ever uses no CPU, and a loop without an end may fill the memory first."""
+    signal.alarm(WALL_SECONDS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+def main(patterns: Sequence[str]) -> None:
+    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    mutants = generate(patterns)
+    functions = Functions()
+    replace_wrapper(functions)
+    outcomes = OUTCOMES.absolute()
+    os.chdir("mutants")
+    runner = Runner(
+        collected([*settings["pytest_add_cli_args"], *settings["pytest_add_cli_args_test_selection"]]), functions
+    )
+    print("looking which functions each test reaches", flush=True)
+    runner.learn()
+    gc.freeze()
+    _try(mutants, runner, outcomes)
+
+
+def _try(mutants: Sequence[str], runner: Runner, outcomes: Path) -> None:
+    """All that are not in the file yet: there each gets its line at once, so that one can look, or stop and go on."""
+    outcomes.touch()
+    tried = {json.loads(line)["mutant"] for line in outcomes.read_text().splitlines()}
+    with outcomes.open("a", buffering=1) as out:
+        for number, mutant in enumerate(mutants):
+            if number % 100 == 0:
+                print(f"{number} of {len(mutants)} mutants", flush=True)
+            if mutant not in tried:
+                out.write(json.dumps(_row(mutant, runner.outcome(mutant))) + "\n")
+
+
+def _row(mutant: str, outcome: str) -> dict[str, str]:
+    was, now = ("", "") if outcome == NOTICED else difference(mutant)
+    return {"mutant": mutant, "outcome": outcome, "was": was, "now": now}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
