@@ -16,7 +16,7 @@ SINCE ?=
 ONLY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check rules schemas dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws mutants constraints clean
+.PHONY: help run test check rules schemas docs dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws mutants constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -41,11 +41,11 @@ run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, 
 test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, containers, Prometheus rules (promtool), dashboards
+check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, documentation, containers, Prometheus rules (promtool), dashboards
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_layout.py tests/deploy/test_rules.py \
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_docs.py tests/test_layout.py tests/deploy/test_rules.py \
 		tests/deploy/test_alert_pages.py tests/deploy/test_metrics_page.py tests/deploy/test_dashboards.py
 	@$(BIN)/python -m tests.deploy
 
@@ -54,6 +54,9 @@ rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases ane
 
 schemas: $(VENV)/.made  ## schemas of windows and sessions and docs/figures.md anew, from the tables of figures and rates
 	@$(BIN)/python -m schemas.generate
+
+docs: $(VENV)/.made  ## docs/settings.md, metrics.md and topics.md anew, from the code and the schemas
+	@$(BIN)/python -m tests.docs.generate
 
 dashboards: $(VENV)/.made  ## deploy/grafana/dashboards/*.json anew, from the Python beside them and the thresholds of deploy/prometheus
 	@$(BIN)/python -m deploy.grafana.generate

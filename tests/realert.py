@@ -1,7 +1,8 @@
 """The second opinion on alerts: what live.alerts must say, worked out from the raw logs in the plainest way.
 
-Written from docs/design.md ("Alerts") and contracts.md. Like the recount beside it, it imports nothing of `stream`; it
-keeps every event, and looks at all of them again for every slide. What a rule's condition is, the caller says in Python.
+Written from docs/architecture.md ("Alerts") and docs/topics.md. Like the recount beside it, it imports nothing of
+`stream`; it keeps every event, and looks at all of them again for every slide. What a rule's condition is, the caller
+says in Python.
 
 An alert's life is that of one broadcast: a session that went off air and comes back begins anew. Decisions that were made
 while a topic was left out are no function of the logs, so callers arrange for that not to happen.

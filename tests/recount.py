@@ -1,6 +1,6 @@
 """The independent recount: what liveshop must have counted, worked out a second time from the raw logs.
 
-It is the referee of the chaos tests, written from docs/design.md, contracts.md and domain.md and nothing else.
+It is the referee of the chaos tests, written from docs/architecture.md, counting.md and topics.md and nothing else.
 Rule 1: nothing of `stream` is imported or copied here. Where the two differ, one of them has misread the documents.
 Rule 2: no cleverness. Every set of ids is kept whole, nothing is ever dropped, "held" is decided by arithmetic alone.
 
@@ -459,7 +459,7 @@ class Judge:
         self.admitted: Counter[int] = Counter()  # start of a pane -> sessions that were not known before
 
     def judge(self, record: LogRecord, result: Recounted) -> tuple[dict[str, Any] | None, str]:
-        """Steps 0 to 9 of "How an event is judged, in this order", without step 6 (pane_gone)."""
+        """Steps 0 to 9 of "How an event is judged" (docs/architecture.md), without step 6 (pane_gone)."""
         if record.value is None:
             return None, "tombstone"
         event, faults = decode(record, record.value, self.rules)

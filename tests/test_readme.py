@@ -4,6 +4,7 @@ A line is run where it is quick and needs nobody; else its words are given to th
 line's own, make's, pip's. What none of it can be done with stands in ``NOT_RUN`` with the reason.
 """
 
+import json
 import os
 import re
 import shlex
@@ -42,6 +43,7 @@ NOT_RUN: Final = {
     "kafka-delete-records.sh": "deletes records",
     "kill": "ends a process",
     "curl": "asks a worker",
+    "echo": "writes a file; test_the_event_of_ones_own_is_counted reads it",
     "kafka-console-consumer.sh": "reads a topic of a cluster that is there",
     ".venv/bin/liveshop": "a path, not a command",
 }
@@ -62,6 +64,7 @@ FENCED: Final = re.compile(
 )
 """A block: its language, what else stands behind its fence, and its content."""
 SECONDS: Final = 120
+LIVESHOP: Final = (sys.executable, "-m", "stream.cli")
 AUTHORITY: Final = trustme.CA()
 LEAF: Final = AUTHORITY.issue_cert("liveshop.invalid")
 CONTENTS: Final = {
@@ -217,14 +220,23 @@ def test_there_are_commands_to_follow() -> None:
 
 
 def test_what_needs_no_kafka_does_what_is_said(tmp_path: Path) -> None:
-    """Rules shown, changed as the README shows them, and checked; traffic written, and rules tried on it."""
-    liveshop = [sys.executable, "-m", "stream.cli"]
-    shown = run([*liveshop, "rules", "show"], tmp_path)
+    """Rules shown, and checked; traffic written, and rules tried on it."""
+    shown = run([*LIVESHOP, "rules", "show"], tmp_path)
     (tmp_path / "rules.yaml").write_text(shown)
-    run([*liveshop, "rules", "check", "rules.yaml"], tmp_path)
-    run([*liveshop, "simulate", "--to", "day.ndjson.gz", "--for", "10s", "--rate", "50"], tmp_path)
-    run([*liveshop, "backtest", "--rules", "rules.yaml", "--compare", "default", "--input", "day.ndjson.gz"], tmp_path)
-    assert run([*liveshop, "version"], tmp_path)
+    run([*LIVESHOP, "rules", "check", "rules.yaml"], tmp_path)
+    run([*LIVESHOP, "simulate", "--to", "day.ndjson.gz", "--for", "10s", "--rate", "50"], tmp_path)
+    run([*LIVESHOP, "backtest", "--rules", "rules.yaml", "--compare", "default", "--input", "day.ndjson.gz"], tmp_path)
+    assert run([*LIVESHOP, "version"], tmp_path)
+
+
+def test_the_event_of_ones_own_is_counted(tmp_path: Path) -> None:
+    """The README has a recording of one event, to be sent to `liveshop run`."""
+    (written,) = (said.text for said in ALL if said.text.startswith("echo "))
+    run(["sh", "-c", written], tmp_path)
+    (message,) = map(json.loads, (tmp_path / "mine.ndjson").read_text().splitlines())
+    shown = json.loads(run([*LIVESHOP, "backtest", "--input", "mine.ndjson", "--json"], tmp_path))
+    assert shown["outcomes"]["counted"] == 1
+    assert f"--session {message['value']['session_id']}" in (PROJECT / "README.md").read_text()
 
 
 RULES: Final = [

@@ -35,7 +35,6 @@ EXAMPLES = sorted(ROOT.glob("*/examples/*.json"))
 INPUT_EXAMPLES = [file for file in EXAMPLES if file.parts[-3] in tuple(KINDS)]
 PRINTED = {ROOT / name / "v1.schema.json" for name in ("backtest", "doctor")}
 """Of what commands print; no topic holds it."""
-CONTRACTS = ROOT.parent.parent / "shared" / "docs" / "contracts.md"
 
 
 @dataclass(frozen=True)
@@ -267,11 +266,3 @@ def test_a_dead_letters_headers_are_as_the_schema_says() -> None:
         check("dead-letters", {name: (value or b"").decode() for name, value in headers if name in deadletters.OURS})
     assert {name for name, _ in rows[1][2]} == deadletters.OURS - {deadletters.RECORDS}
     assert {name for name, _ in rows[2][2]} == deadletters.OURS - {deadletters.DROPPED}
-
-
-def test_the_example_of_the_contract_is_kept_word_for_word() -> None:
-    if not CONTRACTS.exists():
-        pytest.skip("the contracts are not beside this checkout")
-    (block, *_) = re.findall(r"```json\n(.*?)```", CONTRACTS.read_text(), re.DOTALL)
-    example = (ROOT / "session-windows" / "examples" / "contracts.json").read_text()
-    assert json.loads(example) == json.loads(block)

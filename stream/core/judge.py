@@ -1,4 +1,4 @@
-"""Judging: what becomes of each record, in the order of the design, and the counting of those that count.
+"""Judging: what becomes of each record, in the order of docs/architecture.md, and the counting of those that count.
 
 Rule: up to step 3 nothing may look at another topic, at session state or at a clock on a wall; only steps 8 and 9 note
 ids and checkout keys. Plain views and comments go through the same in native/judging.pyx, where that is built.
@@ -84,7 +84,7 @@ class Judge:
         else:
             self.judge_each(kind, records, events)
 
-    def judge_each(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the design's order of judging, with everything in locals
+    def judge_each(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:  # noqa: C901, PLR0912, PLR0915  # the hot path: the order of docs/architecture.md, with everything in locals
         policy = self.policy
         pane_ms, bound_ms, limit, max_future = policy.pane_ms, policy.bound_ms, policy.max_ids, policy.max_future_ms
         count, place, changed, hashed = COUNT[kind], PLACE[kind], self.changed, hash_id

@@ -2,7 +2,7 @@
 
 Rule: whatever decides a number that liveshop shows is decided here, in core/, from the records and the policy alone.
 Batches go in (`read`), time passes only as records say (and as `exclude` and `quiet` allow), and `collect` gives away
-what one checkpoint has to write. Laws 1 to 5 of the design are properties of this class (tests/core/test_laws.py).
+what one checkpoint has to write. Laws 1 to 5 of docs/architecture.md are properties of this class (tests/core/test_laws.py).
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence

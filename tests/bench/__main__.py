@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=int, default=default.rate, help="events a second of steady traffic")
     parser.add_argument("--places", action="store_true", help="show the lines of code that cost most")
     parser.add_argument("--rivals", default="", help=f"of the comparison: {','.join(compare.names()[1:])} (all)")
-    parser.add_argument("--markdown", action="store_true", help="the comparison as a table for the README")
+    parser.add_argument("--markdown", action="store_true", help="the comparison as the table of docs/benchmarks.md")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Every case of bad input in domain.md becomes a value with a reason that names the field."""
+"""Every case of bad input in docs/topics.md and docs/dead-letters.md becomes a value with a reason that names the field."""
 
 import base64
 import json

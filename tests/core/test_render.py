@@ -1,4 +1,4 @@
-"""Values as contracts.md writes them."""
+"""Values as docs/counting.md and docs/topics.md describe them."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction

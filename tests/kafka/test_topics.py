@@ -1,4 +1,4 @@
-"""Topics are made as the contracts say, and checked before the worker touches one."""
+"""Topics are made as schemas/topics say, and checked before the worker touches one."""
 
 import asyncio
 from dataclasses import replace

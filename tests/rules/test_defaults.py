@@ -122,7 +122,7 @@ def test_a_transcript_that_is_wrong_fails() -> None:
 
 
 def test_the_alerts_are_those_an_operator_acts_on() -> None:
-    """All of domain.md; `payment_drop` is its payment_rate, which falls also where nothing fails."""
+    """All of docs/alert-rules.md; `payment_drop` is its payment_rate, which falls also where nothing fails."""
     assert list(RULES) == [
         *("checkout_failures", "payment_drop", "conversion_drop"),
         *("comment_surge", "suspicious_views", "stalled_session", "cancellations"),
