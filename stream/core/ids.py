@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xxhash
 
+from stream.core.cooperative import Steps
 from stream.core.hashes import firsts, packed, unpacked
+from stream.core.state_keys import from_key, in_key
 from stream.core.switch import NATIVE
+
+if TYPE_CHECKING:
+    from stream.core.statelog import StateLog
 
 if TYPE_CHECKING or not NATIVE:
     from stream.core.pure.ids import IdSet
@@ -53,18 +58,23 @@ class TimedHashes:
         "_packed",
         "_runs",
         "_slices",
+        "bucket_ms",
         "floor",
         "fresh",
         "hold_ms",
         "most",
         "recent",
         "slice_ms",
+        "sort",
     )
 
-    def __init__(self, hold_ms: int, most: int, slice_ms: int) -> None:
+    def __init__(self, hold_ms: int, most: int, slice_ms: int, *, sort: bytes, bucket_ms: int) -> None:
+        """``sort`` and length in time of its buckets in the state."""
         self.hold_ms = hold_ms
         self.most = most
         self.slice_ms = slice_ms
+        self.sort = sort
+        self.bucket_ms = bucket_ms
         self.floor = _NOT_NOTED
         """None of an earlier time is held: there were too many."""
         self._noted: dict[int, int] = {}
@@ -93,10 +103,6 @@ class TimedHashes:
 
     def _is_in_runs(self, hashed: int, oldest: int) -> bool:
         return any(run.newest >= oldest and run.time(hashed) >= oldest for run in self._runs)
-
-    def is_over(self, time: int, now: int | None) -> bool:
-        """Whether nothing of before ``time`` is held any more, whatever was noted."""
-        return time <= self.floor or (now is not None and time + self.hold_ms <= now)
 
     def number(self, now: int) -> int:
         """How many are held, to the slice: also of the one whose time is over in part. For people; it asks no hash."""
@@ -173,8 +179,32 @@ class TimedHashes:
             self._runs.append(run)
         self._packed = sum(len(each.times) for each in self._runs)
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """From what `take_fresh` gave, a bucket at a time; of a hash noted twice the later time counts.
+    # -- the state
+
+    def retire(self, log: "StateLog", now: int | None) -> Steps[None]:
+        """Drops the buckets in which nothing is held any more. Packs what is recent once that is much."""
+        for bucket in log.buckets():
+            if bucket.startswith(self.sort) and self.is_over((from_key(bucket[1:9]) + 1) * self.bucket_ms, now):
+                log.drop_bucket(bucket)
+        if now is not None and len(self.recent) >= FREEZE_AT:
+            yield
+            self.sweep(now)
+
+    def is_over(self, time: int, now: int | None) -> bool:
+        """Whether nothing of before ``time`` is held any more, whatever was noted."""
+        return time <= self.floor or (now is not None and time + self.hold_ms <= now)
+
+    def additions(self, _log: "StateLog") -> Iterator[tuple[bytes, bytes]]:
+        """What was noted since the last call, as (bucket, packed pairs)."""
+        by_bucket: dict[int, list[int]] = {}
+        for hashed, time in self.fresh:
+            by_bucket.setdefault(time // self.bucket_ms, []).extend((hashed, time))
+        self.fresh = []
+        for bucket, pairs in by_bucket.items():
+            yield self.sort + in_key(bucket), packed(pairs)
+
+    def restore(self, _bucket: bytes, chunks: Iterable[bytes]) -> None:
+        """From what `additions` gave, a bucket at a time; of a hash noted twice the later time counts.
 
         ``floor`` must be known by then.
         """
@@ -184,15 +214,6 @@ class TimedHashes:
         for slice_, number in zip(*np.unique(np.array(run.times) // self.slice_ms, return_counts=True), strict=True):
             self._count(int(slice_), int(number))
         self._append(run)
-
-    def take_fresh(self, bucket_ms: int) -> Iterator[tuple[int, bytes]]:
-        """What was added since the last call, as (bucket of time, packed pairs)."""
-        by_bucket: dict[int, list[int]] = {}
-        for hashed, time in self.fresh:
-            by_bucket.setdefault(time // bucket_ms, []).extend((hashed, time))
-        self.fresh = []
-        for bucket, pairs in by_bucket.items():
-            yield bucket, packed(pairs)
 
 
 class _Run:

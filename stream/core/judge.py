@@ -4,8 +4,8 @@ Rule: up to step 3 nothing may look at another topic, at session state or at a c
 ids and checkout keys. Plain views and comments go through the same in native/judging.pyx, where that is built.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.counts import NEVER
@@ -15,8 +15,10 @@ from stream.core.ids import IdSet, TimedHashes, hash_id
 from stream.core.known import Known
 from stream.core.ontime import count_late, on_time_ms
 from stream.core.panes import PLACE, Pane, Row, Rows
-from stream.core.policy import MINUTE, Policy
+from stream.core.policy import HOUR, MINUTE, Policy
 from stream.core.session import Session
+from stream.core.state_format import Meta
+from stream.core.state_keys import CHECKOUT_KEYS, KNOWN
 from stream.core.switch import NATIVE
 from stream.core.units import ahead
 from stream.core.windows import LONG_AGO
@@ -51,9 +53,11 @@ class Judge:
         self.clocks: dict[Kind, int | None] = dict.fromkeys(KINDS)
         """The largest min(event time, broker's timestamp) of each topic so far: an event stamped ahead moves none beyond
         the broker's."""
-        self.known = {kind: Known(policy) for kind in KINDS}
+        self.known = {kind: Known(policy, KNOWN + bytes([place])) for kind, place in PLACE.items()}
         """The sessions that each topic knows."""
-        self.checkout_keys = TimedHashes(policy.checkout_key_ms, policy.max_checkout_keys, MINUTE)
+        self.checkout_keys = TimedHashes(
+            policy.checkout_key_ms, policy.max_checkout_keys, MINUTE, sort=CHECKOUT_KEYS, bucket_ms=HOUR
+        )
         self.kind = Kind.VIEWS
         """The topic of the batch that is judged."""
         self.changed: list[Pane] = []
@@ -239,6 +243,32 @@ class Judge:
     def row(self, start: int) -> Row:
         """The row of the slice that begins at ``start``, a new one where there is none."""
         return self._rows.made(start)
+
+    # -- the state
+
+    def meta(self) -> dict[str, Any]:
+        """Its own of `state_format.Meta`."""
+        return {
+            "clocks": {str(kind): clock for kind, clock in self.clocks.items()},
+            "checkout_floor": self.checkout_keys.floor,
+            "admitted": {str(kind): known.admitted for kind, known in self.known.items()},
+        }
+
+    def restore(self, meta: Meta) -> None:
+        """Before the buckets of checkout keys and known sessions are."""
+        self.clocks.update({kind: meta.clocks.get(kind) for kind in KINDS})
+        self.checkout_keys.floor = meta.checkout_floor
+
+    def restore_known(self, meta: Meta, sessions: Callable[[], Iterable[Session]]) -> None:
+        """After all else is. A state that did not say who is known: every topic knows every session that is held."""
+        pane_ms = self.policy.pane_ms
+        for kind, known in self.known.items():
+            if meta.admitted is not None:
+                known.admitted.update(meta.admitted.get(kind, {}))
+            elif self.clocks[kind] is not None:
+                clock = self.clock(kind)
+                for session in sessions():
+                    known.adopt(session.seed, session.last_any // pane_ms * pane_ms, clock)
 
 
 def _weight(letter: DeadLetter) -> int:

@@ -7,12 +7,18 @@ the interleaving, the batches and the restarts. Each topic decides for itself; w
 
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from stream.core.cooperative import Steps
+from stream.core.figures import NEVER
 from stream.core.hashtable import HashTable
 from stream.core.policy import HOUR, Policy
+from stream.core.state_keys import KNOWN, from_key, in_key
+
+if TYPE_CHECKING:
+    from stream.core.statelog import StateLog
 
 ENTRY: Final = 16
 """Bytes of an entry in the state: a hash, and the start of a pane."""
@@ -31,7 +37,9 @@ class Known:
     of the policy. Times are in ms; ``clock`` is always the topic's own.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, sort: bytes = KNOWN) -> None:
+        """``sort`` of its buckets in the state."""
+        self.sort = sort
         self._pane_ms = policy.pane_ms
         self._bound_ms = policy.bound_ms
         self._lasts = policy.pane_ms + policy.known_ms
@@ -122,8 +130,17 @@ class Known:
 
     # -- the state
 
-    def take_fresh(self) -> Iterator[tuple[int, bytes, bool]]:
-        """(hour, packed entries, whether they replace those of the hour) of what was noted since the last call.
+    def retire(self, log: "StateLog", clock: int | None) -> Steps[None]:
+        """Drops the hours of which nobody is known any more."""
+        now = NEVER if clock is None else clock
+        over = [hour for hour in self._written if (hour + 1) * HOUR + self._lasts <= now]
+        for hour in over:
+            del self._written[hour]
+            log.drop_bucket(self.sort + in_key(hour))
+        yield from ()
+
+    def additions(self, log: "StateLog") -> Iterator[tuple[bytes, bytes]]:
+        """What was noted since the last call, as (bucket of an hour, packed entries).
 
         Sessions on air move from pane to pane: an hour is written anew before most of it is out of date.
         """
@@ -138,22 +155,19 @@ class Known:
             if is_whole:
                 entries = self._latest.pairs(hour * HOUR, (hour + 1) * HOUR)
             self._written[hour] = len(entries) // ENTRY + (0 if is_whole else self._written.get(hour, 0))
-            yield hour, entries, is_whole
+            bucket = self.sort + in_key(hour)
+            if is_whole:
+                log.drop_bucket(bucket)
+            yield bucket, entries
 
     def _alive(self, hour: int) -> int:
         """Those with their latest pane in that hour."""
         first = -(-hour * HOUR // self._pane_ms) * self._pane_ms
         return sum(self._ages.get(start, 0) for start in range(first, (hour + 1) * HOUR, self._pane_ms))
 
-    def forget_hours(self, clock: int) -> list[int]:
-        """The hours of which nobody is known any more."""
-        over = [hour for hour in self._written if (hour + 1) * HOUR + self._lasts <= clock]
-        for hour in over:
-            del self._written[hour]
-        return over
-
-    def restore(self, hour: int, chunks: Iterable[bytes]) -> None:
+    def restore(self, bucket: bytes, chunks: Iterable[bytes]) -> None:
         """The chunks of one hour: of each session the latest pane counts."""
+        hour = from_key(bucket[len(self.sort) :])
         pairs = np.frombuffer(b"".join(chunks), np.uint64)
         self._written[hour] = len(pairs) * 8 // ENTRY
         for at in range(0, len(pairs), PIECE):  # all of them as Python's numbers are five times as large

@@ -14,9 +14,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from stream.core.cooperative import Steps, pieces
 from stream.core.framing import StateError
 from stream.core.hashtable import HashTable
 from stream.core.ids import hash_id
+from stream.core.state_keys import page_key
+from stream.core.statelog import StateLog
 
 PAGE: Final = 64
 """Sessions in a page. To find one of them its whole page is unpacked: 20 us."""
@@ -184,6 +187,15 @@ class Pages:
         return [resting for _, resting in taken]
 
     # -- the state
+
+    def collect(self, log: StateLog, puts: dict[bytes, bytes]) -> Steps[None]:
+        """Adds the items of pages that are out of date in the state, and drops those of pages that are gone."""
+        for number in self.gone:
+            log.drop(page_key(number))
+        for piece in pieces(self.stale):
+            puts.update((page_key(number), self.value(number)) for number in piece)
+            yield
+        self.gone, self.stale = [], {}
 
     def value(self, number: int) -> bytes:
         """A page's item."""

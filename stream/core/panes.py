@@ -5,12 +5,21 @@ takes as they are and no garbage collection looks through.
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from stream.core.counts import Counts
+import msgspec
+
+from stream.core import vetting
+from stream.core.cooperative import Steps, pieces
+from stream.core.counts import NEVER, Counts
+from stream.core.framing import StateError
 from stream.core.ids import IdSet
-from stream.core.packing import head_of, pack, unpack, unpack_into
+from stream.core.packing import head_of, pack, pack_item, unpack, unpack_into
+from stream.core.policy import Policy
 from stream.core.session import Session
+from stream.core.state_keys import PANE, from_key, ids_bucket, pane_key
 from stream.core.switch import NATIVE
 from stream.model.names import KINDS, Kind
 
@@ -30,6 +39,11 @@ PLACE: Final = {kind: place for place, kind in enumerate(KINDS)}
 Marks = tuple[int, ...]
 """Of the windows that start with a pane, by window kind: revision and number of events counted in it when it was
 written, one after the other; revision 0 stands for a window not written."""
+PACK_AT: Final = 1024
+"""Ids of a quiet pane worth packing."""
+_encode: Final = msgspec.msgpack.Encoder().encode
+_item: Final = msgspec.msgpack.Decoder(tuple[Marks, bytes])
+"""A pane in the state: its marks, and the pane as ``packed`` holds it, empty when there is none."""
 
 
 class Row:
@@ -76,6 +90,13 @@ class Row:
         del self.panes[pane.session.key]
         self.index = None
 
+    def pack_quiet(self) -> Steps[None]:
+        """Once its time is over, stragglers aside. Each pane is let go of at once: 12,500 together take 40 ms to free."""
+        quiet = [pane for pane in self.panes.values() if not pane.changed]
+        while quiet:
+            self.pack(quiet.pop())
+            yield
+
     def clear(self) -> None:
         """Panes that are counted into are forgotten."""
         self.panes.clear()
@@ -95,6 +116,21 @@ class Row:
             return int(pane.events)
         data = self.packed.get(key)
         return 0 if data is None else head_of(data).events
+
+    def mark_incomplete(self, sessions: Mapping[bytes, Session]) -> list[Pane]:
+        """Offsets are lost: all panes say so. Gives those that had not changed since the last checkpoint."""
+        fresh: list[Pane] = []
+        for key in self.packed.keys() | self.panes.keys():
+            pane = self.panes.get(key) or self.open(sessions[key])
+            pane.incomplete = True
+            if not pane.changed:
+                pane.changed = True
+                fresh.append(pane)
+        return fresh
+
+    def all_keys(self) -> list[bytes]:
+        """Of all sessions of which it holds anything; some twice."""
+        return [*self.panes, *self.packed, *self.marks]
 
     def take(self, key: bytes) -> tuple[Counts | None, Marks]:
         """What there is of a session, which is then forgotten."""
@@ -121,8 +157,43 @@ class Row:
     def ids_of(self, kind: Kind) -> IdSet:
         return self.ids[PLACE[kind]]
 
-    def forget_ids(self, kind: Kind) -> None:
-        self.ids[PLACE[kind]] = IdSet()
+    def retire_ids(
+        self, policy: Policy, clocks: Mapping[Kind, int | None], forgotten: Callable[[bytes], None]
+    ) -> Steps[None]:
+        """Ids go when their own topic's clock says that any later copy is late; they are packed once it is past them.
+
+        ``forgotten`` hears of the buckets that are gone.
+        """
+        end = self.start + policy.pane_ms
+        for place, kind in enumerate(KINDS):
+            ids, clock = self.ids[place], clocks[kind]
+            clock = NEVER if clock is None else clock
+            if clock >= end + policy.bound_ms:
+                if len(ids) or ids.fresh:
+                    self.ids[place] = IdSet()
+                    forgotten(ids_bucket(place, self.start))
+            elif clock >= end + policy.delay_ms and ids.busy > PACK_AT:
+                yield from ids.freeze()
+
+    # -- the state
+
+    def value(self, key: bytes) -> bytes:
+        """Of a session's pane and marks. Empty when nothing is held of them."""
+        pane, marks = self.panes.get(key), self.marks.get(key, ())
+        if pane is not None:
+            return pack_item(marks, pane)
+        packed = self.packed.get(key, b"")
+        return _encode((marks, packed)) if packed or marks else b""
+
+    def restore(self, session: Session, value: bytes) -> Marks:
+        """A pane from the state. It stays packed until it is counted into again."""
+        marks, pane = _item.decode(value)
+        if pane:
+            self.packed[session.key] = pane
+            session.recall(head_of(pane))
+        if marks:
+            self.marks[session.key] = marks
+        return marks
 
 
 class Rows(dict[int, Row]):
@@ -170,6 +241,66 @@ class Rows(dict[int, Row]):
         """Rows that begin in ``[start, end)``, in order."""
         starts = self.starts
         return [self[each] for each in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
+
+    def of(self, session: Session) -> Counts:
+        """Everything counted of a session so far."""
+        key, rows = session.key, self.values()
+        busy: list[Counts] = [pane for row in rows if (pane := row.panes.get(key)) is not None]
+        quiet = {row.start: data for row in rows if (data := row.packed.get(key)) is not None}
+        return session.totals(busy, quiet)
+
+    # -- the state
+
+    def collect(
+        self, changed: Iterable[Pane], marks: Iterable[tuple[int, bytes]], puts: dict[bytes, bytes]
+    ) -> Steps[None]:
+        """Adds the items of panes and ``marks`` (by start and session's key) that changed."""
+        places = ((pane.start, pane.session.key) for pane in changed)
+        for piece in pieces(chain(places, marks)):
+            for start, key in piece:
+                row = self.get(start)
+                if row is not None and (value := row.value(key)):
+                    puts[pane_key(start, key)] = value
+            yield
+
+    def value(self, key: bytes) -> bytes:
+        """Of an item, by its key in the state."""
+        return self[from_key(key[1:9])].value(key[9:])
+
+    def additions(self) -> Iterator[tuple[bytes, bytes]]:
+        """Ids that are new."""
+        for start, row in self.items():
+            for place, ids in enumerate(row.ids):
+                if ids.fresh:
+                    yield ids_bucket(place, start), ids.take_fresh()
+
+    def restore(
+        self,
+        items: Mapping[bytes, bytes],
+        sessions: Mapping[bytes, Session],
+        recall: Callable[[int, bytes, Marks], None],
+    ) -> None:
+        """All panes. Each adds to its session, by key; ``recall`` hears of marks. Raises StateError."""
+        rows: dict[bytes, Row] = {}
+        for key, value in items.items():
+            if key[:1] == PANE:
+                session, row = sessions.get(key[9:]), rows.get(key[1:9])
+                if session is None:
+                    raise StateError("a pane without its session")
+                if row is None:
+                    row = rows[key[1:9]] = self.made(from_key(key[1:9]))
+                marks = row.restore(session, value)
+                if marks:
+                    recall(row.start, session.key, marks)
+
+    def restore_ids(self, bucket: bytes, chunks: Iterable[bytes]) -> None:
+        self.made(from_key(bucket[2:10])).ids[bucket[1]].restore(chunks)
+
+    def vetted(self) -> Iterator[tuple[bytes, str, bool]]:
+        """What is still packed: its key in the state, what it is, and whether it can be unpacked."""
+        for start, row in self.items():
+            for key, data in row.packed.items():
+                yield pane_key(start, key), "a pane", vetting.is_packed(data)
 
 
 def windows_marked(marks: Marks) -> list[int]:

@@ -11,43 +11,48 @@ from itertools import islice
 from operator import add
 from typing import Final
 
-from stream.core.breakdown import Money, add_money
-from stream.core.counts import NEVER
+from stream.core import vetting
+from stream.core.breakdown import add_money
+from stream.core.cooperative import Steps
+from stream.core.counts import NEVER, Counts
 from stream.core.ids import TimedHashes
+from stream.core.late import newest
 from stream.core.pages import LARGEST, Pages, Resting
+from stream.core.panes import Marks, Pane, Rows
 from stream.core.policy import DAY, Policy
 from stream.core.session import Session, head_in
+from stream.core.state_keys import GONE, RESTING, SESSION, from_key, page_key
+from stream.core.statelog import StateLog
+from stream.core.totals import TotalsQueue, written
+from stream.model.results import Tally
 
-FEW: Final = 8
-"""Events up to which a session may be a made-up one."""
-SHARE_OF_FEW: Final = 4
-"""Each so many-th of the totals is of a session of few events, when others wait as well."""
-FAR_AHEAD: Final = 2**62
-LONG_AGO: Final = -(2**62)
-"""After and before any time."""
+TOTALS_BYTES: Final = 2 * 1024 * 1024
+"""Totals of one checkpoint: most have 3 KB, but money in every currency makes some a hundred times as large."""
+PAGES_AT_ONCE: Final = 16
+"""Pages of sessions at rest packed at a time: some 1,000 sessions."""
 
 
 class Sessions:
-    """All sessions held, by key, and who is due: to end, to be written, to rest, to be let go."""
+    """All sessions held, by key, and who is due: to end, to be written, to rest, to be let go. ``rows`` hold their panes."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, rows: Rows) -> None:
         self._policy = policy
+        self._rows = rows
         self.held: dict[bytes, Session] = {}
         """Those that are not at rest."""
         self.pages = Pages()
         """Those at rest."""
-        self.gone = TimedHashes(policy.gone_session_ms, policy.max_gone_sessions, DAY)
+        self.gone = TimedHashes(policy.gone_session_ms, policy.max_gone_sessions, DAY, sort=GONE, bucket_ms=DAY)
+        self.stale: dict[bytes, Session] = {}
+        """Those of ``held`` whose own item in the state is out of date."""
+        self._queue = TotalsQueue(policy, self.held)
         self._ends: list[tuple[int, bytes]] = []
         self._let_go: dict[int, dict[bytes, None]] = {}
         """Keys of ``held``, by when they may be let go."""
         self._dues: list[int] = []
         """The keys of ``_let_go``, a heap."""
-        self._lines: tuple[list[tuple[int, int, bytes]], ...] = ([], [])
-        """Those that wait to be written, of few events and of more: (when, turn, key), heaps."""
-        self._turn = 0
-        self._written = 0
         self._quiet: dict[bytes, None] = {}
-        """Keys of those that may be at rest since."""
+        """Keys of those that have ended, were written, or lost a pane: they may be at rest since."""
         self._ready: dict[bytes, None] = {}
         """Keys of those that were at rest when looked at, and wait for others to fill a page."""
         self.open = 0
@@ -75,17 +80,6 @@ class Sessions:
         for number, resting, incomplete in self.pages.each():
             yield number, _unpacked(resting.key, resting.data, incomplete)
 
-    def show(self, session: Session, more: Sequence[int]) -> None:
-        """Adds to what people are shown of a session: views, product clicks, comments, orders."""
-        for place, number in enumerate(more):
-            if number:
-                session.shown[place] += number
-                self.shown[place] += number
-
-    def show_money(self, session: Session, gmv: Money) -> None:
-        add_money(session.gmv, gmv)
-        self.gmv.update(gmv)
-
     def meet(self, key: bytes, watermark: int | None) -> tuple[Session, bool]:
         """The session of a key, and whether it is new here."""
         session = self.held.get(key)
@@ -96,30 +90,61 @@ class Sessions:
             return self._wake(key, *found), False
         session = self.held[key] = Session(key)
         session.frozen = watermark is not None and self.gone.holds(session.seed, watermark)
-        session.ended = True  # until its first event that opens it, see `moved`
+        session.ended = True  # until its first event that opens it
         session.written_ended = True
         return session, True
 
-    def adopt(self, session: Session) -> None:
+    def _adopt(self, session: Session) -> None:
         """A session from the state, its panes recalled: back into every queue it belongs to."""
         self.held[session.key] = session
         self.shown = list(map(add, self.shown, session.shown))
         if session.gmv:
             self.gmv.update(session.gmv)
         if session.ended:
-            self.quiet(session)
+            self._quiet[session.key] = None
         else:
             self.open += 1
             heapq.heappush(self._ends, (session.end_due(self._policy), session.key))
-        self.keep(session, session.let_go_due(self._policy))
-        self.wait(session)
+        self._keep(session, session.let_go_due(self._policy))
+        self._queue.wait(session)
 
-    def moved(self, session: Session, last_event: int, last_any: int) -> None:
+    def hear(self, pane: Pane, tally: Tally) -> None:
+        """What a pane has counted since it was heard of last."""
+        session, untold = pane.session, pane.tell()
+        if untold is not None:
+            session.events += untold[0]
+            if any(untold[1:]):  # most events are none of what is shown
+                self._show_more(pane, untold[1:], tally)
+        self._moved(session, *(newest(pane) if pane.late else (pane.last_event, pane.label_at)))
+        if session.stale:
+            self.stale[session.key] = session
+
+    def _show_more(self, pane: Pane, more: tuple[int, int, int, int], tally: Tally) -> None:
+        self._show(pane.session, more)
+        views, clicks, comments, orders = more
+        tally.views += views
+        tally.product_clicks += clicks
+        tally.comments += comments
+        if orders:
+            tally.orders_paid += orders
+            gmv = pane.untold_gmv()
+            add_money(pane.session.gmv, gmv)
+            self.gmv.update(gmv)
+            tally.gmv_minor.update(gmv)
+
+    def _show(self, session: Session, more: Sequence[int]) -> None:
+        """Adds to what people are shown of a session: views, product clicks, comments, orders."""
+        for place, number in enumerate(more):
+            if number:
+                session.shown[place] += number
+                self.shown[place] += number
+
+    def _moved(self, session: Session, last_event: int, last_any: int) -> None:
         """Events were counted. A later event (not a cancel or refund) opens the session, or opens it again."""
         if last_any > session.last_any:
             session.last_any = last_any
             if session.let_go_at == NEVER:
-                self.keep(session, session.let_go_due(self._policy))
+                self._keep(session, session.let_go_due(self._policy))
         if last_event > session.last_event:
             session.last_event = last_event
             if session.ended:
@@ -127,23 +152,9 @@ class Sessions:
                 session.stale = True
                 self.open += 1
                 heapq.heappush(self._ends, (session.end_due(self._policy), session.key))
-        self.wait(session)
+        self._queue.wait(session)
 
-    def wait(self, session: Session, at_once: bool = False) -> None:
-        """Puts a changed session in line to be written: at its end at once, else ``totals_every`` after the last time.
-
-        Those of few events stand in a line of their own, so that a flood of made-up ones holds up nobody else. One that
-        stands in line twice has lost its first place.
-        """
-        line, is_new = session.events > FEW, session.written_at == NEVER
-        has_place = session.turn and line <= session.in_line and (is_new or not at_once)
-        if not has_place and not session.frozen and session.changed:
-            due = NEVER if at_once or is_new else session.written_at + self._policy.totals_every_ms
-            self._turn += 1
-            session.turn, session.in_line = self._turn, line
-            heapq.heappush(self._lines[line], (due, self._turn, session.key))
-
-    def end(self, now: int) -> Iterator[Session]:
+    def end(self, now: int) -> Steps[None]:
         """Ends what is due at ``now``; it is then in line to be written at once."""
         while self._ends and self._ends[0][0] <= now:
             session = self.held.get(heapq.heappop(self._ends)[1])
@@ -156,61 +167,73 @@ class Sessions:
             session.ended = True
             session.stale = True
             self.open -= 1
-            self.wait(session, at_once=True)
-            self.quiet(session)
-            yield session
+            self._queue.wait(session, at_once=True)
+            self._quiet[session.key] = None
+            self.stale[session.key] = session
+            yield
 
-    def next_to_write(self, watermark: int | None, everything: bool) -> Session | None:
-        """The changed session that waits longest and is due, taken out of its line. Every fourth is one of few events."""
-        limit = FAR_AHEAD if everything else LONG_AGO if watermark is None else watermark
-        self._written += 1
-        first = 0 if self._written % SHARE_OF_FEW == 0 else 1
-        return self._next_in(self._lines[first], limit) or self._next_in(self._lines[1 - first], limit)
-
-    def _next_in(self, line: list[tuple[int, int, bytes]], limit: int) -> Session | None:
-        while line and line[0][0] <= limit:
-            _, turn, key = heapq.heappop(line)
-            session = self.held.get(key)
-            if session is None or session.turn != turn:
+    def write_totals(
+        self, most: int, watermark: int | None, generation: int, *, everything: bool
+    ) -> Steps[list[tuple[bytes, bytes]]]:
+        """Keys and values of changed sessions that are due (or just wait: ``everything``), at most so many."""
+        records: list[tuple[bytes, bytes]] = []
+        size = 0
+        while len(records) < most and size < TOTALS_BYTES:
+            session = self._queue.take(watermark, everything)
+            if session is None:
+                if not self._wake_incomplete():
+                    break
                 continue
-            session.turn = 0
-            if session.changed:
-                if session.ended:
-                    self.quiet(session)
-                return session
-        return None
+            if session.ended:
+                self._quiet[session.key] = None
+            value = written(session, self._rows.of(session), self._policy.currency, generation, watermark)
+            records.append((session.key, value))
+            size += len(value)
+            self.stale[session.key] = session
+            yield
+        return records
 
     # -- rest
 
-    def quiet(self, session: Session) -> None:
-        """It has ended, its totals are written, or a pane of it was dropped: it may be at rest now."""
-        self._quiet[session.key] = None
+    def absorb(self, key: bytes, pane: Counts, start: int) -> None:
+        """A pane is dropped. Its figures stay in the session's totals."""
+        session = self.held[key]
+        session.absorb(pane, start)
+        self.stale[key] = session
+        if session.ended:
+            self._quiet[key] = None
 
-    def _is_at_rest(self, key: bytes, in_panes: Callable[[bytes], bool]) -> bool:
+    def _is_at_rest(self, key: bytes) -> bool:
         session = self.held.get(key)
         if session is None or not session.ended or (session.changed and not session.frozen):
             return False
-        return not in_panes(key)
+        return not self._rows.hold(key, session.last_any)
 
-    def pack(self, in_panes: Callable[[bytes], bool]) -> list[Session] | None:
-        """Packs a page of those at rest, and gives them; None when they are too few. Those too large for a page stay.
+    def pack(self, log: StateLog) -> Steps[None]:
+        """Packs those at rest, a page a step: so many that a checkpoint after a restart is no larger than others."""
+        for _ in range(PAGES_AT_ONCE):
+            if not self._pack_page(log):
+                break
+            yield
+        if self.pages.merge():
+            yield
 
-        ``in_panes`` says whether anything is held of a key in panes or marks.
-        """
+    def _pack_page(self, log: StateLog) -> bool:
+        """False when those at rest are too few for a page. Those too large for one stay."""
         while self._quiet and len(self._ready) < self.pages.size:
             key, _ = self._quiet.popitem()
-            if self._is_at_rest(key, in_panes):
+            if self._is_at_rest(key):
                 self._ready[key] = None
         if len(self._ready) < self.pages.size:
-            return None
-        keys = [key for key in islice(self._ready, self.pages.size) if self._is_at_rest(key, in_panes)]
+            return False
+        keys = [key for key in islice(self._ready, self.pages.size) if self._is_at_rest(key)]
         self._ready = dict(islice(self._ready.items(), self.pages.size, None))
         packed = [(session, each) for session in map(self.held.__getitem__, keys) if (each := self._packed(session))]
         if packed:
             self.pages.add([each for _, each in packed])
         for session, _ in packed:
-            self._leave(session)
-        return [session for session, _ in packed]
+            self._leave(session, log)
+        return True
 
     def _packed(self, session: Session) -> Resting | None:
         """None for one that no page takes. It needs less memory from now on, too."""
@@ -220,39 +243,42 @@ class Sessions:
             return None
         return Resting(session.key, session.let_go_due(self._policy), data)
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: Session, log: StateLog) -> None:
         """It is not held as an object any more."""
         del self.held[session.key]
+        self.stale.pop(session.key, None)
+        log.drop(SESSION + session.key)
         if session.let_go_at != NEVER:
             del self._let_go[session.let_go_at][session.key]
 
     def _wake(self, key: bytes, data: bytes, incomplete: bool) -> Session:
         session = self.held[key] = _unpacked(key, data, incomplete)
         session.stale = True
-        self.keep(session, session.let_go_due(self._policy))
-        self.wait(session)
+        self._keep(session, session.let_go_due(self._policy))
+        self._queue.wait(session)
         return session
 
     # -- lost offsets
 
-    def mark_incomplete(self) -> list[Session]:
-        """Offsets are lost: totals of all say so from now on, and are written again. Gives those not at rest."""
+    def mark_incomplete(self) -> None:
+        """Offsets are lost: totals of all say so from now on, and are written again."""
         self.pages.mark_incomplete()
         for session in self.held.values():
             session.mark_incomplete()
-            self.wait(session)
-        return list(self.held.values())
+            self._queue.wait(session)
+        self.stale.update(self.held)
 
-    def wake_incomplete(self) -> list[Session]:
-        """Some of those at rest that are to be written again; none when no more are."""
+    def _wake_incomplete(self) -> bool:
+        """Some of those at rest that are to be written again; False when no more are."""
         woken = [self._wake(each.key, each.data, incomplete=True) for each in self.pages.take_incomplete()]
         for session in woken:
-            self.quiet(session)
-        return woken
+            self._quiet[session.key] = None
+            self.stale[session.key] = session
+        return bool(woken)
 
     # -- letting go
 
-    def keep(self, session: Session, until: int) -> None:
+    def _keep(self, session: Session, until: int) -> None:
         """It is let go then at the earliest."""
         if session.let_go_at != NEVER:
             del self._let_go[session.let_go_at][session.key]
@@ -262,8 +288,8 @@ class Sessions:
             heapq.heappush(self._dues, until)
         self._let_go[until][session.key] = None
 
-    def let_go(self, watermark: int) -> Iterator[Session]:
-        """Sessions kept long enough after their end. The caller drops what it holds of them, or keeps those with panes."""
+    def let_go(self, watermark: int, log: StateLog) -> Steps[None]:
+        """Those kept long enough after their end, unless something of them is in a pane. Those at rest, too."""
         later = (watermark // self._policy.pane_ms + 1) * self._policy.pane_ms
         while self._dues and self._dues[0] <= watermark:
             for key in self._let_go.pop(heapq.heappop(self._dues)):
@@ -271,29 +297,47 @@ class Sessions:
                 session.let_go_at = NEVER
                 due = session.let_go_due(self._policy)
                 if due > watermark or not session.ended or (session.changed and not session.frozen):
-                    self.keep(session, max(due, later))
-                else:
-                    yield session
-
-    def forget(self, session: Session, watermark: int) -> None:
-        self._leave(session)
-        self._let_it_go(session, watermark)
-
-    def let_go_at_rest(self, watermark: int) -> Iterator[None]:
-        """The same for those at rest, one at a step."""
+                    self._keep(session, max(due, later))
+                    continue
+                yield
+                if self._rows.hold(key, session.last_any):
+                    self._keep(session, watermark + self._policy.pane_ms)
+                    continue
+                self._leave(session, log)
+                self._forget(session, watermark)
         for resting in self.pages.let_go(watermark):
-            self._let_it_go(Session.unpacked(resting.key, resting.data), watermark)
+            self._forget(Session.unpacked(resting.key, resting.data), watermark)
             yield
 
-    def _let_it_go(self, session: Session, watermark: int) -> None:
-        self.show(session, [-number for number in session.shown])
+    def _forget(self, session: Session, watermark: int) -> None:
+        self._show(session, [-number for number in session.shown])
         self.gmv.subtract(session.gmv)
         if not session.frozen:
             self.gone.note(session.seed, watermark, watermark)
 
     # -- the state
 
-    def restore_pages(self, values: Mapping[int, bytes], watermark: int | None) -> None:
+    def collect(self, log: StateLog, puts: dict[bytes, bytes]) -> Steps[None]:
+        """Adds the items of those that changed and of new pages; drops those of pages that are gone."""
+        for session in self.stale.values():
+            puts[SESSION + session.key] = session.packed()
+            session.stale = False
+            yield
+        self.stale.clear()
+        yield from self.pages.collect(log, puts)
+
+    def value(self, key: bytes) -> bytes:
+        """Of an item, by its key in the state."""
+        return self.held[key[1:]].packed() if key[:1] == SESSION else self.pages.value(from_key(key[1:]))
+
+    def restore(self, items: Mapping[bytes, bytes], recall: Callable[[int, bytes, Marks], None]) -> None:
+        """Those not at rest, and their panes, whose marks ``recall`` hears of. Raises StateError."""
+        sessions = {key[1:]: Session.unpacked(key[1:], value) for key, value in items.items() if key[:1] == SESSION}
+        self._rows.restore(items, sessions, recall)
+        for session in sessions.values():
+            self._adopt(session)
+
+    def restore_pages(self, items: Mapping[bytes, bytes], watermark: int | None) -> None:
         """When all others are there, and those that were let go. Raises StateError."""
 
         def is_dead(hashed: int, resting: Resting) -> bool:
@@ -305,11 +349,22 @@ class Sessions:
                 and not Session.unpacked(resting.key, resting.data).frozen
             )
 
+        values = {from_key(key[1:]): value for key, value in items.items() if key[:1] == RESTING}
         for resting in self.pages.restore(values, is_dead):
             head = head_in(resting.data)
             self.shown = list(map(add, self.shown, (head.views, head.product_clicks, head.comments, head.orders_paid)))
             if head.gmv:
                 self.gmv.update(head.gmv)
+
+    def vetted(self) -> Iterator[tuple[bytes, str, bool]]:
+        """What is still packed: its key in the state, what it is, and whether it can be unpacked."""
+        for session in self.held.values():
+            base = session.packed_base()
+            yield SESSION + session.key, "the totals of a session", base is None or vetting.is_packed(base)
+        for page, session in self.at_rest():
+            base = session.packed_base()
+            is_whole = base is not None and vetting.is_packed(base)
+            yield page_key(page), "the totals of a session at rest", is_whole
 
 
 def _unpacked(key: bytes, data: bytes, incomplete: bool) -> Session:

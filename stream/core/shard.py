@@ -3,40 +3,51 @@
 Rule: whatever decides a number that liveshop shows is decided here, in core/, from the records and the policy alone.
 Batches go in (`read`), time passes only as records say (and as `exclude` and `quiet` allow), and `collect` gives away
 what one checkpoint has to write. Laws 1 to 5 of docs/architecture.md are properties of this class (tests/core/test_laws.py).
+
+It composes its parts, and holds where it stands: positions, gaps, whose it is. Each part collects and restores what it has
+in the state; core/checkpoint.py makes one checkpoint of them, and core/view.py looks at them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from stream.core.alerts.alerting import Stopwatch, stopped
-from stream.core.checkpoint import restore_into
-from stream.core.collect import collecting
-from stream.core.cooperative import Steps, drained
-from stream.core.counts import NEVER
+from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
+from stream.core.checkpoint import Parts, fitting_meta, reading
+from stream.core.cooperative import Steps, drained, pieces
 from stream.core.deadletters import shortened
 from stream.core.decode import Decoded, Events, Rejected, decode_batch
-from stream.core.panes import Pane, windows_marked
+from stream.core.gaps import Gaps
+from stream.core.judge import Judge
+from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
-from stream.core.retention import tidy
-from stream.core.shard_state import ShardState, anywhere
-from stream.core.statelog import StateLog
+from stream.core.session import Session
+from stream.core.sessions import Sessions
+from stream.core.state_keys import pane_key
+from stream.core.statelog import Restored, StateLog
 from stream.core.view import look
-from stream.core.watermark import far_behind, slowest, together
-from stream.core.windows import FAR_AHEAD, LONG_AGO
-from stream.model.names import KINDS, Kind, Outcome, Reason
+from stream.core.watermark import Watermark
+from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
+from stream.model.names import Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
 if TYPE_CHECKING:
     from stream.core.alerts.rules import Rules
 
 
-PANE: Final = 256
-WINDOW: Final = 2500
-ALERT: Final = 2000
-"""Bytes that a changed pane takes in the state, a window or an alert until it is written: rounded, most are smaller."""
+PANE_BYTES: Final = 256
+WINDOW_BYTES: Final = 2500
+ALERT_BYTES: Final = 2000
+"""What a changed pane takes in the state, a window or an alert until it is written: rounded, most are smaller."""
+IN_BACKLOG: Final = 10
+"""So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
 
 
-class Shard(ShardState):
+def anywhere(_key: bytes) -> bool:
+    """Each key belongs here."""
+    return True
+
+
+class Shard:
     """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
 
     Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition. Without ``rules``
@@ -52,17 +63,290 @@ class Shard(ShardState):
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
     ) -> None:
-        super().__init__(policy, generation=generation, placed=placed, rules=rules, stopwatch=stopwatch)
-        self._excluded: set[Kind] = set()
-        """Silent ones, which are not waited for either."""
-        self._caught_up: frozenset[Kind] = frozenset()
-        self._spoken: set[Kind] = set()
+        self.policy = policy
+        self._placed = placed
+        self.owner: dict[str, str] = {}
+        """Who writes this state; kept in it, so that another's state is recognised."""
+        self.transactional_id = ""
+        """Of the producer that writes it; kept in it, so that a later version knows whom to fence."""
+        self.partitions: int | None = None
+        """How many each topic has, if anybody has said so: keys are placed by it, so it is kept in the state."""
+        self.moved_to: str | None = None
+        """The prefix of the topics to which what is not counted here was moved."""
+        self.topic_ids: dict[str, str] = {}
+        """Kafka's ids of the topics it reads and writes, by their names in the code: one made anew has another."""
+        self.positions: dict[Kind, int] = {}
+        """Next offset to read."""
+        self.log = StateLog(policy.checkpoint_span)
+        self.rows = Rows()
+        self.sessions = Sessions(policy, self.rows)
+        self.judge = Judge(policy, self.rows, self._meet)
+        self.clocks = self.judge.clocks
+        self.event_time = Watermark(policy, self.clocks)
+        self.windows = Windows(policy, self.rows)
+        self.windows.generation = generation
+        self.alerting = Alerting(policy, rules, stopwatch)
+        self.windows.tally = self.alerting.emitter.tally = self.judge.tally
+        self._parts = Parts(self.rows, self.sessions, self.judge, self.event_time, self.windows, self.alerting)
+        self.gaps = Gaps()
+        self.drop_line = LONG_AGO
+        """Panes that start here or earlier are needed by no window any more."""
+        self.moved = False
+        """Something happened that the next checkpoint has to keep."""
         self._steps: Steps[None] | None = None
         self._stirred = True
         """Something happened since the last look at what is due."""
         self._touched_bytes = 0
         self._corrections = sum(-(-spec.size_ms // spec.slide_ms) for spec in policy.windows)
         """Windows that hold a pane: so many are corrected when it changes late."""
+
+    def begin_at(self, positions: dict[Kind, int]) -> None:
+        """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
+        self.positions = positions
+        self.moved = True
+
+    @property
+    def generation(self) -> int:
+        return self.windows.generation
+
+    @property
+    def checkpoint(self) -> int:
+        """Number of the last one that was collected."""
+        return self.log.number
+
+    # -- records come in
+
+    def read(self, kind: Kind, records: Sequence[Record]) -> None:
+        """Judges and counts one batch of one topic."""
+        self.count(kind, *self.decode(kind, records))
+
+    def decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
+        """What `count` takes. Of a value that is too large only the beginning is kept."""
+        policy = self.policy
+        events = decode_batch(kind, records, policy.max_value, trust_producer_time=policy.trust_producer_time)
+        return shortened(records, events), events
+
+    def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        """The same with the records decoded already (`decode_batch`)."""
+        if not records:
+            return
+        self.moved = self._stirred = True
+        self.event_time.hear(kind)
+        changed_before = len(self.judge.changed)
+        self.judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
+        self.judge.judge(kind, records, events)
+        self.windows.stir(self.judge.changed, changed_before)
+        self._note_touched(kind, self.judge.changed[changed_before:])
+        self.positions[kind] = records[-1].offset + 1
+        self.event_time.follow(kind)
+
+    def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
+        """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
+        self.count(kind, records, [Rejected(Reason.SKIPPED, why)] * len(records))
+
+    def _note_touched(self, kind: Kind, touched: Sequence[Pane]) -> None:
+        """Panes that a batch has changed for the first time since the last checkpoint."""
+        if self.gaps:
+            self.gaps.mark(kind, touched, self.clocks[kind], self.policy)
+        if touched:
+            closed = max(self.windows.horizon) - self.policy.pane_ms
+            late = sum(pane.start <= closed for pane in touched)
+            self._touched_bytes += PANE_BYTES * len(touched) + late * self._corrections * WINDOW_BYTES
+
+    def _meet(self, key: bytes) -> Session:
+        session, is_new = self.sessions.meet(key, self.watermark)
+        if is_new:
+            self.judge.tally.misplaced[self.judge.kind] += not self._placed(key)
+            self.judge.tally.totals_frozen += session.frozen
+        return session
+
+    def gap(self, kind: Kind, lost: int) -> None:
+        """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
+        self.judge.tally.lost_offsets += lost
+        self.gaps[kind] = None
+        self.moved = True
+        for row in self.rows.values():
+            self.judge.changed += row.mark_incomplete(self.sessions.held)
+            self.windows.mark_incomplete(row)
+        self.sessions.mark_incomplete()
+
+    # -- time passes
+
+    @property
+    def watermark(self) -> int | None:
+        return self.event_time.now
+
+    @property
+    def left_out(self) -> set[Kind]:
+        """Topics that are far behind in what they say, and not waited for."""
+        return self.event_time.left_out
+
+    @property
+    def newest(self) -> int | None:
+        """The newest clock of the shard."""
+        return self.judge.newest
+
+    def far_behind(self) -> set[Kind]:
+        """Topics that hold nothing back now, since their clocks are far behind. One that never spoke is only silent."""
+        return self.event_time.far_behind()
+
+    def keep_up(self, caught_up: Collection[Kind]) -> bool:
+        """Says of which topics all there is has been counted; to be called often. True when the watermark moves."""
+        moved = self.event_time.keep_up(caught_up)
+        self._stirred = self._stirred or moved
+        return moved
+
+    def exclude(self, kind: Kind) -> None:
+        """The topic is caught up and silent: it holds the watermark back no longer, until its next record."""
+        self.event_time.exclude(kind)
+        self._stirred = True
+
+    def quiet(self, wall_ms: int) -> None:
+        """All topics are caught up and silent: what the wall clock has passed may be closed, ended and written."""
+        self.event_time.wall = wall_ms
+        self._stirred = True
+
+    def finish(self) -> None:
+        """The end of a bounded input: everything closes and ends."""
+        self.quiet(FAR_AHEAD)
+
+    def work(self, steps: int) -> bool:
+        """Closes windows that are due and drops old panes, at most ``steps`` of them. True while more is due."""
+        for _ in range(steps):
+            if self._steps is None:
+                if not self._stirred:
+                    return False
+                self._stirred = False
+                self._steps = self._due()
+            if next(self._steps, self) is self:
+                self._steps = None
+        return self._steps is not None or self._stirred
+
+    def _due(self) -> Steps[None]:
+        """Records may be counted between two steps."""
+        windows, time = self.windows, self.event_time
+        yield from windows.close(time.now, self.newest)
+        if time.wall is not None:
+            yield from windows.close_idle(time.wall)
+        yield from self.alerting.follow(self.rows, self.judge.changed, windows.closed_through(), time.complete)
+        for piece in pieces(list(self.rows.starts)):
+            for start in piece:
+                yield from self._retire(self.rows[start])
+            yield
+        yield from self.sessions.pack(self.log)
+
+    def _retire(self, row: Row) -> Steps[None]:
+        """What need not be held as it is any more: quiet panes are packed, old ones dropped, ids forgotten."""
+        if row.start <= self.drop_line:
+            yield from self._drop_panes(row)
+        elif row.start <= min(self.event_time.passed - self.policy.pane_ms, self.alerting.taken_in()):
+            yield from row.pack_quiet()
+        yield from row.retire_ids(self.policy, self.clocks, self.log.drop_bucket)
+        if row.is_empty():
+            del self.rows[row.start]
+
+    def _drop_panes(self, row: Row) -> Steps[None]:
+        """Their figures stay in the totals of their sessions."""
+        for key in row.all_keys():
+            pane = row.panes.get(key)
+            if row.holds(key) and (pane is None or not pane.changed):
+                counts, marks = row.take(key)
+                self.windows.forget(marks)
+                self.log.drop(pane_key(row.start, key))
+                if counts is not None:
+                    self.sessions.absorb(key, counts, row.start)
+                yield
+
+    # -- results go out
+
+    def collect(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Outputs | None:
+        """All that one checkpoint has to write; None when nothing has changed since the last.
+
+        ``in_backlog``: what is read is old, and totals are written at a slower pace. ``now_ms``: of any clock that never
+        goes back; while a topic is left out corrections wait by it (`CORRECT_EVERY_MS`). Without it none waits.
+        """
+        return drained(self.collecting(in_backlog=in_backlog, now_ms=now_ms))
+
+    def collecting(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Steps[Outputs | None]:
+        """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
+        windows, judge, alerting, sessions, time = (
+            *(self.windows, self.judge, self.alerting, self.sessions, self.event_time),
+        )
+        # in one transaction with the windows of their slides, or after them
+        limit = windows.closed_through()
+        yield from alerting.catch_up(self.rows, judge.changed, limit, time.wall_passed, time.complete)
+        spoken = alerting.speak(self.positions, time.now)
+        held_at = now_ms if time.waits else None
+        yield from windows.correct(judge.changed, time.now, self.newest, self.drop_line, held_at)
+        for piece in pieces(judge.changed):
+            for pane in piece:
+                sessions.hear(pane, judge.tally)
+            yield
+        self.gaps.end(self.clocks)
+        yield from sessions.end(max(time.passed, time.wall_passed))
+        yield from sessions.let_go(time.passed, self.log)
+        most = self.policy.totals_per_checkpoint
+        totals = yield from sessions.write_totals(
+            max(1, most // IN_BACKLOG) if in_backlog else most,
+            time.now,
+            self.generation,
+            everything=time.wall is not None,
+        )
+        judge.tally.session_records += len(totals)
+        if not (self.moved or spoken or totals or windows.written or sessions.stale or alerting.changed):
+            return None
+        return (yield from self._outputs(totals))
+
+    def _outputs(self, totals: list[tuple[bytes, bytes]]) -> Steps[Outputs]:
+        windows, judge = self.windows, self.judge
+        state = yield from self._parts.checkpoint(self.log, self._meta())
+        for pane in judge.changed:
+            pane.changed = False
+        outputs = Outputs(
+            windows=windows.written,
+            sessions=totals,
+            dead_letters=judge.dead,
+            alerts=self.alerting.emitter.written,
+            state=state,
+            positions=dict(self.positions),
+            generation=self.generation,
+            checkpoint=self.checkpoint,
+            tally=judge.tally,
+            newest_end=windows.newest_end if windows.newest_end != LONG_AGO else None,
+        )
+        judge.begin_anew()
+        windows.begin_anew(judge.tally)
+        self.alerting.begin_anew(judge.tally)
+        self._touched_bytes = 0
+        self.moved = False
+        self._stirred = True
+        self._move_drop_line()
+        return outputs
+
+    def committed(self, number: int, first_state_offset: int) -> None:
+        """Checkpoint ``number`` is in the log. Must be called before the next `collect`."""
+        self.log.committed(number, first_state_offset)
+
+    def _move_drop_line(self) -> None:
+        """Panes from which every window that starts with them is final: closed, corrected, and open to no more events."""
+        needed = min(self.windows.closed_starts(), self.alerting.taken_in(), self.windows.first_waiting() - 1)
+        self.drop_line = max(self.drop_line, min(self.event_time.final, needed))
+
+    # -- the state
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "owner": self.owner,
+            "policy": self.policy.deciding(),
+            "generation": self.generation,
+            "positions": {str(kind): offset for kind, offset in self.positions.items()},
+            "drop_line": self.drop_line,
+            "gaps": {str(kind): until for kind, until in self.gaps.items()},
+            "transactional_id": self.transactional_id,
+            "partitions": self.partitions,
+            "moved_to": self.moved_to,
+            "topic_ids": self.topic_ids,
+        }
 
     @classmethod
     def restore(
@@ -82,199 +366,25 @@ class Shard(ShardState):
         """
         shard = cls(policy, placed=placed, rules=rules, stopwatch=stopwatch)
         shard.log, content = StateLog.restore(records, policy.checkpoint_span)
-        restore_into(shard, content, vouched=vouched)
+        shard.fill(content, vouched=vouched)
         return shard
 
-    def begin_at(self, positions: dict[Kind, int]) -> None:
-        """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
-        self.positions = positions
-        self.moved = True
+    def fill(self, content: Restored, *, vouched: bool = False) -> None:
+        """A new shard. Raises StateError for what cannot be unpacked. An error of another kind is none of the state's.
 
-    # -- records come in
-
-    def read(self, kind: Kind, records: Sequence[Record]) -> None:
-        """Judges and counts one batch of one topic."""
-        self.count(kind, *self.decode(kind, records))
-
-    def decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
-        """What `count` takes. Of a value that is too large only the beginning is kept."""
-        policy = self.policy
-        events = decode_batch(kind, records, policy.max_value, trust_producer_time=policy.trust_producer_time)
-        return shortened(records, events), events
-
-    def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
-        """The same with the records decoded already (`decode_batch`)."""
-        if not records:
-            return
-        self.moved = self._stirred = True
-        self._excluded.discard(kind)
-        self._spoken.add(kind)
-        changed_before = len(self.judge.changed)
-        self.judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
-        self.judge.judge(kind, records, events)
-        self.windows.stir(self.judge.changed, changed_before)
-        self._note_touched(kind, self.judge.changed[changed_before:])
-        self.positions[kind] = records[-1].offset + 1
-        if kind in self._move_watermark():
-            self.left_out.add(kind)  # what it says is no reason to wait for clocks instead of the wall's
-        else:
-            self.wall = None
-
-    def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
-        """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
-        self.count(kind, records, [Rejected(Reason.SKIPPED, why)] * len(records))
-
-    def _note_touched(self, kind: Kind, touched: Sequence[Pane]) -> None:
-        """Panes that a batch has changed for the first time since the last checkpoint."""
-        if self.gaps:
-            self._mark_incomplete(kind, touched)
-        if touched:
-            closed = max(self.windows.horizon) - self.policy.pane_ms
-            late = sum(pane.start <= closed for pane in touched)
-            self._touched_bytes += PANE * len(touched) + late * self._corrections * WINDOW
-
-    def _mark_incomplete(self, kind: Kind, touched: Sequence[Pane]) -> None:
-        """Panes that a batch has changed while offsets are missing; held ones were marked when the gap was found."""
-        for pane in touched:
-            pane.incomplete = True
-        clock = self.clocks[kind]
-        if self.gaps.get(kind, 0) is None and clock is not None:  # the first batch after the gap that moves the clock
-            # what was lost may have been stamped ahead of the clock, as the first event after it may be
-            self.gaps[kind] = clock + self.policy.max_future_ms + self.policy.longest_ms + self.policy.bound_ms
-
-    # -- time passes
-
-    def far_behind(self) -> set[Kind]:
-        """Topics that hold nothing back now, since their clocks are far behind. One that never spoke is only silent."""
-        clocks = self.clocks
-        if together(clocks, self.policy):
-            return set()
-        up = [kind for kind in self._caught_up if clocks[kind] is not None or kind in self._spoken]
-        return far_behind(clocks, self.policy, up)
-
-    def _move_watermark(self) -> set[Kind]:
-        """Returns the topics that are far behind now."""
-        far = self.far_behind()
-        self.left_out &= far
-        clock = slowest(self.clocks, self._excluded | far)
-        if clock is not None:
-            passed = clock - self.policy.delay_ms
-            self.watermark = passed if self.watermark is None else max(self.watermark, passed)
-        return far
-
-    def keep_up(self, caught_up: Collection[Kind]) -> bool:
-        """Says of which topics all there is has been counted; to be called often. True when the watermark moves."""
-        before, self._caught_up = self.watermark, frozenset(caught_up)
-        self._move_watermark()
-        moved = self.watermark != before
-        self._stirred = self._stirred or moved
-        return moved
-
-    def exclude(self, kind: Kind) -> None:
-        """The topic is caught up and silent: it holds the watermark back no longer, until its next record."""
-        self._excluded.add(kind)
-        self._stirred = True
-        self._move_watermark()
-
-    def quiet(self, wall_ms: int) -> None:
-        """All topics are caught up and silent: what the wall clock has passed may be closed, ended and written."""
-        self.wall = wall_ms
-        self._stirred = True
-
-    def finish(self) -> None:
-        """The end of a bounded input: everything closes and ends."""
-        self.wall = FAR_AHEAD
-        self._stirred = True
-
-    def gap(self, kind: Kind, lost: int) -> None:
-        """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
-        self.judge.tally.lost_offsets += lost
-        self.gaps[kind] = None
-        self.moved = True
-        for row in self.rows.values():
-            for key in row.packed.keys() | row.panes.keys():
-                pane = row.panes.get(key) or row.open(self.sessions.held[key])
-                pane.incomplete = True
-                self._touch(pane)
-            for key, marks in list(row.marks.items()):
-                for window in windows_marked(marks):
-                    row.set_mark(key, window, row.mark(key, window)[0], NEVER)
-                self.windows.touched.append((row.start, key))
-        self.stale.update((session.key, session) for session in self.sessions.mark_incomplete())
-
-    def _touch(self, pane: Pane) -> None:
-        if not pane.changed:
-            pane.changed = True
-            self.judge.changed.append(pane)
-
-    def work(self, steps: int) -> bool:
-        """Closes windows that are due and drops old panes, at most ``steps`` of them. True while more is due."""
-        for _ in range(steps):
-            if self._steps is None:
-                if not self._stirred:
-                    return False
-                self._stirred = False
-                self._steps = self._due()
-            if next(self._steps, self) is self:
-                self._steps = None
-        return self._steps is not None or self._stirred
-
-    def _due(self) -> Steps[None]:
-        yield from self.windows.close(self.watermark, self.newest)
-        if self.wall is not None:
-            yield from self.windows.close_idle(self.wall)
-        yield from self.alerting.follow(self.rows, self.judge.changed, self.windows.closed_through(), self.complete())
-        yield from tidy(self)
-
-    # -- results go out
-
-    def collect(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Outputs | None:
-        """All that one checkpoint has to write; None when nothing has changed since the last.
-
-        ``in_backlog``: what is read is old, and totals are written at a slower pace. ``now_ms``: of any clock that never
-        goes back; while a topic is left out corrections wait by it (`CORRECT_EVERY_MS`). Without it none waits.
+        Unless checksums have ``vouched`` for it, that goes for what is only unpacked when it is needed, too.
         """
-        return drained(self.collecting(in_backlog=in_backlog, now_ms=now_ms))
-
-    def collecting(self, *, in_backlog: bool = False, now_ms: int | None = None) -> Steps[Outputs | None]:
-        """`collect` in steps. Until it is done nothing else may be asked of the shard; left undone, it is of no use."""
-        hold = bool(self.left_out - self._excluded) and self.wall != FAR_AHEAD
-        outputs = yield from collecting(self, in_backlog=in_backlog, held_at=now_ms if hold else None)
-        if outputs is not None:
-            self._begin_anew()
-        return outputs
-
-    def _begin_anew(self) -> None:
-        self._touched_bytes = 0
-        self.windows.written, self.windows.touched = [], []
-        self.windows.written_bytes = 0
-        self.windows.newest_end = LONG_AGO
-        self.judge.begin_anew()
-        self.windows.tally = self.judge.tally
-        self.alerting.begin_anew(self.judge.tally)
-        self.stale.clear()
-        self.moved = False
-        self._stirred = True
-        self._move_drop_line()
-
-    def committed(self, number: int, first_state_offset: int) -> None:
-        """Checkpoint ``number`` is in the log. Must be called before the next `collect`."""
-        self.log.committed(number, first_state_offset)
-
-    def _move_drop_line(self) -> None:
-        """Panes from which every window that starts with them is final: closed, corrected, and open to no more events.
-
-        Final by all clocks, or at the latest when `state_retention` says that whatever could change it is refused.
-        """
-        policy = self.policy
-        clocks = [clock for clock in self.clocks.values() if clock is not None]
-        if not clocks:
-            return
-        line = max(clocks) - policy.longest_ms - policy.state_retention_ms
-        if len(clocks) == len(KINDS):
-            line = max(line, min(clocks) - policy.longest_ms - policy.bound_ms)
-        needed = min(self.windows.closed_starts(), self.alerting.taken_in(), self.windows.first_waiting() - 1)
-        self.drop_line = max(self.drop_line, min(line, needed))
+        with reading(vouched=vouched):
+            meta = fitting_meta(content, self.policy)
+            self.owner, self.partitions, self.moved_to = meta.owner, meta.partitions, meta.moved_to
+            self.topic_ids = dict(meta.topic_ids)
+            self.windows.generation = meta.generation
+            self.positions = {Kind(name): offset for name, offset in meta.positions.items()}
+            self.drop_line = meta.drop_line
+            self.gaps.update({Kind(name): until for name, until in meta.gaps.items()})
+            self._parts.restore(content, meta)
+            if not vouched:
+                self._parts.vet(self.log)
 
     # -- looking
 
@@ -284,7 +394,7 @@ class Shard(ShardState):
 
         Windows closed and to be corrected, dead letters, alerts, and the state of what has changed.
         """
-        alerts = len(self.alerting.emitter.written) * ALERT
+        alerts = len(self.alerting.emitter.written) * ALERT_BYTES
         return self.windows.written_bytes + self.judge.dead_bytes + self._touched_bytes + alerts
 
     @property

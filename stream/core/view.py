@@ -1,32 +1,54 @@
-"""A look at a shard for people and gauges. It changes nothing, and nothing it shows decides anything."""
+"""A look at a shard for people and gauges. It changes nothing, and nothing it shows decides anything.
+
+It is a module over the parts, not a piece of each: most of what it shows is read from several of them together.
+"""
 
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from stream.core.cooperative import Steps, pieces
 from stream.core.figures import MOMENTS, NEVER
 from stream.core.packing import glance_at, unpack
 from stream.core.policy import MINUTE
-from stream.core.windows import FAR_AHEAD, LONG_AGO
+from stream.core.windows import FAR_AHEAD
 from stream.model.events import OTHER
 from stream.model.names import Kind
 from stream.model.results import SessionView, ShardView
 
 if TYPE_CHECKING:
-    from stream.core.panes import Pane
+    from stream.core.alerts.alerting import Alerting
+    from stream.core.judge import Judge
+    from stream.core.panes import Pane, Rows
+    from stream.core.policy import Policy
     from stream.core.session import Session
-    from stream.core.shard_state import ShardState
+    from stream.core.sessions import Sessions
     from stream.core.state_format import Glance
+    from stream.core.statelog import StateLog
+    from stream.core.watermark import Watermark
+    from stream.core.windows import Windows
 
 _PLATFORM: Final = MOMENTS.index("platform")
 NONE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 RECENT_MS: Final = 2 * MINUTE
 PIECE: Final = 512
 """Panes looked at in one step."""
+
+
+class Shown(Protocol):
+    """Those of a shard that are looked at."""
+
+    policy: "Policy"
+    rows: "Rows"
+    sessions: "Sessions"
+    judge: "Judge"
+    event_time: "Watermark"
+    windows: "Windows"
+    alerting: "Alerting"
+    log: "StateLog"
 
 
 @dataclass(slots=True)
@@ -45,7 +67,7 @@ class _Recent:
         return sum(self.samples.values())
 
 
-def look(shard: "ShardState", top: int) -> Steps[ShardView]:
+def look(shard: Shown, top: int) -> Steps[ShardView]:
     """The ``top`` sessions with the most events lately, all others summed. Walks recent panes, open windows and rows."""
     recent = yield from _recent(shard)
     windows_open = yield from shard.windows.open_counts()
@@ -56,11 +78,11 @@ def look(shard: "ShardState", top: int) -> Steps[ShardView]:
         for key, (events, comments) in busiest
     ]
     known = {kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()}
-    checkout_keys = shard.checkout_keys.number(shard.judge.clock(Kind.CHECKOUTS))
-    gone = shard.sessions.gone.number(LONG_AGO if shard.watermark is None else shard.watermark)
+    checkout_keys = shard.judge.checkout_keys.number(shard.judge.clock(Kind.CHECKOUTS))
+    gone = shard.sessions.gone.number(shard.event_time.passed)
     return ShardView(
-        clocks=dict(shard.clocks),
-        watermark=shard.watermark,
+        clocks=dict(shard.judge.clocks),
+        watermark=shard.event_time.now,
         sessions_open=shard.sessions.open,
         sessions_held=len(shard.sessions),
         panes=panes,
@@ -74,7 +96,7 @@ def look(shard: "ShardState", top: int) -> Steps[ShardView]:
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions) > len(views) else None,
         alerts=shard.alerting.pending_and_firing(),
-        left_out=frozenset(shard.left_out),
+        left_out=frozenset(shard.event_time.left_out),
         viewers=recent.viewers,
         platforms=dict(recent.platforms),
         bounds={
@@ -86,8 +108,8 @@ def look(shard: "ShardState", top: int) -> Steps[ShardView]:
     )
 
 
-def _recent(shard: "ShardState") -> Steps[_Recent]:
-    newest, recent = shard.newest, _Recent()
+def _recent(shard: Shown) -> Steps[_Recent]:
+    newest, recent = shard.judge.newest, _Recent()
     for row in [] if newest is None else shard.rows.between(newest - RECENT_MS + 1, FAR_AHEAD):
         for piece in pieces(row.panes.items(), PIECE):
             _add(recent, piece)
@@ -119,7 +141,7 @@ def _late_platform(pane: "Pane | Glance | bytes") -> str:
     return (late.moments[_PLATFORM] if late is not None else "") or OTHER
 
 
-def _numbers(shard: "ShardState") -> Steps[tuple[int, int, int]]:
+def _numbers(shard: Shown) -> Steps[tuple[int, int, int]]:
     """Panes, and ids of events, that are held; and the most ids that one topic has in one pane."""
     panes = ids = fullest = 0
     for piece in pieces(shard.rows.values(), PIECE):
@@ -156,7 +178,7 @@ def _view(session: "Session", events: int, comments: int, viewers: int | None) -
     )
 
 
-def _rest(shard: "ShardState", listed: list[SessionView], recent: _Recent) -> SessionView:
+def _rest(shard: Shown, listed: list[SessionView], recent: _Recent) -> SessionView:
     sessions = shard.sessions
     gmv = sessions.gmv.copy()
     for view in listed:

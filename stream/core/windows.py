@@ -12,7 +12,7 @@ from typing import Final
 
 from stream.core.cooperative import Steps
 from stream.core.counts import NEVER, Counts, total
-from stream.core.panes import Marks, Pane, Row, Rows
+from stream.core.panes import Marks, Pane, Row, Rows, windows_marked
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
 from stream.model.names import LIVE_RUN, Closed
@@ -68,6 +68,24 @@ class Windows:
                     self._waiting[kind, start, key] = LONG_AGO
                 if start + spec.size_ms > self.marked_through:  # noqa: PLR1730  # a third of the time of max()
                     self.marked_through = start + spec.size_ms
+
+    def begin_anew(self, tally: Tally) -> None:
+        """A checkpoint has taken what there was."""
+        self.written, self.touched = [], []
+        self.written_bytes = 0
+        self.newest_end = LONG_AGO
+        self.tally = tally
+
+    def forget(self, marks: Marks) -> None:
+        """Their pane is dropped."""
+        self.marks -= len(windows_marked(marks))
+
+    def mark_incomplete(self, row: Row) -> None:
+        """Offsets are lost: what was written of windows that start with a row is out of date, whatever they hold."""
+        for key, marks in list(row.marks.items()):
+            for kind in windows_marked(marks):
+                row.set_mark(key, kind, row.mark(key, kind)[0], STALE)
+            self.touched.append((row.start, key))
 
     def stir(self, changed: Sequence[Pane], since: int) -> None:
         """Panes from that place on are counted into since the last silence: the next one looks at their windows again."""

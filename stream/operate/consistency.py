@@ -140,7 +140,7 @@ def _print(shard: Shard) -> dict[str, Any]:
         "event ids": {
             start: [len(ids) for ids in row.ids] for start, row in shard.rows.items() if any(map(len, row.ids))
         },
-        "checkout keys": _held(shard.checkout_keys, shard.clocks[Kind.CHECKOUTS]),
+        "checkout keys": _held(shard.judge.checkout_keys, shard.clocks[Kind.CHECKOUTS]),
         "sessions known": {kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()},
         "sessions let go": _held(shard.sessions.gone, shard.watermark),
     }

@@ -157,7 +157,7 @@ def totals_value(shard: Shard, session: Session) -> bytes:
         "revision": session.revision,
         "status": "ended" if session.ended else "open",
     }
-    totals = shard.totals_of(session)
+    totals = shard.rows.of(session)
     return session_value(session.session_id, totals, shard.policy.currency, head)
 
 

@@ -16,14 +16,13 @@ from stream.core.counting import PLAIN_ONLY
 from stream.core.decode import Decoded
 from stream.core.ids import FREEZE_AT
 from stream.core.judge import Judge
-from stream.core.panes import Row, Rows
+from stream.core.panes import Rows
 from stream.core.policy import Policy
-from stream.core.retention import PACK_AT
 from stream.core.session import Session
 from stream.core.watermark import far_behind, slowest
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert
-from stream.model.names import KINDS, Kind, Outcome, Reason
+from stream.model.names import Kind, Outcome, Reason
 from stream.model.results import Record
 
 
@@ -111,23 +110,16 @@ class AlertMachine:
             row = self._rows[start]
             if start + self._policy.pane_ms <= through:
                 row.clear()
-            self._tidy_ids(row)
+            for ids in row.ids:
+                if ids.fresh:
+                    ids.take_fresh()  # for no state
+            drained(row.retire_ids(self._policy, self.clocks, _unstored))
             if row.is_empty():
                 del self._rows[start]
         keys = self._judge.checkout_keys
         keys.fresh.clear()
         if len(keys.recent) >= FREEZE_AT:
             keys.sweep(self._judge.clock(Kind.CHECKOUTS))
-
-    def _tidy_ids(self, row: Row) -> None:
-        end = row.start + self._policy.pane_ms
-        for kind in KINDS:
-            ids, clock = row.ids_of(kind), self._judge.clock(kind)
-            if clock >= end + self._policy.bound_ms:
-                row.forget_ids(kind)
-            elif clock >= end + self._policy.delay_ms and ids.busy > PACK_AT:
-                ids.take_fresh()
-                drained(ids.freeze())
 
     # -- looking
 
@@ -166,3 +158,7 @@ class AlertMachine:
     def errors(self) -> list[Counter[str]]:
         """By set of rules: how often each could not tell."""
         return [alerting.emitter.tally.evaluation_errors for alerting in self._alertings]
+
+
+def _unstored(_bucket: bytes) -> None:
+    """There is no state to take it out of."""

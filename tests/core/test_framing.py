@@ -88,7 +88,7 @@ def contents(shard: Shard) -> object:
         for key in row.packed
         if (pane := row.counts(key)) is not None
     }
-    totals = {session.key: shard.totals_of(session).events for session in shard.sessions.each()}
+    totals = {session.key: shard.rows.of(session).events for session in shard.sessions.each()}
     watched = {key: each.history.columns(0) for key, each in shard.alerting.session_states.items()}
     return panes, totals, watched, shard.positions, shard.clocks, shard.log.number
 

@@ -150,7 +150,7 @@ class Looked(Driver):
 
     def _end_sessions(self) -> None:
         shard, never = self.shard, -(2**62)
-        wall = never if shard.wall is None else shard.wall - self.policy.delay_ms
+        wall = never if shard.event_time.wall is None else shard.event_time.wall - self.policy.delay_ms
         now = max(wall, never if shard.watermark is None else shard.watermark)
         for session, last in self._recount().last_event.items():
             if last < 0 or last + self.policy.session_end_after_ms <= now:

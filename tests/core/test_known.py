@@ -9,9 +9,11 @@ from random import Random
 
 import pytest
 
+from stream.core.cooperative import drained
 from stream.core.ids import hash_id
 from stream.core.known import ENTRY, Known
 from stream.core.policy import DAY, HOUR, MINUTE, Policy
+from stream.core.statelog import StateLog
 
 T0 = 1_700_000_000_000 - 1_700_000_000_000 % HOUR
 ROOT = Path(__file__).parents[2]
@@ -70,24 +72,25 @@ def test_what_is_admitted_is_remembered_while_its_pane_may_admit_more() -> None:
     assert set(known.admitted) <= {T0 + minute * MINUTE for minute in range(23, 30)}
 
 
-class Stored:
+class Stored(StateLog):
     """The buckets of a state, as its log keeps them."""
 
     def __init__(self) -> None:
-        self.hours: dict[int, list[bytes]] = {}
+        super().__init__(10)
+        self.hours: dict[bytes, list[bytes]] = {}
+
+    def drop_bucket(self, bucket: bytes) -> None:
+        self.hours.pop(bucket, None)
 
     def take(self, known: Known, clock: int) -> None:
-        for hour in known.forget_hours(clock):
-            self.hours.pop(hour, None)
-        for hour, chunk, is_whole in known.take_fresh():
-            if is_whole:
-                self.hours[hour] = []
-            self.hours.setdefault(hour, []).append(chunk)
+        drained(known.retire(self, clock))
+        for bucket, chunk in known.additions(self):
+            self.hours.setdefault(bucket, []).append(chunk)
 
     def restored(self, policy: Policy, known: Known) -> Known:
         other = Known(policy)
-        for hour, chunks in self.hours.items():
-            other.restore(hour, chunks)
+        for bucket, chunks in self.hours.items():
+            other.restore(bucket, chunks)
         other.admitted.update(known.admitted)
         return other
 
@@ -150,10 +153,11 @@ LATE_IMPORT = """
 import sys
 from stream.core.known import Known
 from stream.core.policy import Policy
+from stream.core.statelog import StateLog
 known = Known(Policy())
 known.note(1, 0, 0)
 before = set(sys.modules)
-assert list(known.take_fresh())
+assert list(known.additions(StateLog(10)))
 assert set(sys.modules) == before, set(sys.modules) - before
 """
 

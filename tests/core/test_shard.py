@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.checkpoint import restore_into
 from stream.core.framing import StateError, StateRefusedError, first_needed
 from stream.core.pages import PAGE
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
@@ -423,7 +422,7 @@ def test_a_state_of_a_version_without_bounds_on_sessions_is_continued() -> None:
         del content.buckets[bucket]
     shard = room.shard = Shard(room.policy)
     shard.log = log
-    restore_into(shard, content)
+    shard.fill(content)
     room.see(Kind.VIEWS, T0, session_id="s1")
     room.see(Kind.VIEWS, T0, session_id="s3")
     room.settle()
@@ -460,7 +459,7 @@ def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
     for bucket in [bucket for bucket in content.buckets if bucket.startswith(spoil)]:
         content.buckets[bucket] = [b"odd"]
     with pytest.raises(StateError, match="cannot be read"):
-        restore_into(Shard(room.policy), content, vouched=True)
+        Shard(room.policy).fill(content, vouched=True)
 
 
 def test_memory_is_given_back_as_time_passes() -> None:
@@ -478,7 +477,7 @@ def test_memory_is_given_back_as_time_passes() -> None:
 
 
 def test_quiet_panes_have_their_ids_packed_and_still_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.core.retention.PACK_AT", 2)
+    monkeypatch.setattr("stream.core.panes.PACK_AT", 2)
     room = Room()
     room.only(Kind.VIEWS)
     for number in range(4):

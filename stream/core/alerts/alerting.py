@@ -9,19 +9,22 @@ time, and to ask a session once more for the same slide, as after a restart, cha
 while a topic is left out or the shard is silent, is judged within one checkpoint (`evaluate`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from stream.core.alerts.emitter import Emitter, Mute
 from stream.core.alerts.history import History
-from stream.core.alerts.session_state import SessionState
+from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
 from stream.core.cooperative import Steps, drained, pieces
 from stream.core.counts import NEVER, Counts
 from stream.core.ontime import column_of, events_of
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
+from stream.core.state_format import Meta
+from stream.core.state_keys import ALERTS
+from stream.core.statelog import StateLog
 from stream.core.windows import FAR_AHEAD, LONG_AGO
-from stream.model.alerts import Alert
+from stream.model.alerts import Alert, read_alert
 from stream.model.names import Kind
 from stream.model.results import Tally
 
@@ -87,11 +90,6 @@ class Alerting:
         end = None if self.rules is None else self._next_end(rows)
         return end is not None and end <= due
 
-    def wait(self, rows: Rows, complete: int) -> None:
-        """What is due is judged in `follow`. A state that is stored until then says where that begins."""
-        self.complete = complete
-        self._pass_over(rows)
-
     def _pass_over(self, rows: Rows) -> int | None:
         """The slides before the next one, on which nobody was on air; its end. None when there is none.
 
@@ -117,6 +115,18 @@ class Alerting:
         self.complete = max(self.complete, complete)
         while self.is_behind(rows, due):
             yield from self._judge(rows)
+
+    def catch_up(self, rows: Rows, changed: Iterable[Pane], limit: int, wall_limit: int, complete: int) -> Steps[None]:
+        """Before a checkpoint: judges what may be judged early, as `evaluate` does.
+
+        What comes after slides that are complete waits until those are judged in `follow`.
+        """
+        yield from self.amend(changed)
+        if self.is_behind(rows, min(limit, complete)):
+            self.complete = complete
+            self._pass_over(rows)  # a state that is stored until then says where that begins
+        else:
+            yield from self.evaluate(rows, limit, wall_limit, complete)
 
     def evaluate(self, rows: Rows, limit: int, wall_limit: int, complete: int) -> Steps[None]:
         """Judges every slide that ends at ``limit`` or earlier, or that the wall clock has passed on a silent shard.
@@ -266,6 +276,47 @@ class Alerting:
             return False
         self.emitter.unmute(self.session_states.values(), self.through)
         return True
+
+    # -- the state
+
+    def collect(self, log: StateLog, puts: dict[bytes, bytes]) -> Steps[None]:
+        """Adds the items of sessions on air that changed, and drops those of sessions off air."""
+        for key in self.gone:
+            log.drop(ALERTS + key)
+        for piece in pieces(self.stale.items()):
+            puts.update((ALERTS + key, pack_session_state(session_state)) for key, session_state in piece)
+            yield
+
+    def value(self, key: bytes) -> bytes:
+        """Of an item, by its key in the state."""
+        return pack_session_state(self.session_states[key[1:]])
+
+    def meta(self) -> dict[str, Any]:
+        """Its own of `state_format.Meta`."""
+        mute = self.emitter.mute
+        silent = None
+        if mute is not None:
+            silent = {str(kind): end for kind, end in mute.ends.items()}, [told.value() for told in mute.told.values()]
+        return {"alerted_through": self.through, "silent": silent}
+
+    def restore(self, items: Mapping[bytes, bytes], meta: Meta, rows: Rows, closed_through: int, complete: int) -> None:
+        """Where none were looked for before, that begins now: what is held of earlier slides is history at once."""
+        self.session_states.update(
+            (key[1:], unpack_session_state(key[1:], value)) for key, value in items.items() if key[:1] == ALERTS
+        )
+        if meta.silent is not None:
+            ends, told = meta.silent
+            self.be_silent({Kind(name): end for name, end in ends.items()}, map(read_alert, told))
+        self.complete = complete
+        if meta.alerted_through is not None:
+            self.through = meta.alerted_through
+        if self.through == LONG_AGO:
+            self.begin(rows, closed_through)
+
+    def vetted(self) -> Iterator[tuple[bytes, str, bool]]:
+        """What is still packed: its key in the state, what it is, and whether it can be unpacked."""
+        for key, session_state in self.session_states.items():
+            yield ALERTS + key, "what the alerts know of a session", session_state.history.is_whole()
 
     # -- looking
 

@@ -316,7 +316,7 @@ def test_a_slide_that_is_complete_to_the_millisecond_is_not_judged_as_idle() -> 
     air = Air(BUSY)
     air.see(0.5, "s1", "s1")
     air.reach(1 + 10_000 / MINUTE)
-    assert air.shard.complete() == T0 + MINUTE
+    assert air.shard.event_time.complete == T0 + MINUTE
     assert air.told() == ["busy s1 firing 1"]
 
 

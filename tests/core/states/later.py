@@ -81,7 +81,7 @@ def _held(driver: Any) -> dict[str, Any]:
     shard = driver.shard
     held: dict[str, Any] = {}
     for session in shard.sessions.each():
-        counts = shard.totals_of(session)
+        counts = shard.rows.of(session)
         wavers = counts.wavers and [sorted(counts.wavers.named), counts.wavers.beyond]
         held[session.session_id] = [counts.waves, counts.height, counts.tips, estimate(counts.guests), wavers]
     slides = [column for each in shard.alerting.session_states.values() for column in each.history.columns(0) if column]
