@@ -69,8 +69,8 @@ chaos: $(VENV)/.made  ## kills, zombies, brokers away, neighbours, clocks that j
 	@CHAOS=yes $(BIN)/python -m pytest -q tests/faults/test_three_brokers.py tests/faults/test_half_committed.py
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
-simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one)
-	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace)
+simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one; MUTANTS=1: what would be noticed)
+	@$(BIN)/python -m tests.simulation --number $(N) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace) $(if $(MUTANTS),--mutants)
 
 fuzz: $(VENV)/.made  ## inputs that nobody would send, to all that reads what strangers write (FOR=10m TARGET=name SEED=n)
 	@$(BIN)/python -m tests.fuzz $(if $(FOR),--for $(FOR)) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))

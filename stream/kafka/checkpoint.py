@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from aiokafka.errors import InvalidProducerEpoch, MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
 
 from stream.core.deadletters import Row, rows, size_of
@@ -90,7 +90,7 @@ class Checkpoints:
                 await self._producer.begin_transaction()
                 sent = await send()
             await end_txn.commit(self._producer, self._seconds)
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+        except ProducerFenced as error:
             raise FencedError from error
         except (FencedError, RefusedError, CheckpointError):
             await self._abort()
@@ -258,7 +258,7 @@ def _retrieve(arrived: asyncio.Future[Any]) -> None:
 def _raise_worst(results: list[Any]) -> None:
     """A fence before anything else, then a size: what they make of the other requests is not what happened."""
     errors = [result for result in results if isinstance(result, BaseException)]
-    for worst in (ProducerFenced | InvalidProducerEpoch, _TooLargeError):
+    for worst in (ProducerFenced, _TooLargeError):
         for error in errors:
             if isinstance(error, worst):
                 raise error

@@ -18,7 +18,6 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
-    InvalidProducerEpoch,
     KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
@@ -187,7 +186,7 @@ async def _make_sure(context: ShardContext, producer: Producer) -> None:
                 dict.fromkeys(context.inputs.values(), 0), context.settings.group
             )
             await producer.abort_transaction()  # nobody ever sees it
-    except (ProducerFenced, InvalidProducerEpoch) as error:
+    except ProducerFenced as error:
         raise FencedError from error
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.partitioner import murmur2
 
 from stream.config import Settings
@@ -203,7 +203,7 @@ class Mover:
                 offsets = {source.tp: source.position for source in self._sources}
                 await self._producer.send_offsets_to_transaction(offsets, self._group)
             await end_txn.commit(self._producer, seconds)
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+        except ProducerFenced as error:
             raise FailedError("another run moves these records, and this one has stopped") from error
         except end_txn.SpentError as error:
             raise FailedError("a broker was away for a moment: run this again, it goes on where it was") from error

@@ -20,7 +20,11 @@ def main() -> int:
         os.environ["PYTHONHASHSEED"] = HASH_SEED
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
     if options.seed is None:
-        options.seed = SystemRandom().randrange(10**9)
+        options.seed = 0 if options.mutants else SystemRandom().randrange(10**9)
+    if options.mutants:
+        return _score(options.seed, options.number)
+    if options.tests:
+        return _test(options.mutant)
     return _trace(options.seed) if options.trace else _simulate(options)
 
 
@@ -31,7 +35,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cpu", type=float, default=0.0, help="go on for so many seconds of CPU")
     parser.add_argument("--most", type=int, help="but for no more schedules than so many")
     parser.add_argument("--trace", action="store_true", help="the first one alone: print all that happens in it")
-    parser.add_argument("--mutant", help="with a known mistake put back (tests/simulation/mutants.py)")
+    parser.add_argument("--mutant", help="with a known mistake put back (tests/simulation/mutants.py, slips.py)")
+    parser.add_argument("--mutants", action="store_true", help="each of them in turn: how many are noticed")
+    parser.add_argument("--tests", action="store_true", help="run the tests in memory, and no schedule")
     parser.add_argument("--until-found", action="store_true", help="stop at the first that fails")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser.parse_args()
@@ -45,6 +51,22 @@ def _trace(seed: int) -> int:
     for problem in outcome.problems:
         print(f"  {problem}")
     return 1 if outcome.problems else 0
+
+
+def _score(seed: int, number: int) -> int:
+    from tests.simulation.score import score
+
+    return score(seed, number, print)
+
+
+def _test(mutant: str | None) -> int:
+    import pytest
+
+    from tests.simulation.mutants import mutated
+    from tests.simulation.score import TESTS
+
+    with mutated(mutant) if mutant else nullcontext():
+        return int(pytest.main(["-q", "-x", "-m", "not kafka", "-p", "no:randomly", "-k", "not slip", *TESTS]))
 
 
 def _simulate(options: argparse.Namespace) -> int:

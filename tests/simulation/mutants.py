@@ -11,6 +11,7 @@ from stream.kafka import client, statereader
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.model.results import Outputs
+from tests.simulation.slips import slipped
 
 
 async def _nobody_looks(_checkpoints: Checkpoints, _begin: int) -> None:
@@ -81,5 +82,6 @@ MUTANTS: Final[Mapping[str, Any]] = {
 
 
 def mutated(name: str) -> AbstractContextManager[None]:
-    made: AbstractContextManager[None] = MUTANTS[name]()
+    """Of these, or of the small ones in slips.py."""
+    made: AbstractContextManager[None] = MUTANTS[name]() if name in MUTANTS else slipped(name)
     return made

@@ -1,0 +1,153 @@
+"""Small mistakes in the protocol, one at a time: each must be noticed, by a test of its own or by the simulation.
+
+`make simulate-faults MUTANTS=1` prints the score. A line that nobody would miss is no line of the protocol.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A change of one place in a module's text."""
+
+    module: str
+    was: str
+    now: str
+
+
+def _in(module: str, was: str, now: str) -> Slip:
+    return Slip(f"stream.kafka.{module}", was, now)
+
+
+checkpoint: Final = partial(_in, "checkpoint")
+recovery: Final = partial(_in, "recovery")
+membership: Final = partial(_in, "membership")
+statereader: Final = partial(_in, "statereader")
+worker: Final = partial(_in, "worker")
+task: Final = partial(_in, "task")
+shard_loop: Final = partial(_in, "shard_loop")
+
+_WORST: Final = """\
+for worst in (ProducerFenced, _TooLargeError):
+        for error in errors:
+            if isinstance(error, worst):
+                raise error
+"""
+_SURE: Final = """\
+if not current():
+                raise OutdatedError
+        await _fence"""
+
+SLIPS: Final[dict[str, Slip]] = {
+    # -- a checkpoint
+    "failed_sends_are_overlooked": checkpoint("_raise_worst(results)\n", "pass\n"),
+    "the_first_error_is_the_worst": checkpoint(_WORST, "pass\n"),
+    "a_fence_is_not_told_first": checkpoint("(ProducerFenced, _TooLargeError)", "(_TooLargeError, ProducerFenced)"),
+    "a_fence_is_any_error": checkpoint("except ProducerFenced as error:", "except SystemError as error:"),
+    "nobody_looks_who_else_writes": checkpoint("await self._insist_on_being_alone(begin)", "pass"),
+    "a_gap_in_the_state_is_none": checkpoint("begin == self._state_end +", "begin >= self._state_end +"),
+    "a_state_that_lost_its_end_goes_on": checkpoint("if begin < self._state_end + self._marked:", "if False:"),
+    "our_own_marker_is_not_expected": checkpoint("self._marked += MARKER if spans else 0", "pass"),
+    "markers_are_expected_for_ever": checkpoint(
+        "self._state_end, self._marked = begin + records, 0", "self._state_end = begin + records"
+    ),
+    "the_end_is_asked_for_without_bound": checkpoint(
+        "await end_txn.commit(self._producer, self._seconds)", "await self._producer.commit_transaction()"
+    ),
+    "an_unknown_offset_is_taken": checkpoint("any(offset < 0 for offset in offsets)", "False"),
+    "what_failed_is_not_aborted": checkpoint("await self._producer.abort_transaction()", "pass"),
+    "positions_are_not_written": checkpoint("if not offsets:\n", "if True:\n"),
+    "the_offset_of_the_last_part_is_told": checkpoint("return spans[0][0] if", "return spans[-1][0] + spans[-1][1] if"),
+    # -- recovery
+    "a_stale_assignment_fences": recovery("if not current():\n            raise OutdatedError\n        if", "if"),
+    "a_long_look_is_not_followed_by_another": recovery(_SURE, "pass\n        await _fence"),
+    "the_first_round_repeats": recovery("hanging = True", "pass"),
+    "what_its_coordinator_forgot_hangs_on": recovery(
+        'fencing again", partition=context.partition)\n        await _end_forgotten(context, producer)',
+        'fencing again", partition=context.partition)',
+    ),
+    "nobody_makes_sure_before_it_refuses": recovery("await _make_sure(context, producer)", "pass"),
+    "the_end_of_the_state_is_one_less": recovery(", number, state.end", ", number, state.end - 1"),
+    "a_new_state_ends_one_earlier": recovery("ids), 0, state.end\n    number", "ids), 0, state.end - 1\n    number"),
+    "positions_are_not_settled": recovery("await settle(context, reader, machine)\n    log", "log"),
+    "a_gap_is_not_told": recovery("machine.gap(name, lost)", "pass"),
+    "a_position_beyond_the_end_is_taken": recovery("elif position > end:", "elif False:"),
+    "a_state_does_not_say_who_wrote_it": recovery("machine.transactional_id = context.transactional_id", "pass"),
+    "results_without_a_state_are_no_reason": recovery("if trace:", "if False:"),
+    "an_earlier_version_is_not_fenced": recovery("await _fence_earlier(context, newest, hanging=hanging)", "pass"),
+    "anothers_state_is_found_too_late": recovery("raise refusals.foreign(context, newest.meta.owner)", "pass"),
+    "anothers_state_is_taken": recovery("if machine.owner != context.owner:", "if False:"),
+    # -- reading the state
+    "nobody_waits_for_what_is_open": statereader("await await_stable(reader, partition, end, patience)", "pass"),
+    "an_old_answer_is_believed": statereader("answers < ANSWERS or not _is_stable", "not _is_stable"),
+    "a_state_begins_anywhere": statereader("or state.records[0][0] != start", ""),
+    # -- membership
+    "an_old_epoch_is_current": membership("epoch == self.epoch and ", ""),
+    "who_slept_is_current": membership(" and awake and", " and"),
+    "nothing_need_be_assigned": membership("return self._assigned and ", "return "),
+    "who_leaves_is_current": membership(" and self._rejoin is None\n\n", "\n\n"),
+    "a_revocation_is_the_same_epoch": membership("self.epoch += 1", "pass"),
+    "a_revocation_takes_nothing_away": membership("self._assigned = False\n        if", "if"),
+    "who_leaves_gives_nothing_back": membership("await self._revoke()\n        if self._looking", "if self._looking"),
+    "a_member_fetches": membership("self._consumer.pause(*assigned)", "pass"),
+    "a_stall_is_not_noticed": membership("self._notice_a_stall()\n\n", "self._polled = time.monotonic()\n\n"),
+    "an_owners_failure_is_swallowed": membership("self._failure = error", "pass"),
+    # -- a shard and its worker
+    "a_fenced_worker_stays": worker(
+        "FencedError):\n            # never begin", "FencedError):\n            return\n            # never begin"
+    ),
+    "who_is_given_back_is_still_the_producer": task("await self._probe(shard_loop)", "pass"),
+    "nothing_is_written_before_it_is_taken_away": task("await shard_loop.last_checkpoint()\n", "pass\n"),
+    "the_task_before_is_not_awaited": task("await after.ended()", "pass"),
+    "what_was_counted_meanwhile_is_forgotten": shard_loop("if commit is not None:\n            await commit", "pass"),
+}
+
+
+@contextmanager
+def slipped(name: str) -> Iterator[None]:
+    """The functions of the module do what the changed text says; it stays the module that others have imported."""
+    slip = SLIPS[name]
+    module = importlib.import_module(slip.module)
+    changed = dict(_codes(_compiled(module, slip)))
+    kept = [(function, function.__code__) for function in _functions(module)]
+    try:
+        for function, code in kept:
+            function.__code__ = changed.get(code.co_qualname, code)
+        yield
+    finally:
+        for function, code in kept:
+            function.__code__ = code
+
+
+def _compiled(module: ModuleType, slip: Slip) -> CodeType:
+    path = Path(inspect.getfile(module))
+    text = path.read_text()
+    if (found := text.count(slip.was)) != 1:
+        raise ValueError(f"{path.name} has this {found} times: {slip.was!r}")
+    return compile(text.replace(slip.was, slip.now), str(path), "exec")
+
+
+def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    """By the names of their functions."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each.co_qualname, each
+            yield from _codes(each)
+
+
+def _functions(module: ModuleType) -> Iterator[FunctionType]:
+    """Those that the module itself makes."""
+    for each in vars(module).values():
+        if getattr(each, "__module__", None) == module.__name__:
+            for found in [each, *vars(each).values()] if isinstance(each, type) else [each]:
+                plain: Any = inspect.unwrap(getattr(found, "__func__", getattr(found, "fget", found)))
+                if isinstance(plain, FunctionType) and plain.__module__ == module.__name__:
+                    yield plain

@@ -1,0 +1,558 @@
+"""Single rules of the protocol in memory, each as small as it can be shown: for mistakes that no schedule shows.
+
+What fencing catches in the end leaves no wrong result, however it came to that; here is that it need not come to it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from stream.core.shard import Shard
+from stream.errors import UsageError
+from stream.kafka import checkpoint, client, gap, membership
+from stream.kafka.checkpoint import Checkpoints
+from stream.kafka.client import Producer
+from stream.kafka.discarded import ANY
+from stream.kafka.recovery import Recovered, recover, rehearse
+from stream.kafka.refusals import RefusedError
+from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.task import Phase, ShardTask
+from stream.model.names import INPUTS, SESSIONS, Kind
+from stream.model.results import Outputs
+from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
+from tests.kafka.test_membership import Member
+from tests.kafka.tools import Memory
+from tests.simulation.slips import SLIPS, slipped
+from tests.simulation.stage import InMemory, eventually, in_memory, started
+from tests.simulation.test_findings import working
+from tests.simulation.test_made_anew import VIEWS, position, write
+
+
+def context_of(stage: InMemory, **changes: object) -> ShardContext:
+    return ShardContext(stage.settings.model_copy(update=changes), 0, 1, WORKER)
+
+
+def first_checkpoint(context: ShardContext, name: str = "") -> Outputs:
+    """``name``: transactional id of its writer, as the state says."""
+    shard = Shard(context.settings.policy())
+    shard.owner, shard.transactional_id = context.owner, name
+    shard.begin_at(dict.fromkeys(Kind, 0))
+    outputs = shard.collect()
+    assert outputs is not None
+    return outputs
+
+
+@asynccontextmanager
+async def producing(context: ShardContext, name: str | None = None) -> AsyncIterator[Producer]:
+    producer = client.make_producer(context.settings, name or context.transactional_id)
+    async with started(producer, context.settings):
+        yield producer
+
+
+@asynccontextmanager
+async def recovered(context: ShardContext) -> AsyncIterator[Recovered]:
+    found = await recover(context, discard=None, current=lambda: True)
+    try:
+        yield found
+    finally:
+        await client.end(found.producer)
+
+
+def end_of(stage: InMemory, context: ShardContext) -> int:
+    return stage.cluster.log(context.state).high
+
+
+# -- a checkpoint
+
+
+def test_a_fence_is_told_before_what_it_made_of_the_others_and_a_size_next() -> None:
+    size, other = checkpoint._TooLargeError("t", 1), KafkaError()
+    for results, worst in (
+        ([other, size, ProducerFenced()], ProducerFenced),
+        ([other, size], checkpoint._TooLargeError),
+        ([[], other], KafkaError),
+    ):
+        with pytest.raises(worst):
+            checkpoint._raise_worst(results)
+    checkpoint._raise_worst([[], None])
+
+
+def test_ordinary_checkpoints_follow_each_other_and_nobody_reads_between_them(prefix: str) -> None:
+    """Each takes a record and its marker; what else lay there would be read, each time."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            checkpoints = Checkpoints(context, producer, 0)
+            with patch.object(gap, "insist_on_markers", side_effect=AssertionError("what lies between is looked at")):
+                assert [await checkpoints.write(first_checkpoint(context)) for _ in range(4)] == [0, 2, 4, 6]
+
+    stage.play(act)
+
+
+def test_what_our_group_has_written_where_ours_should_follow_is_a_fence(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as ours, producing(context, "earlier") as theirs:
+            await Checkpoints(context, theirs).write(first_checkpoint(context))
+            with pytest.raises(FencedError):
+                await Checkpoints(context, ours, 0).write(first_checkpoint(context))
+        assert len(stage.cluster.log(context.state).committed()) == 1
+
+    stage.play(act)
+
+
+def test_another_producer_of_the_same_id_is_a_fence(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as zombie, producing(context):
+            with pytest.raises(FencedError):
+                await Checkpoints(context, zombie).write(first_checkpoint(context))
+        assert stage.cluster.log(context.state).committed() == []
+
+    stage.play(act)
+
+
+def test_a_state_that_has_lost_its_end_takes_nothing_more_of_this_shard(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            with pytest.raises(CheckpointError, match="has lost records: 0 comes after 5"):
+                await Checkpoints(context, producer, 5).write(first_checkpoint(context))
+        assert stage.cluster.log(context.state).committed() == []
+
+    stage.play(act)
+
+
+def test_an_end_that_nobody_answers_is_given_up(prefix: str) -> None:
+    """aiokafka would ask for ever."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            commit = producer.commit_transaction
+
+            async def in_the_dark() -> None:
+                stage.cluster.go_down()
+                await commit()
+
+            with patch.object(producer, "commit_transaction", in_the_dark):
+                async with asyncio.timeout(60):
+                    with pytest.raises(CheckpointError, match="TimeoutError"):
+                        await Checkpoints(context, producer, 0).write(first_checkpoint(context))
+            stage.cluster.come_back()
+
+    stage.play(act)
+
+
+def test_where_a_broker_does_not_say_where_the_state_lies_nothing_is_committed(prefix: str) -> None:
+    """As it does when it has seen a batch before."""
+    stage = in_memory(prefix)
+    append = stage.cluster.produce
+
+    def forgetful(*asked: Any) -> Any:
+        return dict.fromkeys(append(*asked), -1)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            with patch.object(stage.cluster, "produce", forgetful), pytest.raises(CheckpointError, match="did not say"):
+                await Checkpoints(context, producer).write(first_checkpoint(context))
+        assert stage.cluster.log(context.state).committed() == []
+
+    stage.play(act)
+
+
+def test_a_checkpoint_that_fails_hides_nothing_from_readers_of_shared_partitions(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            with pytest.raises(CheckpointError):
+                await Checkpoints(context, producer, 5).write(first_checkpoint(context))
+            await asyncio.sleep(0.5)  # less than the timeout of a transaction
+            assert stage.cluster.log(context.state).open == {}
+
+    stage.play(act)
+
+
+# -- recovery
+
+
+@pytest.mark.parametrize("discard", [None, ANY])
+def test_who_has_lost_the_assignment_fences_nobody(prefix: str, discard: Any) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as owner:
+            for answers in ([False], *([[True, False]] if discard else [])):
+                left = iter(answers)
+                with pytest.raises(OutdatedError):
+                    await recover(context, discard=discard, current=lambda left=left: next(left, True))  # type: ignore[misc]
+            await Checkpoints(context, owner).probe({Kind.VIEWS: 0})  # it is not fenced
+
+    stage.play(act)
+
+
+def test_what_a_shard_is_made_of_says_where_the_state_ends_and_who_writes_it(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        for begun in (False, True):
+            async with recovered(context) as found:
+                assert found.state_end == end_of(stage, context)
+                assert found.machine.transactional_id == context.transactional_id
+                assert bool(found.records) == begun
+                await Checkpoints(context, found.producer, found.state_end).write(
+                    first_checkpoint(context, context.transactional_id)
+                )
+
+    stage.play(act)
+
+
+def test_our_own_transaction_that_its_coordinator_has_forgotten_is_ended(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        name = context.transactional_id
+        async with producing(context) as zombie:
+            await Checkpoints(context, zombie).write(first_checkpoint(context, name))
+            await zombie.begin_transaction()
+            await zombie.send_and_wait(context.state.topic, b"half", key=b"0/0", partition=0)
+            stage.cluster.transactions.forget(name)
+            async with asyncio.timeout(60), recovered(context) as found:
+                assert found.records == 1
+
+    stage.play(act)
+
+
+def test_an_earlier_versions_producer_is_fenced_and_what_it_left_hanging_is_ended(prefix: str) -> None:
+    """Its coordinator has forgotten the transaction as well, so that no start of a producer ends it."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        name = context.earlier_id(context.owner)
+        async with producing(context, name) as earlier:
+            await Checkpoints(context, earlier).write(first_checkpoint(context, name))
+            await earlier.begin_transaction()
+            await earlier.send_and_wait(context.state.topic, b"half", key=b"0/0", partition=0)
+            stage.cluster.transactions.forget(name)
+            async with asyncio.timeout(60), recovered(context) as found:
+                assert found.records == 1
+            with pytest.raises(ProducerFenced):
+                await earlier.send_and_wait(context.state.topic, b"half", key=b"0/0", partition=0)
+        assert len(stage.cluster.log(context.state).committed()) == 1
+
+    stage.play(act)
+
+
+def test_anothers_state_is_refused_before_anybody_is_fenced(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        theirs, ours = context_of(stage, group="theirs"), context_of(stage)
+        async with producing(theirs) as producer:
+            checkpoints = Checkpoints(theirs, producer, 0)
+            await checkpoints.write(first_checkpoint(theirs, theirs.transactional_id))
+            with pytest.raises(RefusedError, match="is another's"):
+                await recover(ours, discard=None, current=lambda: True)
+            with pytest.raises(RefusedError, match="is another's"):
+                await rehearse(ours)
+            await checkpoints.write(first_checkpoint(theirs, theirs.transactional_id))  # it is not fenced
+
+    stage.play(act)
+
+
+def test_a_state_without_its_beginning_is_refused(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        write(stage, range(20), "s")
+        async with working(stage):
+            await eventually(lambda: stands(stage, 20), "the first are counted")
+            write(stage, range(20, 40), "s")
+            await eventually(lambda: stands(stage, 40), "the next are counted")
+        await stage.delete_before(context.state, 1)
+        with pytest.raises(UsageError, match="cannot be read: it begins at offset 0, and that record is missing"):
+            await recover(context, discard=None, current=lambda: True)
+
+    stage.play(act)
+
+
+async def stands(stage: InMemory, at: int) -> bool:
+    return await position(stage) == at
+
+
+def test_records_that_are_gone_are_jumped_and_told_and_those_that_never_were_are_refused(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        views = context.inputs[Kind.VIEWS]
+        write(stage, range(20), "s")
+        async with working(stage):
+            await eventually(lambda: stands(stage, 20), "all are counted")
+        write(stage, range(20, 40), "s")
+        await stage.delete_before(views, 25)
+        async with recovered(context) as found:
+            shard = shard_of(found.machine)
+            assert shard.positions[Kind.VIEWS] == 25
+            outputs = shard.collect()
+            assert outputs is not None
+            assert outputs.tally.lost_offsets == 5
+        log = stage.cluster.log(views)
+        log.begin, log.entries = 0, log.entries[:3]  # as an unclean election leaves it
+        with pytest.raises(UsageError, match="ends at 3, but was read up to 20"):
+            await recover(context, discard=None, current=lambda: True)
+
+    stage.play(act)
+
+
+def test_results_without_a_state_are_not_written_a_second_time(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        sessions = TopicPartition(stage.settings.topic(SESSIONS), 0)
+        stage.cluster.produce(None, {sessions: ([(b"s", b'{"generation":0}', ())], 0, -1)})
+        with pytest.raises(UsageError, match="holds results of it"):
+            await recover(context, discard=None, current=lambda: True)
+
+    stage.play(act)
+
+
+# -- membership
+
+
+@asynccontextmanager
+async def belonging(stage: InMemory) -> AsyncIterator[Member]:
+    member = Member(stage.settings)
+    try:
+        yield member
+    finally:
+        await member.leave()
+
+
+async def is_true(value: object) -> object:
+    return value
+
+
+def test_an_assignment_stands_until_it_is_taken_away_given_up_or_slept_through(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with belonging(stage) as member:
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            group, epoch = member.membership, member.membership.epoch
+            assert group.current(epoch)
+            await group.on_revoked()
+            assert group.epoch == epoch + 1
+            assert not group.current(epoch)
+            assert not group.current(group.epoch), "nothing is assigned"
+            await group.on_assigned([TopicPartition(stage.settings.topic(name), 0) for name in INPUTS.values()])
+            assert group.current(group.epoch)
+            assert not group.current(epoch), "another assignment is not the one before"
+            polled, group._polled = group._polled, group._polled - 6.1
+            assert not group.current(group.epoch), "as if nothing had run for longer than the session timeout"
+            group._polled = polled
+            group.rejoin("a test")
+            assert not group.current(group.epoch)
+
+    stage.play(act)
+
+
+def test_who_leaves_gives_everything_back_first(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with belonging(stage) as member:
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            before = member.revocations
+        assert member.revocations == before + 1
+        assert member.owned is None
+        assert not member.membership.current(member.membership.epoch)
+
+    stage.play(act)
+
+
+def test_who_stood_still_for_too_long_joins_again_though_its_heart_has_beaten(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        left: list[object] = []
+        async with belonging(stage) as member:
+            object.__setattr__(member.membership._owner, "left", left.append)
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            with patch.object(membership, "POLL_MS", 7000):
+                await eventually(lambda: is_true(left), "it has left", 20)
+            await eventually(lambda: is_true(member.owned == {0}), "it owns it again", 20)
+
+    stage.play(act)
+
+
+def test_an_owner_that_fails_ends_the_membership(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        with patch.object(Member, "assigned", side_effect=ZeroDivisionError):
+            member = Member(stage.settings)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(asyncio.shield(member.running), 30)
+        await member.leave()
+
+    stage.play(act)
+
+
+def test_no_partition_is_ever_fetched_by_the_member() -> None:
+    paused: list[TopicPartition] = []
+
+    async def act() -> None:
+        consumer: Any = SimpleNamespace(pause=lambda *partitions: paused.extend(partitions))
+        told: list[object] = []
+
+        async def assigned(_partitions: object) -> None:
+            told.append(list(paused))
+
+        listener = membership._Listener(SimpleNamespace(on_assigned=assigned), consumer)  # type: ignore[arg-type]
+        await listener.on_partitions_assigned([TopicPartition(VIEWS, 0)])
+        assert told == [[TopicPartition(VIEWS, 0)]], "before anybody else hears of it"
+
+    asyncio.run(act())
+
+
+# -- a shard and its worker
+
+
+def test_what_was_read_is_written_before_a_partition_is_taken_away(prefix: str) -> None:
+    stage = in_memory(prefix)
+    stage.settings = stage.settings.model_copy(update={"checkpoint_every": timedelta(hours=1)})  # but for the first
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with working(stage) as worker:
+            write(stage, range(10), "s")
+            await eventually(lambda: stands(stage, 10), "some are counted")
+            write(stage, range(10, 20), "s")
+            shard_loop = worker._shards[0].shard_loop
+            assert shard_loop is not None
+            await eventually(lambda: is_true(shard_loop.machine.positions[Kind.VIEWS] == 20), "the others are read")
+            await worker._revoked()
+            assert await position(stage) == 20
+            worker._assigned(frozenset({0}))
+
+    stage.play(act)
+
+
+def test_who_is_fenced_while_it_works_leaves_the_group_and_joins_it_again(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with working(stage) as worker:
+            write(stage, range(10), "s")
+            await eventually(lambda: stands(stage, 10), "they are counted")
+            epoch = worker._membership.epoch
+            async with producing(context_of(stage)):
+                pass
+            write(stage, range(10, 20), "s")
+            await eventually(lambda: stands(stage, 20), "the others are counted")
+            assert worker._membership.epoch > epoch
+
+    stage.play(act)
+
+
+def test_a_partition_has_one_task_at_a_time(prefix: str) -> None:
+    """Two would hold its state in memory twice."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        before, running = asyncio.Event(), list[ShardTask]()
+        after: Any = SimpleNamespace(ended=before.wait)
+        shard = ShardTask(
+            context_of(stage), Memory(), discard=None, current=lambda: True, running=running.append, after=after
+        )
+        await asyncio.sleep(1)
+        assert stage.wire.requests == 0
+        before.set()
+        await eventually(lambda: is_true(running), "it runs")
+        shard.drop()
+        await shard.ended()
+
+    stage.play(act)
+
+
+def test_who_was_fenced_while_it_was_parked_begins_anew_in_the_same_assignment(prefix: str) -> None:
+    """Whoever had the partition meanwhile has given it back: that is no reason to leave the group."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with working(stage) as worker:
+            write(stage, range(10), "s")
+            await eventually(lambda: stands(stage, 10), "they are counted")
+            await worker._revoked()
+            parked, epoch = worker._shards[0], worker._membership.epoch
+            async with producing(context_of(stage)):
+                pass
+            worker._assigned(frozenset({0}))
+            await eventually(
+                lambda: is_true((now := worker._running().get(0)) and now is not parked and now.phase is Phase.RUNNING),
+                "it runs anew",
+            )
+            write(stage, range(10, 20), "s")
+            await eventually(lambda: stands(stage, 20), "the others are counted")
+            assert worker._membership.epoch == epoch
+
+    stage.play(act)
+
+
+# -- the table
+
+
+@pytest.mark.parametrize("name", sorted(SLIPS))
+def test_each_slip_is_one_place_of_the_code_as_it_is(name: str) -> None:
+    with slipped(name):
+        pass
