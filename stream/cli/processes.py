@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -21,6 +20,7 @@ from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka.discarded import Discards, states_now
+from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
 from stream.observe.health import heartbeat
@@ -34,6 +34,8 @@ WRONG: Final = 2
 """Exit code of a process that would fail again however often it was started."""
 END_SECONDS: Final = 9.3
 """From the first signal until what still runs is killed; ten are promised, and a worker takes at most nine."""
+AGAIN: Final = BackoffPolicy(first=0.5, most=30.0, calm=60.0)
+"""Before a process that has died is started again."""
 BEAT: Final = 1.0
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the counters when nobody asks for /metrics: what a killed process had counted since
@@ -43,31 +45,6 @@ _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not to liste
 """Who listens everywhere is asked here."""
 
 log: Final = structlog.get_logger("liveshop")
-
-
-@dataclass(frozen=True, slots=True)
-class BackoffPolicy:
-    """Seconds before a process is started again: ``first``, doubled each time it dies early, ``most``. One that ran for
-    ``calm`` seconds begins with the first again.
-    """
-
-    first: float = 0.5
-    most: float = 30.0
-    calm: float = 60.0
-
-
-class Backoff:
-    """How often one process has died early."""
-
-    def __init__(self, policy: BackoffPolicy) -> None:
-        self._policy = policy
-        self._next = policy.first
-
-    def pause(self, ran: float) -> float:
-        """Seconds to wait, after it ended that had run for ``ran`` seconds."""
-        pause = self._policy.first if ran >= self._policy.calm else self._next
-        self._next = min(self._policy.most, pause * 2)
-        return pause
 
 
 def supervise(settings: Settings, processes: int, *, rebuild: bool) -> int:
@@ -150,7 +127,7 @@ class _Supervisor:
 
     async def _tend(self, number: int) -> int:
         """Keeps one process running. Returns the exit code of the last one when all are to end."""
-        backoff = Backoff(BackoffPolicy())
+        backoff = Backoff(AGAIN)
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
@@ -161,7 +138,12 @@ class _Supervisor:
                 log.error("a process cannot do its work, and would fail again: all end", process=number)
                 return code
             pause = backoff.pause(clock() - began)
-            log.warning("a process has ended and is started again", process=number, why=_why(code), pause_seconds=pause)
+            log.warning(
+                "a process has ended and is started again",
+                process=number,
+                why=_why(code),
+                pause_seconds=round(pause, 2),
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._ending.wait()

@@ -24,6 +24,7 @@ from stream.kafka.patches.end_txn import insist_on_ends
 from stream.kafka.patches.fetch import hand_out_raw
 from stream.kafka.patches.giving_up import give_up_sending, look_at_failures
 from stream.kafka.probe import Probe
+from stream.kafka.retries import BackoffPolicy, retry
 
 log: Final = structlog.get_logger()
 
@@ -41,6 +42,7 @@ CLOSE_SECONDS: Final = 1.5
 TELL_AFTER: Final = 0.4
 """Seconds after which it is asked why a start takes so long: a second and a half later it is known."""
 TELL_EVERY: Final = 5.0
+CONNECT_AGAIN: Final = BackoffPolicy(first=0.1, most=2.0)
 
 
 def ms(duration: timedelta) -> int:
@@ -191,17 +193,19 @@ async def _tell_why(settings: Settings) -> None:
 async def _start_patiently(connection: Any, settings: Settings) -> None:
     client = client_of(connection)
     secure(client, security.Credentials(settings).current)
-    pause = 0.1
-    while True:
+
+    async def connect() -> None:
         try:
             await connection.start()
         except KafkaConnectionError:
             if settings.protocol != "plaintext":
                 await security.ask_why(settings, addresses(settings))
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 2.0)
-        else:
-            return
+            raise
+
+    def again(error: Exception) -> bool:
+        return isinstance(error, KafkaConnectionError)
+
+    await retry(connect, f"a connection to {settings.brokers}", again, CONNECT_AGAIN)
 
 
 def addresses(settings: Settings) -> list[Address]:

@@ -19,12 +19,14 @@ from aiokafka.protocol.group import MemberAssignment
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.client import Admin
+from stream.kafka.retriable import is_retriable
+from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.role import Role
 
 log: Final = structlog.get_logger()
 
-AGAIN: Final = 0.2
-"""Seconds until a coordinator that is not there yet is asked again."""
+AGAIN: Final = BackoffPolicy(first=0.2, most=1.0)
+"""Before a coordinator that is not there yet is asked again."""
 PATIENCE: Final = 5.0
 """Seconds for a coordinator to answer: the join that follows is patient itself."""
 
@@ -106,19 +108,10 @@ async def ask(settings: Settings, seconds: float) -> Sequence[Member]:
     await client.start(admin, settings)
     try:
         async with asyncio.timeout(seconds):
-            return await _patiently(admin, settings.group)
+            what = f"who is in the group {settings.group}"
+            return (await retry(lambda: describe(admin, settings.group), what, is_retriable, AGAIN)).members
     finally:
         await client.end(admin)
-
-
-async def _patiently(admin: Admin, group: str) -> Sequence[Member]:
-    while True:
-        try:
-            return (await describe(admin, group)).members
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-        await asyncio.sleep(AGAIN)
 
 
 def earlier(settings: Settings, members: Iterable[Member]) -> str | None:

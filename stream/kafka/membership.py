@@ -25,15 +25,14 @@ from aiokafka.errors import (
 from stream.config import Settings
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import client, limits, members
+from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.role import Role
 
 log: Final = structlog.get_logger()
 
 POLL_MS: Final = 1000
-BACKOFF: Final = (0.5, 10.0)
-"""Seconds before the group is joined again: at first, and at most."""
-CALM: Final = 60.0
-"""Seconds of membership after which an earlier trouble is forgotten."""
+BACKOFF: Final = BackoffPolicy(first=0.5, most=10.0, calm=60.0)
+"""Before the group is joined again."""
 LEAVE_SECONDS: Final = 1.5
 KEPT_OUT_SECONDS: Final = 2.0
 """Between two looks at members that keep us out."""
@@ -97,7 +96,7 @@ class Membership:
 
     async def run(self) -> None:
         """Is a member until cancelled, then `leave` is to be called. Raises what the owner or the group cannot mend."""
-        pause, most = BACKOFF
+        backoff = Backoff(BACKOFF)
         while True:
             if self._brokers_there is not None:
                 await self._brokers_there()
@@ -107,12 +106,10 @@ class Membership:
             except UnreachableError:
                 continue  # the topics have been looked at: this is no start with a wrong address any more
             await self._stay()
-            if time.monotonic() - self._joined > CALM:
-                pause, _ = BACKOFF
+            pause = backoff.pause(time.monotonic() - self._joined)
             await self.leave()
             self._rejoin = None
             await asyncio.sleep(pause)
-            pause = min(2 * pause, most)
 
     async def leave(self) -> None:
         """Gives everything back, then tells the group, so that others need not wait for the session timeout.

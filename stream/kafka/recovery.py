@@ -8,7 +8,6 @@ again; the flag is to be taken away afterwards.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from stream.kafka.client import Producer, Reader
 from stream.kafka.discarded import ANY, Discarded
 from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
+from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.role import Role
 from stream.kafka.shard_context import Adopted, FencedError, OutdatedError, ShardContext
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
@@ -51,6 +51,8 @@ _NO_COORDINATOR: Final = (
     KafkaConnectionError,
     NodeNotReadyError,
 )
+AGAIN: Final = BackoffPolicy(first=0.2, most=1.0)
+"""Before a coordinator that is not there yet is asked again."""
 BEYOND_CHECKS: Final = 5
 """A leader just elected may for a moment not know its log's end; so often, a second apart, it is asked again."""
 
@@ -417,11 +419,18 @@ async def group_offsets(settings: Settings, inputs: Iterable[TopicPartition]) ->
     partitions = list(inputs)
     try:
         async with asyncio.timeout(settings.connect_timeout.total_seconds()):
-            while True:
-                with contextlib.suppress(*_NO_COORDINATOR):
-                    offsets = await admin.list_consumer_group_offsets(settings.group, partitions=partitions)
-                    if len(offsets) == len(partitions):
-                        return {partition: committed.offset for partition, committed in offsets.items()}
-                await asyncio.sleep(0.2)
+            what = f"offsets of the group {settings.group}"
+            return await retry(lambda: _committed(admin, settings.group, partitions), what, _no_coordinator, AGAIN)
     finally:
         await client.end(admin)
+
+
+async def _committed(admin: client.Admin, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    if len(offsets) != len(partitions):
+        raise GroupCoordinatorNotAvailableError(group)
+    return {partition: committed.offset for partition, committed in offsets.items()}
+
+
+def _no_coordinator(error: Exception) -> bool:
+    return isinstance(error, _NO_COORDINATOR)

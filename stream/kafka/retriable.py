@@ -29,6 +29,11 @@ def is_broken_connection(error: BaseException | None) -> bool:
     return error.errno in NETWORK or str(error).startswith(_SEVERAL)
 
 
+def is_retriable(error: BaseException | None) -> bool:
+    """Whether Kafka says that the same question, asked again, may be answered."""
+    return isinstance(error, KafkaError) and bool(error.retriable)
+
+
 def is_trouble(error: BaseException | None) -> bool:
     """Whether Kafka, or the way to it, is what failed."""
     return isinstance(error, KafkaError) or is_broken_connection(error)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -31,6 +30,7 @@ from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.refusals import RefusedError
 from stream.kafka.retriable import is_trouble
+from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.role import Role
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
 from stream.kafka.signals import Signals, leave_at_once
@@ -44,16 +44,14 @@ GRACE: Final = 8.5
 """Seconds from the first signal to the end, whatever the broker does; ten are promised."""
 LAST_CHECKPOINT: Final = 4.0
 """Of these, for the last checkpoints."""
-LOOK_AGAIN: Final = 10.0
-"""Seconds until topics in which nothing can be counted are looked at again."""
-TELL_EVERY: Final = 6
-"""Of these looks, one says again what is the matter."""
-AGAIN: Final = (0.2, 5.0)
-"""Seconds before a failed shard is recovered again: at first, and at most."""
+LOOK_AGAIN: Final = BackoffPolicy(first=1.0, most=20.0)
+"""Before topics in which nothing can be counted are looked at again."""
+TELL_EVERY: Final = 60.0
+"""Seconds after which it is said again what is the matter."""
+AGAIN: Final = BackoffPolicy(first=0.2, most=5.0, calm=30.0)
+"""Before a failed shard is recovered again."""
 REFUSED_AGAIN: Final = 30.0
 """Seconds before a state that was refused is looked at again: somebody may have rebuilt it, or brought it back."""
-CALM: Final = 30.0
-"""Seconds of running after which an earlier failure of a shard is forgotten."""
 FORBIDDEN: Final = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -124,7 +122,7 @@ class Worker:
         self._shards: dict[int, ShardTask] = {}
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
-        self._failures: dict[int, int] = {}
+        self._backoffs: dict[int, Backoff] = {}
         self._refused: dict[int, RefusedError] = {}
         """Shards of ours that stay down."""
         self._waiting = Waiting(role, settings, health)
@@ -212,16 +210,17 @@ class Worker:
         """Says what is the matter as long as it is. A restart would mend nothing, so the process stays."""
         self._hooks.assigned(frozenset())
         self._health.assigned(frozenset())
-        told: str | None = None
-        for turn in count():
+        told: tuple[str, float] | None = None
+        backoff = Backoff(LOOK_AGAIN)
+        while True:
             text = outgrown.text(self._settings)
-            if text != told or turn % TELL_EVERY == 0:
+            if told is None or text != told[0] or time.monotonic() - told[1] > TELL_EVERY:
                 log.error("nothing is counted any more", detail=text)
                 self._health.clear(PARTITIONS)
                 self._health.unready(PARTITIONS, text)
                 self._hooks.partitions_added({name: n - outgrown.counted for name, n in outgrown.topics.items()})
-                told = text
-            await asyncio.sleep(LOOK_AGAIN)
+                told = text, time.monotonic()
+            await asyncio.sleep(backoff.pause())
             try:
                 found = await self._prepare()
             except Exception as error:
@@ -385,8 +384,9 @@ class Worker:
         elif isinstance(error, RefusedError):
             self._refuse(shard, error)
         elif _is_mendable(error):
-            pause = self._pause(shard)
-            if self._failures[number] and not has_been_said and not isinstance(error, OutdatedError):
+            backoff = self._backoffs.setdefault(number, Backoff(AGAIN))
+            pause = backoff.pause(time.monotonic() - shard.began)
+            if backoff.failures > 1 and not has_been_said and not isinstance(error, OutdatedError):
                 self._waiting.fails(number, f"{_named(error)}: {cause}")
             self._start_again(shard, pause)
         elif error is None:  # cancelled, and not by us: never stay a member without the shard
@@ -416,12 +416,6 @@ class Worker:
         self._health.refused(number, str(error))
         self._hooks.refused(number)
         self._start_again(shard, REFUSED_AGAIN, look_first=True)
-
-    def _pause(self, shard: ShardTask) -> float:
-        first, most = AGAIN
-        calm = time.monotonic() - shard.began > CALM
-        failures = self._failures[shard.partition] = 0 if calm else self._failures.get(shard.partition, -1) + 1
-        return min(most, float(first * 2**failures))
 
 
 def _letters(role: Role, settings: Settings, configs: Configs) -> LetterSize:

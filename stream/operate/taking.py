@@ -6,8 +6,6 @@ producer ids that the new cluster gives away a second time (p: ``OutOfOrderSeque
 which in the end is a newer one than those in the logs.
 """
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -15,11 +13,12 @@ from stream.errors import FailedError
 from stream.kafka import client, recovery
 from stream.kafka.discarded import Discarded
 from stream.kafka.recovery import Recovered
+from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 
 PATIENCE: Final = 60.0
 """Seconds after which a shard that is taken back is not taken again."""
-PAUSE: Final = 0.1
+AGAIN: Final = BackoffPolicy(first=0.1, most=0.5)
 
 Done = TypeVar("Done")
 
@@ -36,17 +35,28 @@ async def with_shard(
     After FencedError and CheckpointError it is tried anew, with a shard that is recovered anew. Raises FailedError that
     ``what`` was not written after `PATIENCE` seconds of that, and whatever `recovery.recover` raises.
     """
-    until = time.monotonic() + PATIENCE
-    while True:
+
+    async def take() -> Done:
         recovered = await recovery.recover(context, discard=discard, current=lambda: True)
         try:
             return await work(recovered)
         except (FencedError, CheckpointError) as error:
-            if time.monotonic() > until:
-                raise _given_up(context, what, error) from error
+            raise _NotWrittenError(error) from error
         finally:
             await client.end(recovered.producer)
-        await asyncio.sleep(PAUSE)
+
+    try:
+        return await retry(take, what, lambda error: isinstance(error, _NotWrittenError), AGAIN, seconds=PATIENCE)
+    except _NotWrittenError as error:
+        raise _given_up(context, what, error.cause) from error.cause
+
+
+class _NotWrittenError(Exception):
+    """``cause`` says why a shard that was recovered could not be written, this time."""
+
+    def __init__(self, cause: FencedError | CheckpointError) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 def _given_up(context: ShardContext, what: str, error: Exception) -> FailedError:

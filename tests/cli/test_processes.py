@@ -12,12 +12,10 @@ from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from hypothesis import given
-from hypothesis import strategies as st
 
 import stream
 from stream.children import liveshop
-from stream.cli.processes import Backoff, BackoffPolicy, _command, child_ports, page_url
+from stream.cli.processes import _command, child_ports, page_url
 from stream.errors import UsageError
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import view
@@ -31,18 +29,6 @@ SESSIONS: Final = 12
 
 
 # What is pure
-
-
-@given(st.lists(st.floats(0, 59), min_size=8, max_size=20))
-def test_each_early_death_doubles_the_pause_up_to_the_most(lives: list[float]) -> None:
-    backoff = Backoff(BackoffPolicy(0.5, 30.0, 60.0))
-    pauses = [backoff.pause(ran) for ran in lives]
-    assert pauses == [0.5, 1, 2, 4, 8, 16, *[30.0] * (len(lives) - 6)]
-
-
-def test_a_calm_minute_is_forgiven() -> None:
-    backoff = Backoff(BackoffPolicy(0.5, 30.0, 60.0))
-    assert [backoff.pause(ran) for ran in (1, 1, 60, 1)] == [0.5, 1, 0.5, 1]
 
 
 def test_ports_follow_the_one_for_all() -> None:

@@ -27,6 +27,7 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.health import COMPANY, KEPT_OUT
 from stream.kafka.recovery import recover
 from stream.kafka.refusals import RefusedError
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
     monkeypatch.setattr(membership, "KEPT_OUT_SECONDS", 0.2)
     monkeypatch.setattr(worker_module, "REFUSED_AGAIN", 0.5)
 

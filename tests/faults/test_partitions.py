@@ -17,6 +17,7 @@ from stream.kafka import worker as worker_module
 from stream.kafka.health import PARTITIONS
 from stream.kafka.partitions import Outgrown
 from stream.kafka.recovery import recover
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.topicids import Answers
 from stream.model.names import INPUTS, OUTPUTS, SESSIONS, STATE, Kind
@@ -196,7 +197,7 @@ def test_a_broker_that_says_no_more_lets_it_go_on(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever made it stop is asked for again and again: it goes on by itself when it is gone."""
-    monkeypatch.setattr(worker_module, "LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(worker_module, "LOOK_AGAIN", BackoffPolicy(0.2, 0.2))
     lie: dict[str, int] = {}
     told = partitions.most
 

@@ -15,6 +15,7 @@ import pytest
 
 from stream.config import Settings
 from stream.kafka import membership, shard_loop
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, KINDS, SESSION_WINDOWS, Kind
 from stream.observe.metrics import Metrics
@@ -48,7 +49,7 @@ async def worker(config: Settings) -> AsyncIterator[Metrics]:
 def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
     monkeypatch.setattr(shard_loop, "PROBE_EVERY", 0.5)
 
     async def main() -> None:

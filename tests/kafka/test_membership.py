@@ -12,6 +12,7 @@ import pytest
 from stream.config import Settings
 from stream.kafka import membership
 from stream.kafka.membership import Membership, Owner
+from stream.kafka.retries import BackoffPolicy
 from stream.model.names import INPUTS, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import WORKER
@@ -100,7 +101,7 @@ def test_leaving_and_joining_again(kafka: EmbeddedKafka, prefix: str, monkeypatc
             assert not member.membership.current(epoch)
             await until(lambda: member.membership.epoch > epoch and member.owned == {0}, "it owns it anew")
 
-    monkeypatch.setattr(membership, "BACKOFF", (0.05, 0.05))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.05, 0.05))
     asyncio.run(main())
 
 
@@ -115,7 +116,7 @@ def test_an_uneven_assignment_is_none(kafka: EmbeddedKafka, prefix: str, monkeyp
             await until(lambda: member.owned == frozenset() and member.membership.epoch > 2, "it joins again and again")
             assert not member.running.done()
 
-    monkeypatch.setattr(membership, "BACKOFF", (0.05, 0.05))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.05, 0.05))
     asyncio.run(main())
 
 

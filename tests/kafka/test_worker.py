@@ -17,6 +17,7 @@ from stream.kafka import client, fetched, membership
 from stream.kafka.codecs import UnknownCodecError
 from stream.kafka.health import STUCK
 from stream.kafka.inputs import Inputs
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.shard_loop import ShardLoop
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Outcome
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture(autouse=True)
 def _quick_rejoin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
 
 
 async def totals(kafka: EmbeddedKafka, config: Settings, partitions: int = 1) -> dict[bytes, int]:

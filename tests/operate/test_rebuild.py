@@ -7,6 +7,7 @@ import pytest
 from stream.config import Change, Settings
 from stream.errors import FailedError
 from stream.kafka import membership, shard_loop
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild as rebuilding
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.kafka
 def test_a_running_worker_counts_everything_anew_of_that_shard_alone(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
 
     async def main() -> None:
         config = await make(kafka, prefix, partitions=2)

@@ -16,6 +16,7 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import ENOUGH, Memory
 from stream.kafka.patches.fetch import UnreadableError
+from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import FencedError, ShardContext
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
 from stream.operate import skip as skipping
@@ -35,8 +36,8 @@ ONE = Skip(Kind.VIEWS, 10, 10, "test", "ops@here")
 
 @pytest.fixture(autouse=True)
 def _quick_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "BACKOFF", (0.1, 0.5))
-    monkeypatch.setattr("stream.kafka.worker.AGAIN", (0.2, 0.5))
+    monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
+    monkeypatch.setattr("stream.kafka.worker.AGAIN", BackoffPolicy(0.2, 0.5))
 
 
 def reasons(letters: list[Any]) -> list[tuple[str, str, bytes | None]]:

@@ -8,7 +8,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -51,6 +52,8 @@ class Connections:
     idle_wait: float = 1.0
     """Seconds that a fetch of the inputs is kept at the broker."""
     tell: Callable[[str], None] | None = None
+    dice: Random = field(default_factory=lambda: Random("dice"))
+    """What the code under test draws from, so that one seed is one schedule."""
 
     @property
     def _loop(self) -> Loop:
@@ -87,6 +90,7 @@ class Connections:
             "Buffer": _Buffer,
             "secure": lambda *_: None,  # there is nothing to be renewed or closed
             "time": clocks,
+            "random": self.dice,
             "gc": COLLECTOR,
             "log": _Said(self),
             "POLL": POLL,

@@ -106,6 +106,7 @@ class World:
             batch_records=rng.choice((3, 40, 1000)),
             fetch_offsets=rng.choice((5, 30, 500)),
             tell=tell,
+            dice=Random(f"dice {seed}"),
         )
         role = self.job.role
         self._read = frozenset(SETTINGS.topic(each.topic) for each in role.inputs)

@@ -14,6 +14,8 @@ from stream.config import Settings
 from stream.doctor.topics import Partition, Topic
 from stream.kafka import client
 from stream.kafka.client import Admin, Reader
+from stream.kafka.retriable import is_retriable
+from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Kind
 from stream.sessions.role import WORKER
@@ -23,8 +25,8 @@ T = TypeVar("T")
 PATIENCE: Final = 5.0
 """Seconds for one broker to answer: a doctor is asked when something is wrong, and must not hang with it."""
 
-AGAIN: Final = 0.2
-"""Seconds until a question is asked again."""
+AGAIN: Final = BackoffPolicy(first=0.2, most=1.0)
+"""Before a question is asked again."""
 
 
 def now_ms() -> int:
@@ -43,14 +45,7 @@ class Named:
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """What a moment may mend is asked again: a leader that has just moved, a broker that has just gone."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await ask()
-        except KafkaError as error:
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(AGAIN)
+    return await retry(ask, "a question of the doctor", is_retriable, AGAIN, seconds=PATIENCE)
 
 
 class Visit:

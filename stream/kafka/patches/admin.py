@@ -4,17 +4,18 @@ aiokafka's picks one of all brokers that the cluster names, whether it runs or n
 was started while one of three brokers was down ended with a traceback.)
 """
 
-import asyncio
-import time
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
 
-PAUSE: Final = 0.1
+from stream.kafka.retries import BackoffPolicy, retry
+
+AGAIN: Final = BackoffPolicy(first=0.1, most=1.0)
 CHANGES: Final = frozenset({19, 20, 21, 33, 37, 42, 44})
 """Requests that change something: create, delete, cut off, alter, add, delete a group, alter by parts. Such a one may have
 been carried out although no answer came, so it is sent again only where it was not sent at all."""
+_NO_ANSWER: Final = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 
 
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka has no types
@@ -25,12 +26,12 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka has no types
         self._patience = patience
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
-        until = time.monotonic() + self._patience
-        while True:
-            try:
-                return await super()._send_request(request, node_id)
-            except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError) as error:
-                sent = not isinstance(error, NodeNotReadyError)
-                if node_id is not None or (sent and request.API_KEY in CHANGES) or time.monotonic() > until:
-                    raise
-            await asyncio.sleep(PAUSE)
+        send = super()._send_request
+
+        def again(error: Exception) -> bool:
+            if node_id is not None or not isinstance(error, _NO_ANSWER):
+                return False
+            return isinstance(error, NodeNotReadyError) or request.API_KEY not in CHANGES
+
+        what = type(request).__name__
+        return await retry(lambda: send(request, node_id), what, again, AGAIN, seconds=self._patience)

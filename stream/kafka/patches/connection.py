@@ -21,6 +21,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthentication
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from stream.kafka.retries import Backoff, BackoffPolicy
+
 log: Final = structlog.get_logger()
 
 RENEW_AT: Final = (0.6, 0.8)
@@ -28,8 +30,8 @@ RENEW_AT: Final = (0.6, 0.8)
 OVER_AT: Final = 0.9
 """Share of a session's life after which no request is risked any more."""
 LEAVE_SECONDS: Final = 0.5
-AGAIN: Final = 1.0
-"""Seconds until a renewal that failed is tried again, while the old connection still serves."""
+AGAIN: Final = BackoffPolicy(first=1.0, most=10.0)
+"""Before a renewal that failed is tried again, while the old connection still serves."""
 _FAILURES: Final = (KafkaError, OSError, TimeoutError, ValueError, AssertionError)
 """What aiokafka's login raises; the last two when an answer is none that the mechanism knows."""
 
@@ -40,6 +42,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
     renew_at = math.inf
     """By the monotonic clock, as is ``over_at``. It does not end when the broker names no end."""
     over_at = math.inf
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.renewals = Backoff(AGAIN)
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         answer = super().send(request, expect_response)
@@ -171,7 +177,7 @@ class _Secured:
             opened = await self._open_node(key)
         except _FAILURES as error:
             log.warning("a login could not be renewed yet", node=key[0], error=_named(error))
-            held.renew_at = time.monotonic() + AGAIN
+            held.renew_at = time.monotonic() + held.renewals.pause()
         else:
             self._put(key, opened)
         finally:
