@@ -45,7 +45,7 @@ check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict,
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_docs.py tests/test_layout.py tests/deploy/test_rules.py \
+	@$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_docs.py tests/docs tests/test_layout.py tests/deploy/test_rules.py \
 		tests/deploy/test_alert_pages.py tests/deploy/test_metrics_page.py tests/deploy/test_dashboards.py
 	@$(BIN)/python -m tests.deploy
 
@@ -55,8 +55,9 @@ rules: $(VENV)/.made  ## deploy/prometheus/rules.yaml and its promtool cases ane
 schemas: $(VENV)/.made  ## schemas of windows and sessions and docs/figures.md anew, from the tables of figures and rates
 	@$(BIN)/python -m schemas.generate
 
-docs: $(VENV)/.made  ## docs/settings.md, metrics.md and topics.md anew, from the code and the schemas
+docs: $(VENV)/.made  ## docs/settings.md, metrics.md and topics.md anew from the code, and the site of all pages in build/site
 	@$(BIN)/python -m tests.docs.generate
+	@$(BIN)/python -m tests.docs.site
 
 dashboards: $(VENV)/.made  ## deploy/grafana/dashboards/*.json anew, from the Python beside them and the thresholds of deploy/prometheus
 	@$(BIN)/python -m deploy.grafana.generate
