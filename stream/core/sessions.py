@@ -207,7 +207,8 @@ class Sessions:
         session = self.held.get(key)
         if session is None or not session.ended or (session.changed and not session.frozen):
             return False
-        return not self._rows.hold(key, session.last_any)
+        # in no pane: not in one of later than all that was heard of it either, which may have been begun meanwhile
+        return not any(row.holds(key) for row in self._rows.values())
 
     def pack(self, log: StateLog) -> Steps[None]:
         """Packs those at rest, a page a step: so many that a checkpoint after a restart is no larger than others."""

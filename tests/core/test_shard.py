@@ -643,6 +643,21 @@ def test_lost_offsets_are_told_of_those_at_rest_too(crash: bool) -> None:
     assert len(room.shard.sessions.pages) >= STRANGERS - PAGE
 
 
+def test_one_that_comes_back_while_a_page_is_filled_does_not_go_into_it() -> None:
+    """What is counted of it is heard of at the next checkpoint only. (p: its item was written, which nobody held.)"""
+    room = Crowd(number=PAGE - 2)
+    assert len(room.shard.sessions.pages) == 0
+    now = room.shard.newest or 0
+    for each in range(0, PAGE - 2, 2):
+        room.see(Kind.VIEWS, now, session_id=f"x{each}")
+    room.shard.sessions.pages.size = PAGE // 4
+    for minute in range((now - T0) // MINUTE + 1, (now - T0) // MINUTE + 80):
+        room.until(minute)
+    room.crash()
+    assert {room.totals(f"x{each}")["counts"]["views"] for each in range(0, PAGE - 2, 2)} == {2}
+    assert room.shard.view(0).sessions_held == PAGE - 1
+
+
 def test_a_large_one_stays_as_it_is_and_comes_back() -> None:
     room = Crowd(number=2 * PAGE)
     newest = room.shard.newest or 0
