@@ -166,6 +166,10 @@ class Settings(Security):
     start_at: Literal["earliest", "latest"] = Field(
         default="earliest", description="where a shard begins that has no state"
     )
+    state_format: Literal["keep", "newest"] = Field(
+        default="keep",
+        description="keep: a state of an earlier version stays in its format, so that you can go back; newest: upgrade it",
+    )
     connect_timeout: Duration = Field(
         default=timedelta(seconds=60), description="how long to try to reach a broker at start"
     )

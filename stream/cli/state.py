@@ -58,8 +58,8 @@ def show(
 
 
 def _print_states(settings: Settings, shown: Sequence[Shown]) -> None:
-    headers = ("partition", "generation", "checkpoint", "age", "bytes", "views", "comments", "checkouts", "watermark")
-    more = ("open", "held", "panes", "closed windows", "event ids", "checkout keys", "gaps", "settings")
+    headers = ("partition", "generation", "format", "checkpoint", "age", "bytes", "views", "comments", "checkouts")
+    more = ("watermark", "open", "held", "panes", "closed windows", "event ids", "checkout keys", "gaps", "settings")
     print_table([*headers, *more], [_state_row(each) for each in shown])
     for each in shown:
         for line in _remarks(settings, each):
@@ -69,9 +69,10 @@ def _print_states(settings: Settings, shown: Sequence[Shown]) -> None:
 def _state_row(shown: Shown) -> list[object]:
     figures = shown.figures
     if figures is None:
-        return [shown.partition, *[None] * 16]
+        return [shown.partition, *[None] * 17]
     return [
-        *(shown.partition, figures["generation"], figures["checkpoint"], f"{figures['age_seconds']:.0f} s"),
+        *(shown.partition, figures["generation"], figures["format"], figures["checkpoint"]),
+        f"{figures['age_seconds']:.0f} s",
         *(f"{figures['bytes']:,}", *figures["positions"].values(), moment(figures["watermark"])),
         *(figures["sessions"]["open"], figures["sessions"]["held"], figures["panes"], figures["windows_closed_held"]),
         *(figures["dedupe_ids"], figures["checkout_keys"], ",".join(figures["gaps"]) or None, figures["settings_hash"]),
@@ -87,7 +88,16 @@ def _remarks(settings: Settings, shown: Shown) -> list[str]:
         f"partition {shown.partition}: counted under {each.flag} {each.old}, yours is {each.new}"
         for each in shown.figures["settings_differ"]
     ]
-    return differing + _others(settings, shown.partition, shown.figures["topics_made_anew"])
+    return _not_kept(shown) + differing + _others(settings, shown.partition, shown.figures["topics_made_anew"])
+
+
+def _not_kept(shown: Shown) -> list[str]:
+    """Of a state that is continued in the format of an earlier version."""
+    names = (shown.figures or {})["not_kept"]
+    if not names:
+        return []
+    text = f"{', '.join(names)} are not kept, so that the version before can go on with it"
+    return [f"partition {shown.partition}: {text}; a worker with --state-format newest upgrades it"]
 
 
 def _others(settings: Settings, partition: int, topics: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from stream import __version__
 from stream.cli.output import say, show_json
-from stream.core.framing import VERSION, readable
+from stream.core.framing import VERSION, WRITABLE, listed, readable
 from stream.core.switch import NATIVE
 
 SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
@@ -33,7 +33,7 @@ def core() -> str:
 
 def state() -> str:
     """Which formats of live.state: a version that does not read what another writes cannot take its place."""
-    return f"writes format {VERSION}, reads {readable()}"
+    return f"writes format {VERSION}, reads {readable()}, keeps {listed(WRITABLE)} as found"
 
 
 def _version(name: str) -> str:

@@ -16,7 +16,8 @@ import msgspec
 from stream import __version__
 from stream.core.alerts.alerting import Alerting
 from stream.core.cooperative import Steps
-from stream.core.figures import BY_NAME, FIGURES, NAMES, UNNAMED_FIGURES
+from stream.core.figures import BY_NAME, FIGURES, UNNAMED_FIGURES
+from stream.core.formats import Format
 from stream.core.framing import LaterStateError, StateError, StateRefusedError
 from stream.core.ids import TimedHashes
 from stream.core.judge import Judge
@@ -101,6 +102,10 @@ class Parts:
     windows: Windows
     alerting: Alerting
 
+    def keep_format(self, form: Format) -> None:
+        """Items are written so from now on."""
+        self.rows.format = self.sessions.format = self.alerting.format = form
+
     def checkpoint(self, log: StateLog, whole: Mapping[str, Any]) -> Steps[list[tuple[bytes, bytes]]]:
         """The records of the next one. ``whole``: what the shard says of itself, of `Meta`."""
         puts: dict[bytes, bytes] = {}
@@ -118,7 +123,7 @@ class Parts:
             horizon=self.windows.horizon,
             gone_floor=self.sessions.gone.floor,
             version=__version__,
-            figures=NAMES,
+            figures=self.rows.format.names,
         )
         return (yield from log.checkpoint(_encode(meta), puts, self._additions(log), self._values))
 

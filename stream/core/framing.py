@@ -8,7 +8,7 @@ know no checksums read what this one writes, and this one reads what they write.
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,6 +23,8 @@ READABLE: Final = (2, 3, 4)
 """Versions that this program reads. In 3 there are known sessions, and sessions at rest, which 2 would misread. From 4 on a
 checkpoint names its figures, and there may be more of them than 3 would read.
 """
+WRITABLE: Final = (3, 4)
+"""Versions that it writes, too: a state is continued in its own (core/formats.py)."""
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""
 UNKNOWN: Final = -1
@@ -102,7 +104,11 @@ def head_of_part(value: bytes, offset: int) -> Head:
 
 def readable() -> str:
     """`READABLE`, for people."""
-    return f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+    return listed(READABLE)
+
+
+def listed(versions: Sequence[int]) -> str:
+    return f"{', '.join(map(str, versions[:-1]))} and {versions[-1]}"
 
 
 def is_part(key: bytes | None) -> bool:
@@ -134,7 +140,7 @@ def framed(section: Section) -> bytes:
     return _LENGTH.pack(len(encoded)) + encoded
 
 
-def cut(run: bytearray, number: int, span: int, first: int | None) -> Steps[list[tuple[bytes, bytes]]]:
+def cut(run: bytearray, version: int, number: int, span: int, first: int | None) -> Steps[list[tuple[bytes, bytes]]]:
     """Keys and values of the records of checkpoint ``number`` of which ``span`` are a whole state.
 
     ``first`` is the offset at which recovery has to begin; None: with this checkpoint.
@@ -142,7 +148,7 @@ def cut(run: bytearray, number: int, span: int, first: int | None) -> Steps[list
     slot, begins = number % span, range(0, len(run), PART_BYTES)
     parts = []
     for part, begin in enumerate(begins):
-        header = _HEADER.pack(VERSION, span, number, part, len(begins), UNKNOWN if first is None else first)
+        header = _HEADER.pack(version, span, number, part, len(begins), UNKNOWN if first is None else first)
         parts.append((f"{slot}/{part}".encode(), header + run[begin : begin + PART_BYTES]))
         yield
     return parts
@@ -156,6 +162,7 @@ class Found:
     """Of its first part."""
     number: int
     span: int
+    version: int
     parts: list[memoryview]
 
     def sections(self) -> Iterator[Section]:
@@ -180,7 +187,7 @@ def first_part(value: bytes, offset: int) -> Found:
     head = head_of_part(value, offset)
     if head.part:
         raise StateError(f"the record at offset {offset} ({head}) is not the first part")
-    return Found(offset, head.number, head.span, [memoryview(value)[_HEADER.size :]])
+    return Found(offset, head.number, head.span, value[0], [memoryview(value)[_HEADER.size :]])
 
 
 def checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
@@ -195,7 +202,7 @@ def checkpoints(records: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
         parts.append(memoryview(value)[_HEADER.size :])
         begun = first, head._replace(part=head.part + 1)
         if len(parts) == head.parts:
-            yield Found(first, head.number, head.span, parts)
+            yield Found(first, head.number, head.span, value[0], parts)
             parts, begun = [], None
     if begun is not None:
         raise StateError(f"{begun[1]} is missing at the end")

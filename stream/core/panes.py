@@ -14,6 +14,7 @@ import msgspec
 from stream.core import vetting
 from stream.core.cooperative import Steps, pieces
 from stream.core.counts import NEVER, Counts
+from stream.core.formats import NEWEST, Format
 from stream.core.framing import StateError
 from stream.core.ids import IdSet
 from stream.core.packing import head_of, pack, pack_item, unpack, unpack_into
@@ -177,13 +178,15 @@ class Row:
 
     # -- the state
 
-    def value(self, key: bytes) -> bytes:
+    def value(self, key: bytes, form: Format) -> bytes:
         """Of a session's pane and marks. Empty when nothing is held of them."""
         pane, marks = self.panes.get(key), self.marks.get(key, ())
         if pane is not None:
-            return pack_item(marks, pane)
+            return pack_item(marks, pane) if form.is_newest else _encode((marks, form.counts(pack(pane))))
         packed = self.packed.get(key, b"")
-        return _encode((marks, packed)) if packed or marks else b""
+        if packed:
+            return _encode((marks, form.counts(packed)))
+        return _encode((marks, b"")) if marks else b""
 
     def restore(self, session: Session, value: bytes) -> Marks:
         """A pane from the state. It stays packed until it is counted into again."""
@@ -199,10 +202,11 @@ class Row:
 class Rows(dict[int, Row]):
     """The rows that there are, by start. Who walks through time asks for the next one: there may be years between two."""
 
-    __slots__ = ("starts",)
+    __slots__ = ("format", "starts")
 
     def __init__(self) -> None:
         super().__init__()
+        self.format = NEWEST
         self.starts: list[int] = []
         """In order."""
 
@@ -259,13 +263,13 @@ class Rows(dict[int, Row]):
         for piece in pieces(chain(places, marks)):
             for start, key in piece:
                 row = self.get(start)
-                if row is not None and (value := row.value(key)):
+                if row is not None and (value := row.value(key, self.format)):
                     puts[pane_key(start, key)] = value
             yield
 
     def value(self, key: bytes) -> bytes:
         """Of an item, by its key in the state."""
-        return self[from_key(key[1:9])].value(key[9:])
+        return self[from_key(key[1:9])].value(key[9:], self.format)
 
     def additions(self) -> Iterator[tuple[bytes, bytes]]:
         """Ids that are new."""

@@ -14,6 +14,7 @@ import msgspec
 from stream.core.breakdown import Money, add_money
 from stream.core.counts import BREAKDOWNS, NEVER, Counts, merge_breakdowns, total, united
 from stream.core.figures import SKETCHES
+from stream.core.formats import Format
 from stream.core.ids import hash_id
 from stream.core.packing import head_of, pack, unpack
 from stream.core.policy import Policy
@@ -184,12 +185,13 @@ class Session:
         """Nothing of it is in a pane any more: its totals are held packed."""
         self._base, self.sum, self.summed = self.packed_base(), None, ()
 
-    def packed(self) -> bytes:
+    def packed(self, form: Format) -> bytes:
         """All of it but the key and what is in panes: what `unpacked` makes it of again."""
+        base = self.packed_base()
         return _encode(
             (
-                self.packed_base(),
-                [list(self.named.get(name, ())) for name in BREAKDOWNS],
+                base and form.counts(base),
+                form.named([list(self.named.get(name, ())) for name in BREAKDOWNS]),
                 self.ended,
                 self.frozen,
                 self.revision,

@@ -15,6 +15,7 @@ from stream.core import vetting
 from stream.core.breakdown import add_money
 from stream.core.cooperative import Steps
 from stream.core.counts import NEVER, Counts
+from stream.core.formats import NEWEST
 from stream.core.ids import TimedHashes
 from stream.core.late import newest
 from stream.core.pages import LARGEST, Pages, Resting
@@ -41,7 +42,8 @@ class Sessions:
         self.held: dict[bytes, Session] = {}
         """Those that are not at rest."""
         self.pages = Pages()
-        """Those at rest."""
+        """Those at rest, packed as the state holds them."""
+        self.format = NEWEST
         self.gone = TimedHashes(policy.gone_session_ms, policy.max_gone_sessions, DAY, sort=GONE, bucket_ms=DAY)
         self.stale: dict[bytes, Session] = {}
         """Those of ``held`` whose own item in the state is out of date."""
@@ -239,7 +241,7 @@ class Sessions:
     def _packed(self, session: Session) -> Resting | None:
         """None for one that no page takes. It needs less memory from now on, too."""
         session.rest()
-        data = session.packed()
+        data = session.packed(self.format)
         if len(data) > LARGEST or session.key in self.pages:  # another key of the same hash is there
             return None
         return Resting(session.key, session.let_go_due(self._policy), data)
@@ -321,7 +323,7 @@ class Sessions:
     def collect(self, log: StateLog, puts: dict[bytes, bytes]) -> Steps[None]:
         """Adds the items of those that changed and of new pages; drops those of pages that are gone."""
         for session in self.stale.values():
-            puts[SESSION + session.key] = session.packed()
+            puts[SESSION + session.key] = session.packed(self.format)
             session.stale = False
             yield
         self.stale.clear()
@@ -329,7 +331,9 @@ class Sessions:
 
     def value(self, key: bytes) -> bytes:
         """Of an item, by its key in the state."""
-        return self.held[key[1:]].packed() if key[:1] == SESSION else self.pages.value(from_key(key[1:]))
+        if key[:1] == RESTING:
+            return self.pages.value(from_key(key[1:]))
+        return self.held[key[1:]].packed(self.format)
 
     def restore(self, items: Mapping[bytes, bytes], recall: Callable[[int, bytes, Marks], None]) -> None:
         """Those not at rest, and their panes, whose marks ``recall`` hears of. Raises StateError."""

@@ -11,11 +11,13 @@ in the state; core/checkpoint.py makes one checkpoint of them, and core/view.py 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from stream.core import formats
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
 from stream.core.checkpoint import Parts, fitting_meta, reading
 from stream.core.cooperative import Steps, drained, pieces
 from stream.core.deadletters import shortened
 from stream.core.decode import Decoded, Events, Rejected, decode_batch
+from stream.core.formats import NEWEST, Format
 from stream.core.gaps import Gaps
 from stream.core.judge import Judge
 from stream.core.panes import Pane, Row, Rows
@@ -78,6 +80,8 @@ class Shard:
         self.positions: dict[Kind, int] = {}
         """Next offset to read."""
         self.log = StateLog(policy.checkpoint_span)
+        self.format = NEWEST
+        """In which the state is written."""
         self.rows = Rows()
         self.sessions = Sessions(policy, self.rows)
         self.judge = Judge(policy, self.rows, self._meet)
@@ -334,6 +338,22 @@ class Shard:
 
     # -- the state
 
+    def keep_format(self, form: Format) -> None:
+        """The state is written so from now on."""
+        self.format = form
+        self.log.version = form.version
+        self._parts.keep_format(form)
+
+    @property
+    def kept_format(self) -> str | None:
+        """Of an earlier version, and what it does not hold; None when it is the newest."""
+        return None if self.format.is_newest else str(self.format)
+
+    def upgrade(self) -> None:
+        """The next checkpoint is written in the newest format, also when no record ever comes."""
+        self.keep_format(NEWEST)
+        self.moved = True
+
     def _meta(self) -> dict[str, Any]:
         return {
             "owner": self.owner,
@@ -376,6 +396,7 @@ class Shard:
         """
         with reading(vouched=vouched):
             meta = fitting_meta(content, self.policy)
+            self.keep_format(formats.found(content.version, meta.figures))
             self.owner, self.partitions, self.moved_to = meta.owner, meta.partitions, meta.moved_to
             self.topic_ids = dict(meta.topic_ids)
             self.windows.generation = meta.generation

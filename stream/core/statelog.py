@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stream.core.cooperative import PIECE, Steps
-from stream.core.framing import Found, StateError, checkpoints, cut, first_part, framed
+from stream.core.framing import VERSION, Found, StateError, checkpoints, cut, first_part, framed
 from stream.core.state_format import Section
 
 SECTION: Final = 250
@@ -78,6 +78,8 @@ class StateLog:
 
     def __init__(self, span: int) -> None:
         self.span = span
+        self.version = VERSION
+        """In which checkpoints are written."""
         self.number = 0
         """Of the last checkpoint built."""
         self.size = 0
@@ -139,7 +141,8 @@ class StateLog:
             yield
         self._drops.clear()
         self._dropped_buckets.clear()
-        return (yield from cut(run, self.number, self.span, self._offsets[0][1] if self._offsets else None))
+        first = self._offsets[0][1] if self._offsets else None
+        return (yield from cut(run, self.version, self.number, self.span, first))
 
     def _sections(
         self, meta: bytes, content: list[tuple[bytes, bytes]], additions: list[tuple[bytes, bytes]]
@@ -263,7 +266,7 @@ class StateLog:
 
     def _read(self, found: list[Found]) -> "Restored":
         """The newest first: of a key, most of what the older ones hold is out of date, and never looked at."""
-        content = Restored(checkpoints=len(found))
+        content = Restored(checkpoints=len(found), version=found[-1].version)
         gone: set[bytes] = set()
         gone_buckets: set[bytes] = set()
         for each in reversed(found):
@@ -330,6 +333,8 @@ class Restored:
     items: dict[bytes, bytes] = field(default_factory=dict)
     buckets: dict[bytes, list[bytes]] = field(default_factory=dict)
     checkpoints: int = 0
+    version: int = VERSION
+    """Of the newest checkpoint."""
 
     def head(self, shape: type[Shape]) -> Shape:
         """The meta, read as a shape. Raises StateError."""

@@ -85,6 +85,17 @@ class Machine(Protocol):
     def checkpoint(self) -> int:
         """Number of the last checkpoint that was collected; 0 before the first."""
 
+    @property
+    def kept_format(self) -> str | None:
+        """That of an earlier version, in which the state was found and is continued, and what it does not hold; None when
+        it is written in the newest.
+        """
+        return None
+
+    def upgrade(self) -> None:
+        """From the next checkpoint on the state is written in the newest format. No earlier version can go back to it."""
+        return
+
     def begin_at(self, positions: dict[Name, int]) -> None:
         """A new machine's first offsets. The first checkpoint keeps them, also when no record ever comes."""
 

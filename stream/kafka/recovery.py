@@ -277,7 +277,25 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
     await _identify(context, reader, machine, ids)
     await settle(context, reader, machine)
     log.info("restored", partition=context.partition, checkpoints=number, generation=machine.generation)
+    _choose_format(context, machine)
     return machine
+
+
+def _choose_format(context: ShardContext, machine: Machine) -> None:
+    """A state is continued in the format of the version that wrote it, so that it can go back, until told otherwise."""
+    kept = machine.kept_format
+    if kept is None:
+        return
+    if context.settings.state_format == "newest":
+        machine.upgrade()
+        log.info("the state is upgraded: no earlier version can go on with it", partition=context.partition, was=kept)
+    else:
+        log.warning(
+            "the state stays in the format of an earlier version, so that you can go back to it",
+            partition=context.partition,
+            format=kept,
+            upgrade="--state-format newest",
+        )
 
 
 def _insist_on_partitions(context: ShardContext, machine: Machine) -> None:

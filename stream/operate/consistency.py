@@ -53,7 +53,7 @@ def sessions(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> It
             yield f"{where} {wrong}"
         elif record["revision"] == session.revision and not session.changed:
             now = orjson.loads(totals_value(shard, session))
-            yield from (f"{where} differs from the state in {name}" for name in _different(record, now))
+            yield from (f"{where} differs from the state in {name}" for name in _different(shard, record, now))
 
 
 def windows(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> Iterator[str]:
@@ -74,7 +74,7 @@ def windows(shard: Shard, newest: Newest, *, still: bool, all_read: bool) -> Ite
         elif record["revision"] == revision and place % every == 0:
             now = _window(shard, row, session, kind, record)
             if now is not None:
-                yield from (f"{where} differs from the state in {name}" for name in _different(record, now))
+                yield from (f"{where} differs from the state in {name}" for name in _different(shard, record, now))
 
 
 def _revision(shard: Shard, record: Value, revision: int, *, still: bool) -> str | None:
@@ -108,9 +108,19 @@ def _window(shard: Shard, first: Row, key: bytes, kind: int, record: Value) -> V
     return value
 
 
-def _different(record: Value, now: Value) -> list[str]:
-    """The fields of the record that are otherwise now; fields that a newer version adds are none."""
+def _different(shard: Shard, record: Value, now: Value) -> list[str]:
+    """The fields of the record that are otherwise now; fields that a newer version adds are none, nor is what the state
+    does not keep.
+    """
+    unsure = shard.format.unsure
+    record, now = _without(record, unsure), _without(now, unsure)
     return sorted(name for name, value in record.items() if now.get(name) != value)
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    if not names or not isinstance(value, dict):
+        return value
+    return {name: _without(each, names) for name, each in value.items() if name not in names}
 
 
 def different(one: Shard, other: Shard) -> list[str]:

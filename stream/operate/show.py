@@ -62,6 +62,8 @@ def _figures(state: Stored, ids: Ids) -> dict[str, Any]:
     return {
         "owner": meta.owner,
         "generation": shard.generation,
+        "format": shard.format.version,
+        "not_kept": shard.format.not_kept,
         "checkpoint": shard.log.number,
         "written_at": state.state.written_at,
         "age_seconds": round(max(0.0, time.time() - state.state.written_at / 1000), 1),

@@ -292,9 +292,13 @@ def without(values: dict[str, dict[str, Any]], *names: str) -> dict[str, dict[st
 class Driver:
     """A worker in miniature: reads a world by a schedule; a crash loses all since the last checkpoint."""
 
-    def __init__(self, world: World, policy: Policy = POLICY, rules: AlertRules | None = None) -> None:
+    def __init__(
+        self, world: World, policy: Policy = POLICY, rules: AlertRules | None = None, *, upgrades: bool = False
+    ) -> None:
         self.policy = policy
         self.rules = rules
+        self.upgrades = upgrades
+        """Whether it writes a state of an earlier version in the newest format."""
         self.logs = world.records()
         self.told = Told()
         self.shard = self._small(Shard(policy, rules=rules))
@@ -371,6 +375,8 @@ class Driver:
         start = first_needed(newest, offset)
         needed = [record for record in self.state if record[0] >= start]
         self.shard = self._small(Shard.restore(self.policy, needed, rules=self.rules))
+        if self.upgrades:
+            self.shard.upgrade()
 
     @staticmethod
     def _small(shard: Shard) -> Shard:

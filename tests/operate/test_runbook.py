@@ -155,8 +155,9 @@ def test_what_is_healthy_is_looked_at_and_scaled(run: Run) -> None:
     doctor, shown = run("README.md")
     assert "errors: 0" in doctor
     assert shown.count(": right") == PARTITIONS
-    version, before, after = run("upgrade.md")
-    assert "writes format 4, reads 2, 3 and 4" in version
+    version, before, after, shown = run("upgrade.md")
+    assert "writes format 4, reads 2, 3 and 4, keeps 3 and 4 as found" in version
+    assert shown.split()[:3] == ["partition", "generation", "format"]
     assert before.count("exists") == len(SPECS)
     assert after.count(": right") == PARTITIONS
     run("scaling.md")

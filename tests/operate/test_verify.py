@@ -6,18 +6,35 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from stream.config import Settings
+from stream.core import formats
 from stream.core.shard import Shard
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.recovery import recover
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
+from stream.operate.show import show
 from stream.operate.verify import Verified, verify
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.machines import Shards
 from stream.sessions.role import WORKER
 from tests.kafka.test_recovery import delete_records
-from tests.kafka.tools import alter, damage, everything, make_anew, newest, producer, send, send_views, settings, until
+from tests.kafka.tools import (
+    Rows,
+    alter,
+    damage,
+    everything,
+    make_anew,
+    newest,
+    producer,
+    send,
+    send_views,
+    settings,
+    until,
+    view,
+)  # fmt: skip
 from tests.operate.tools import count, make, worker
 
 pytestmark = pytest.mark.kafka
@@ -170,5 +187,39 @@ def test_a_state_that_does_not_restore_to_itself_is_found(
         assert told(await verify(config, [0])) == [
             ("round trip", "a checkpoint made of it restores to other windows written")
         ]
+
+    asyncio.run(main())
+
+
+def test_a_state_kept_in_an_earlier_format_is_right_and_shown_until_it_is_upgraded(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_before(_: Shards, config: Settings, placed: Any, generation: int) -> Shard:
+        shard = Shard(config.policy(), generation=generation, placed=placed)
+        shard.keep_format(formats.found(3, ()))
+        return shard
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        gifts: Rows = [(b"s1", view(number, action="gift", gift_value=number)) for number in range(0, 3000, 20)]
+        await send(kafka, config.topic(INPUTS[Kind.VIEWS]), gifts)
+        with monkeypatch.context() as context:
+            context.setattr(Shards, "begin", of_before)
+            await count(kafka, config)
+        with capture_logs() as logs:
+            assert told(await verify(config, ())) == [], "gifts were written, and are not in the state"
+        (warned,) = {each["format"] for each in logs if each.get("upgrade") == "--state-format newest"}
+        assert warned.startswith("3, without gifts, gift_value, ")
+        assert await form(config) == (3, True)
+        await send_views(kafka, config, range(3000, 3100))
+        await count(kafka, config)
+        assert await form(config) == (3, True)
+        await count(kafka, config.model_copy(update={"state_format": "newest"}))
+        assert await form(config) == (4, False)
+
+    async def form(config: Settings) -> tuple[int, bool]:
+        (shown,) = await show(config, ())
+        assert shown.figures is not None
+        return shown.figures["format"], "gifts" in shown.figures["not_kept"]
 
     asyncio.run(main())

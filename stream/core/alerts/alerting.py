@@ -17,6 +17,7 @@ from stream.core.alerts.history import History
 from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
 from stream.core.cooperative import Steps, drained, pieces
 from stream.core.counts import NEVER, Counts
+from stream.core.formats import NEWEST
 from stream.core.ontime import column_of, events_of
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
@@ -60,6 +61,7 @@ class Alerting:
         self.complete = LONG_AGO
         """Every on-time event of slides that end here or earlier had come when it was last evaluated."""
         self.emitter = Emitter()
+        self.format = NEWEST
         self.stale: dict[bytes, SessionState] = {}
         """Those whose item in the state is out of date."""
         self.gone: list[bytes] = []
@@ -284,12 +286,12 @@ class Alerting:
         for key in self.gone:
             log.drop(ALERTS + key)
         for piece in pieces(self.stale.items()):
-            puts.update((ALERTS + key, pack_session_state(session_state)) for key, session_state in piece)
+            puts.update((ALERTS + key, pack_session_state(session_state, self.format)) for key, session_state in piece)
             yield
 
     def value(self, key: bytes) -> bytes:
         """Of an item, by its key in the state."""
-        return pack_session_state(self.session_states[key[1:]])
+        return pack_session_state(self.session_states[key[1:]], self.format)
 
     def meta(self) -> dict[str, Any]:
         """Its own of `state_format.Meta`."""

@@ -36,9 +36,13 @@ class History:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def stored(self) -> tuple[int, int, int, bytes, bytes]:
-        """For the state: what makes it again."""
-        return self.begun, self.slide, self.known, self._columns, self._sizes
+    def stored(self, most: int = len(EMPTY)) -> tuple[int, int, int, bytes, bytes]:
+        """For the state: what makes it again. Of each slide ``most`` figures, as many as an earlier version knew."""
+        columns, sizes = self._columns, self._sizes
+        if most < len(EMPTY):
+            packed = [_encode(column[:most]) for column in self.columns(0)]
+            columns, sizes = b"".join(packed), bytes(map(len, packed))
+        return self.begun, self.slide, self.known, columns, sizes
 
     def is_whole(self) -> bool:
         """Whether a restored one can be read; false for one that was put together from something else."""

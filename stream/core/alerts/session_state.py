@@ -7,6 +7,7 @@ import msgspec
 from stream.core.alerts.history import History
 from stream.core.alerts.rule_state import RuleState
 from stream.core.counts import NEVER, Counts
+from stream.core.formats import Format
 from stream.model.alerts import read_alert
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -40,10 +41,10 @@ class SessionState:
             self.label_at, self.seller, self.platform = counts.label_at, counts.seller, counts.platform
 
 
-def pack_session_state(session_state: SessionState) -> bytes:
+def pack_session_state(session_state: SessionState, form: Format) -> bytes:
     return _encode(
         (
-            session_state.history.stored(),
+            session_state.history.stored(form.column),
             (session_state.last_event, session_state.label_at, session_state.seller, session_state.platform),
             [(name, _pack(rule_state)) for name, rule_state in session_state.rule_states.items()],
         )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from stream.core.alerts.figures import EMPTY, FIELDS, Column
 from stream.core.alerts.history import History, Lookback
 from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
+from stream.core.formats import NEWEST
 from stream.model.money import MAX_SUM
 
 SLIDE = 10
@@ -26,7 +27,7 @@ def plain(slides_: dict[int, Column], start: int, end: int) -> Column:
 
 def kept(history: History) -> History:
     """As a restart finds it."""
-    return unpack_session_state(b"s", pack_session_state(SessionState(b"s", history))).history
+    return unpack_session_state(b"s", pack_session_state(SessionState(b"s", history), NEWEST)).history
 
 
 @given(slides, st.lists(st.tuples(st.integers(1, 12).map(lambda n: n * SLIDE), columns)), st.integers(0, 12))
@@ -99,7 +100,7 @@ def test_slides_without_events_hardly_take_room_however_many() -> None:
     history = History(0, SLIDE)
     history.note(SLIDE, column(1))
     history.note(1000 * SLIDE, column(2))
-    assert len(pack_session_state(SessionState(b"s", history))) < 2200
+    assert len(pack_session_state(SessionState(b"s", history), NEWEST)) < 2200
     assert Lookback(kept(history), 1000 * SLIDE, 0).sum(0, 1000 * SLIDE) == column(3)
     history.forget(1100 * SLIDE)
     assert (len(history), Lookback(history, 1200 * SLIDE, 0).sum(0, 1200 * SLIDE)) == (0, column(0))

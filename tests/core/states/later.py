@@ -1,6 +1,7 @@
 """A later version in miniature: a table with one more figure of each sort, in Python alone, run as a program of its own.
 
-``python -m tests.core.states.later continue NAME`` goes on with a kept state and prints what it told, as JSON;
+``python -m tests.core.states.later continue NAME`` upgrades a kept state, goes on with it and prints what it told, as JSON;
+``keep NAME`` goes on for a while in the format of the state, and prints what it told and the records of the state then;
 ``write`` prints what it holds at last, and the records of its state.
 """
 
@@ -63,14 +64,16 @@ def main(command: str, *names: str) -> Any:
 
     count_more()
     if command == "continue":
+        driver = driver_of(names[0], upgrades=True)[0]
+        return [*_as_json(*gone_on(driver)), _held(driver)]
+    if command == "keep":
         driver = driver_of(names[0])[0]
-        windows, sessions, alerts, dead = gone_on(driver)
-        return [_texts(windows), _texts(sessions), [each.decode() for each in alerts], dead, _held(driver)]
+        return [*_as_json(*gone_on(driver, 5, to_the_end=False)), _records(driver)]
     driver = until_kept()
     held = _held(driver)
     driver.crash()
     assert _held(driver) == held, "it restores what it writes"
-    return [held, [(offset, base64.b64encode(value).decode()) for offset, value in driver.state]]
+    return [held, _records(driver)]
 
 
 def _held(driver: Any) -> dict[str, Any]:
@@ -87,6 +90,14 @@ def _held(driver: Any) -> dict[str, Any]:
     slides = [column for each in shard.alerting.session_states.values() for column in each.history.columns(0) if column]
     held["alerts"] = [added(slides)[PLACE[name]] for name in ("events", "waves", "tips_minor")] if slides else []
     return held
+
+
+def _as_json(windows: dict[str, bytes], sessions: dict[str, bytes], alerts: list[bytes], dead: list[Any]) -> list[Any]:
+    return [_texts(windows), _texts(sessions), [each.decode() for each in alerts], dead]
+
+
+def _records(driver: Any) -> list[tuple[int, str]]:
+    return [(offset, base64.b64encode(value).decode()) for offset, value in driver.state]
 
 
 def _texts(values: dict[str, bytes]) -> dict[str, str]:

@@ -92,8 +92,12 @@ def until_kept() -> Driver:
     return driver
 
 
-def gone_on(driver: Driver) -> tuple[dict[str, bytes], dict[str, bytes], list[bytes], list[tuple[str, int, str]]]:
-    """Restores the state and reads on to the end: last windows and sessions by key, alerts, dead letters."""
+Told = tuple[dict[str, bytes], dict[str, bytes], list[bytes], list[tuple[str, int, str]]]
+"""Last windows and sessions by key, alerts, dead letters."""
+
+
+def gone_on(driver: Driver, rounds: int = 10, *, to_the_end: bool = True) -> Told:
+    """Restores the state and reads on, in all ten rounds or only in some of them."""
     windows: dict[str, bytes] = {}
     sessions: dict[str, bytes] = {}
     alerts: list[bytes] = []
@@ -107,12 +111,13 @@ def gone_on(driver: Driver) -> tuple[dict[str, bytes], dict[str, bytes], list[by
 
     driver.told.take = take  # type: ignore[method-assign]
     driver.crash()
-    for _ in range(10):
+    for _ in range(rounds):
         for kind in KINDS:
             driver.step(kind, READ[kind] // 10)
         driver.step("settle", 0)
         driver.step("crash", 0)
-    driver.end()
+    if to_the_end:
+        driver.end()
     return windows, sessions, alerts, sorted(dead)
 
 

@@ -1,5 +1,5 @@
-"""A state of an earlier version is gone on with: what is told then is what that version told. One of a later version that
-counts more is refused by name.
+"""A state of an earlier version is gone on with, in its own format until it is upgraded: what is told then is what that
+version told. One of a later version that counts more is refused by name.
 """
 
 import base64
@@ -13,13 +13,15 @@ import msgspec
 import pytest
 
 from stream import __version__
+from stream.core.alerts.session_state import unpack_session_state
 from stream.core.checkpoint import read_meta
-from stream.core.figures import NAMES
-from stream.core.framing import LaterStateError, StateError
+from stream.core.figures import NAMES, UNNAMED_FIGURES
+from stream.core.framing import VERSION, LaterStateError, StateError
+from stream.core.pages import Pages
 from stream.core.shard import Shard
 from stream.core.state_format import Meta
 from stream.core.statelog import Restored, StateLog
-from tests.core.states.make import HERE, RULED, RULES, gone_on, kept, until_kept
+from tests.core.states.make import HERE, RULED, RULES, Kept, Told, gone_on, kept, until_kept
 from tests.core.worlds import Driver, World
 from tests.recount import LogRecord
 
@@ -31,10 +33,10 @@ MENDED: Final = {"local_share"}
 """Its formula has changed: cross-border items, which earlier versions did not count, are in its denominator too."""
 
 
-def driver_of(name: str) -> tuple[Driver, Any]:
+def driver_of(name: str, *, upgrades: bool = False) -> tuple[Driver, Any]:
     """At the end of what the version wrote."""
     held = kept(name)
-    driver = Driver(World(), RULED, RULES)
+    driver = Driver(World(), RULED, RULES, upgrades=upgrades)
     driver.logs = {kind: [LogRecord(str(kind), 0, *record) for record in held.logs[str(kind)]] for kind in driver.logs}
     driver.state = list(held.state)
     driver.now_ms = 3000 * len(held.state)
@@ -59,9 +61,14 @@ def within(told: Any, found: Any, where: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_state_of_before_is_gone_on_with(name: str) -> None:
-    driver, told = driver_of(name)
-    windows, sessions, alerts, dead = gone_on(driver)
+@pytest.mark.parametrize("upgrades", [False, True])
+def test_a_state_of_before_is_gone_on_with(name: str, upgrades: bool) -> None:
+    driver, told = driver_of(name, upgrades=upgrades)
+    as_told(gone_on(driver), told)
+
+
+def as_told(found: Told, told: Kept) -> None:
+    windows, sessions, alerts, dead = found
     assert (windows.keys(), sessions.keys(), dead) == (told.windows.keys(), told.sessions.keys(), told.dead)
     for key, value in (told.windows | told.sessions).items():
         within(json.loads(value), json.loads((windows | sessions)[key]), key)
@@ -113,6 +120,119 @@ def test_a_state_with_figures_that_this_version_does_not_know_is_refused_with_th
     with pytest.raises(LaterStateError) as error:
         Shard.restore(RULED, state, rules=RULES)
     assert str(error.value) == refusal
+
+
+# -- the way back
+
+Money = dict[str, int]
+
+
+class Packed3(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Counts as format 3 has them: its last version reads these, and no others."""
+
+    head: int
+    views: int
+    product_clicks: int
+    comments: int
+    orders_paid: int
+    last_event: int
+    label_at: int
+    gmv: Money
+    rest: list[Any]
+    item_value: Money
+    local_item_value: Money
+    viewers: bytes | None
+    buyers: bytes | None
+    sources: Any
+    breakdowns: tuple[Any, Any, Any, Any]
+    incomplete: bool
+    late: tuple[list[int], list[Any], tuple[Money, Money, Money], int, int] | None
+
+
+REST3, SUMS3, MOMENTS3, COLUMN3, NAMED3 = 25, 20, 7, 23, 4
+"""Lengths of the arrays in it, of a slide in the history of alerts, and of a session's named ids."""
+
+
+def check_counts(packed: bytes) -> bool:
+    """Whether some of it came late."""
+    counts = msgspec.msgpack.decode(packed, type=Packed3)
+    assert len(counts.rest) == REST3
+    assert counts.late is None or (len(counts.late[0]), len(counts.late[1])) == (SUMS3, MOMENTS3)
+    return counts.late is not None
+
+
+def check_session(packed: bytes) -> None:
+    base, named, *_ = msgspec.msgpack.decode(packed)
+    if base is not None:
+        check_counts(base)
+    assert len(named) == NAMED3
+
+
+def restored(state: list[tuple[int, bytes]]) -> Restored:
+    return StateLog.restore(state[-RULED.checkpoint_span :], RULED.checkpoint_span)[1]
+
+
+def test_a_state_of_format_3_stays_one_that_its_version_can_read() -> None:
+    driver, _ = driver_of("format3")
+    before = len(driver.state)
+    gone_on(driver, 7, to_the_end=False)
+    assert {value[0] for _, value in driver.state[before:]} == {3}
+    items = restored(driver.state).items
+    late = 0
+    for key, value in items.items():
+        match key[:1]:
+            case b"p":
+                packed = msgspec.msgpack.decode(value)[1]
+                late += bool(packed) and check_counts(packed)
+            case b"s":
+                check_session(value)
+            case b"r":
+                for resting in Pages().restore({0: value}, lambda *_: False):
+                    check_session(resting.data)
+            case _:
+                columns = unpack_session_state(key[1:], value).history.columns(0)
+                assert {len(column) for column in columns} <= {0, COLUMN3}
+    assert late
+    assert {key[:1] for key in items} == {b"p", b"s", b"r", b"a"}
+
+
+def form(state: list[tuple[int, bytes]]) -> tuple[int, list[str]]:
+    """The number and the figures of the newest checkpoint."""
+    return state[-1][1][0], newest_meta(state).figures
+
+
+def test_a_state_is_upgraded_on_demand_though_nothing_comes_and_a_new_one_is_of_the_newest_format() -> None:
+    driver, _ = driver_of("format3")
+    driver.crash()
+    assert driver.shard.kept_format is not None
+    assert driver.shard.kept_format.startswith("3, without gifts, gift_value, discounted_orders, ")
+    assert not driver.checkpoint()
+    driver.shard.upgrade()
+    assert driver.checkpoint()
+    assert form(driver.state) == (VERSION, NAMES)
+    assert form(until_kept().state) == (VERSION, NAMES)
+    driver.crash()
+    assert driver.shard.kept_format is None, "there is no way back"
+
+
+@pytest.mark.timeout(SECONDS + 20)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_version_goes_on_with_what_a_later_one_has_kept_in_its_format(name: str) -> None:
+    """The release is rolled back: all that was told by both together is what the first version told by itself."""
+    windows, sessions, alerts, dead, records = later("keep", name)
+    driver, told = driver_of(name)
+    before = form(driver.state)
+    driver.state = [(offset, base64.b64decode(value)) for offset, value in records]
+    assert form(driver.state) == (before[0], before[1] or list(UNNAMED_FIGURES))
+    assert newest_meta(driver.state).version == "99.0"
+    driver.now_ms = 3000 * len(driver.state)
+    found = gone_on(driver, 5)
+    earlier = [{key: value.encode() for key, value in each.items()} for each in (windows, sessions)]
+    dead = sorted([*(tuple(each) for each in dead), *found[3]])
+    as_told((earlier[0] | found[0], earlier[1] | found[1], [each.encode() for each in alerts] + found[2], dead), told)
+
+
+# -- names
 
 
 def test_figures_in_another_order_are_refused() -> None:
