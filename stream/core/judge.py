@@ -21,7 +21,6 @@ from stream.core.state_format import Meta
 from stream.core.state_keys import CHECKOUT_KEYS, KNOWN
 from stream.core.switch import NATIVE
 from stream.core.units import ahead
-from stream.core.windows import LONG_AGO
 from stream.model.events import Checkout, Event
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import DeadLetter, Record, RefusedBatch, Tally
@@ -116,8 +115,9 @@ class Judge:
             if time > clock and stamp > clock:
                 clock = time if time < stamp else stamp  # noqa: FURB136  # a third of the time of min()
                 floor = max(floor, clock - bound_ms)
-            # 4, 5, 6: duplicate, late, pane_gone; of those that are old enough for any of it
-            if time <= floor and self._is_refused(kind, record, event, clock):
+            # 4, 5, 6: duplicate, late, pane_gone
+            if time <= floor:
+                self._refuse_old(kind, record, event, clock)
                 continue
             if not low <= time < high:
                 low = time // pane_ms * pane_ms
@@ -176,36 +176,32 @@ class Judge:
         self.clocks[kind] = None if clock == NEVER else clock
 
     def floor(self, clock: int) -> int:
-        """Event times up to here may be late or belong to a pane that is gone."""
-        late = LONG_AGO if clock == NEVER else clock - self.policy.bound_ms
+        """Event times up to here are late, or belong to a pane that is gone."""
+        late = clock - self.policy.bound_ms
         newest = self.newest
         if newest is None:
             return late
         pane_ms = self.policy.pane_ms
         return max(late, (newest - self.policy.state_retention_ms) // pane_ms * pane_ms - 1)
 
-    def _is_refused(self, kind: Kind, record: Record, event: Event, clock: int) -> bool:
-        """Steps 4 to 6 for an old event. Its ids are held until its own topic's clock has passed pane end + bound."""
+    def _refuse_old(self, kind: Kind, record: Record, event: Event, clock: int) -> None:
+        """Steps 4 to 6 for one below the floor. Its ids are held until its own topic's clock has passed pane end + bound."""
         policy = self.policy
         start = event.event_time // policy.pane_ms * policy.pane_ms
-        end = start + policy.pane_ms
         row = self._rows.get(start)
-        if row is not None and end + policy.bound_ms > clock:
+        if row is not None and start + policy.pane_ms + policy.bound_ms > clock:
             id_ = hash_id(event.event_id.encode(), hash_id(event.session_id.encode()))
             if id_ in row.ids[PLACE[kind]]:
                 self.uncount(kind, Outcome.DUPLICATE)
-                return True
+                return
         if event.event_time + policy.bound_ms <= clock:
             self.uncount(kind, Outcome.LATE)
             self._refuse(
                 kind, record, Reason.LATE, f"event_time: {clock - event.event_time} ms behind its topic's clock"
             )
-            return True
-        newest = max(self.newest or clock, clock)
-        if end + policy.state_retention_ms <= newest:
-            self._reject(kind, record, Reason.PANE_GONE, f"event_time: {newest - event.event_time} ms behind the shard")
-            return True
-        return False
+            return
+        behind = (self.newest or clock) - event.event_time  # not by its own clock: by that it is late long before
+        self._reject(kind, record, Reason.PANE_GONE, f"event_time: {behind} ms behind the shard")
 
     def _judge_checkout(self, event: Checkout, seed: int, clock: int) -> Outcome:
         """By (session, checkout, status) and for a failed one its attempt; shops resend webhooks under new event ids."""

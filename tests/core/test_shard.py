@@ -746,6 +746,16 @@ def test_a_gap_marks_windows_that_are_open_and_those_that_were_written_and_count
     assert (corrected["revision"], corrected["reason"]) == (2, "correction")
 
 
+def test_a_pane_that_a_gap_has_marked_is_told_once_with_what_is_counted_next() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    room.shard.gap(Kind.VIEWS, 1)
+    room.see(Kind.VIEWS, T0 + 1)
+    [pane] = room.shard.judge.changed
+    assert (pane.events, pane.incomplete) == (2, True)
+
+
 def test_a_topic_that_is_caught_up_far_behind_moves_the_watermark_once_and_then_windows_are_due() -> None:
     room = Room()
     room.see(Kind.COMMENTS, T0 - HOUR // 2, seen=T0)

@@ -215,3 +215,39 @@ def test_open_windows_are_counted_wherever_closing_stands() -> None:
         written = Counter(json.loads(value)["window"] for _, value in room.shard.windows.written)
         assert number == {"1m": 6 - written["1m"], "2m": 12 - written["2m"], "5m": 30 - written["5m"]}
     assert number == {"1m": 0, "2m": 0, "5m": 0}
+
+
+def test_a_window_at_the_end_of_its_retention_is_closed_whatever_the_clocks() -> None:
+    """One millisecond before it is not: two topics have no clock yet."""
+    room = Room()
+    due = T0 + room.policy.longest_ms + room.policy.state_retention_ms
+    room.see(Kind.VIEWS, T0)
+    room.see(Kind.VIEWS, due - 1, session_id="s2")
+    room.settle()
+    assert {key for key in room.windows if key.endswith(f"/{T0}")} == set()
+    room.see(Kind.VIEWS, due, session_id="s2")
+    room.settle()
+    assert {key for key in room.windows if key.endswith(f"/{T0}")} == {f"s1/1m/{T0}", f"s1/5m/{T0}"}
+    assert room.shard.watermark is None
+
+
+def test_after_silence_has_closed_a_window_the_next_silence_closes_it_for_those_who_came_since() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    for session in ("s1", "s2"):
+        room.shard.quiet(T0 + 2 * MINUTE)
+        room.settle()
+        assert room.windows[f"{session}/1m/{T0}"]["reason"] == "idle"
+        room.see(Kind.VIEWS, T0 + SECOND, session_id="s2")
+
+
+def test_a_restored_shard_holds_as_many_windows_and_corrections_as_before() -> None:
+    room = Trickle()
+    room.second(OLD)
+    windows = room.shard.windows
+    room.crash()
+    restored = room.shard.windows
+    assert (restored.marks, restored.marked_through) == (windows.marks, windows.marked_through)
+    assert restored.first_waiting() == windows.first_waiting() <= OLD
+    room.shard.keep_up(KINDS)
+    assert room.second() == [("s1 0", 2, 2)], "what waited when it was stored is due at once"

@@ -2,7 +2,7 @@
 
 mutmut makes the mutants. Its own runner would collect the tests anew for each of them, calls each function of the core
 through a slow wrapper, and limits the wall time. Here a child changes the code of one function and runs the tests that
-reach it, the quickest first, until one fails. Its limits are of CPU time: a busy machine makes no mutant look noticed.
+reach it until one fails. Its limits are of CPU time: a busy machine makes no mutant look noticed.
 
 It runs in the copy that `copied.py` makes, with mutmut on the path.
 """
@@ -18,10 +18,10 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from fnmatch import fnmatch
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final, TypeVar
@@ -37,6 +37,8 @@ NOTICED, SURVIVED, UNREACHED, TIMED_OUT = "noticed", "survived", "no tests", "ti
 SECONDS: Final = 3.0
 """Of CPU time that each test may use, besides so many times what it uses without a mistake:"""
 TIMES: Final = 10.0
+AT_FIRST: Final = 0.3
+"""Seconds for the quickest tests of a mutant."""
 WALL_SECONDS: Final = 600
 """For all tests of a mutant: one that waits for ever uses no CPU."""
 MEMORY: Final = 2 << 30
@@ -134,6 +136,8 @@ class Runner:
         self._tests = {test.nodeid: test for test in tests}
         self._functions = functions
         self._seconds: dict[str, float] = {}
+        self._wide: dict[str, int] = {}
+        """By test, how many functions it reaches."""
         self._reach: dict[str, list[str]] = {}
         self._failed = False
         tests[0].config.pluginmanager.register(self)
@@ -143,23 +147,34 @@ class Runner:
 
     def learn(self) -> None:
         """Each test once, without a mistake: which functions it reaches, and how long it takes."""
-        if not LEARNED.exists():
-            child = os.fork()
-            if not child:
-                LEARNED.write_text(json.dumps(self._reached_by_test()))
-                os._exit(0)
-            os.waitpid(child, 0)
-        found: dict[str, tuple[float, list[str]]] = json.loads(LEARNED.read_text())
+        child = os.fork()
+        if not child:
+            before = json.loads(LEARNED.read_text()) if LEARNED.exists() else {}
+            new = [test for name, test in self._tests.items() if name not in before]
+            LEARNED.write_text(json.dumps(before | self._reached_by_test(new)))
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit(1)
+        learned: dict[str, tuple[float, list[str]]] = json.loads(LEARNED.read_text())
+        found = {test: learned[test] for test in self._tests}
         self._seconds = {test: seconds for test, (seconds, _) in found.items()}
-        for test in sorted(found, key=self._seconds.__getitem__):
-            for function in found[test][1]:
+        self._wide = {test: len(functions) for test, (_, functions) in found.items()}
+        for test, (_, functions) in found.items():
+            for function in functions:
                 self._reach.setdefault(function, []).append(test)
 
-    def _reached_by_test(self) -> dict[str, tuple[float, list[str]]]:
+    def _in_order(self, tests: Iterable[str]) -> list[str]:
+        """Some of the quickest, for most mistakes; then those that reach most, as the laws do; then the rest."""
+        ordered = sorted(tests, key=self._seconds.__getitem__)
+        times = accumulate(self._seconds[test] for test in ordered)
+        quick = sum(1 for seconds in times if seconds < AT_FIRST)
+        return ordered[:quick] + sorted(ordered[quick:], key=lambda test: -self._wide[test])
+
+    def _reached_by_test(self, tests: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
         """By test, the CPU seconds and the functions."""
         _quiet()
         names, found, failed = self._functions.names(), {}, []
-        for test, following in _with_next(list(self._tests.values())):
+        for test, following in _with_next(tests):
             code: set[CodeType] = set()
             begin = time.process_time()
             sys.settrace(lambda frame, *_, code=code: code.add(frame.f_code))
@@ -174,7 +189,7 @@ class Runner:
         return found
 
     def outcome(self, mutant: str) -> str:
-        tests = self._reach.get(mutant.partition("__mutmut_")[0])
+        tests = self._in_order(self._reach.get(mutant.partition("__mutmut_")[0], ()))
         if not tests:
             return UNREACHED
         child = os.fork()

@@ -374,3 +374,38 @@ def test_a_rebuild_tells_only_what_differs_and_only_when_it_has_passed_where_the
     for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
         air.see(1.2, "clock", kind=kind)
     assert sorted(air.told()) == ["busy s2 resolved 1", "busy s3 firing 1"]
+
+
+def test_a_rebuild_is_silent_until_the_slide_that_ends_at_the_watermark_is_judged() -> None:
+    def play(air: Air, minute: float, *sessions: str) -> None:
+        air.see(minute - 0.5, *sessions)
+        air.reach(minute + 10_000 / MINUTE)
+
+    before = Air(BUSY)
+    for air in (before, rebuilt := Air(BUSY)):
+        if air is rebuilt:
+            fired = before.shard.alerting.session_states[b"s1"].rule_states["busy"].fired
+            assert fired is not None
+            rebuilt.shard.alerting.be_silent(dict(before.shard.positions), [fired])
+        play(air, 0, "s1")
+        assert air.told() == []
+        play(air, 1, "s1", "s1")
+        assert air.shard.watermark == T0 + MINUTE
+        told = [*(air.checkpoint() or ()), *air.told()]  # the first checkpoint comes before the slide is judged
+        assert told == (["busy s1 firing 1"] if air is before else [])
+    assert rebuilt.shard.alerting.emitter.mute is None
+
+
+def test_a_state_that_is_stored_while_slides_wait_says_up_to_where_everything_is_in() -> None:
+    for steps in count():
+        air = Air(BUSY)
+        air.see(0.5, "s1", "s1")
+        air.reach(3.2)
+        more = air.shard.work(steps)
+        air.checkpoint()
+        assert air.shard.alerting.complete == air.shard.event_time.complete, steps
+        air.restart(BUSY)
+        assert air.shard.alerting.complete == air.shard.event_time.complete, steps
+        if not more:
+            break
+    assert steps > 3
