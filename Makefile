@@ -12,6 +12,7 @@ RATE ?=
 PART ?=
 TARGET ?=
 TESTS ?=
+LOGINS ?=
 SINCE ?=
 ONLY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -79,8 +80,8 @@ fuzz: $(VENV)/.made  ## inputs that nobody would send, to all that reads what st
 fuzz-sanitized: $(VENV)/.made  ## the native modules under ASan and UBSan: fuzzed, and their tests (FOR=2m SEED=n TESTS=no)
 	@$(BIN)/python -m tests.fuzz.sanitized $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(filter no,$(TESTS)),,--tests)
 
-soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000)
-	@$(BIN)/python -m tests.soak $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
+soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000); LOGINS=1: three minutes of logins that end at once, and nothing piles up
+	@$(BIN)/python -m tests.soak$(if $(LOGINS),.logins) $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
 
 bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
 	@$(BIN)/python -m tests.bench $(if $(PART),--only $(PART))

@@ -1,7 +1,9 @@
 """Garbage collection beside a large state: whatever has lasted a moment is walked by no collection again.
 
 A full collection over the sessions and panes of a large shard would hold the event loop for a second. Almost nothing here
-is garbage by cycles: only what a shard or a connection leaves behind that has ended, and that is collected then.
+is garbage by cycles: what a shard or a consumer leaves behind that has ended, which is collected then; and rare accidents,
+such as a request that knows itself, of which a long-lived worker could gather thousands. For these there is a full
+collection now and then, in a moment in which the loop has nothing to do (`Moment`).
 """
 
 import contextlib
@@ -10,6 +12,8 @@ import gc
 import math
 import time
 import weakref
+from collections.abc import Callable
+from enum import IntEnum
 from typing import Final
 
 _MMAP_THRESHOLD: Final = -3
@@ -22,6 +26,27 @@ RECLAIM_AFTER: Final = 2.0
 """Seconds from an end until its memory is given back, once for all that ends about then."""
 LOOK_AGAIN: Final = 600.0
 """Seconds at most until what somebody still held then is looked for again."""
+FULL_EVERY: Final = 900.0
+"""Seconds at least from one full collection to the next that nobody needs."""
+NOT_NOW: Final = 10.0
+"""Seconds until it is asked again whether one would be short enough."""
+FIRST_GUESS: Final = 3e-7
+"""Seconds that a full collection takes an object, before one was measured."""
+STALL: Final = 0.05
+"""Seconds: the goal for the longest stall of the loop."""
+QUIET_STALL: Final = 1.0
+"""Seconds that a worker may stand still to which no records come. Its membership needs a heartbeat in ten."""
+
+
+class Moment(IntEnum):
+    """What a stall of the loop would hold up."""
+
+    BUSY = 0
+    """Records that wait to be counted."""
+    IDLE = 1
+    """Nothing now; records come all the time."""
+    QUIET = 2
+    """Nothing: no records have come for some seconds."""
 
 
 def begin() -> None:
@@ -65,12 +90,17 @@ class Leftovers:
 
     Somebody may hold it for some time yet, so one collection is not enough (p: the watchdog held a shard for up to 5 s; the
     collection after 2 s did not find it, and it stayed until the next shard ended: 40 MB for minutes, or for good).
+
+    ``tell`` hears of each full collection how many seconds it took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[float], None] = lambda _: None) -> None:
+        self._tell = tell
         self._ended: list[weakref.ref[object]] = []
         self._due = math.inf
         self._pause = RECLAIM_AFTER
+        self._full_at = time.monotonic() + FULL_EVERY
+        self._each = FIRST_GUESS
 
     def add(self, *things: object) -> None:
         """To be called when they have ended. Each may be held by others than those that hold the rest."""
@@ -78,15 +108,32 @@ class Leftovers:
         self._pause = RECLAIM_AFTER
         self._due = min(self._due, time.monotonic() + RECLAIM_AFTER)
 
-    def settle(self) -> None:
+    def settle(self, moment: Moment = Moment.BUSY) -> None:
         """`settle`, and where it is time for it a look at everything, after which freed memory is given back."""
-        if time.monotonic() < self._due:
+        if time.monotonic() < self._due and not self._is_short(moment):
             settle()
             return
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        give_back()
+        self._collect()
         self._ended = [each for each in self._ended if each() is not None]
         self._pause = min(2 * self._pause, LOOK_AGAIN)
         self._due = time.monotonic() + self._pause if self._ended else math.inf
+
+    def _is_short(self, moment: Moment) -> bool:
+        """Whether it is time for a full collection, and one would hold up nothing for longer than it may."""
+        if moment is Moment.BUSY or time.monotonic() < self._full_at:
+            return False
+        self._full_at = time.monotonic() + NOT_NOW
+        expected = self._each * gc.get_freeze_count()
+        return expected <= (QUIET_STALL if moment is Moment.QUIET else STALL)
+
+    def _collect(self) -> None:
+        looked_at = gc.get_freeze_count()
+        began = time.perf_counter()
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        seconds = time.perf_counter() - began
+        self._tell(seconds)
+        self._each = seconds / max(looked_at, YOUNG)
+        self._full_at = time.monotonic() + FULL_EVERY
+        give_back()

@@ -61,6 +61,9 @@ class MetricsHooks(Protocol):
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop woke a timer."""
 
+    def full_collection(self, seconds: float) -> None:
+        """Garbage was looked for among all objects, and the event loop stood still meanwhile."""
+
     def clock_offset(self, seconds: float) -> None:
         """How far the wall clock of this machine is ahead of the brokers', negative when it is behind."""
 

@@ -17,7 +17,7 @@ from stream.core.brokertime import BrokerTime
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, gc_tuning
 from stream.kafka.client import Reader, make_probe
-from stream.kafka.gc_tuning import Leftovers
+from stream.kafka.gc_tuning import Leftovers, Moment
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.machine import Machine, Name
 from stream.kafka.memory import Memory
@@ -32,6 +32,8 @@ from stream.kafka.unreadable import Waiting
 log: Final = structlog.get_logger()
 
 BEAT: Final = 0.5
+QUIET_AFTER: Final = 5.0
+"""Seconds without a record."""
 GIVE_BACK_EVERY: Final = 40
 """Beats."""
 PROBE_EVERY: Final = 1.0
@@ -71,6 +73,8 @@ class Watchdog:
         self._patience = settings.stuck_after.total_seconds()
         self._topics = TopicWatch(partitions.role, settings, health, partitions)
         self._outage = Outage(time.monotonic())
+        self._read: tuple[list[dict[Name, int]], float] = [], time.monotonic()
+        """Where the shards stand, and since when."""
         self._there = asyncio.Event()
         self._there.set()
         self._seen: WeakKeyDictionary[ShardTask, tuple[dict[Name, int], float]] = WeakKeyDictionary()
@@ -84,11 +88,21 @@ class Watchdog:
             self._hooks.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._hooks.buffered(self._memory.unpacked)
             self._health.beat()
-            self._leftovers.settle()
+            self._leftovers.settle(self._moment())
             self._waiting.look(self._running())
             self._look_at_the_clock()
             if not turn % GIVE_BACK_EVERY:
                 gc_tuning.give_back()
+
+    def _moment(self) -> Moment:
+        """What a stall would hold up now."""
+        loops = [task.shard_loop for task in self._running().values()]
+        positions = [dict(each.inputs.positions) for each in loops if each is not None]
+        if positions != self._read[0]:
+            self._read = positions, time.monotonic()
+        if self._memory.unpacked:
+            return Moment.BUSY
+        return Moment.QUIET if time.monotonic() - self._read[1] > QUIET_AFTER else Moment.IDLE
 
     @property
     def brokers_away(self) -> bool:

@@ -133,7 +133,7 @@ class Worker:
         """Whatever lives as long as it is counted, and no longer."""
         settings = self._settings
         self._stopping = False
-        self._leftovers = gc_tuning.Leftovers()
+        self._leftovers = gc_tuning.Leftovers(self._hooks.full_collection)
         self._known = Partitions(self._role, settings, self._partitions)
         self._monitor = Watchdog(
             settings,

@@ -237,6 +237,13 @@ BUFFERED_BYTES: Final = _gauge(
 LOOP_LAG: Final = _histogram(
     "loop_lag_seconds", "How late the event loop woke a timer.", "0.001 0.005 0.01 0.02 0.05 0.1 0.25 0.5 1 5 10"
 )
+FULL_COLLECTIONS: Final = _counter(
+    "full_collections",
+    "Garbage collections over all objects: after a shard has ended, and now and then in an idle moment.",
+)
+FULL_COLLECTION_SECONDS: Final = _counter(
+    "full_collection_seconds", "Seconds that the event loop stood still for garbage collections over all objects."
+)
 
 # Business totals: they move when a checkpoint commits, so that a crash counts nothing twice
 VIEWS: Final = _counter("views", "Viewers who entered a broadcast.")

@@ -37,6 +37,7 @@ _UNLABELLED: Final = (
     *(catalog.SESSION_RECORDS, catalog.MISPLACED_KEYS, catalog.TOTALS_FROZEN, catalog.LOST_OFFSETS),
     *(catalog.EMIT_DELAY, catalog.CHECKPOINT_DURATION, catalog.REBALANCES, catalog.REBALANCE_DURATION),
     *(catalog.RECOVERY_DURATION, catalog.RECOVERY_RECORDS, catalog.LOOP_LAG, catalog.ALERT_EVALUATION_SECONDS),
+    *(catalog.FULL_COLLECTIONS, catalog.FULL_COLLECTION_SECONDS),
 )
 
 
@@ -167,6 +168,10 @@ class Metrics:
 
     def loop_lag(self, seconds: float) -> None:
         self._store.observe(catalog.LOOP_LAG, max(0.0, seconds))
+
+    def full_collection(self, seconds: float) -> None:
+        self._store.add(catalog.FULL_COLLECTIONS, 1)
+        self._store.add(catalog.FULL_COLLECTION_SECONDS, seconds)
 
     def clock_offset(self, seconds: float) -> None:
         self._offset.seconds = seconds

@@ -16,9 +16,12 @@ from stream.sandbox.listeners import Listener, Tls
 USER: Final = "ann"
 PASSWORD: Final = "pw-5f0b2c/+Az9"
 KEY_PASSWORD: Final = "key-81d47a"
-OPEN, SEALED, MUTUAL, SHORT = "OPEN", "SEALED", "MUTUAL", "SHORT"
-"""Listeners: logins in the clear, logins in TLS, certificates of clients instead of logins, logins that end soon."""
+OPEN, SEALED, MUTUAL, SHORT, FAST = "OPEN", "SEALED", "MUTUAL", "SHORT", "FAST"
+"""Listeners: logins in the clear, logins in TLS, certificates of clients instead of logins, logins that end soon, and logins
+in TLS that end at once.
+"""
 SESSION: Final = timedelta(seconds=8)
+FAST_SESSION: Final = timedelta(seconds=2)
 
 
 def token(seconds: float, user: str = USER) -> str:
@@ -29,7 +32,7 @@ def token(seconds: float, user: str = USER) -> str:
 
 
 class SecuredKafka:
-    """The broker, and files for its clients in ``folder``. One process, four secured listeners."""
+    """The broker, and files for its clients in ``folder``. One process, five secured listeners."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,6 +54,7 @@ class SecuredKafka:
                 Listener(SEALED, tls=tls, users=users),
                 Listener(MUTUAL, tls=Tls(tls.key, tls.chain, clients_ca=clients.cert_pem.bytes().decode())),
                 Listener(SHORT, users=users, session=SESSION),
+                Listener(FAST, tls=tls, users=users, session=FAST_SESSION),
             )
         )
 
@@ -74,11 +78,11 @@ class SecuredKafka:
     def login(self, listener: str, mechanism: str | None = None) -> dict[str, Any]:
         """Settings that this listener lets in."""
         found: dict[str, Any] = {"brokers": self.kafka.address(listener)}
-        if listener in {SEALED, MUTUAL}:
+        if listener in {SEALED, MUTUAL, FAST}:
             found["tls_ca_file"] = str(self.ca)
         if listener == MUTUAL:
             found["tls_cert_file"] = str(self.client)
-        elif listener != SEALED:
+        elif listener in {OPEN, SHORT}:
             found["security_protocol"] = "sasl_plaintext"
         if mechanism == "OAUTHBEARER":
             found |= {"sasl_mechanism": mechanism, "sasl_token_file": str(self.token)}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream.kafka import gc_tuning
-from stream.kafka.gc_tuning import Leftovers
+from stream.kafka.gc_tuning import FULL_EVERY, NOT_NOW, Leftovers, Moment
 
 
 class Plain:
@@ -80,7 +80,7 @@ def test_it_is_looked_for_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -
     now = 0.0
     looked: list[float] = []
     monkeypatch.setattr(gc_tuning, "RECLAIM_AFTER", 2.0)
-    monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
     monkeypatch.setattr(gc_tuning, "give_back", lambda: looked.append(now))
     monkeypatch.setattr(gc_tuning, "settle", lambda: None)
     leftovers, held = Leftovers(), Cyclic()
@@ -90,3 +90,86 @@ def test_it_is_looked_for_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -
         leftovers.settle()
     assert looked[:4] == [2.0, 6.0, 14.0, 30.0]
     assert max(after - before for before, after in pairwise(looked)) == gc_tuning.LOOK_AGAIN
+
+
+# -- what nobody has noted: a full collection now and then
+
+
+class World:
+    """A clock that stands still, and a collector that takes so long for each of so many objects."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, objects: int, each: float = 2e-7) -> None:
+        self.now = 0.0
+        self.objects = objects
+        self.each = each
+        self.told: list[float] = []
+        monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=self._now, perf_counter=self._now))
+        nothing = {"freeze": lambda: None, "unfreeze": lambda: None}
+        collector = SimpleNamespace(collect=self._collect, get_freeze_count=lambda: self.objects, **nothing)
+        monkeypatch.setattr(gc_tuning, "gc", collector)
+        monkeypatch.setattr(gc_tuning, "give_back", lambda: None)
+        self.leftovers = Leftovers(self.told.append)
+
+    def _now(self) -> float:
+        return self.now
+
+    def _collect(self, generation: int = 2) -> None:
+        self.now += self.objects * self.each if generation == 2 else 0.0
+
+    def beats(self, seconds: float, moment: Moment) -> int:
+        """Half a second each. Returns how many full collections there were."""
+        before = len(self.told)
+        for _ in range(int(2 * seconds)):
+            self.now += 0.5
+            self.leftovers.settle(moment)
+        return len(self.told) - before
+
+
+DAY = 86_400.0
+
+
+def test_an_idle_worker_looks_at_everything_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 100_000)
+    assert world.beats(FULL_EVERY - 10, Moment.IDLE) == 0
+    assert world.beats(20, Moment.IDLE) == 1
+    assert world.told == [pytest.approx(0.02)]
+    assert world.beats(DAY, Moment.IDLE) == pytest.approx(DAY / FULL_EVERY, abs=2)
+
+
+def test_never_while_records_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 1000)
+    assert world.beats(DAY, Moment.BUSY) == 0
+    assert world.beats(1, Moment.IDLE) == 1
+
+
+def test_a_large_state_is_looked_at_only_when_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take 0.2 s, four times the goal for stalls."""
+    world = World(monkeypatch, 1_000_000)
+    assert world.beats(DAY, Moment.IDLE) == 0
+    assert world.beats(NOT_NOW + 1, Moment.QUIET) == 1
+
+
+def test_one_so_large_that_the_membership_might_be_lost_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 50_000_000)
+    assert world.beats(DAY, Moment.QUIET) == 0
+
+
+def test_what_the_last_one_took_says_what_the_next_one_will(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 100_000, each=2e-6)  # a slow machine: 0.2 s, where 0.03 s was guessed
+    assert world.beats(2 * FULL_EVERY, Moment.IDLE) == 1
+    assert world.beats(DAY, Moment.IDLE) == 0
+    world.objects = 20_000
+    assert world.beats(NOT_NOW + 1, Moment.IDLE) == 1
+
+
+def test_a_cycle_that_was_left_alone_is_gone_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc_tuning, "FULL_EVERY", 0.0)
+    monkeypatch.setattr(gc_tuning, "STALL", 60.0)
+    leftovers, thing = Leftovers(), Cyclic()
+    gc_tuning.settle()
+    gone = weakref.ref(thing)
+    del thing
+    leftovers.settle(Moment.BUSY)
+    assert gone() is not None
+    leftovers.settle(Moment.IDLE)
+    assert gone() is None

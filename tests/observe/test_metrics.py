@@ -70,6 +70,7 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.recovered(0, 0.3, 1000)
     metrics.activity(Activity.DECODE, 0.25)
     metrics.loop_lag(0.002)
+    metrics.full_collection(0.03)
     metrics.buffered(5_000_000)
     metrics.hidden(0, Kind.VIEWS, 3.0)
     metrics.partitions(2)

@@ -33,7 +33,9 @@ def _modules() -> Iterator[ModuleType]:
 
 
 MODULES: Final = list(_modules())
-COLLECTOR: Final = SimpleNamespace(freeze=lambda: None, unfreeze=lambda: None, collect=lambda _generation=2: 0)
+COLLECTOR: Final = SimpleNamespace(
+    freeze=lambda: None, unfreeze=lambda: None, collect=lambda _generation=2: 0, get_freeze_count=lambda: 0
+)
 
 MAKERS: Final = ("make_reader", "make_member", "make_producer", "make_admin", "make_probe")
 POLL: Final = 0.4

@@ -1,6 +1,8 @@
 """A fetch by id hands out what one by name does, and nothing of a topic that was made anew under the name."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,6 +29,19 @@ def test_a_broker_before_3_1_is_asked_by_name() -> None:
     by_id = FetchById(request, {"a": bytes(16)})
     assert by_id.prepare({1: (4, 11)}).API_VERSION == 11
     assert by_id.prepare({1: (4, VERSION + 4)}) is by_id
+
+
+def test_a_request_is_gone_as_soon_as_it_was_answered() -> None:
+    """Each waits at the broker for half a second: what lasts so long is looked at by no collection of what is young."""
+    by_id = FetchById(FetchRequest(500, 1, 1000, 1, [("a", [(0, 5, 100)])]), {"a": bytes(16)})
+    assert by_id.prepare({1: (4, VERSION)}).RESPONSE_TYPE is by_id
+    gone = weakref.ref(by_id)
+    gc.disable()
+    try:
+        del by_id
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 class Everything:
