@@ -163,6 +163,26 @@ def token_context(settings: Security) -> ssl.SSLContext:
     return context
 
 
+Stamp: TypeAlias = tuple[int, int, int]
+"""Of a file: two of them differ when it was replaced or written to between."""
+
+
+def stamp(file: Path) -> Stamp | None:
+    """None when it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def authorities(settings: Security) -> list[Path]:
+    """The file with the CAs of the system, where they are one file, if brokers or a token endpoint are known by them."""
+    file = ssl.get_default_verify_paths().cafile or ""
+    known_by_ours = settings.tls_ca_file is not None and settings.sasl_token_url is None
+    return [Path(file)] if file and not known_by_ours else []
+
+
 def _no_authorities(settings: Security, error: Exception) -> UsageError:
     return UsageError(f"tls_ca_file: {settings.tls_ca_file} holds no certificates in PEM ({_why(error)})")
 

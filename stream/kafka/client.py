@@ -191,8 +191,9 @@ async def _tell_why(settings: Settings) -> None:
 
 
 async def _start_patiently(connection: Any, settings: Settings) -> None:
-    client = client_of(connection)
-    secure(client, security.Credentials(settings).current)
+    credentials = security.Credentials(settings)
+    await credentials.current()
+    secure(client_of(connection), credentials.current)
 
     async def connect() -> None:
         try:

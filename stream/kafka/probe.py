@@ -72,7 +72,7 @@ class Probe:
         if held is not None:
             await held.ended()
         host, port = address
-        options: dict[str, Any] = security.options(self._settings)
+        options: dict[str, Any] = await security.options_now(self._settings)
         opened = Connection(host, port, client_id="liveshop-probe", request_timeout_ms=10_000, **options)
         self._connections[address] = opened
         await opened.connect()

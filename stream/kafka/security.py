@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import structlog
@@ -19,12 +19,14 @@ from stream.errors import UsageError
 from stream.kafka.diagnosis import Address
 from stream.kafka.patches.connection import Connection
 from stream.kafka.tokens import TokenRefusedError, provider
-from stream.security_settings import FILES, tls_context
+from stream.security_settings import FILES, Stamp, authorities, stamp, tls_context
 
 log: Final = structlog.get_logger()
 
-Stamps = tuple[tuple[int, int, int] | None, ...]
+Stamps = tuple[Stamp | None, ...]
 """Of each file that is configured, whether it is another one by now."""
+_BUILDING: Final = Lock()
+"""Several connections that are opened at once wait for one context."""
 ASK_MS: Final = 5_000
 """For one broker to say why."""
 NOT_ITS_NAME: Final = (62, 64)
@@ -33,10 +35,12 @@ NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """For any consumer, producer or admin client. UsageError when a file is not (any more) what it should be."""
+    """For any consumer, producer or admin client, which `secure` gives the certificates. Reads no file of TLS, so that
+    the loop is not held up. UsageError when the file of a password is not (any more) what it should be.
+    """
     made: dict[str, Any] = {"security_protocol": settings.protocol.upper()}
     if settings.uses_tls:
-        made["ssl_context"] = _context(settings, _stamps(settings))
+        made["ssl_context"] = _trusting_nobody()
     if settings.uses_sasl:
         made["sasl_mechanism"] = settings.sasl_mechanism
         if settings.sasl_mechanism == "OAUTHBEARER":
@@ -46,16 +50,32 @@ def options(settings: Settings) -> dict[str, Any]:
     return made
 
 
+@lru_cache(maxsize=1)
+def _trusting_nobody() -> ssl.SSLContext:
+    """Aiokafka is not made without a context. No connection is opened with this one, and if one were, it would fail."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+async def options_now(settings: Settings) -> dict[str, Any]:
+    """`options` of one connection that is opened now, with its certificates. UsageError as there, for any file."""
+    if settings.protocol == "plaintext":
+        return options(settings)
+    return await asyncio.to_thread(_read, settings, _stamps(settings))
+
+
+def _read(settings: Settings, stamps: Stamps) -> dict[str, Any]:
+    """For a thread: the CAs of a system take 30 ms to read."""
+    made = options(settings)
+    if settings.uses_tls:
+        with _BUILDING:
+            made["ssl_context"] = _context(settings, stamps)
+    return made
+
+
 @lru_cache(maxsize=4)
 def _context(settings: Settings, _stamps: Stamps) -> ssl.SSLContext:
-    """One for all connections of the process: the CAs of a system take 30 ms to read, and a shard has several."""
+    """One for all connections of the process, as long as the files are the same."""
     return tls_context(settings)
-
-
-async def prepare(settings: Settings) -> None:
-    """Reads the files that connections need in a thread, so that the first ones do not hold up the loop."""
-    if settings.uses_tls:
-        await asyncio.to_thread(_context, settings, _stamps(settings))
 
 
 class Credentials:
@@ -66,40 +86,39 @@ class Credentials:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stamp = _stamps(settings)
+        self._stamps: Stamps | None = None
+        """Of what was read last; None before the first time."""
         self._options: dict[str, Any] = {}
 
-    def current(self) -> dict[str, Any]:
-        """`options` as they are for a connection that is opened now; empty while they are the first ones."""
-        stamp = _stamps(self._settings)
-        if stamp != self._stamp:
-            try:
-                self._options = options(self._settings)
-            except UsageError as error:
-                log.warning("renewed files cannot be used yet, the earlier ones are", why=str(error))
-            else:
-                self._stamp = stamp
-                log.info("certificates or secrets were renewed: new connections use them")
-        return self._options
+    async def current(self) -> dict[str, Any]:
+        """`options_now`, read anew when a file was replaced. UsageError only the first time."""
+        stamps = _stamps(self._settings)
+        if stamps == self._stamps:
+            return self._options
+        try:
+            made = await options_now(self._settings)
+        except UsageError as error:
+            if self._stamps is None:
+                raise
+            log.warning("renewed files cannot be used yet, the earlier ones are", why=str(error))
+            return self._options
+        if self._stamps not in {None, stamps}:  # another connection may have been quicker
+            log.info("certificates or secrets were renewed: new connections use them")
+        self._stamps, self._options = stamps, made
+        return made
 
 
 def _stamps(settings: Settings) -> Stamps:
-    return tuple(_stamp(file) for name in FILES if (file := getattr(settings, name)) is not None)
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    files = [file for name in FILES if (file := getattr(settings, name)) is not None]
+    return tuple(stamp(file) for file in [*files, *authorities(settings)])
 
 
 async def ask_why(settings: Settings, brokers: Iterable[Address]) -> str:
     """Connects to each once. UsageError for what a person must mend, else what the last one failed of, "" when none did."""
     failure = ""
+    made = await options_now(settings)
     for host, port in brokers:
-        connection = Connection(host, port, client_id="liveshop", request_timeout_ms=ASK_MS, **options(settings))
+        connection = Connection(host, port, client_id="liveshop", request_timeout_ms=ASK_MS, **made)
         try:
             await connection.connect()
         except Exception as error:  # noqa: BLE001 - aiokafka lets out whatever a library raises; that it failed is the point

@@ -8,6 +8,7 @@ import base64
 import http.client
 import json
 import re
+import ssl
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,7 +32,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.security_settings import SMALL, is_loopback, token_context
+from stream.security_settings import SMALL, Stamp, authorities, is_loopback, stamp, token_context
 from stream.sources import read_text
 
 SECONDS: Final = 10.0
@@ -108,6 +109,8 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
     settings: Settings
     _lock: Lock = field(default_factory=Lock)
     _held: _Held | None = None
+    _tls: tuple[list[Stamp | None], ssl.SSLContext] | None = None
+    """How the endpoint is known, by files that were these."""
 
     async def token(self) -> str:
         return await asyncio.to_thread(self._current)
@@ -147,8 +150,16 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
 
     def _opener(self, url: str) -> OpenerDirector:
         """Redirected by nobody. What stays on this machine goes through no proxy, which would read it."""
-        handlers: list[BaseHandler] = [_NoRedirect(), HTTPSHandler(context=token_context(self.settings))]
+        handlers: list[BaseHandler] = [_NoRedirect(), HTTPSHandler(context=self._context())]
         return build_opener(*handlers, *([ProxyHandler({})] if is_loopback(url) else []))
+
+    def _context(self) -> ssl.SSLContext:
+        """One as long as the files are the same: the CAs of a system take 30 ms to read."""
+        ours = [] if self.settings.tls_ca_file is None else [self.settings.tls_ca_file]
+        stamps = [stamp(file) for file in [*authorities(self.settings), *ours]]
+        if self._tls is None or self._tls[0] != stamps:
+            self._tls = stamps, token_context(self.settings)
+        return self._tls[1]
 
     def _request(self, url: str) -> Request:
         """RFC 6749, 4.4, with the client's secret in the Authorization header."""

@@ -18,7 +18,7 @@ from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.errors import UnreachableError, UsageError
-from stream.kafka import gc_tuning, preflight, security, topics
+from stream.kafka import gc_tuning, preflight, topics
 from stream.kafka.demands import Configs, check_configs
 from stream.kafka.diagnosis import say_why
 from stream.kafka.discarded import Discards, states_now
@@ -78,7 +78,6 @@ async def run_worker(
     with Signals() as signals:
         role = make_role()
         signals.at_hang_up(role.machines.read_again)
-        await security.prepare(settings)
         worker = Worker(settings, role, hooks, health, rebuild=rebuild)
         work = asyncio.create_task(worker.run())
         either: list[asyncio.Future[Any]] = [work, signals.first]

@@ -20,7 +20,7 @@ from aiokafka.conn import CloseReason
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from stream import cli
+from stream import cli, security_settings
 from stream.children import Child
 from stream.cli import demo
 from stream.cli.flags import environment
@@ -147,6 +147,22 @@ def noted_renewals() -> Iterator[tuple[list[Any], list[CloseReason]]]:
         yield renewed, closed
 
 
+@contextmanager
+def noted_contexts() -> Iterator[list[threading.Thread]]:
+    """Each thread that built a context of TLS for brokers."""
+    threads: list[threading.Thread] = []
+    build = security_settings.tls_context
+
+    def noted(config: Settings) -> Any:
+        threads.append(threading.current_thread())
+        return build(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(security, "tls_context", noted)
+        security._context.cache_clear()
+        yield threads
+
+
 @asynccontextmanager
 async def renewing(secured: SecuredKafka, name: str) -> AsyncIterator[Path]:
     """A file with a token that is always good for most of its life."""
@@ -270,13 +286,15 @@ def test_a_worker_outlives_its_certificates_and_those_of_the_brokers(
     with ThreadPoolExecutor(1) as thread:
         thread.submit(secured.kafka.start).result()
         try:
-            with capture_logs() as logs:
+            with capture_logs() as logs, noted_contexts() as threads:
                 asyncio.run(main(thread))
         finally:
             thread.submit(secured.kafka.kill).result()
             thread.submit(secured.kafka.stop).result()
     renewed = [line for line in logs if line["event"].startswith("certificates or secrets were renewed")]
     assert renewed
+    assert len(threads) >= 2, "one before, one after the renewal"
+    assert threading.main_thread() not in threads
 
 
 def test_files_that_cannot_be_used_yet_change_nothing(secured: SecuredKafka) -> None:
@@ -285,15 +303,20 @@ def test_files_that_cannot_be_used_yet_change_nothing(secured: SecuredKafka) -> 
     cert_file, key_file = secured.file("one.pem", chain.decode()), secured.file("one.key", key.decode())
     login = secured.login(MUTUAL) | {"tls_cert_file": str(cert_file), "tls_key_file": str(key_file)}
     credentials = Credentials(Settings(**login))
-    assert credentials.current() == {}
-    other_key, other_chain = certificate(trustme.CA())
-    secured.replace("one.pem", other_chain.decode())
-    with capture_logs() as logs:
-        assert credentials.current() == {}
-    assert [line["event"] for line in logs] == ["renewed files cannot be used yet, the earlier ones are"]
-    secured.replace("one.key", other_key.decode())
-    assert "ssl_context" in (renewed := credentials.current())
-    assert credentials.current() is renewed
+
+    async def main() -> None:
+        first = await credentials.current()
+        other_key, other_chain = certificate(trustme.CA())
+        secured.replace("one.pem", other_chain.decode())
+        with capture_logs() as logs:
+            assert await credentials.current() is first
+        assert [line["event"] for line in logs] == ["renewed files cannot be used yet, the earlier ones are"]
+        secured.replace("one.key", other_key.decode())
+        renewed = await credentials.current()
+        assert renewed["ssl_context"] is not first["ssl_context"]
+        assert await credentials.current() is renewed
+
+    asyncio.run(main())
 
 
 # -- an endpoint that gives tokens
@@ -510,21 +533,56 @@ def test_all_connections_of_a_process_share_one_context_until_a_file_is_renewed(
     file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(file)
     config = Settings(brokers="kafka:9093", security_protocol="ssl", tls_ca_file=file)
-    first = security.options(config)["ssl_context"]
-    assert security.options(config)["ssl_context"] is first
-    assert security.options(config.model_copy(update={"tls_check_hostname": False}))["ssl_context"] is not first
+
+    def context(config: Settings) -> Any:
+        return asyncio.run(security.options_now(config))["ssl_context"]
+
+    first = context(config)
+    assert context(config) is first
+    assert context(config.model_copy(update={"tls_check_hostname": False})) is not first
     trustme.CA().cert_pem.write_to_path(file)
-    assert security.options(config)["ssl_context"] is not first
+    assert context(config) is not first
 
 
-def test_what_is_prepared_is_what_connections_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_opened_together_wait_for_one_context_that_is_built_in_a_thread(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(file)
     config = Settings(brokers="kafka:9093", security_protocol="ssl", tls_ca_file=file)
-    asyncio.run(security.prepare(config))
 
-    def slow(_: object) -> None:
-        raise AssertionError("read once more, on the loop")
+    async def together() -> None:
+        made = await asyncio.gather(*(Credentials(config).current() for _ in range(12)))
+        assert len({id(each["ssl_context"]) for each in made}) == 1
+        trustme.CA().cert_pem.write_to_path(file)
+        await asyncio.gather(*(Credentials(config).current() for _ in range(12)))
 
-    monkeypatch.setattr(security, "tls_context", slow)
-    assert security.options(config)["ssl_context"]
+    with noted_contexts() as threads:
+        asyncio.run(together())
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+def test_no_command_builds_a_context_on_its_loop(secured: SecuredKafka) -> None:
+    """Whatever connects, connects by `client.start`, or asks a broker why another failed."""
+    config = Settings(**secured.login(MUTUAL))
+
+    async def main() -> None:
+        for made in (client.make_admin(config), client.make_reader(config), client.make_producer(config, "contexts")):
+            await client.start(made, config)
+            await client.end(made)
+        assert await security.ask_why(config, client.addresses(config)) == ""
+        probe = client.make_probe(config)
+        assert await probe.ask() == (1, "")
+        await probe.close()
+
+    with noted_contexts() as threads:
+        asyncio.run(main())
+    assert len(threads) == 1
+    assert threading.main_thread() not in threads
+
+
+def test_a_file_that_holds_no_certificate_is_one_clear_message(secured: SecuredKafka) -> None:
+    login = secured.login(MUTUAL)
+    config = Settings(**login)
+    broken = config.model_copy(update={"tls_ca_file": secured.file("broken.pem", "no certificate")})
+    with pytest.raises(UsageError, match=r"tls_ca_file: .*broken.pem holds no certificates in PEM"):
+        asyncio.run(connect(broken))

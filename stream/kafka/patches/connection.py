@@ -84,10 +84,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is not t
             self.close(reason=CloseReason.IDLE_DROP)
 
 
-def secure(client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> None:
+def secure(client: AIOKafkaClient, current: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
     """From now on the client's connections are renewed in time and closed in order; to be called before it starts.
 
-    ``current`` gives aiokafka's options that are others by now than when the client was made: renewed certificates.
+    ``current`` gives those of aiokafka's options that hold what files say now: certificates, a password.
     """
     secured = _Secured(client, current)
     client.bootstrap = secured.bootstrap
@@ -98,7 +98,7 @@ def secure(client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> 
 class _Secured:
     """Stands in for three methods of one client."""
 
-    def __init__(self, client: AIOKafkaClient, current: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, client: AIOKafkaClient, current: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         self._client = client
         self._current = current
         self._conns: dict[Any, Any] = client._conns
@@ -197,7 +197,7 @@ class _Secured:
 
     async def _open(self, host: str, port: int, **more: Any) -> Connection:
         """A new one, made as aiokafka makes its own."""
-        client, current = self._client, self._current()
+        client, current = self._client, await self._current()
         opened = Connection(
             host,
             port,
