@@ -7,11 +7,11 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ask, do, moment, speak
+from stream.cli.operating import NEEDED, ROLE, ask, do, moment, speak
 from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
 from stream.errors import UsageError
-from stream.model.names import INPUTS, Kind
+from stream.kafka.machine import Name
 from stream.operate import offsets
 from stream.operate import skip as skipping
 from stream.operate.offsets import RuleState
@@ -30,7 +30,7 @@ def show(settings: Settings, as_json: Json = False) -> None:
 
     The state's position is what counts; the group's offsets are written for tools. Reads only.
     """
-    found = ask(offsets.show(settings))
+    found = ask(offsets.show(ROLE, settings))
     if as_json:
         print_json(found)
         return
@@ -72,7 +72,7 @@ def skip(
     Workers may run: they are fenced and go on behind the records. Going back is a replay. Give the settings that the
     workers have.
     """
-    asked = Skip(_kind(settings, topic), offset, offset if to is None else to, reason, by or _operator())
+    asked = Skip(_input(settings, topic), offset, offset if to is None else to, reason, by or _operator())
     if execute:
         skipping.check(asked)
         speak(settings)
@@ -84,15 +84,16 @@ def skip(
 
 
 async def _skip(settings: Settings, partition: int, asked: Skip, *, execute: bool = False) -> Plan:
-    (context,) = await contexts(settings, [partition])
+    (context,) = await contexts(ROLE, settings, [partition])
     return await (skipping.execute if execute else skipping.plan)(context, asked)
 
 
-def _kind(settings: Settings, topic: str) -> Kind:
-    for kind, name in INPUTS.items():
-        if topic in {name, settings.topic(name)}:
-            return kind
-    raise UsageError(f"--topic: {topic} is no input; they are {', '.join(map(settings.topic, INPUTS.values()))}")
+def _input(settings: Settings, topic: str) -> Name:
+    inputs = ROLE.input_topics
+    for name, each in inputs.items():
+        if topic in {each, settings.topic(each)}:
+            return name
+    raise UsageError(f"--topic: {topic} is no input; they are {', '.join(map(settings.topic, inputs.values()))}")
 
 
 def _operator() -> str:

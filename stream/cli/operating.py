@@ -14,10 +14,15 @@ from aiokafka.errors import KafkaError
 from stream.config import CONNECTION, Settings
 from stream.errors import FailedError, UsageError
 from stream.observe import logs
+from stream.sessions.role import WORKER
 
 T = TypeVar("T")
 NEEDED: Final = (*CONNECTION, "group", "topic_prefix", "transaction_timeout")
 """Settings that every command here takes."""
+
+
+ROLE: Final = WORKER
+"""Whose states and offsets they are about. What is done with them (stream/operate/) takes any role."""
 
 
 def ask(work: Coroutine[Any, Any, T]) -> T:

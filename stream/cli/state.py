@@ -6,13 +6,12 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ask, confirm, do, moment, speak
+from stream.cli.operating import NEEDED, ROLE, ask, confirm, do, moment, speak
 from stream.cli.output import print_json, print_table, say
 from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
 from stream.kafka.shard_context import Adopted, ShardContext
-from stream.model.names import STATE
 from stream.operate import adopt as adopting
 from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
@@ -48,7 +47,7 @@ def show(
     if session is not None:
         _show_session(settings, partition or (), session, as_json=as_json)
         return
-    shown = ask(showing.show(settings, partition or ()))
+    shown = ask(showing.show(ROLE, settings, partition or ()))
     if as_json:
         print_json(shown)
     else:
@@ -102,7 +101,7 @@ def _not_kept(shown: Shown) -> list[str]:
 
 def _others(settings: Settings, partition: int, topics: Sequence[str]) -> list[str]:
     """A state that does not know the topic in which it was found was copied there, with the others, from another cluster."""
-    copied = settings.topic(STATE) in topics
+    copied = settings.topic(ROLE.state) in topics
     keep = command(settings, "state adopt", "--positions", "keep")
     plan = keep if copied else command(settings, "state adopt", "--positions", "beginning")
     return [
@@ -225,11 +224,11 @@ def adopt(
 
 
 async def _adoption(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
-    return await adopting.plan(await contexts(settings, numbers), positions)
+    return await adopting.plan(await contexts(ROLE, settings, numbers), positions)
 
 
 async def _adopted(settings: Settings, numbers: Sequence[int], positions: Adopted) -> list[adopting.Plan]:
-    return await adopting.execute(settings, await contexts(settings, numbers), positions)
+    return await adopting.execute(settings, await contexts(ROLE, settings, numbers), positions)
 
 
 def _print_adoption(plans: Sequence[adopting.Plan], *, as_json: bool) -> None:
@@ -259,8 +258,8 @@ def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
 
 
 async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[ShardContext, Plan]]:
-    await insist_on_partitions(settings)
-    return [(context, await rebuilding.plan(context)) for context in await contexts(settings, numbers)]
+    await insist_on_partitions(ROLE, settings)
+    return [(context, await rebuilding.plan(context)) for context in await contexts(ROLE, settings, numbers)]
 
 
 async def _execute(planned: Sequence[tuple[ShardContext, Plan]]) -> list[Plan]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from stream.config import Settings
 from stream.core.cooperative import Steps
+from stream.core.statelog import Provenance, Restored
 from stream.core.timed import Timed
 from stream.model.results import DeadLetter, Record
 
@@ -110,6 +111,11 @@ class Machine(Protocol):
     def count(self, name: Name, records: Sequence[Record], events: Sequence[Any]) -> None:
         """The next records of an input, in order."""
 
+    def skip(self, name: Name, records: Sequence[Record], why: str) -> None:
+        """The next records of an input, as an operator has named them: it goes on behind them. A role that has a topic of
+        dead letters puts them there, with ``why``.
+        """
+
     # -- event time, for roles whose inputs are aligned by it
 
     @property
@@ -189,6 +195,25 @@ class Machines(Protocol):
 
     def refused_changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:
         """Settings of a state that keep a machine under ours from going on with it."""
+
+    def changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:  # noqa: ARG002 - it has none
+        """All settings of a state that are not ours."""
+        return ()
+
+    def provenance(self, content: Restored) -> Provenance:
+        """What a state says of itself. Raises StateError for one that this version cannot go on with."""
+        return content.head(Provenance)
+
+    def figures(
+        self,
+        placed: Placed,  # noqa: ARG002 - it has none
+        records: Iterable[tuple[int, bytes]],  # noqa: ARG002 - the same
+        stored: Mapping[str, Any],  # noqa: ARG002 - the same
+        *,
+        vouched: bool,  # noqa: ARG002 - the same
+    ) -> Mapping[str, Any]:
+        """What a state holds, for people. It is read under the settings ``stored`` in it. Raises StateError."""
+        return {}
 
     def generation_of(self, record: Any) -> int | None:
         """What a record of an output says of its generation; None for what is no result of the role."""

@@ -12,20 +12,19 @@ from typing import Final
 import structlog
 
 from stream.config import Settings
+from stream.core.cooperative import drained
 from stream.core.framing import StateError
 from stream.errors import FailedError, UsageError
 from stream.kafka import members, recovery, topicids
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
+from stream.kafka.machine import Outputs
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import Adopted, ShardContext
 from stream.kafka.statereader import HangingTransactionError
-from stream.model.names import INPUTS, KINDS
-from stream.model.results import Outputs
 from stream.operate.shards import Stored, reading, stored
 from stream.operate.show import HANGING
 from stream.operate.taking import with_shard
-from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -102,16 +101,16 @@ async def _others(reader: Reader, context: ShardContext, found: Stored, position
         if positions is Adopted.BEGINNING
         else set()
     )
-    kinds = {INPUTS[kind]: kind for kind in KINDS}
+    inputs = {topic: name for name, topic in context.role.input_topics.items()}
     others = []
-    for name, id_now in now.items():
-        kind = kinds.get(name)
-        if known.get(name) == id_now and kind not in again:
+    for topic, id_now in now.items():
+        name = inputs.get(topic)
+        if known.get(topic) == id_now and name not in again:
             continue
-        position = None if kind is None else found.meta.positions.get(kind)
-        begin, end = (None, None) if kind is None else bounds[kind]
-        goes_on_at = begin if kind in again else position
-        others.append(Other(context.settings.topic(name), known.get(name), id_now, position, begin, end, goes_on_at))
+        position = None if name is None else found.meta.positions.get(name)
+        begin, end = (None, None) if name is None else bounds[name]
+        goes_on_at = begin if name in again else position
+        others.append(Other(context.settings.topic(topic), known.get(topic), id_now, position, begin, end, goes_on_at))
     return others
 
 
@@ -128,7 +127,7 @@ async def execute(settings: Settings, contexts: Sequence[ShardContext], position
 
 async def _adopt(context: ShardContext, planned: Plan) -> Plan:
     async def write(recovered: Recovered) -> Outputs:
-        outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
+        outputs = await asyncio.to_thread(drained, recovered.machine.collecting())
         assert outputs is not None  # noqa: S101 - other ids are something new
         await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs

@@ -21,6 +21,7 @@ from stream.model.names import INPUTS, KINDS, STATE
 from stream.operate import moving
 from stream.operate.moving import Target
 from stream.operate.shards import reading, stored
+from stream.operate.show import restored
 from stream.printed import command
 from stream.sessions import topics
 from stream.sessions.role import WORKER
@@ -221,7 +222,7 @@ async def _sessions(old: Old) -> tuple[set[str], dict[bytes, str]]:
         for context in contexts:
             try:
                 found = await stored(reader, context)
-                shard = None if found is None else await asyncio.to_thread(found.restore)
+                shard = None if found is None else await asyncio.to_thread(restored, found)
             except StateError as error:
                 raise FailedError(f"the state of partition {context.partition} cannot be read: {error}") from error
             except statereader.HangingTransactionError:

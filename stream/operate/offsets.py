@@ -10,11 +10,12 @@ from stream.config import Settings
 from stream.core.framing import StateError
 from stream.kafka import batches, recovery, statereader
 from stream.kafka.client import Reader
+from stream.kafka.machine import Name
 from stream.kafka.patches.fetch import UnreadableError
+from stream.kafka.role import Role
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.unreadable import way_out
-from stream.model.names import Kind
 from stream.model.results import RefusedBatch
 from stream.operate.shards import contexts, reading, stored
 from stream.operate.show import HANGING
@@ -47,16 +48,16 @@ class RuleState:
     """Why the state or the next record cannot be read."""
 
 
-async def show(settings: Settings) -> list[RuleState]:
+async def show(role: Role, settings: Settings) -> list[RuleState]:
     """Every partition of every input. Raises UsageError for topics that are not as they must be."""
-    found = await contexts(settings, ())
+    found = await contexts(role, settings, ())
     inputs = [tp for context in found for tp in context.inputs.values()]
     shown = []
     async with reading(settings, [*inputs, *(context.state for context in found)]) as reader:
         for context in found:
             positions, problem = await _positions(reader, context)
-            for kind, tp in context.inputs.items():
-                shown.append(await _standing(settings, reader, tp, positions.get(kind), problem))
+            for name, tp in context.inputs.items():
+                shown.append(await _standing(settings, reader, tp, positions.get(name), problem))
     committed = await recovery.group_offsets(
         settings, inputs
     )  # last: with a running worker they are not behind the state
@@ -65,14 +66,14 @@ async def show(settings: Settings) -> list[RuleState]:
     return sorted(shown, key=lambda each: (each.topic, each.partition))
 
 
-async def _positions(reader: Reader, context: ShardContext) -> tuple[Mapping[Kind, int], str | None]:
+async def _positions(reader: Reader, context: ShardContext) -> tuple[Mapping[Name, int], str | None]:
     try:
         state = await stored(reader, context)
     except StateError as error:
         return {}, f"the state of partition {context.partition} cannot be read: {error}"
     except HangingTransactionError:
         return {}, f"the state of partition {context.partition}: {HANGING}"
-    return ({} if state is None else {Kind(name): offset for name, offset in state.meta.positions.items()}), None
+    return ({} if state is None else state.meta.positions), None
 
 
 async def _standing(

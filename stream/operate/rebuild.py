@@ -11,20 +11,19 @@ from typing import Final
 import structlog
 
 from stream.config import Change
+from stream.core.cooperative import drained
 from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import recovery
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.discarded import ANY
+from stream.kafka.machine import Outputs
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
-from stream.model.names import KINDS
-from stream.model.results import Outputs
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
 from stream.operate.taking import with_shard
-from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -72,11 +71,10 @@ async def plan(context: ShardContext) -> Plan:
             found = None
     positions = {} if found is None else found.meta.positions
     again = []
-    for kind in KINDS:
-        begin, end = bounds[kind]
-        again.append(Again(inputs[kind].topic, begin, positions.get(kind), end, end - begin))
+    for name, (begin, end) in bounds.items():
+        again.append(Again(inputs[name].topic, begin, positions.get(name), end, end - begin))
     generation_now = None if found is None else found.meta.generation
-    differ = [] if found is None else differing(found.meta.policy, context.settings.policy())
+    differ = [] if found is None else differing(context, found.meta.policy)
     return Plan(context.partition, generation_now, machine.generation, again, differ)
 
 
@@ -84,7 +82,7 @@ async def execute(context: ShardContext, planned: Plan) -> Plan:
     """Does it: fences the shard, writes its new beginning, lets go."""
 
     async def write(recovered: Recovered) -> Outputs:
-        outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
+        outputs = await asyncio.to_thread(drained, recovered.machine.collecting())
         assert outputs is not None  # noqa: S101 - a new shard always has its beginning to write
         await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs

@@ -1,7 +1,7 @@
 """What a state holds, in figures; and what it holds of one session. No viewer is in there but in sketches and hashes."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,15 +11,18 @@ from stream.config import Change, Settings, changes
 from stream.core.counts import NEVER, Counts
 from stream.core.framing import StateError
 from stream.core.panes import Row, windows_marked
-from stream.core.policy import Policy, fingerprint
+from stream.core.policy import fingerprint
 from stream.core.render import counts_of, session_value
 from stream.core.session import Session
 from stream.core.shard import Shard
 from stream.kafka import topicids
+from stream.kafka.role import Role
+from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topicids import Ids
-from stream.model.names import KINDS, LIVE_RUN
+from stream.model.names import LIVE_RUN
 from stream.operate.shards import Stored, contexts, reading, stored
+from stream.sessions.figures import as_counted
 from stream.sessions.role import WORKER
 
 HANGING: Final = "a transaction of somebody hangs at its end: what is behind cannot be known yet"
@@ -37,12 +40,12 @@ class Shown:
     figures: dict[str, Any] | None = None
 
 
-async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
+async def show(role: Role, settings: Settings, numbers: Collection[int]) -> list[Shown]:
     """The states of these partitions, or of all. Raises UsageError for topics that are not as they must be."""
-    found = await contexts(settings, numbers)
+    found = await contexts(role, settings, numbers)
     shown = []
     async with reading(settings, [context.state for context in found]) as reader:
-        ids = await topicids.ask(WORKER, reader, settings)
+        ids = await topicids.ask(role, reader, settings)
         for context in found:
             try:
                 state = await stored(reader, context)
@@ -54,69 +57,53 @@ async def show(settings: Settings, numbers: Collection[int]) -> list[Shown]:
     return shown
 
 
-def _figures(state: Stored, ids: Ids) -> dict[str, Any]:
-    shard = state.restore()
-    view = shard.view(0)
-    meta, settings = state.meta, state.context.settings
-    ours = settings.policy()
+def _figures(found: Stored, ids: Ids) -> dict[str, Any]:
+    """Those of any state, and what its machines say of theirs."""
+    meta, context, state = found.meta, found.context, found.state
+    role, settings = context.role, context.settings
     return {
         "owner": meta.owner,
-        "generation": shard.generation,
-        "format": shard.format.version,
-        "not_kept": shard.format.not_kept,
-        "checkpoint": shard.log.number,
-        "written_at": state.state.written_at,
-        "age_seconds": round(max(0.0, time.time() - state.state.written_at / 1000), 1),
-        "bytes": view.state_bytes,
-        "checkpoints_needed": state.checkpoints,
-        "positions": _by_topic(shard.positions),
-        "clocks": _by_topic(shard.clocks),
-        "watermark": shard.watermark,
-        "sessions": {
-            "held": view.sessions_held,
-            "open": view.sessions_open,
-            "ended": view.sessions_held - view.sessions_open,
-        },
-        "panes": view.panes,
-        "windows_open": view.windows_open,
-        "windows_closed_held": view.windows_closed_held,
-        "dedupe_ids": view.dedupe_ids,
-        "checkout_keys": view.checkout_keys,
-        "gaps": {kind.value: until for kind, until in shard.gaps.items()},
+        "generation": meta.generation,
+        "checkpoint": found.checkpoint,
+        "written_at": state.written_at,
+        "age_seconds": round(max(0.0, time.time() - state.written_at / 1000), 1),
+        "checkpoints_needed": found.checkpoints,
+        "positions": {str(name): meta.positions.get(name) for name in role.names},
+        **role.machines.figures(context.placed(), state.records, meta.policy, vouched=state.vouched),
         "settings": meta.policy,
         "settings_hash": fingerprint(meta.policy),
-        "settings_differ": differing(meta.policy, ours),
+        "settings_differ": differing(context, meta.policy),
         "topic_ids": {settings.topic(name): topic_id for name, topic_id in meta.topic_ids.items()},
-        "topics_made_anew": [settings.topic(name) for name in topicids.made_anew(WORKER, meta.topic_ids, ids)],
+        "topics_made_anew": [settings.topic(name) for name in topicids.made_anew(role, meta.topic_ids, ids)],
     }
 
 
-def _by_topic(values: Any) -> dict[str, int | None]:
-    return {kind.value: values.get(kind) for kind in KINDS}
-
-
-def differing(theirs: dict[str, Any], policy: Policy) -> list[Change]:
-    """Settings of the state that are not ours. A state of an earlier version does not hold every setting."""
-    ours = policy.deciding()
-    names = [name for name in sorted(ours) if name in theirs and theirs[name] != ours[name]]
-    return changes((name, theirs[name], ours[name]) for name in names)
+def differing(context: ShardContext, theirs: Mapping[str, Any]) -> list[Change]:
+    """Settings of the state that are not ours."""
+    return changes(context.role.machines.changes(context.settings, theirs))
 
 
 async def show_session(settings: Settings, numbers: Collection[int], session_id: str) -> list[dict[str, Any]]:
     """What these partitions, or all, hold of a session: one element, unless a producer partitions differently."""
-    found = await contexts(settings, numbers)
+    found = await contexts(WORKER, settings, numbers)
     held = []
     async with reading(settings, [context.state for context in found]) as reader:
         for context in found:
             try:
                 state = await stored(reader, context)
-                shard = state and state.restore()
+                shard = state and restored(state)
             except (StateError, HangingTransactionError):
                 continue  # `state show` without a session says so
             session = shard and shard.sessions.find(session_id.encode())
             if shard and session:
                 held.append({"partition": context.partition, **session_of(shard, session)})
     return held
+
+
+def restored(found: Stored) -> Shard:
+    """Under the settings it was counted with, whatever ours are. Raises StateError."""
+    state = found.state
+    return as_counted(found.meta.policy, state.records, found.context.placed(), vouched=state.vouched)
 
 
 def session_of(shard: Shard, session: Session) -> dict[str, Any]:

@@ -14,27 +14,26 @@ import structlog
 import xxhash
 from aiokafka import TopicPartition
 
+from stream.core.cooperative import drained
 from stream.core.deadletters import LETTER_BYTES, LetterSize, Oversize, oversize
 from stream.core.framing import StateError
-from stream.core.shard import Shard
 from stream.errors import FailedError, UsageError
-from stream.kafka import batches, recovery, statereader
+from stream.kafka import batches, recovery, statereader, topics
 from stream.kafka.batches import Batch
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Reader
 from stream.kafka.fetched import raw
+from stream.kafka.machine import Machine, Name
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
-from stream.model.names import DEAD_LETTERS, Kind, Reason
+from stream.model.names import Reason
 from stream.model.results import Record, RefusedBatch
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
 from stream.operate.taking import with_shard
-from stream.sessions import topics
-from stream.sessions.machines import shard_of
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -48,7 +47,8 @@ REASON_CHARACTERS: Final = 500
 class Skip:
     """What an operator asks for. ``last`` is included."""
 
-    kind: Kind
+    name: Name
+    """Of the input."""
     first: int
     last: int
     reason: str
@@ -106,7 +106,7 @@ async def plan(context: ShardContext, skip: Skip) -> Plan:
         machine, restored_from = await recovery.rehearse(context)
     except HangingTransactionError:
         raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
-    return (await _named(context, skip, shard_of(machine), restored_from))[0]
+    return (await _named(context, skip, machine, restored_from))[0]
 
 
 async def _check_settings(context: ShardContext) -> None:
@@ -118,7 +118,7 @@ async def _check_settings(context: ShardContext) -> None:
             return  # recovery will say so, and that it is another's as well
     if state is None or state.meta.owner != context.owner:
         return
-    differ = differing(state.meta.policy, context.settings.policy())
+    differ = differing(context, state.meta.policy)
     if differ:
         texts = "; ".join(f"{each.flag} is {each.old}, not {each.new}" for each in differ)
         raise UsageError(
@@ -129,14 +129,14 @@ async def _check_settings(context: ShardContext) -> None:
 async def execute(context: ShardContext, skip: Skip) -> Plan:
     """Skips them: fences the shard, writes the checkpoint, lets go. A worker that had the shard goes on behind them."""
     await plan(context, skip)  # nobody is fenced for a skip that is refused
-    context = replace(
-        context, letters=LetterSize.of(await topics.max_bytes(context.settings, DEAD_LETTERS) or LETTER_BYTES)
-    )
+    if (letters := context.role.letters) is not None:
+        most = await topics.max_bytes(context.role, context.settings, letters)
+        context = replace(context, letters=LetterSize.of(most or LETTER_BYTES))
 
     async def write(recovered: Recovered) -> Plan:
-        shard = shard_of(recovered.machine)
-        done, records = await _named(context, skip, shard, recovered.records)
-        shard.skip(skip.kind, records, skip.detail)
+        machine = recovered.machine
+        done, records = await _named(context, skip, machine, recovered.records)
+        machine.skip(skip.name, records, skip.detail)
         return replace(done, checkpoint=await _commit(context, recovered))
 
     done = await with_shard(context, write, what="the skip")
@@ -145,7 +145,7 @@ async def execute(context: ShardContext, skip: Skip) -> Plan:
 
 
 async def _commit(context: ShardContext, recovered: Recovered) -> int:
-    outputs = await asyncio.to_thread(shard_of(recovered.machine).collect)
+    outputs = await asyncio.to_thread(drained, recovered.machine.collecting())
     assert outputs is not None  # noqa: S101 - a skip always changes something
     await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
     return outputs.checkpoint
@@ -162,16 +162,16 @@ def _record(done: Plan, skip: Skip) -> None:
     )
 
 
-async def _named(context: ShardContext, skip: Skip, shard: Shard, restored_from: int) -> tuple[Plan, list[Record]]:
+async def _named(context: ShardContext, skip: Skip, machine: Machine, restored_from: int) -> tuple[Plan, list[Record]]:
     """The records named, when they are what the shard reads next."""
-    tp = context.inputs[skip.kind]
+    tp = context.inputs[skip.name]
     if not restored_from:
         raise UsageError(
             f"partition {context.partition} has no state yet: nothing was read that could stand before poison"
         )
     async with reading(context.settings, [tp]) as reader:
         _, end = await statereader.bounds(reader, tp)
-        await _check_place(reader, tp, skip, shard.positions[skip.kind], end)
+        await _check_place(reader, tp, skip, machine.positions[skip.name], end)
         records = await _bounded(_read(reader, tp, skip.first, skip.last), skip.first, context.settings.max_value)
         items = await _items(reader, tp, records)
     return Plan(tp.topic, tp.partition, records[-1].offset + 1, end, items, _notes(items, skip)), records

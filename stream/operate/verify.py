@@ -20,9 +20,10 @@ from stream.kafka.statereader import HangingTransactionError, StateRecords
 from stream.model.names import SESSION_WINDOWS, SESSIONS
 from stream.operate import consistency
 from stream.operate.offsets import next_to_read
-from stream.operate.shards import contexts, reading, restored, stored
+from stream.operate.shards import contexts, reading, stored
 from stream.operate.show import HANGING
 from stream.sessions.machines import shard_of
+from stream.sessions.role import WORKER
 
 CHUNK: Final = 20_000
 """Offsets read at a time, from the end back, to find the newest record of each key."""
@@ -57,7 +58,7 @@ class Verified:
 
 async def verify(settings: Settings, numbers: Collection[int]) -> list[Verified]:
     """These partitions, or all. Raises UsageError for topics that are not as they must be."""
-    return [await _verify(context) for context in await contexts(settings, numbers)]
+    return [await _verify(context) for context in await contexts(WORKER, settings, numbers)]
 
 
 async def _verify(context: ShardContext) -> Verified:
@@ -95,6 +96,11 @@ async def _rehearsed(context: ShardContext) -> tuple[Shard, int]:
     return shard_of(machine), records
 
 
+def _restored(state: StateRecords, context: ShardContext) -> Shard:
+    """Under our settings. Raises StateError."""
+    return Shard.restore(context.settings.policy(), state.records, placed=context.placed(), vouched=state.vouched)
+
+
 async def _compare(context: ShardContext, verified: Verified) -> None:
     outputs = [tp for tp in context.outputs if tp.topic in map(context.settings.topic, (SESSION_WINDOWS, SESSIONS))]
     before = await recovery.group_offsets(context.settings, context.inputs.values())
@@ -104,7 +110,7 @@ async def _compare(context: ShardContext, verified: Verified) -> None:
             return  # it was there a moment ago: a topic deleted under us
         state = found.state
         verified.find("strays", _strays(context, state))
-        shard = await asyncio.to_thread(restored, context.settings.policy(), state, context)
+        shard = await asyncio.to_thread(_restored, state, context)
         after = await recovery.group_offsets(context.settings, context.inputs.values())
         verified.looked_at["checkpoints"] = found.checkpoints
         await _compare_offsets(reader, context, shard, (before, after), verified)
@@ -164,7 +170,7 @@ def _round_trip(shard: Shard, state: StateRecords) -> list[str]:
 
 
 async def _compare_outputs(reader: Reader, context: ShardContext, state: StateRecords, verified: Verified) -> None:
-    shard = await asyncio.to_thread(restored, context.settings.policy(), state, context)
+    shard = await asyncio.to_thread(_restored, state, context)
     found = {}
     for name, wanted in (
         (SESSIONS, set(consistency.written_sessions(shard))),

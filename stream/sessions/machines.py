@@ -7,10 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from stream.config import Settings
+from stream.core.checkpoint import read_meta
 from stream.core.policy import refused_changes
 from stream.core.shard import Shard
+from stream.core.statelog import Provenance, Restored
 from stream.kafka.machine import Change, Machine, Machines, Name, Placed
 from stream.model.names import ALERTS
+from stream.sessions.figures import as_counted, figures
 from stream.sessions.rules_reload import ReloadedRules
 from stream.sessions.told import firing
 
@@ -48,6 +51,22 @@ class Shards(Machines):
 
     def refused_changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:
         return refused_changes(dict(stored), settings.policy().deciding())
+
+    def changes(self, settings: Settings, stored: Mapping[str, Any]) -> Sequence[Change]:
+        """A state of an earlier version does not hold every setting."""
+        ours = settings.policy().deciding()
+        return [
+            (name, stored[name], ours[name]) for name in sorted(ours) if name in stored and stored[name] != ours[name]
+        ]
+
+    def provenance(self, content: Restored) -> Provenance:
+        read_meta(content)
+        return content.head(Provenance)
+
+    def figures(
+        self, placed: Placed, records: Iterable[tuple[int, bytes]], stored: Mapping[str, Any], *, vouched: bool
+    ) -> Mapping[str, Any]:
+        return figures(as_counted(stored, records, placed, vouched=vouched))
 
     def generation_of(self, record: Any) -> int | None:
         try:

@@ -16,6 +16,7 @@ from stream.config import Settings
 from stream.errors import FailedError
 from stream.operate.show import show
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.chaos.profile import Profile
 from tests.live import STOP_SECONDS, Worker, eventually
 
@@ -159,7 +160,7 @@ async def all_begun(brokers: str, prefix: str) -> bool:
     """Whether every partition has a state."""
     settings = Settings(brokers=brokers, topic_prefix=prefix, group=prefix.rstrip("."))
     try:
-        return all(each.figures for each in await show(settings, ()))
+        return all(each.figures for each in await show(WORKER, settings, ()))
     except (KafkaError, FailedError, OSError):
         return False  # no broker is there
 

@@ -14,6 +14,7 @@ from stream.children import Child
 from stream.config import Settings
 from stream.model.names import INPUTS, Kind
 from stream.operate.show import show
+from stream.sessions.role import WORKER
 from tests.chaos.faults import all_begun
 from tests.chaos.feed import Feed
 from tests.chaos.profile import PARTITIONS, Profile
@@ -71,7 +72,7 @@ class Growth:
 
     async def counted(self) -> list[LogRecord]:
         """What the old set has counted, by its states."""
-        positions = {each.partition: (each.figures or {})["positions"] for each in await show(self._old, ())}
+        positions = {each.partition: (each.figures or {})["positions"] for each in await show(WORKER, self._old, ())}
         records = await read_inputs(self._brokers.bootstrap, self._old.topic_prefix, PARTITIONS)
         return [each for each in records if each.offset < positions[each.partition][each.kind]]
 

@@ -19,6 +19,7 @@ from stream.model.names import STATE, Kind
 from stream.operate.show import show
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
+from stream.sessions.role import WORKER
 from tests.kafka.tools import send, send_views, settings
 from tests.live import Worker, path, wait_for
 from tests.operate.tools import count, make
@@ -93,7 +94,7 @@ def test_a_state_that_cannot_be_read_is_verified_and_rebuilt_by_the_commands_tha
         wait_for("it has counted", lambda: worker.metrics().get("liveshop_views_total") == 20)
         worker.stop()
     assert run(verify).returncode == 0
-    (shown,) = asyncio.run(show(config, [0]))
+    (shown,) = asyncio.run(show(WORKER, config, [0]))
     assert shown.figures is not None
     assert (shown.figures["generation"], shown.figures["positions"][Kind.VIEWS]) == (1, 20)
 

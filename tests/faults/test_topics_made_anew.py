@@ -16,6 +16,7 @@ from stream.doctor.finding import Check, Severity
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import show
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.doctor.tools import checked
 from tests.kafka.tools import delete, everything, make_anew, make_topics, send, send_views, settings
 from tests.live import Worker, path, wait_for
@@ -77,7 +78,7 @@ def way_out(said: str, positions: str) -> list[str]:
 
 
 async def position(config: Settings) -> int:
-    (shown,) = await show.show(config, [0])
+    (shown,) = await show.show(WORKER, config, [0])
     assert shown.figures is not None, shown
     number: int = shown.figures["positions"]["views"]
     return number
@@ -110,7 +111,7 @@ def test_while_a_worker_runs_nothing_of_it_is_counted_until_it_is_adopted(
 
 async def _everybody_shows_it(config: Settings) -> None:
     topic = config.topic(VIEWS)
-    (shown,) = await show.show(config, [0])
+    (shown,) = await show.show(WORKER, config, [0])
     assert shown.figures is not None
     assert shown.figures["topics_made_anew"] == [topic]
     found = [each for each in await checked(config, Check.POSITIONS) if each.severity is Severity.ERROR]

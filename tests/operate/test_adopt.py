@@ -102,7 +102,7 @@ def test_positions_that_the_topic_does_not_have_are_not_kept(kafka: EmbeddedKafk
         config = await counted(kafka, prefix)
         await make_anew(config, VIEWS, partitions=2)
         await send_views(kafka, config, range(10))
-        found = await contexts(config, ())
+        found = await contexts(WORKER, config, ())
         with pytest.raises(UsageError, match=rf"{prefix}{VIEWS}, partition 0, ends at 10, but was read up to 60"):
             await adopt.execute(config, found, Adopted.KEEP)
         planned = await adopt.plan(found, Adopted.BEGINNING)
@@ -122,7 +122,7 @@ def test_a_state_of_before_ids_that_is_ahead_of_its_topic_begins_again(
             before.setattr(topicids, "ask", no_ids)
             config = await counted(kafka, prefix)
         await make_anew(config, VIEWS, partitions=2)
-        found = await contexts(config, ())
+        found = await contexts(WORKER, config, ())
         done = await adopt.execute(config, found, Adopted.BEGINNING)
         assert [plan.partition for plan in done] == [0, 1]
         shard, _ = await rehearse(found[0])

@@ -14,6 +14,7 @@ from stream.model.names import INPUTS, STATE, Kind
 from stream.operate import offsets
 from stream.operate.show import show, show_session
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions.role import WORKER
 from tests.kafka.test_recovery import delete_records
 from tests.kafka.tools import BASE, damage, producer, send, send_batches, send_views, settings, view
 from tests.operate.tools import count, make
@@ -27,7 +28,7 @@ def test_a_state_is_shown_whatever_our_settings_are(kafka: EmbeddedKafka, prefix
         await send_views(kafka, config, range(100))
         await count(kafka, config, partitions=2)
         ours = settings(kafka, prefix, windows="2m")
-        shown, nothing = await show(ours, ())
+        shown, nothing = await show(WORKER, ours, ())
         figures = shown.figures
         assert figures is not None
         assert figures["owner"]["group"] == config.group
@@ -52,13 +53,13 @@ def test_what_is_no_state_is_a_problem_of_its_own_partition(kafka: EmbeddedKafka
         await send_views(kafka, config, range(3))
         await count(kafka, config, partitions=2)
         await send(kafka, config.topic(STATE), [(b"0/0", b"\xff")], partition=1)
-        right, wrong = await show(config, ())
+        right, wrong = await show(WORKER, config, ())
         assert right.figures is not None
         assert (
             wrong.problem
             == "cannot be read: the record at offset 0 is a state of version 255; this program reads versions 2, 3 and 4"
         )
-        _, standing = [each for each in await offsets.show(config) if each.topic.endswith("views")]
+        _, standing = [each for each in await offsets.show(WORKER, config) if each.topic.endswith("views")]
         assert standing.state is None
         assert "state of version 255" in str(standing.problem)
 
@@ -98,7 +99,9 @@ def test_records_that_come_while_one_looks_are_no_open_transaction(
             return found
 
         monkeypatch.setattr(statereader, "bounds", bounds)
-        views = next(each for each in await offsets.show(config) if each.topic == config.topic(INPUTS[Kind.VIEWS]))
+        views = next(
+            each for each in await offsets.show(WORKER, config) if each.topic == config.topic(INPUTS[Kind.VIEWS])
+        )
         assert (views.stable, views.end, views.open_transaction) == (15, 15, False)
 
     asyncio.run(main())
@@ -108,7 +111,7 @@ def test_offsets_say_where_log_state_and_group_stand(kafka: EmbeddedKafka, prefi
     async def main() -> None:
         config = await make(kafka, prefix)
         views = config.topic(INPUTS[Kind.VIEWS])
-        before = {each.topic: each for each in await offsets.show(config)}
+        before = {each.topic: each for each in await offsets.show(WORKER, config)}
         assert (before[views].state, before[views].group, before[views].lag, before[views].lag_seconds) == (None,) * 4
         await send_views(kafka, config, range(10))
         await count(kafka, config)
@@ -117,7 +120,7 @@ def test_offsets_say_where_log_state_and_group_stand(kafka: EmbeddedKafka, prefi
         async with producer(kafka, transactional_id=prefix + "up") as upstream:
             await upstream.begin_transaction()
             await upstream.send_and_wait(views, view(20), key=b"s1", partition=0)
-            found = {each.topic: each for each in await offsets.show(config)}
+            found = {each.topic: each for each in await offsets.show(WORKER, config)}
             await upstream.abort_transaction()
         stands = found[views]
         assert (stands.earliest, stands.state, stands.group, stands.stable, stands.end) == (12, 10, 10, 20, 21)
@@ -127,7 +130,7 @@ def test_offsets_say_where_log_state_and_group_stand(kafka: EmbeddedKafka, prefi
         quiet = found[config.topic(INPUTS[Kind.COMMENTS])]
         assert (quiet.lag, quiet.lag_seconds, quiet.open_transaction, quiet.problem) == (0, 0.0, False, None)
         damage(kafka, views, 10)
-        stands = next(each for each in await offsets.show(config) if each.topic == views)
+        stands = next(each for each in await offsets.show(WORKER, config) if each.topic == views)
         assert f"{views}, partition 0: offsets 12 to 14 cannot be read" in str(stands.problem)
         assert stands.lag_seconds is not None
         assert stands.lag_seconds < 60

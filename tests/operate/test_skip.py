@@ -196,7 +196,7 @@ def test_only_what_the_shard_reads_next_is_skipped(
             with pytest.raises(UsageError, match=f"--lateness is 5m, not {text}. Give those of the worker"):
                 await skipping.execute(ShardContext(other, 0, 1, WORKER), ONE)
         with pytest.raises(UsageError, match="there is no partition 1: the topics have 1"):
-            await contexts(config, [1])
+            await contexts(WORKER, config, [1])
         assert await everything(kafka, config.topic(DEAD_LETTERS)) == []
 
     asyncio.run(main())
