@@ -14,9 +14,10 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.errors import FailedError
+from stream.kafka.role import Role
 from stream.operate.show import show
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sessions.role import WORKER
+from tests.chaos.job import Job
 from tests.chaos.profile import Profile
 from tests.live import STOP_SECONDS, Worker, eventually
 
@@ -33,7 +34,16 @@ RESTART_AFTER: Final = (0.0, 3.0)
 class Slot:
     """One worker after another; each ends by a fault or by itself."""
 
-    def __init__(self, number: int, brokers: str, prefix: str, profile: Profile, folder: Path) -> None:
+    def __init__(
+        self,
+        number: int,
+        brokers: str,
+        prefix: str,
+        profile: Profile,
+        folder: Path,
+        *,
+        program: tuple[str, ...] = ("stream.cli",),
+    ) -> None:
         self.faults: Counter[str] = Counter()
         self.exits: list[str] = []
         """Workers that ended by themselves, or not as they should."""
@@ -42,6 +52,7 @@ class Slot:
         self._prefix = prefix
         self._profile = profile
         self._folder = folder
+        self._program = program
         self._started = 0
         self._rng = Random(f"slot {profile.seed} {number}")
         self.worker = self._start()
@@ -50,7 +61,7 @@ class Slot:
         self._started += 1
         log = self._folder / f"worker-{self._number}-{self._started}.log"
         if not self._profile.clock_jumps:
-            return Worker(self._brokers, self._prefix, log, **self._profile.settings)
+            return Worker(self._brokers, self._prefix, log, program=self._program, **self._profile.settings)
         environ = (f"WRONG_CLOCK_FILE={_clock_file(self._folder)}",)
         program = ("tests.faults.wrong_clock",)
         return Worker(self._brokers, self._prefix, log, program=program, environ=environ, **self._profile.settings)
@@ -127,10 +138,11 @@ class Slot:
 class Neighbour:
     """A worker of another installation on the same topics: it must end with 2, whatever happens to the others meanwhile."""
 
-    def __init__(self, brokers: str, prefix: str, profile: Profile, folder: Path) -> None:
+    def __init__(self, brokers: str, prefix: str, profile: Profile, folder: Path, job: Job) -> None:
         self.faults: Counter[str] = Counter()
         self.exits: list[str] = []
         """What it did instead."""
+        self._job = job
         self._brokers = brokers
         self._prefix = prefix
         self._profile = profile
@@ -141,11 +153,12 @@ class Neighbour:
         """It moves in when every partition has a state, some time in the middle of the round."""
         patience = NEIGHBOUR_SECONDS + self._profile.outage
         await asyncio.sleep(self._profile.seconds * self._rng.uniform(0.2, 0.5))
-        begun = partial(all_begun, self._brokers, self._prefix)
+        begun = partial(all_begun, self._job.role, self._brokers, self._prefix)
         await eventually("every partition has a state", begun, patience, every=0.5)
         self.faults["neighbour"] += 1
         group = f"{self._prefix.rstrip('.')}-neighbour"
-        with Worker(self._brokers, self._prefix, self._log, **self._profile.settings, group=group) as worker:
+        settings = {**self._profile.settings, "group": group}
+        with Worker(self._brokers, self._prefix, self._log, program=self._job.program, **settings) as worker:
 
             async def gone() -> bool:
                 return worker.child.code is not None
@@ -156,11 +169,11 @@ class Neighbour:
                 self.exits.append(f"the neighbour ended with {worker.child.code}: {said[-3:]}")
 
 
-async def all_begun(brokers: str, prefix: str) -> bool:
+async def all_begun(role: Role, brokers: str, prefix: str) -> bool:
     """Whether every partition has a state."""
     settings = Settings(brokers=brokers, topic_prefix=prefix, group=prefix.rstrip("."))
     try:
-        return all(each.figures for each in await show(WORKER, settings, ()))
+        return all(each.figures for each in await show(role, settings, ()))
     except (KafkaError, FailedError, OSError):
         return False  # no broker is there
 

@@ -47,7 +47,7 @@ class Growth:
     async def run(self, feed: Feed) -> None:
         """Producers follow at once, to all partitions. (Uneven topics of which nothing was counted yet are a mistake.)"""
         await asyncio.sleep(self._profile.seconds * 0.6)
-        begun = partial(all_begun, self.brokers, self._old.topic_prefix)
+        begun = partial(all_begun, WORKER, self.brokers, self._old.topic_prefix)
         await eventually("every partition has a state", begun, SECONDS, every=0.5)
         self.faults["partitions added"] += 1
         await add_partitions(self._brokers, {self._old.topic(name): GROWN for name in INPUTS.values()})

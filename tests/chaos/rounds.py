@@ -12,11 +12,9 @@ from typing import Final, Protocol
 from tests.chaos.faults import Clock, Neighbour, Slot
 from tests.chaos.feed import Feed
 from tests.chaos.growth import GROWN, Growth
-from tests.chaos.judge import differences, save
+from tests.chaos.job import Compared, Job, Sessions, Set
 from tests.chaos.profile import PARTITIONS, Profile
-from tests.live import create_topics, delete_topics
-from tests.outputs import Results, Written, read_inputs
-from tests.recount import LogRecord, Recounted, recount
+from tests.outputs import read_inputs
 
 PATIENCE: Final = 90.0
 """Seconds from the end of faults until everything must be written: with a rebalance, a recovery and the silence."""
@@ -73,46 +71,53 @@ class Brokers(Protocol):
     async def run(self, prefix: str) -> None: ...
 
 
-def play(brokers: Brokers, folder: Path, *, replication: int = 1) -> Outcome:
+SESSIONS: Final = Sessions()
+
+
+def play(brokers: Brokers, folder: Path, *, replication: int = 1, job: Job = SESSIONS) -> Outcome:
     """A round on topics of its own. Logs, and in case of differences everything compared, are left in ``folder``."""
     profile = brokers.profile
     prefix = f"chaos-{uuid.uuid4().hex[:10]}."
     folder.mkdir(parents=True, exist_ok=True)
-    create_topics(brokers.bootstrap, prefix, PARTITIONS, replication)
+    job.make_topics(brokers.bootstrap, prefix, replication)
     outcome = Outcome(profile.seed)
     began = time.monotonic()
-    slots = [Slot(number, brokers.bootstrap, prefix, profile, folder) for number in range(profile.workers)]
+    where = (brokers.bootstrap, prefix, profile, folder)
+    slots = [Slot(number, *where, program=job.program) for number in range(profile.workers)]
     try:
-        asyncio.run(_play(prefix, brokers, slots, outcome, folder))
+        asyncio.run(_play(job, prefix, brokers, slots, outcome=outcome, folder=folder))
     finally:
         for slot in slots:
             slot.kill()
-    delete_topics(brokers.bootstrap, prefix)
+    job.delete_topics(brokers.bootstrap, prefix)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcome, folder: Path) -> None:
+async def _play(job: Job, prefix: str, broker: Brokers, slots: list[Slot], *, outcome: Outcome, folder: Path) -> None:
     profile, brokers = broker.profile, broker.bootstrap
-    feed, clock = Feed(brokers, prefix, profile), Clock(profile, folder)
-    neighbour, growth = Neighbour(brokers, prefix, profile, folder), Growth(broker, prefix, profile, folder)
+    feed, clock = job.feed(brokers, prefix, profile), Clock(profile, folder)
+    neighbour, growth = Neighbour(brokers, prefix, profile, folder, job), Growth(broker, prefix, profile, folder)
     until = time.monotonic() + profile.seconds
     around = [broker.run(prefix), clock.run()]
-    if profile.grows:
+    if isinstance(feed, Feed) and profile.grows:
         around.append(growth.run(feed))
     if profile.neighbour:
         around.append(neighbour.run())
     await asyncio.gather(feed.run(), *around, *(slot.suffer(until) for slot in slots))
     calm = time.monotonic()
-    sets = [await _grown(growth, profile, slots, folder)] if profile.grows else []
-    records = await (growth.counted() if profile.grows else read_inputs(brokers, prefix, PARTITIONS))
-    sets.insert(0, Set(prefix, PARTITIONS, records, await asyncio.to_thread(recount, records, profile.rules)))
-    found = await _settle(brokers, sets, slots)
     if profile.grows:
+        grown = await _grown(growth, profile, slots, folder)
+        records = await growth.counted()
+        sets: list[Compared] = [await Set.of(prefix, PARTITIONS, records, profile), grown]
+        found = await _settle(brokers, sets, slots)
         found += await growth.lost_or_doubled(records)
+    else:
+        sets = [await job.compared(brokers, prefix, profile)]
+        found = await _settle(brokers, sets, slots)
     outcome.settled_after = time.monotonic() - calm
     for each in sets:
-        _tell(outcome, each)
+        each.tell(outcome)
     if feed.troubles:
         outcome.notes.append(f"the feed had {feed.troubles} troubles with the broker")
     outcome.faults = sum(
@@ -123,21 +128,7 @@ async def _play(prefix: str, broker: Brokers, slots: list[Slot], outcome: Outcom
     outcome.differences = found
     if found:
         for each in sets:
-            save(folder / each.prefix, found, each.expected, each.written)
-
-
-@dataclass
-class Set:
-    """The topics of one prefix: what was counted there, and what must come of it."""
-
-    prefix: str
-    partitions: int
-    records: list[LogRecord]
-    expected: Recounted
-    written: Written = field(default_factory=Written)
-
-    def differences(self) -> list[str]:
-        return differences(self.records, self.expected, self.written, self.prefix)
+            each.save(folder / each.prefix, found)
 
 
 async def _grown(growth: Growth, profile: Profile, slots: list[Slot], folder: Path) -> Set:
@@ -147,19 +138,17 @@ async def _grown(growth: Growth, profile: Profile, slots: list[Slot], folder: Pa
     (folder / "grown").mkdir()
     slots += [Slot(number, brokers, growth.prefix, profile, folder / "grown") for number in range(profile.workers)]
     records = await read_inputs(brokers, growth.prefix, GROWN)
-    return Set(growth.prefix, GROWN, records, await asyncio.to_thread(recount, records, profile.rules))
+    return await Set.of(growth.prefix, GROWN, records, profile)
 
 
-async def _settle(brokers: str, sets: list[Set], slots: list[Slot]) -> list[str]:
+async def _settle(brokers: str, sets: list[Compared], slots: list[Slot]) -> list[str]:
     """Until the outputs are what they must be, and stay so: while the workers run on, and when they have left."""
     deadline = time.monotonic() + PATIENCE
     async with AsyncExitStack() as stack:
-        results = [await stack.enter_async_context(Results(brokers, each.prefix, each.partitions)) for each in sets]
+        looks = [await stack.enter_async_context(each.reading(brokers)) for each in sets]
 
         async def look() -> list[str]:
-            for each, result in zip(sets, results, strict=True):
-                each.written = await result.look()
-            return [found for each in sets for found in each.differences()]
+            return [found for each in looks for found in await each()]
 
         found = ["nothing was compared"]
         while found and time.monotonic() < deadline:
@@ -170,16 +159,6 @@ async def _settle(brokers: str, sets: list[Set], slots: list[Slot]) -> list[str]
         await asyncio.sleep(STILL)
         await asyncio.gather(*(slot.end() for slot in slots))
         return await look()
-
-
-def _tell(outcome: Outcome, each: Set) -> None:
-    outcome.events += len(each.records)
-    for (_, name), number in each.expected.outcomes.items():
-        outcome.outcomes[name] += number
-    outcome.windows += len(each.written.windows)
-    outcome.sessions += len(each.written.sessions)
-    outcome.revisions += sum(map(len, each.written.windows.values()))
-    outcome.letters += len(each.written.letters)
 
 
 def _said(folder: Path) -> list[str]:

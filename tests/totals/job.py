@@ -94,7 +94,7 @@ def _own(cluster: Cluster, settings: Settings, sums: Sums) -> Iterator[str]:
         seen: dict[bytes, list[dict[str, int]]] = defaultdict(list)
         for entry in cluster.log(TopicPartition(settings.topic(TOTALS), number)).committed():
             seen[entry.key or b""].append(json.loads(entry.value or b""))
-        yield from _differences(f"partition {number}", seen, sums[number])
+        yield from differences(f"partition {number}", seen, sums[number])
 
 
 def _by_owner(cluster: Cluster, settings: Settings, sums: Sums) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _by_owner(cluster: Cluster, settings: Settings, sums: Sums) -> Iterator[str]
         yield f"not written by owner: {written - set(found)}"
 
 
-def _differences(where: str, seen: Mapping[bytes, list[dict[str, int]]], sums: Mapping[bytes, int]) -> Iterator[str]:
+def differences(where: str, seen: Mapping[bytes, list[dict[str, int]]], sums: Mapping[bytes, int]) -> Iterator[str]:
     for account in {*seen, *sums}:
         values = seen.get(account, [])
         if [value["revision"] for value in values] != list(range(1, len(values) + 1)):
