@@ -26,7 +26,7 @@ _REST_AT: Final = Packed.__struct_fields__.index("rest")
 _LATE_AT: Final = Packed.__struct_fields__.index("late")
 
 
-class _Lengths(NamedTuple):
+class Lengths(NamedTuple):
     """How much of each array that is stored belongs to the first figures."""
 
     fields: int
@@ -39,7 +39,8 @@ class _Lengths(NamedTuple):
 
 
 @cache
-def _lengths(number: int) -> _Lengths:
+def lengths_of(number: int) -> Lengths:
+    """Of the first so many figures."""
     kept = {figure.name for figure in FIGURES[:number]}
     shown = {figure.shown_as for figure in FIGURES[:number]}
 
@@ -47,7 +48,7 @@ def _lengths(number: int) -> _Lengths:
         return sum(name in among for name in names)
 
     added = count([figure.name for figure in ADDED])
-    return _Lengths(
+    return Lengths(
         fields=_LATE_AT + 1 + added,
         rest=count(REST),
         sums=count(LATE_SUMS),
@@ -96,7 +97,7 @@ class Format(NamedTuple):
         """Packed counts (`Packed`)."""
         if self.figures == NEWEST.figures:
             return packed
-        lengths, counts = _lengths(self.figures), _decode(packed)
+        lengths, counts = lengths_of(self.figures), _decode(packed)
         counts[_REST_AT] = counts[_REST_AT][: lengths.rest]
         late = counts[_LATE_AT] if len(counts) > _LATE_AT else None
         if late is not None:
@@ -105,12 +106,12 @@ class Format(NamedTuple):
 
     def named(self, ids: list[list[str]]) -> list[list[str]]:
         """The ids that a session's breakdowns name, in the order of `figures.BREAKDOWNS`."""
-        return ids[: _lengths(self.figures).breakdowns]
+        return ids[: lengths_of(self.figures).breakdowns]
 
     @property
     def column(self) -> int:
         """How many figures of a slide the history of alerts holds."""
-        return _lengths(self.figures).column
+        return lengths_of(self.figures).column
 
 
 NEWEST: Final = Format(VERSION, len(FIGURES))

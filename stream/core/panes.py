@@ -182,7 +182,7 @@ class Row:
         """Of a session's pane and marks. Empty when nothing is held of them."""
         pane, marks = self.panes.get(key), self.marks.get(key, ())
         if pane is not None:
-            return pack_item(marks, pane) if form.is_newest else _encode((marks, form.counts(pack(pane))))
+            return pack_item(marks, pane, form)
         packed = self.packed.get(key, b"")
         if packed:
             return _encode((marks, form.counts(packed)))

@@ -51,11 +51,6 @@ def test_what_stands_in_for_a_figure_is_older_and_combines_alike() -> None:
         assert BY_NAME[before].since <= figures.UNNAMED < BY_NAME[name].since, name
 
 
-def test_a_column_of_the_largest_numbers_has_a_size_of_one_byte() -> None:
-    """As core/alerts/history.py stores it: 9 bytes a figure, and 3 more. One figure more needs another form there."""
-    assert 9 * len(figures.COLUMN) + 3 <= 255
-
-
 def test_each_figure_is_stored_once() -> None:
     first = {"gmv", "item_value", "local_item_value", "viewers", "buyers", "sources", *figures.BREAKDOWNS}
     added = {figure.name for figure in ADDED}

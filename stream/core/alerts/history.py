@@ -4,6 +4,8 @@ Only as much is kept as rules may ask for, packed one column after the other in 
 a slide without events one. Thousands of sessions are held, and each goes into the state anew with every slide.
 """
 
+from array import array
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -14,6 +16,12 @@ from stream.core.alerts.rules import LONGEST
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[int, ...]]).decode
 NOTHING: Final = _encode(())
+BYTE: Final = 255
+_WIDE: Final = "H"
+"""Of sizes in memory: two bytes are enough for 7,000 figures."""
+_NOTHING_SIZE: Final = array(_WIDE, (len(NOTHING),))
+Stored = tuple[int, int, int, bytes, bytes | list[int]]
+"""As the state has it. Sizes are one byte each, as earlier versions read them, while each column is that small."""
 
 
 class History:
@@ -22,7 +30,7 @@ class History:
     __slots__ = ("_columns", "_sizes", "begun", "known", "slide")
 
     def __init__(
-        self, begun: int, slide: int, known: int | None = None, columns: bytes = b"", sizes: bytes = b""
+        self, begun: int, slide: int, known: int | None = None, columns: bytes = b"", sizes: Sequence[int] = ()
     ) -> None:
         self.begun = begun
         """Start of the session's first slide."""
@@ -30,19 +38,19 @@ class History:
         self.known = begun if known is None else known
         """Nothing is known any more of what was before: the columns begin here."""
         self._columns = columns
-        self._sizes = sizes
-        """Of each column, in a byte: the longest has 9 bytes a figure and 3 more."""
+        self._sizes = array(_WIDE, list(sizes))
+        """Bytes of each column: the longest has 9 a figure and 3 more."""
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def stored(self, most: int = len(EMPTY)) -> tuple[int, int, int, bytes, bytes]:
+    def stored(self, most: int = len(EMPTY)) -> Stored:
         """For the state: what makes it again. Of each slide ``most`` figures, as many as an earlier version knew."""
-        columns, sizes = self._columns, self._sizes
+        columns, sizes = self._columns, self._sizes.tolist()
         if most < len(EMPTY):
             packed = [_encode(column[:most]) for column in self.columns(0)]
-            columns, sizes = b"".join(packed), bytes(map(len, packed))
-        return self.begun, self.slide, self.known, columns, sizes
+            columns, sizes = b"".join(packed), list(map(len, packed))
+        return self.begun, self.slide, self.known, columns, sizes if max(sizes, default=0) > BYTE else bytes(sizes)
 
     def is_whole(self) -> bool:
         """Whether a restored one can be read; false for one that was put together from something else."""
@@ -73,7 +81,8 @@ class History:
             return self._amend(place, _encode(column))
         packed = NOTHING * between + _encode(column)
         self._columns += packed
-        self._sizes += bytes((len(NOTHING),)) * between + bytes((len(packed) - between,))
+        self._sizes += _NOTHING_SIZE * between
+        self._sizes.append(len(packed) - between)
         return True
 
     def _amend(self, place: int, packed: bytes) -> bool:
@@ -82,7 +91,7 @@ class History:
         if self._columns[start:end] == packed:
             return False
         self._columns = self._columns[:start] + packed + self._columns[end:]
-        self._sizes = self._sizes[:place] + bytes((len(packed),)) + self._sizes[place + 1 :]
+        self._sizes[place] = len(packed)
         return True
 
     def begin(self, start: int) -> None:
@@ -90,7 +99,7 @@ class History:
         if self.begun - LONGEST <= start < self.begun == self.known:
             before = (self.begun - start) // self.slide
             self._columns = NOTHING * before + self._columns
-            self._sizes = bytes((len(NOTHING),)) * before + self._sizes
+            self._sizes = _NOTHING_SIZE * before + self._sizes
             self.begun = self.known = start
 
     def forget(self, until: int) -> None:

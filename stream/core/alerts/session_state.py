@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.core.alerts.history import History
+from stream.core.alerts.history import History, Stored
 from stream.core.alerts.rule_state import RuleState
 from stream.core.counts import NEVER, Counts
 from stream.core.formats import Format
@@ -12,9 +12,7 @@ from stream.model.alerts import read_alert
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _RuleState = tuple[int, bytes | None, int | None]
-_decode: Final = msgspec.msgpack.Decoder(
-    tuple[tuple[int, int, int, bytes, bytes], tuple[int, int, str, str], list[tuple[str, _RuleState]]]
-).decode
+_decode: Final = msgspec.msgpack.Decoder(tuple[Stored, tuple[int, int, str, str], list[tuple[str, _RuleState]]]).decode
 
 
 class SessionState:

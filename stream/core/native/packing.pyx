@@ -32,6 +32,7 @@ from stream.core.native.uniques cimport Uniques
 import msgspec
 
 from stream.core.breakdown import Clicks, Orders, Sales, Source
+from stream.core.formats import NEWEST, lengths_of
 from stream.core.late import newest
 from stream.core.pure.packing import pack as pack_in_python
 from stream.core.pure.packing import pack_item as pack_item_in_python
@@ -43,6 +44,7 @@ cdef extern from "Python.h":
     bint PyLong_CheckExact(object value)
     bint PyUnicode_CheckExact(object value)
 
+cdef int ALL_FIGURES = NEWEST.figures
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
 cdef enum:
@@ -226,9 +228,9 @@ cdef int _plain(Buffer* buffer, Counts counts, int place) except -1:
     return _whole(buffer, counts.at[place]) if place >= 0 else _text(buffer, held_by(counts, ~place))
 
 
-cdef int _head(Buffer* buffer, Counts counts, int64_t last_event, int64_t label_at) except -1:
+cdef int _head(Buffer* buffer, Counts counts, int64_t last_event, int64_t label_at, int fields) except -1:
     cdef int each
-    _array(buffer, FIELDS + table.N_ADDED)
+    _array(buffer, fields)
     for each in range(OWN):
         _whole(buffer, counts.at[table.head_at[each]])
     _whole(buffer, last_event)
@@ -236,10 +238,10 @@ cdef int _head(Buffer* buffer, Counts counts, int64_t last_event, int64_t label_
     return _numbers(buffer, held_by(counts, table.GMV))
 
 
-cdef int _rest(Buffer* buffer, Counts counts) except -1:
+cdef int _rest(Buffer* buffer, Counts counts, int size) except -1:
     cdef int each
-    _array(buffer, table.N_REST)
-    for each in range(table.N_REST):
+    _array(buffer, size)
+    for each in range(size):
         _plain(buffer, counts, table.rest_at[each])
     return 0
 
@@ -248,15 +250,16 @@ cdef int _sketch(Buffer* buffer, Counts counts, int place) except -1:
     return _bytes(buffer, None if counts.held[place] == NULL else (<Uniques>counts.held[place]).serialized())
 
 
-cdef int _write(Buffer* buffer, Counts counts) except -1:
+cdef int _write(Buffer* buffer, Counts counts, int rest, int fields) except -1:
+    """``rest``, ``fields``: how many of the figures there (formats.Lengths)."""
     cdef bytes late = None
     cdef int64_t last_event = counts.at[table.LAST_EVENT]
     cdef int64_t label_at = counts.at[table.LABEL_AT]
     if counts.late is not None:
         last_event, label_at = newest(counts)
         late = _encode(pack_late(counts))
-    _head(buffer, counts, last_event, label_at)
-    _rest(buffer, counts)
+    _head(buffer, counts, last_event, label_at, fields)
+    _rest(buffer, counts, rest)
     _numbers(buffer, held_by(counts, table.ITEM_VALUE))
     _numbers(buffer, held_by(counts, table.LOCAL_ITEM_VALUE))
     _sketch(buffer, counts, table.VIEWERS)
@@ -272,13 +275,13 @@ cdef int _write(Buffer* buffer, Counts counts) except -1:
         _byte(buffer, 0xC0)
     else:
         _raw(buffer, late)
-    return _added(buffer, counts)
+    return _added(buffer, counts, fields - FIELDS)
 
 
-cdef int _added(Buffer* buffer, Counts counts) except -1:
+cdef int _added(Buffer* buffer, Counts counts, int number) except -1:
     """What is not plain and is behind the first layout."""
     cdef int each, place, sort
-    for each in range(table.N_ADDED):
+    for each in range(number):
         place, sort = table.added_at[each], table.added_sorts_at[each]
         if sort == table.ADDED_MONEY:
             _numbers(buffer, held_by(counts, place))
@@ -301,7 +304,7 @@ def pack(Counts counts not None):
     cdef Buffer buffer
     begin(&buffer)
     try:
-        _write(&buffer, counts)
+        _write(&buffer, counts, table.N_REST, FIELDS + table.N_ADDED)
         return PyBytes_FromStringAndSize(<const char*>buffer.at, buffer.size)
     except (_OddError, OverflowError):
         return pack_in_python(counts)
@@ -309,22 +312,28 @@ def pack(Counts counts not None):
         end(&buffer)
 
 
-def pack_item(tuple marks not None, Counts counts not None):
+def pack_item(tuple marks not None, Counts counts not None, form):
     """As the state holds it: the marks of the windows that start with a pane, and the pane packed."""
+    cdef int rest = table.N_REST, fields = FIELDS + table.N_ADDED
     cdef Buffer head
     cdef Buffer buffer
     cdef bytes item
     begin(&head)
     begin(&buffer)
     try:
-        _write(&buffer, counts)
+        if form.figures != ALL_FIGURES:
+            if counts.late is not None:
+                raise _OddError
+            lengths = lengths_of(form.figures)
+            rest, fields = lengths.rest, lengths.fields
+        _write(&buffer, counts, rest, fields)
         _item_head(&head, marks, buffer.size)
         item = PyBytes_FromStringAndSize(NULL, head.size + buffer.size)
         memcpy(PyBytes_AS_STRING(item), head.at, head.size)
         memcpy(PyBytes_AS_STRING(item) + head.size, buffer.at, buffer.size)
         return item
     except (_OddError, OverflowError):
-        return pack_item_in_python(marks, counts)
+        return pack_item_in_python(marks, counts, form)
     finally:
         end(&head)
         end(&buffer)

@@ -19,6 +19,7 @@ from stream.core.figures import (
     SUMMED,
     How,
 )
+from stream.core.formats import Format
 from stream.core.late import NO_MOMENTS, Late, newest
 from stream.core.pure.counts import Counts, on_time_monies
 from stream.core.state_format import IN_ONE, Packed
@@ -74,9 +75,9 @@ def _is_beyond(counts: Counts) -> bool:
     return any(minor > MAX_SUM for money in _monies(counts) for minor in money.values())
 
 
-def pack_item(marks: tuple[int, ...], counts: Counts) -> bytes:
+def pack_item(marks: tuple[int, ...], counts: Counts, form: Format) -> bytes:
     """As the state holds it: the marks of the windows that start with a pane, and the pane packed."""
-    return _encode((marks, pack(counts)))
+    return _encode((marks, form.counts(pack(counts))))
 
 
 def unpack_into(counts: Counts, data: bytes) -> None:

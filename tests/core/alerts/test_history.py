@@ -89,7 +89,7 @@ def test_money_that_has_saturated_in_every_slide_can_be_kept_and_told_apart() ->
     assert lookback.sum(30, 50) == column(MAX_SUM, MAX_SUM)
 
 
-def test_the_largest_column_there_can_be_has_a_size_of_one_byte() -> None:
+def test_the_largest_column_there_can_be_is_kept() -> None:
     history = History(0, SLIDE)
     largest = (MAX_SUM,) * len(FIELDS)
     assert history.note(SLIDE, largest)

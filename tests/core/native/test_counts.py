@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.counting import count_checkout, count_comment, count_view
-from stream.core.figures import BREAKDOWNS, MONIES, PLAIN, REST
+from stream.core.figures import BREAKDOWNS, FIGURES, MONIES, PLAIN, REST, UNNAMED_FIGURES
+from stream.core.formats import Format
 from stream.core.packing import head_of
 from stream.core.pure import counts as pure_counts
 from stream.core.pure import ontime as pure_ontime
@@ -188,7 +189,9 @@ def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
         assert (native.told, native.tell()) == (pure.told, pure.tell())
         assert native.untold_gmv() == pure.untold_gmv()
     marks = (1, native.events, 2, 300)
-    assert native_packing.pack_item(marks, native) == pure_packing.pack_item(marks, pure)
+    for figures in range(len(UNNAMED_FIGURES), len(FIGURES) + 1):
+        form = Format(3, figures)
+        assert native_packing.pack_item(marks, native, form) == pure_packing.pack_item(marks, pure, form)
 
 
 @given(calm, calm)

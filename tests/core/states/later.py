@@ -2,7 +2,8 @@
 
 ``python -m tests.core.states.later continue NAME`` upgrades a kept state, goes on with it and prints what it told, as JSON;
 ``keep NAME`` goes on for a while in the format of the state, and prints what it told and the records of the state then;
-``write`` prints what it holds at last, and the records of its state.
+``write`` prints what it holds at last, and the records of its state;
+``slide`` prints how many figures a slide of an alert's history has, whether the largest is restored, and how it is stored.
 """
 
 import base64
@@ -62,6 +63,8 @@ def main(command: str, *names: str) -> Any:
     from tests.core.states.make import gone_on, until_kept
     from tests.core.states.test_states import driver_of
 
+    if command == "slide":
+        return _largest_slide(int(names[0]))
     count_more()
     if command == "continue":
         driver = driver_of(names[0], upgrades=True)[0]
@@ -74,6 +77,21 @@ def main(command: str, *names: str) -> Any:
     driver.crash()
     assert _held(driver) == held, "it restores what it writes"
     return [held, _records(driver)]
+
+
+def _largest_slide(earlier: int) -> list[Any]:
+    """``earlier``: figures that the version before knows."""
+    from stream.core.alerts.figures import FIELDS
+    from stream.core.alerts.history import History
+    from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
+    from stream.core.formats import NEWEST
+    from stream.model.money import MAX_SUM
+
+    history, largest = History(0, 10), (MAX_SUM,) * len(FIELDS)
+    history.note(30, largest)
+    packed = pack_session_state(SessionState(b"s", history), NEWEST)
+    is_restored = unpack_session_state(b"s", packed).history.columns(0) == [(), (), largest]
+    return [len(FIELDS), is_restored, [type(history.stored(most)[4]).__name__ for most in (len(FIELDS), earlier)]]
 
 
 def _held(driver: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from stream import __version__
 from stream.core.alerts.session_state import unpack_session_state
 from stream.core.checkpoint import read_meta
-from stream.core.figures import NAMES, UNNAMED_FIGURES
+from stream.core.figures import COLUMN, NAMES, UNNAMED_FIGURES
 from stream.core.framing import VERSION, LaterStateError, StateError
 from stream.core.pages import Pages
 from stream.core.shard import Shard
@@ -101,6 +101,15 @@ def test_figures_that_came_later_begin_at_nothing(name: str) -> None:
     counted = [figures for session, figures in held.items() if session != "alerts"]
     assert [0, -1, {}, 0, None] in counted, "of a session that was over"
     assert any(waves and tips == {"IDR": 5 * waves} and wavers for waves, _, tips, _, wavers in counted)
+
+
+@pytest.mark.timeout(SECONDS + 20)
+def test_one_figure_more_makes_a_slide_too_long_for_a_size_of_one_byte_and_is_kept_for_versions_that_know_it() -> None:
+    now = len(COLUMN)
+    figures, is_restored, stored = later("slide", str(now))
+    assert figures == now + 2
+    assert is_restored
+    assert stored == ["list", "bytes"]
 
 
 @pytest.mark.timeout(SECONDS + 20)
