@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.windows import CORRECT_EVERY_MS
-from stream.model.names import KINDS, Kind
+from stream.model.names import KINDS, Closed, Kind
 from tests.core.test_shard import T0, Room
 
 SECOND = 1000
@@ -250,4 +250,72 @@ def test_a_restored_shard_holds_as_many_windows_and_corrections_as_before() -> N
     assert (restored.marks, restored.marked_through) == (windows.marks, windows.marked_through)
     assert restored.first_waiting() == windows.first_waiting() <= OLD
     room.shard.keep_up(KINDS)
-    assert room.second() == [("s1 0", 2, 2)], "what waited when it was stored is due at once"
+    found = room.second(OLD + MINUTE)  # so that the topic is left out again
+    assert sorted(found) == [("s1 0", 2, 2), ("s1 1", 1, 1)], "what waited when it was stored is due at once"
+
+
+def test_what_is_told_of_windows_is_of_those_that_were_written() -> None:
+    """By kind and reason; shares and the newest end of first revisions alone, shares of the first kind of window."""
+    room = Room()
+    assert room.shard.waiting_bytes == 0
+    room.only(Kind.VIEWS)
+    room.only(Kind.CHECKOUTS)
+    for second in range(4):
+        room.see(Kind.VIEWS, T0 + second, source="ads")
+    room.see(Kind.CHECKOUTS, T0, source="ads")
+    room.see(Kind.VIEWS, T0, session_id="s3", source="ads")
+    room.see(Kind.CHECKOUTS, T0, session_id="s3", source="ads", checkout_id="k3")
+    room.see(Kind.VIEWS, T0 + 70 * SECOND, session_id="s2", action="heartbeat")
+    room.see(Kind.CHECKOUTS, T0 + 70 * SECOND, session_id="s2", status="initiated", checkout_id="k2")
+    while room.shard.work(100):
+        pass
+    windows = room.shard.windows
+    assert windows.written_bytes == sum(len(key) + len(value) for key, value in windows.written) > 0
+    room.settle()
+    [first, *_] = room.outputs
+    assert first.tally.windows == {("1m", "closed"): 2, ("5m", "closed"): 2}
+    assert sorted(first.tally.conversions) == [0.25, 1.0]
+    assert (first.tally.source_views, first.tally.source_orders) == ({"ads": 5}, {"ads": 2})
+    assert first.newest_end == T0 + MINUTE
+    room.outputs.clear()
+    for second in range(4):
+        room.see(Kind.VIEWS, T0 + second, event_id=f"late{second}")
+    room.settle()
+    [again, *_] = room.outputs
+    assert again.tally.windows == {("1m", "correction"): 1, ("5m", "correction"): 1}
+    assert (again.tally.conversions, again.newest_end) == ([], None)
+
+
+def test_a_window_that_was_corrected_is_a_correction_also_when_its_turn_to_be_closed_comes_after() -> None:
+    """Silence has written the first revision; the clocks close it again with what came since."""
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    room.see(Kind.VIEWS, T0 + SECOND)
+    room.see(Kind.VIEWS, T0 + 2 * MINUTE, session_id="s2")
+    room.only(Kind.VIEWS)
+    while room.shard.work(100):
+        pass
+    room.settle()
+    window = room.windows[f"s1/1m/{T0}"]
+    assert (window["revision"], window["reason"], window["counts"]["views"]) == (2, "correction", 2)
+
+
+def test_a_correction_that_was_written_meanwhile_waits_no_longer() -> None:
+    """Else what comes next would be forgotten: its mark does not say any more that it waits."""
+    room = Trickle()
+    assert room.second(OLD) == []
+    room.shard.windows.write(0, OLD, b"s1", Closed.CORRECTION)
+    assert (0, OLD, b"s1") not in room.shard.windows._waiting
+
+
+def test_a_window_that_silence_has_closed_is_corrected_like_others() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    room.see(Kind.VIEWS, T0 + SECOND)
+    room.settle()
+    window = room.windows[f"s1/1m/{T0}"]
+    assert (window["revision"], window["reason"], window["counts"]["views"]) == (2, "correction", 2)

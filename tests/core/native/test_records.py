@@ -275,6 +275,8 @@ def record(*parts: bytes) -> bytes:
 START: Final = b"\x00" + number(0) + number(0)
 
 
+BEYOND: Final = START + number(-1) + number(-1) + number(1) + number(1) + b"a" + number(1)
+"""The value of its only header is one byte, which is not there."""
 CUT_OFF: Final = "goes beyond the end"
 NEGATIVE: Final = "has a negative number where there can be none"
 
@@ -285,7 +287,9 @@ NEGATIVE: Final = "has a negative number where there can be none"
         (b"", "more records than there is room for"),
         (b"\x80" * 9, CUT_OFF),
         (b"\x80" * 11 + b"\x00", CUT_OFF),
+        (record(b"\x00" + b"\x80" * 10 + b"\x00" + number(0), number(-1), number(-1), number(0)), CUT_OFF),
         (number(20) + START + b"\x01\x01\x08", CUT_OFF),
+        (number(len(BEYOND) + 1) + BEYOND, CUT_OFF),
         (record(START, number(2**62)), CUT_OFF),
         (record(START, number(-1), number(2**31), number(0)), CUT_OFF),
         (record(START, number(-1), number(-1), number(-1)), NEGATIVE),
