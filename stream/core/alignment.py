@@ -3,10 +3,10 @@
 A batch of a sparse topic spans hours: two thousand checkouts of a small shop are an afternoon, and two thousand views of
 it some minutes. Counted at once, it would move the newest clock so far that the views behind it were refused as
 ``pane_gone``. So what was read waits (`ReadAhead`), and is counted only as far as its topic may go (`limit`). A topic
-that is far ahead is not read at all (`paused`).
+that is far ahead is not read at all (`paused`). `Alignment` is all of that for whoever reads: the worker and the backtest.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -167,6 +167,41 @@ class ReadAhead(Generic[K]):
         """Forgets what waits: something else will be read."""
         self._waiting.clear()
         self._heads.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment(Generic[K]):
+    """Keeps topics in step: says which to read next, and gives what may be counted of what was read.
+
+    ``clocks`` are the machine's, and ``behind`` those topics with records to read. Both may change after each piece.
+    """
+
+    ahead: ReadAhead[K]
+    clocks: Callable[[], Mapping[K, int | None]]
+    behind: Callable[[], Collection[K]]
+    state_retention_ms: int
+    aligned: bool = True
+    """Else nothing that was read waits for other topics."""
+
+    def wanted(self, topics: Collection[K]) -> set[K]:
+        """Those of them to read from now."""
+        return set(topics) - paused(*self._standing()) - set(self.ahead.kinds())
+
+    def ready(self) -> Iterator[tuple[K, Sequence[Record], Sequence[Any]]]:
+        """Pieces of what waits, as far as it may be counted. Each is to be counted before the next is asked for."""
+        for kind in self.ahead.kinds():
+            while kind in self.ahead:
+                records, events = self.ahead.take(kind, limit(kind, *self._standing()) if self.aligned else None)
+                if not records:
+                    break
+                yield kind, records, events
+
+    def _standing(self) -> tuple[dict[K, int | None], set[K]]:
+        """How far each topic is in event time, and which have records to count for which the others wait."""
+        clocks = self.clocks()
+        times = self.ahead.times(clocks)
+        behind = {*self.behind(), *self.ahead.kinds()}
+        return times, behind - out_of_reach(times, clocks, self.state_retention_ms)
 
 
 def limit(kind: K, times: Mapping[K, int | None], behind: Collection[K]) -> int | None:

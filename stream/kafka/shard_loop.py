@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 
-from stream.core.alignment import PIECE, ReadAhead, limit, out_of_reach, paused
+from stream.core.alignment import PIECE, Alignment, ReadAhead
 from stream.core.silence import Hidden, LeftOut, Silence
 from stream.core.timed import Timed
 from stream.kafka import time_slices
@@ -86,7 +86,7 @@ class ShardLoop:
         self._hooks = hooks
         self._every = context.settings.checkpoint_every.total_seconds()
         self._names, self._aligned = context.role.names, context.role.aligned
-        self._delay_ms, self._retention_ms = ms(context.settings.delay), ms(context.settings.state_retention)
+        self._delay_ms = ms(context.settings.delay)
         self._silence = Silence(self._names, context.settings.idle_after.total_seconds())
         self._left_out = LeftOut[Name]()
         self._hidden = Hidden[Name]()
@@ -94,6 +94,10 @@ class ShardLoop:
         self._commit: asyncio.Task[None] | None = None
         self._sure_at = time.monotonic()
         self._read_ahead = ReadAhead[Name](ms(context.settings.max_future), self._decode)
+        retention_ms = ms(context.settings.state_retention)
+        self._alignment = Alignment(
+            self._read_ahead, lambda: machine.clocks, inputs.behind, retention_ms, self._aligned
+        )
         self._decoded = 0.0
         self._held = 0.0
         self._more = False
@@ -160,8 +164,7 @@ class ShardLoop:
         self._note_positions()
 
     def _wanted(self) -> set[Name]:
-        times, behind = self._standing()
-        return set(self._names) - paused(times, behind) - set(self._read_ahead.kinds())
+        return self._alignment.wanted(self._names)
 
     async def _read_in_turn(self) -> None:
         """There is no room: a few batches, of which nothing is held afterwards that cannot be counted yet.
@@ -212,12 +215,6 @@ class ShardLoop:
             if name not in self._read_ahead:
                 self.machine.positions[name] = max(self.machine.positions[name], self.inputs.positions[name])
 
-    def _standing(self) -> tuple[dict[Name, int | None], set[Name]]:
-        """How far each topic is in event time, and which have records to count for which the others wait."""
-        times, clocks = self._read_ahead.times(self.machine.clocks), self.machine.clocks
-        behind = {*self.inputs.behind(), *self._read_ahead.kinds()}
-        return times, behind - out_of_reach(times, clocks, self._retention_ms)
-
     def _decode(self, name: Name, records: Sequence[Record]) -> tuple[Sequence[Record], Timed[Any]]:
         began = time.perf_counter()
         records, events = self.machine.decode(name, records)
@@ -229,20 +226,14 @@ class ShardLoop:
     async def _count_waiting(self) -> bool:
         """Counts what waits as far as it may be; True when that was anything."""
         counted = False
-        for name in self._read_ahead.kinds():
-            while name in self._read_ahead and not self._is_much():
-                records, events = self._read_ahead.take(name, self._limit(name))
-                if not records:
-                    break
-                counted = True
-                self._count(name, records, events)
-                await self._breathe()
+        for name, records, events in () if self._is_much() else self._alignment.ready():
+            counted = True
+            self._count(name, records, events)
+            await self._breathe()
+            if self._is_much():
+                break
         self._account.set(self._read_ahead.nbytes + self.inputs.left)
         return counted
-
-    def _limit(self, name: Name) -> int | None:
-        """Event time up to which a topic may be counted."""
-        return limit(name, *self._standing()) if self._aligned else None
 
     async def _breathe(self) -> None:
         """Lets the others have their turn when this shard has held the event loop long enough."""

@@ -49,25 +49,24 @@ class AlertMachine:
 
     def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """A batch of one topic, decoded."""
-        judge = self._judge
-        judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
-        judge.judge(kind, records, events)
-        judge.changed.clear()
-        judge.dead.clear()
+        self._count(kind, records, events)
         limit = self._limit()
         if limit >= self._through + self._policy.pane_ms:
             self._ask(limit, LONG_AGO)
 
     def remember(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """A batch of before the first slide that matters: what it counts is forgotten, but not what it makes a repeat."""
-        judge = self._judge
-        judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)
-        judge.judge(kind, records, events)
-        judge.changed.clear()
-        judge.dead.clear()
+        self._count(kind, records, events)
         for row in self._rows.values():
             row.clear()
         self._tidy()
+
+    def _count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
+        judge = self._judge
+        judge.tally.outcomes[kind, Outcome.COUNTED] += len(records)  # judging takes away what is not
+        judge.judge(kind, records, events)
+        judge.changed.clear()
+        judge.dead.clear()
 
     def exclude(self, kind: Kind) -> None:
         """There is no more of the topic."""

@@ -7,7 +7,7 @@ worker's rule for that (core/alignment.py) is kept here.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from stream.core.alignment import ReadAhead, limit, out_of_reach, paused
+from stream.core.alignment import Alignment, ReadAhead
 from stream.core.decode import Decoded, Events, decode_batch
 from stream.core.policy import Policy
 from stream.model.names import KINDS, Kind
@@ -35,6 +35,7 @@ class Feed:
         self._until = until_ms
         self._policy = policy
         self._read_ahead = ReadAhead(policy.max_future_ms, self._decode)
+        self._alignment = Alignment(self._read_ahead, lambda: machine.clocks, self._behind, policy.state_retention_ms)
         self._over: set[Kind] = set()
 
     @property
@@ -53,7 +54,7 @@ class Feed:
 
     def wanted(self) -> set[Kind]:
         """Topics to read from now; none when all is over."""
-        return self._behind() - paused(self._times(), self._waited_for()) - set(self._read_ahead.kinds())
+        return self._alignment.wanted(self._behind())
 
     def put(self, kind: Kind, records: Sequence[Record]) -> None:
         """What was read of a topic that is wanted."""
@@ -67,32 +68,17 @@ class Feed:
             self._machine.exclude(kind)
             self._count_waiting()
 
-    def _times(self) -> dict[Kind, int | None]:
-        return self._read_ahead.times(self._machine.clocks)
-
     def _behind(self) -> set[Kind]:
         return set(KINDS) - self._over
-
-    def _waited_for(self) -> set[Kind]:
-        return self._behind() - out_of_reach(self._times(), self._machine.clocks, self._policy.state_retention_ms)
 
     def _count_waiting(self) -> None:
         counted = True
         while counted:
             counted = False
-            for kind in self._read_ahead.kinds():
-                counted = self._count(kind) or counted
-
-    def _count(self, kind: Kind) -> bool:
-        counted = False
-        while kind in self._read_ahead:
-            records, events = self._read_ahead.take(kind, limit(kind, self._times(), self._waited_for()))
-            if not records:
-                break
-            counted = True
-            self._machine.count(kind, records, events)
-            clock = self._machine.clocks[kind]
-            if clock is not None and clock >= self._until:
-                self._read_ahead.forget(kind)
-                self._over.add(kind)
-        return counted
+            for kind, records, events in self._alignment.ready():
+                counted = True
+                self._machine.count(kind, records, events)
+                clock = self._machine.clocks[kind]
+                if clock is not None and clock >= self._until:
+                    self._read_ahead.forget(kind)
+                    self._over.add(kind)

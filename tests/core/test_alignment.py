@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alignment import PIECE_BYTES, SLACK_MS, ReadAhead, limit, out_of_reach, paused
+from stream.core.alignment import PIECE_BYTES, SLACK_MS, Alignment, ReadAhead, limit, out_of_reach, paused
 from stream.core.decode import Events, Rejected, decode_batch
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record
@@ -221,3 +221,26 @@ def _count(ahead: ReadAhead[Kind], clocks: dict[Kind, int | None], left: dict[Ki
 
 def _check(time: int, others: Sequence[int | None]) -> None:
     assert all(other is not None and time <= other + SLACK_MS for other in others)
+
+
+def test_pieces_come_as_far_as_their_topics_are_in_step_and_those_far_ahead_are_not_read() -> None:
+    ahead, clocks = ReadAhead(FUTURE, decoded), dict[Kind, int | None](NOBODY)
+    alignment = Alignment(ahead, lambda: clocks, lambda: KINDS, 100 * HOUR)
+    put(ahead, K, T0, T0 + HOUR)
+    put(ahead, V, T0, T0 + SLACK_MS)
+    assert [(kind, len(records)) for kind, records, _ in alignment.ready()] == [], "nobody knows how far the third is"
+    assert alignment.wanted(KINDS) == {C}
+    put(ahead, C, T0)
+    counted = []
+    for kind, records, _ in alignment.ready():
+        counted += [(kind, record.offset) for record in records]
+        clocks[kind] = max(clocks[kind] or 0, *(T0 + HOUR * record.offset * (kind is K) for record in records))
+    assert counted == [(K, 0), (V, 0), (V, 1), (C, 0)]
+    assert alignment.wanted(KINDS) == {V, C}
+
+
+def test_topics_that_are_not_aligned_wait_for_nobody() -> None:
+    ahead = ReadAhead(FUTURE, decoded)
+    alignment = Alignment(ahead, lambda: NOBODY, lambda: KINDS, HOUR, aligned=False)
+    put(ahead, K, T0, T0 + HOUR)
+    assert [(kind, len(records)) for kind, records, _ in alignment.ready()] == [(K, 2)]
