@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from prometheus_client.samples import Sample
 
 from stream.model.money import capped
+from stream.model.results import busiest
 from stream.observe import catalog, exposition
 from stream.observe import scrape as pages
 from stream.observe.sessions import OTHER
@@ -75,19 +76,31 @@ class Look:
         """How far the watermark of the slowest partition is behind the wall clock, in seconds."""
         return max(0.0, self.wall - min(self.watermarks.values())) if self.watermarks else None
 
-    @property
-    def busiest(self) -> list[SessionRow]:
-        """Sessions by recent events; the sum of the others is not among them."""
-        named = [row for row in self.rows.values() if row.session_id != OTHER]
-        return sorted(named, key=lambda row: (-row.events, row.session_id))
-
-    @property
-    def others(self) -> SessionRow | None:
-        return self.rows.get(OTHER)
+    def busiest(self, top: int | None) -> tuple[list[SessionRow], SessionRow | None]:
+        """Sessions by recent events, and the sum of all others, those included that the workers have summed."""
+        events = {name: row.events for name, row in self.rows.items() if name != OTHER}
+        shown, others = ([self.rows[each] for each in names] for names in busiest(events, top))
+        summed = self.rows.get(OTHER)
+        if summed is not None and (summed.events or summed.views):
+            others.append(summed)
+        return shown, _added(others) if others else None
 
     def outcome(self, outcome: str) -> int:
         """Records with that outcome, over all inputs."""
         return sum(number for (_, each), number in self.outcomes.items() if each == outcome)
+
+
+def _added(rows: Sequence[SessionRow]) -> SessionRow:
+    return SessionRow(
+        OTHER,
+        sum(row.views for row in rows),
+        sum(row.clicks for row in rows),
+        sum(row.orders for row in rows),
+        sum(row.comments for row in rows),
+        sum(row.comments_per_minute for row in rows),
+        sum(row.events for row in rows),
+        sum((row.gmv_minor for row in rows), Counter()),
+    )
 
 
 def _whole(value: float) -> int:

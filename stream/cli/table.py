@@ -15,7 +15,6 @@ from stream.cli.scrape import Look, SessionRow
 from stream.model.alerts import Status
 from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome
-from stream.observe.sessions import OTHER
 
 
 def line(look: Look, rate: float | None) -> str:
@@ -66,10 +65,9 @@ def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ())
     table.add_column("session")
     for name in ("views", "clicks", "orders", "GMV", "conversion", "comments/min"):
         table.add_column(name, justify="right")
-    busiest = look.busiest
-    for row in busiest[:rows]:
+    shown, rest = look.busiest(rows)
+    for row in shown:
         table.add_row(text(row.session_id), *_cells(row))
-    rest = _rest(busiest[rows:], look.others)
     if rest is not None:
         table.add_row("all others", *_cells(rest), style="dim")
     alerts = text(f"firing {firing(look)}", "bold red") if firing(look) else text("no alert fires", "dim")
@@ -80,22 +78,6 @@ def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ())
 def fitting(height: int, notes: Sequence[str], most: int) -> int:
     """How many sessions fit a terminal of that many lines, with the three lines above, the head, the rest and notes."""
     return max(3, min(most, height - len(notes) - 7))
-
-
-def _rest(rows: Sequence[SessionRow], others: SessionRow | None) -> SessionRow | None:
-    parts = [*rows, *([others] if others is not None and (others.events or others.views) else [])]
-    if not parts:
-        return None
-    return SessionRow(
-        OTHER,
-        sum(row.views for row in parts),
-        sum(row.clicks for row in parts),
-        sum(row.orders for row in parts),
-        sum(row.comments for row in parts),
-        sum(row.comments_per_minute for row in parts),
-        sum(row.events for row in parts),
-        sum((row.gmv_minor for row in parts), Counter()),
-    )
 
 
 def _cells(row: SessionRow) -> list[Text]:
@@ -134,6 +116,7 @@ def _why(look: Look, outcome: Outcome) -> str:
 
 def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str, Any]:
     """The same as JSON values. Money in minor units by currency."""
+    shown, rest = look.busiest(rows)
     return {
         "read": look.read,
         "events_per_second": None if rate is None else round(rate, 1),
@@ -146,8 +129,8 @@ def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str
         "alerts_fired": fired(look),
         "sessions_open": look.sessions_open,
         "sessions_held": look.sessions_held,
-        "sessions": [_session_dict(row) for row in look.busiest[:rows]],
-        "others": None if look.others is None else _session_dict(look.others),
+        "sessions": [_session_dict(row) for row in shown],
+        "others": None if rest is None else _session_dict(rest),
     }
 
 

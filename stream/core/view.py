@@ -3,7 +3,6 @@
 It is a module over the parts, not a piece of each: most of what it shows is read from several of them together.
 """
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from stream.core.policy import MINUTE
 from stream.core.windows import FAR_AHEAD
 from stream.model.events import OTHER
 from stream.model.names import Kind
-from stream.model.results import SessionView, ShardView
+from stream.model.results import SessionView, ShardView, busiest
 
 if TYPE_CHECKING:
     from stream.core.alerts.alerting import Alerting
@@ -157,8 +156,11 @@ def _busiest(recent: dict[bytes, tuple[int, int]], top: int) -> Steps[list[tuple
     found: list[tuple[bytes, tuple[int, int]]] = []
     for piece in pieces(recent.items(), PIECE):
         least = found[-1][1][0] if found and len(found) == top else 0
-        busy = [item for item in piece if item[1][0] >= least]
-        found = heapq.nlargest(top, [*found, *busy], key=lambda item: (item[1][0], item[0])) if busy else found
+        busy = {key: done for key, done in piece if done[0] >= least}
+        if busy:
+            busy.update(found)
+            names, _ = busiest({key: events for key, (events, _) in busy.items()}, top)
+            found = [(key, busy[key]) for key in names]
         yield
     return found
 

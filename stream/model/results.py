@@ -1,12 +1,14 @@
 """What a shard gives away at a checkpoint: records to write, and numbers for the metrics."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from stream.model.alerts import Alert
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, Closed, Kind, Outcome, Reason
+
+Name = TypeVar("Name", str, bytes)
 
 
 class Record(Protocol):
@@ -255,3 +257,9 @@ class ShardView:
     """Events of the newest two minutes of event time, by platform."""
     bounds: dict[str, float] = field(default_factory=dict)
     """How much of each bound on what is held is used, 1 for all of it. By name, see core/view.py."""
+
+
+def busiest(events: Mapping[Name, float], top: int | None) -> tuple[list[Name], list[Name]]:
+    """The ``top`` with the most events, most first and ties in the order of names; and all others. None: all are shown."""
+    ranked = sorted(events, key=lambda name: (-events[name], name))
+    return ranked[:top], [] if top is None else ranked[top:]

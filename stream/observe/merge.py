@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from prometheus_client.core import Metric as Family
 
+from stream.model.results import busiest
 from stream.observe import catalog, exposition
 from stream.observe.sessions import OTHER
 
@@ -158,8 +159,8 @@ def _fold(gauges: dict[str, Values], top: int) -> None:
     events = {
         dict(labels)[SESSION]: value for (_, labels), value in gauges.get(catalog.SESSION_EVENTS.name, {}).items()
     }
-    ranked = sorted(events.keys() - {OTHER}, key=lambda session: (-events[session], session))
-    shown = frozenset(ranked[:top])
+    events.pop(OTHER, None)
+    shown = frozenset(busiest(events, top)[0])
     for metric in catalog.CATALOG:
         if SESSION in metric.labels and metric.name in gauges:
             gauges[metric.name] = _folded(gauges[metric.name], shown)

@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from stream.model.results import SessionView, ShardView
+from stream.model.results import SessionView, ShardView, busiest
 from stream.observe import catalog
 from stream.observe.shards import gauge
 
@@ -27,13 +27,13 @@ class Sessions(Collector):
 
     def collect(self) -> Iterable[Family]:
         views = self._views()
-        shown, other = busiest(views, self._top)
+        shown, other = together(views, self._top)
         held = sum(view.sessions_held for view in views)
         yield from _series([*shown, other], self._currency)
         yield gauge(catalog.SESSIONS_TRUNCATED, [((), max(0, held - len(shown)))])
 
 
-def busiest(views: Sequence[ShardView], top: int) -> tuple[list[SessionView], SessionView]:
+def together(views: Sequence[ShardView], top: int) -> tuple[list[SessionView], SessionView]:
     """The ``top`` sessions of all shards by recent events, ties by id, and the sum of everything else.
 
     A session seen by two shards (its key was misplaced) is one. One that calls itself ``_other`` is never shown by
@@ -44,9 +44,9 @@ def busiest(views: Sequence[ShardView], top: int) -> tuple[list[SessionView], Se
         for session in view.busiest:
             named.setdefault(session.session_id, []).append(session)
     rest = [view.rest for view in views if view.rest is not None] + named.pop(OTHER, [])
-    merged = [_sum(session_id, parts) for session_id, parts in named.items()]
-    merged.sort(key=lambda session: (-session.events, session.session_id))
-    return merged[:top], _sum(OTHER, [*merged[top:], *rest])
+    merged = {session_id: _sum(session_id, parts) for session_id, parts in named.items()}
+    shown, others = busiest({session_id: each.events for session_id, each in merged.items()}, top)
+    return [merged[each] for each in shown], _sum(OTHER, [*(merged[each] for each in others), *rest])
 
 
 def _sum(session_id: str, parts: Sequence[SessionView]) -> SessionView:

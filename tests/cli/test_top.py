@@ -106,6 +106,9 @@ def test_sessions_beyond_the_rows_are_summed_with_the_others() -> None:
     lines = shown(table.render(look(), None, rows=1)).splitlines()
     assert lines[5].split()[:3] == ["all", "others", "1,050"]
     assert lines[0].startswith("events/s - ·")
+    values = table.as_dict(look(), None, rows=1)
+    assert [row["session_id"] for row in values["sessions"]] == ["7301"]
+    assert values["others"]["views"] == 1050
 
 
 def test_workers_are_summed_and_a_moved_partition_counts_once() -> None:

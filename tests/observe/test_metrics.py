@@ -28,7 +28,7 @@ from stream.model.results import Tally
 from stream.observe import catalog, merge
 from stream.observe.health import REASONS, Health
 from stream.observe.metrics import Metrics
-from stream.observe.sessions import busiest
+from stream.observe.sessions import together
 from stream.observe.shares import SharePolicy
 from stream.observe.store import Cells
 from tests.observe.looks import session, tally, view
@@ -399,18 +399,18 @@ def test_the_busiest_of_all_shards_are_shown_and_the_rest_is_summed() -> None:
 
 
 def test_ties_are_broken_by_id() -> None:
-    shown, _ = busiest([view(session("b", 3), session("a", 3)), view(session("c", 3))], 2)
+    shown, _ = together([view(session("b", 3), session("a", 3)), view(session("c", 3))], 2)
     assert [each.session_id for each in shown] == ["a", "b"]
 
 
 def test_a_session_on_two_shards_is_one_series() -> None:
-    shown, other = busiest([view(session("a", 3)), view(session("a", 4))], 5)
+    shown, other = together([view(session("a", 3)), view(session("a", 4))], 5)
     assert [(each.session_id, each.events, each.views) for each in shown] == [("a", 7, 20)]
     assert other.views == 0
 
 
 def test_a_session_that_calls_itself_other_does_not_cost_the_scrape() -> None:
-    shown, other = busiest([view(session("_other", 9), session("a", 1))], 5)
+    shown, other = together([view(session("_other", 9), session("a", 1))], 5)
     assert [each.session_id for each in shown] == ["a"]
     assert other.events == 9
 
