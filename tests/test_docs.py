@@ -105,6 +105,22 @@ def test_a_screen_shows_what_a_terminal_would() -> None:
     assert "fifth" in drawn(str(screen), "a title")
 
 
+# Prose
+
+LONGEST: Final = 40
+"""Words of a sentence. Most have under 20."""
+WRITTEN: Final = [page for page in PAGES if "Made by `make" not in page.read_text() and page.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=relative)
+def test_a_sentence_is_not_too_long(page: Path) -> None:
+    lines = FENCED.sub("\n", page.read_text()).splitlines()
+    prose = "\n".join("" if re.match(r" *[|#]", line) else re.sub(r"^ *(-|\d+\.) ", "\n", line) for line in lines)
+    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", prose)]
+    sentences = [each for text in paragraphs for each in re.split(r"(?<=[.:;!?]) (?=[A-Z`[*(<]|liveshop)", text)]
+    assert [each for each in sentences if len(each.split()) > LONGEST] == []
+
+
 # Citations
 
 
