@@ -218,7 +218,7 @@ def test_a_state_kept_in_an_earlier_format_is_right_and_shown_until_it_is_upgrad
         assert await form(config) == (4, False)
 
     async def form(config: Settings) -> tuple[int, bool]:
-        (shown,) = await show(config, ())
+        (shown,) = await show(WORKER, config, ())
         assert shown.figures is not None
         return shown.figures["format"], "gifts" in shown.figures["not_kept"]
 
