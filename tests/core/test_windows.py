@@ -319,3 +319,14 @@ def test_a_window_that_silence_has_closed_is_corrected_like_others() -> None:
     room.settle()
     window = room.windows[f"s1/1m/{T0}"]
     assert (window["revision"], window["reason"], window["counts"]["views"]) == (2, "correction", 2)
+
+
+def test_written_windows_of_every_kind_are_restored() -> None:
+    room = Room(Policy(windows=tuple(WindowSpec(f"{n}m", n * MINUTE, MINUTE) for n in (1, 2, 5))))
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0)
+    room.see(Kind.VIEWS, T0 + 10 * MINUTE, session_id="s2")
+    room.settle()
+    marks = room.shard.windows.marks
+    room.crash()
+    assert room.shard.windows.marks == marks == len([key for key in room.windows if key.startswith("s1/")])
