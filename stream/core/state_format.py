@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 
     class Packed(Head): ...
 
-    class Tail(_Figures): ...
-
 else:
     Head = msgspec.defstruct("Head", [*_plain(HEAD), ("gmv", Money)], array_like=True, gc=False)
     """The beginning of packed counts, which is read without unpacking the rest: what a session knows of its panes."""
@@ -83,8 +81,6 @@ else:
         forbid_unknown_fields=True,
     )
     """Packed counts: what one pane holds."""
-    Tail = msgspec.defstruct("Tail", _TAIL, array_like=True, gc=False, forbid_unknown_fields=True)
-    """The last fields of `Packed`, those that are not read in C."""
 
 
 class Meta(msgspec.Struct):
