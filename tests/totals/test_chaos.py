@@ -20,4 +20,4 @@ def test_no_total_is_wrong_and_none_is_written_twice_after_a_round_of_faults(
         outcome = play(BrokerFaults(kafka, thread, Profile.short(7)), tmp_path / "round", job=Job())
     assert (outcome.differences, outcome.exits) == ([], []), outcome.line()
     assert outcome.faults.total() >= 2, outcome.line()
-    assert outcome.outcomes["revisions"] > 100, outcome.line()
+    assert outcome.outcomes["revisions"] > 0, outcome.line()
