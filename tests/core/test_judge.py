@@ -159,3 +159,16 @@ def test_a_dead_letter_weighs_what_is_kept_of_its_headers(size: int, more: int) 
         shard.read(Kind.VIEWS, [LogRecord("views", 0, 0, T0, b"key", b"{", headers)])
         weights.append(shard.judge.dead_bytes)
     assert weights == [LETTER + len(b"key") + len(b"{"), weights[0] + more]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_for_which_there_is_no_room_ends_no_batch(kind: Kind) -> None:
+    shard = Driver(World(), Policy(max_sessions=1, max_pane_events=2)).shard
+    records = []
+    for offset, session in enumerate(("s1", "s2", "s1", "s1", "s2")):
+        more = {"event_id": f"e{offset}", "checkout_id": f"k{offset}", "session_id": session, "event_time": T0}
+        records.append(LogRecord(str(kind), 0, offset, T0, session.encode(), json.dumps(BASES[kind] | more).encode()))
+    shard.read(kind, records)
+    assert +shard.judge.tally.outcomes == {(kind, Outcome.COUNTED): 2, (kind, Outcome.REJECTED): 3}
+    reasons = [Reason.TOO_MANY_SESSIONS, Reason.TOO_MANY_EVENTS, Reason.TOO_MANY_SESSIONS]
+    assert [letter.reason for letter in shard.judge.dead] == reasons
