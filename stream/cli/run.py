@@ -52,8 +52,8 @@ def command(
 ) -> None:
     """Start a Kafka, simulate live shopping, count it, and show the busiest sessions. Ctrl-C stops all of it.
 
-    Needs Java 17 and Maven for the embedded Kafka, or a broker of yours (--brokers or LIVESHOP_BROKERS): there it uses
-    topics and a group of its own, named sandbox-<8 hex digits>.*, and deletes them at the end.
+    The embedded Kafka needs the extra liveshop[sandbox], which make installs. On a broker of yours (--brokers or
+    LIVESHOP_BROKERS) it uses topics and a group of its own, named sandbox-<8 hex digits>.*, and deletes them at the end.
     """
     seconds = _seconds(length)
     _check_outage(outage)

@@ -13,6 +13,7 @@ from typing import Final, Self
 from stream.children import Child, free_port, tail
 from stream.errors import FailedError
 from stream.sandbox import jars
+from stream.sandbox.java import java
 from stream.sandbox.listeners import Listener
 from stream.sandbox.scratch import Scratch
 
@@ -126,9 +127,10 @@ class EmbeddedKafka:
     def start(self) -> None:
         """Fetch the jars if need be, format, start, wait until it answers.
 
-        Raises UsageError when Java or Maven is missing, FailedError (with the end of its log) when it does not start.
+        Raises UsageError when Java or the fetcher of jars is missing, FailedError when jars cannot be had, and (with the end
+        of its log) when it does not start.
         """
-        self._java = jars.java()
+        self._java = java()
         self._lib = jars.fetch(self._say, self._version)
         self._scratch = Scratch()
         try:

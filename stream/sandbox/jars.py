@@ -1,47 +1,68 @@
-"""Kafka's jars: fetched once by Maven, kept in a cache, found again by their versions (which pom.xml names)."""
+"""Kafka's jars: those that a lock names with their checksums, fetched once and kept in a cache. No Maven is needed."""
 
 import fcntl
+import hashlib
 import os
-import re
 import shutil
 import stat
-import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from stream.errors import FailedError, UsageError
+from stream.sandbox.java import no_sandbox
 from stream.sandbox.scratch import open_lock
 
-POM: Final = Path(__file__).with_name("pom.xml")
-OLDEST_JAVA: Final = 17
-FETCH_SECONDS: Final = 600
+KAFKA: Final = "4.3.0"
+LOCKS: Final = Path(__file__).with_name("locks")
+"""One for each version of Kafka: a line per jar, ``group:artifact:version sha256``. `make jars` writes them."""
+AT_ONCE: Final = 4
+ANSWER_SECONDS: Final = 30
+PROGRESS_SECONDS: Final = 2.0
 
 Say = Callable[[str], None]
 """Where a message for a person goes."""
 
-_KAFKA: Final = re.compile(r"(<artifactId>kafka_[^<]{1,9}</artifactId><version>)[^<]{1,20}")
-_OTHER_WAYS: Final = (
-    "Other ways: name a Kafka you have (LIVESHOP_BROKERS=host:port), or start one in a container, from a compose file or"
-    " with `docker run -p 9092:9092 apache/kafka`, and name that (LIVESHOP_BROKERS=localhost:9092)."
-)
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One line of a lock."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.artifact}-{self.version}.jar"
 
 
-def versions(kafka: str | None = None) -> str:
-    """The name of the cache folder, such as ``kafka-4.3.0-slf4j-1.7.36``: another pom, another folder.
-
-    ``kafka``: another version of Kafka than the pom's.
-    """
-    found = [node.text or "" for node in ET.fromstring(_pom(kafka)).findall("dependencies/dependency/version")]  # noqa: S314 - our own file
-    return "kafka-{}-slf4j-{}".format(*found)
+Fetcher = Callable[[Jar], Path]
+"""Where the file is, fetched first if need be. Raises OSError or RuntimeError when it cannot be had."""
 
 
-def _pom(kafka: str | None) -> str:
-    text = POM.read_text()
-    return text if kafka is None else _KAFKA.sub(rf"\g<1>{kafka}", text)
+def lock(kafka: str | None = None) -> Path:
+    """The lock of a version of Kafka. Raises UsageError where there is none."""
+    found = LOCKS / f"kafka-{kafka or KAFKA}.lock"
+    if not found.exists():
+        raise UsageError(f"no jars are pinned for Kafka {kafka}")
+    return found
+
+
+def read(lock: Path) -> list[Jar]:
+    lines = (line.replace(":", " ").split() for line in lock.read_text().splitlines())
+    return [Jar(group, artifact, version, sha256) for group, artifact, version, sha256 in lines]
+
+
+def folder_name(lock: Path) -> str:
+    """Of the cache, such as ``kafka-4.3.0-5f0c7d2a91``: another lock, another folder."""
+    return f"{lock.stem}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:10]}"
 
 
 def cache_folder() -> Path:
@@ -53,36 +74,21 @@ def cache_folder() -> Path:
     return Path(home) / "liveshop" / "kafka"
 
 
-def java() -> str:
-    """Path of a Java that is new enough. Raises UsageError that names what to install and the other ways."""
-    home = os.environ.get("JAVA_HOME")
-    found = (shutil.which("java", path=f"{home}/bin") if home else None) or shutil.which("java")
-    if found is None:
-        raise _missing(f"Java {OLDEST_JAVA} or newer is missing")
-    version = _java_version(found)
-    if version < OLDEST_JAVA:
-        raise _missing(f"{found} is Java {version}; {OLDEST_JAVA} or newer is needed")
-    return found
-
-
 def fetch(say: Say, kafka: str | None = None) -> Path:
     """Folder with the jars; fetches them first where the cache has none. Safe when two run at once.
 
-    ``kafka``: another version of Kafka than the pom's.
+    ``kafka``: another version of Kafka than the usual one.
 
-    Raises UsageError when Maven is missing, FailedError when it could not fetch.
+    Raises UsageError when what fetches them is missing, FailedError when one cannot be had or is not what was pinned.
     """
-    folder = cache_folder() / versions(kafka)
+    pinned = lock(kafka)
+    folder = cache_folder() / folder_name(pinned)
     if folder.is_dir():
         return _trusted(folder)
-    mvn = shutil.which("mvn")
-    if mvn is None:
-        raise _missing("Maven (mvn), which fetches the jars of Kafka, is missing")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent / ".lock"):
+    with alone(folder.parent / ".lock"):
         if not folder.is_dir():
-            say(f"fetching the jars of Kafka by Maven, once, into {folder} (43 MB)")
-            _fetch_into(folder, mvn, _pom(kafka))
+            _fetch_into(folder, pinned, say)
     return _trusted(folder)
 
 
@@ -94,55 +100,74 @@ def _trusted(folder: Path) -> Path:
     return folder
 
 
-def _fetch_into(folder: Path, mvn: str, pom: str) -> None:
+def _fetch_into(folder: Path, pinned: Path, say: Say) -> None:
     """By way of a folder beside it and a rename, so that an interrupted fetch leaves nothing that looks complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
-        (Path(scratch) / POM.name).write_text(pom)
-        jars = Path(scratch) / "lib"
-        command = [
-            mvn,
-            "-q",
-            "-B",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            f"-DoutputDirectory={jars}",
-        ]
-        try:
-            done = subprocess.run(
-                command, cwd=scratch, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise FailedError(f"Maven did not fetch the jars of Kafka within {FETCH_SECONDS} s") from None
-        if done.returncode != 0 or not any(jars.glob("kafka_*.jar")):
-            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-            raise FailedError(f"Maven could not fetch the jars of Kafka:\n{tail}\n{_OTHER_WAYS}")
-        jars.rename(folder)
+        into = Path(scratch) / "lib"
+        into.mkdir()
+        fetcher = fetcher_into(Path(scratch) / "fetched")
+        wanted = read(pinned)
+        say(f"fetching Kafka, {len(wanted)} jars, once, into {folder} (43 MB)")
+        _fetch_all(wanted, fetcher, into, say)
+        into.rename(folder)
+
+
+def _fetch_all(wanted: list[Jar], fetcher: Fetcher, into: Path, say: Say) -> None:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    told = time.monotonic()
+    try:
+        jobs = [pool.submit(_fetch_one, jar, fetcher, into) for jar in wanted]
+        for done, job in enumerate(as_completed(jobs), 1):
+            job.result()
+            if time.monotonic() - told > PROGRESS_SECONDS:
+                told = time.monotonic()
+                say(f"fetching Kafka: {done} of {len(wanted)} jars")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fetch_one(jar: Jar, fetcher: Fetcher, into: Path) -> None:
+    try:
+        found = fetcher(jar)
+        shutil.copy(found, into / jar.name)
+    except (OSError, RuntimeError) as error:
+        why = f"{jar.name} of Kafka could not be fetched: {error}"
+        raise FailedError(
+            f"{why}\nAre you offline? What was fetched is thrown away; the next run tries again."
+        ) from None
+    if hashlib.sha256((into / jar.name).read_bytes()).hexdigest() != jar.sha256:
+        raise FailedError(
+            f"{found} is not the file that liveshop was tested with: its SHA-256 differs from the one pinned for"
+            f" {jar.name}. It is not run. Remove it where it is still there, and try again."
+        )
+
+
+def fetcher_into(folder: Path) -> Fetcher:
+    """Fetches into ``folder``, from where Maven would fetch or, if Maven has the file already, from Maven's own folder.
+
+    Mirrors are those of jgo's own settings. Raises UsageError where the extra ``sandbox`` is not installed.
+    """
+    try:
+        from jgo.config import GlobalSettings  # noqa: PLC0415  # workers do without
+        from jgo.maven import MavenContext  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise no_sandbox("jgo, which fetches the jars of Kafka, is missing") from None
+    settings = GlobalSettings.load()
+    context = MavenContext(repo_cache=folder, local_repos=[Path(settings.repo_cache)], timeout=ANSWER_SECONDS)
+    context.remote_repos = {**settings.repositories, **context.remote_repos}
+
+    def fetch_jar(jar: Jar) -> Path:
+        return Path(context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve())
+
+    return fetch_jar
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Maven's own repository is not safe for two at once either, so they queue here."""
+def alone(lock: Path) -> Iterator[None]:
+    """Two that want the same queue here."""
     file = open_lock(lock)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
         os.close(file)
-
-
-def _java_version(path: str) -> int:
-    """Major version; 0 when it cannot be told. ``1.8.0_392`` is 8."""
-    try:
-        done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
-    return int(match[1]) if match else 0
-
-
-def _missing(what: str) -> UsageError:
-    return UsageError(
-        f"{what}, so the embedded Kafka cannot start.\n"
-        "Install it (Debian, Ubuntu: apt install openjdk-17-jre-headless maven; macOS: brew install openjdk maven).\n"
-        f"{_OTHER_WAYS}"
-    )

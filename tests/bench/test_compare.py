@@ -9,6 +9,7 @@ from stream.children import Child
 from stream.errors import UsageError
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sandbox.java import java
 from tests.bench import backlog, compare, race
 from tests.bench.contenders import CONTENDERS, Contender, Stage
 from tests.bench.events import Maker
@@ -88,7 +89,7 @@ def test_a_rival_whose_tools_are_missing_is_left_out_and_fails_nothing(
     kafka: EmbeddedKafka, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "java").symlink_to(jars.java())
+    (tmp_path / "bin" / "java").symlink_to(java())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(jars, "cache_folder", lambda: tmp_path / "kafka")
     waiting = backlog.Backlog(kafka.bootstrap, prefix, 112, {}, {})

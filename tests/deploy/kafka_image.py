@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stream.sandbox import jars
+from stream.sandbox.java import java
 
 SETTINGS: Final = "/opt/kafka/config/server.properties"
 LOOK: Final = "/opt/kafka/bin/kafka-broker-api-versions.sh"
@@ -13,7 +14,7 @@ _JVM: Final = "-Xmx512m -Xms64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.s
 
 
 def programs(environment: Mapping[str, str]) -> dict[str, str]:
-    """Files for a container. Raises UsageError when Java or Maven is missing.
+    """Files for a container. Raises UsageError when Java or the fetcher of jars is missing.
 
     Each ``KAFKA_LOG_DIRS`` becomes a line ``log.dirs``, as the image does it. Kafka's tools are not among the jars: a
     request for metadata stands for the look at a broker's API versions.
@@ -23,12 +24,12 @@ def programs(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name.startswith("KAFKA_")
     }
-    java = f"exec {jars.java()} {_JVM} -cp '{jars.fetch(print)}/*'"
+    run = f"exec {java()} {_JVM} -cp '{jars.fetch(print)}/*'"
     return {
         SETTINGS: "".join(f"{name}={value}\n" for name, value in lines.items()),
         START: "#!/bin/sh\nset -e\n"
-        f"({java} kafka.tools.StorageTool format --ignore-formatted --cluster-id=$CLUSTER_ID -c {SETTINGS})\n"
-        f"{java} kafka.Kafka {SETTINGS}\n",
+        f"({run} kafka.tools.StorageTool format --ignore-formatted --cluster-id=$CLUSTER_ID -c {SETTINGS})\n"
+        f"{run} kafka.Kafka {SETTINGS}\n",
         LOOK: f'#!/bin/sh\nexec {sys.executable} -c "{_ASK}" "$2"\n',
     }
 

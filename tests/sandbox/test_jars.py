@@ -1,7 +1,10 @@
-"""The jars of Kafka: found in the cache, fetched once, and one clear message when they cannot be."""
+"""The jars of Kafka: found in the cache, fetched once, as they were pinned, and one clear message when they cannot be."""
 
-import shutil
-import stat
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,91 +12,146 @@ import pytest
 
 from stream.errors import FailedError, UsageError
 from stream.sandbox import jars
+from stream.sandbox.jars import Jar
+from tests.faults.cluster import NEW, OLD
 
-FAKE_MVN = """#!/bin/sh
-for word; do case "$word" in -DoutputDirectory=*) out="${word#*=}";; esac; done
-mkdir -p "$out" && echo jar > "$out/kafka_2.13-4.3.0.jar" && echo fetched >> "$LOG"
-"""
+NAMES = ("kafka_2.13", "kafka-clients", "slf4j-simple")
+
+
+class Repository:
+    """Where jars come from; the content of each is its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fetched: list[str] = []
+        self.seconds = 0.0
+
+    def fetch(self, jar: Jar) -> Path:
+        time.sleep(self.seconds)
+        self.fetched.append(jar.artifact)
+        file = self.folder / f"{jar.artifact}.fetched"
+        if not file.exists():
+            file.write_text(jar.artifact)
+        return file
 
 
 @pytest.fixture
 def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and one lock with three jars."""
     monkeypatch.setattr(jars, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
-    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(jars, "LOCKS", tmp_path)
+    lines = [f"org.example:{name}:1.0 {hashlib.sha256(name.encode()).hexdigest()}\n" for name in NAMES]
+    (tmp_path / f"kafka-{jars.KAFKA}.lock").write_text("".join(lines))
     return tmp_path
 
 
-def program(folder: Path, name: str, text: str) -> None:
-    for tool in ("sh", "mkdir", "echo", "cat"):
-        found = shutil.which(tool, path="/bin:/usr/bin")
-        if found and not (folder / "bin" / tool).exists():
-            (folder / "bin" / tool).symlink_to(found)
-    file = folder / "bin" / name
-    file.write_text(text)
-    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+@pytest.fixture
+def repository(no_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    (no_cache / "repository").mkdir()
+    made = Repository(no_cache / "repository")
+    monkeypatch.setattr(jars, "fetcher_into", lambda _: made.fetch)
+    return made
 
 
-def test_the_pom_names_the_versions_and_the_folder_says_them() -> None:
-    assert jars.versions() == "kafka-4.3.0-slf4j-1.7.36"
+def failing(error: Exception) -> Callable[[Path], jars.Fetcher]:
+    def fetch(_: Jar) -> Path:
+        raise error
+
+    return lambda _: fetch
 
 
-@pytest.mark.usefixtures("no_cache")
-def test_without_java_one_message_names_what_to_install_and_the_other_ways() -> None:
-    with pytest.raises(UsageError) as caught:
-        jars.java()
-    message = str(caught.value)
-    assert "Java 17 or newer is missing" in message
-    for needed in ("openjdk-17-jre-headless", "maven", "LIVESHOP_BROKERS=host:port", "compose"):
-        assert needed in message
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_all_jars_of_each_version_are_pinned(version: str) -> None:
+    pinned = jars.read(jars.lock(version))
+    assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) for jar in pinned)
+    assert len({jar.name for jar in pinned}) == len(pinned) > 40
+    names = {jar.name for jar in pinned}
+    assert {f"kafka_2.13-{version}.jar", f"kafka-clients-{version}.jar", "slf4j-simple-1.7.36.jar"} <= names
 
 
-def test_an_old_java_is_named_with_its_version(no_cache: Path) -> None:
-    program(no_cache, "java", "#!/bin/sh\necho 'openjdk version \"1.8.0_392\"' >&2\n")
-    with pytest.raises(UsageError, match="is Java 8; 17 or newer is needed"):
-        jars.java()
+def test_the_usual_version_is_the_newest_that_is_pinned() -> None:
+    assert jars.lock() == jars.lock(NEW)
 
 
-def test_a_new_java_will_do_and_java_home_goes_first(no_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(no_cache, "java", "#!/bin/sh\necho 'openjdk version \"21.0.2\" 2024-01-16' >&2\n")
-    monkeypatch.setenv("JAVA_HOME", str(no_cache))
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert jars.java() == str(no_cache / "bin" / "java")
+def test_a_version_that_is_not_pinned_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"no jars are pinned for Kafka 9\.9\.9"):
+        jars.fetch(print, "9.9.9")
 
 
-@pytest.mark.usefixtures("no_cache")
-def test_without_maven_and_without_a_cache_the_message_says_so() -> None:
-    with pytest.raises(UsageError, match="Maven"):
-        jars.fetch(print)
-
-
-def test_the_jars_are_fetched_once(no_cache: Path) -> None:
-    program(no_cache, "mvn", FAKE_MVN)
+def test_the_jars_are_fetched_once(repository: Repository) -> None:
     said: list[str] = []
     folder = jars.fetch(said.append)
     assert jars.fetch(said.append) == folder
-    assert [file.name for file in folder.iterdir()] == ["kafka_2.13-4.3.0.jar"]
-    assert (no_cache / "log").read_text() == "fetched\n"
-    assert len(said) == 1
-    assert "fetching the jars of Kafka" in said[0]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{name}-1.0.jar" for name in NAMES)
+    assert sorted(repository.fetched) == sorted(NAMES)
+    (line,) = said
+    assert "fetching Kafka, 3 jars, once" in line
 
 
-def test_two_that_begin_at_once_fetch_once(no_cache: Path) -> None:
-    program(no_cache, "mvn", FAKE_MVN.replace("mkdir", "sleep 0.3; mkdir"))
-    (no_cache / "bin" / "sleep").symlink_to(shutil.which("sleep", path="/bin:/usr/bin") or "/bin/sleep")
+def test_another_lock_has_another_folder(no_cache: Path, repository: Repository) -> None:
+    before = jars.fetch(print)
+    lock = no_cache / f"kafka-{jars.KAFKA}.lock"
+    lock.write_text("".join(lock.read_text().splitlines(keepends=True)[:2]))
+    assert jars.fetch(print) != before
+    assert len(repository.fetched) == 5
+
+
+def test_progress_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "PROGRESS_SECONDS", 0.0)
+    repository.seconds = 0.001
+    said: list[str] = []
+    jars.fetch(said.append)
+    assert said[1:] == [f"fetching Kafka: {number} of 3 jars" for number in (1, 2, 3)]
+
+
+def test_two_that_begin_at_once_fetch_once(repository: Repository) -> None:
+    repository.seconds = 0.1
     with ThreadPoolExecutor(2) as both:
         folders = {each.result(30) for each in [both.submit(jars.fetch, print) for _ in range(2)]}
     assert len(folders) == 1
-    assert (no_cache / "log").read_text() == "fetched\n"
+    assert len(repository.fetched) == len(NAMES)
 
 
-def test_a_fetch_that_fails_shows_why_and_leaves_nothing(no_cache: Path) -> None:
-    program(no_cache, "mvn", "#!/bin/sh\necho '[ERROR] no such host'\nexit 1\n")
-    with pytest.raises(FailedError, match="no such host"):
-        jars.fetch(lambda _: None)
+def test_a_jar_that_is_not_the_pinned_one_is_not_run_and_nothing_is_kept(
+    no_cache: Path, repository: Repository
+) -> None:
+    (repository.folder / "kafka-clients.fetched").write_text("another")
+    with pytest.raises(FailedError, match=r"SHA-256 differs from the one pinned for kafka-clients-1\.0\.jar"):
+        jars.fetch(print)
     assert [file.name for file in (no_cache / "cache").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no such host"), RuntimeError("no such host")], ids=lambda each: type(each).__name__
+)
+def test_a_fetch_that_fails_shows_why_and_leaves_nothing(
+    no_cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(jars, "fetcher_into", failing(error))
+    with pytest.raises(FailedError, match=r"\.jar of Kafka could not be fetched: no such host"):
+        jars.fetch(print)
+    assert [file.name for file in (no_cache / "cache").iterdir()] == [".lock"]
+
+
+def test_without_the_extra_one_message_names_the_ways_out(no_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jgo", None)
+    monkeypatch.setitem(sys.modules, "jgo.config", None)
+    with pytest.raises(UsageError) as caught:
+        jars.fetch(print)
+    for way in ("jgo, which fetches the jars of Kafka, is missing", "liveshop[sandbox]", "LIVESHOP_BROKERS=host:port"):
+        assert way in str(caught.value)
+    assert [file.name for file in (no_cache / "cache").iterdir()] == [".lock"]
+
+
+def test_what_maven_has_already_is_taken_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jgo")
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "maven"))
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
+    (tmp_path / "jgo.conf").touch()
+    there = tmp_path / "maven" / "org" / "example" / "thing" / "1.0" / "thing-1.0.jar"
+    there.parent.mkdir(parents=True)
+    there.write_text("thing")
+    assert jars.fetcher_into(tmp_path / "own")(Jar("org.example", "thing", "1.0", "")) == there
 
 
 def test_in_a_checkout_the_cache_is_in_it() -> None:
@@ -108,7 +166,7 @@ def test_what_is_installed_takes_the_users_cache(tmp_path: Path, monkeypatch: py
 
 
 def test_jars_that_anybody_may_have_put_there_are_not_run(no_cache: Path) -> None:
-    folder = no_cache / "cache" / jars.versions()
+    folder = no_cache / "cache" / jars.folder_name(jars.lock())
     folder.mkdir(parents=True)
     assert jars.fetch(print) == folder
     folder.parent.chmod(0o777)
@@ -116,8 +174,8 @@ def test_jars_that_anybody_may_have_put_there_are_not_run(no_cache: Path) -> Non
         jars.fetch(print)
 
 
+@pytest.mark.usefixtures("repository")
 def test_fetching_leaves_alone_what_a_planted_lock_leads_to(no_cache: Path) -> None:
-    program(no_cache, "mvn", FAKE_MVN)
     (no_cache / "cache").mkdir()
     precious = no_cache / "precious"
     precious.write_text("kept")

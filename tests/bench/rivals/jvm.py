@@ -11,6 +11,7 @@ from typing import Final
 
 from stream.errors import FailedError, UsageError
 from stream.sandbox import jars
+from stream.sandbox.java import OLDEST_JAVA, java
 
 SOURCES: Final = Path(__file__).with_name("java")
 SHARED: Final = ("Event.java", "Counts.java")
@@ -49,15 +50,15 @@ def command(job: Job, say: jars.Say) -> list[str]:
 
     Raises UsageError when Java, its compiler or Maven is missing, FailedError when one of them failed.
     """
-    java = jars.java()
+    runtime = java()
     lib = _cache() / f"{job.name}-{_digest([job.pom])}"
     classes = _cache() / f"{job.name}-classes-{_digest([job.pom, *job.sources])}"
-    with jars._alone(_cache() / ".lock"):
+    with jars.alone(_cache() / ".lock"):
         if not classes.is_dir():
             mvn, javac = _tool("mvn"), _tool("javac")  # both, before 90 MB are fetched for nothing
             _fetch(job, lib, mvn, say)
             _compile(job, lib, classes, javac)
-    return [java, *JVM, *job.flags, "-cp", f"{classes}:{lib}/*", f"liveshop.bench.{job.main}"]
+    return [runtime, *JVM, *job.flags, "-cp", f"{classes}:{lib}/*", f"liveshop.bench.{job.main}"]
 
 
 def _fetch(job: Job, lib: Path, mvn: str, say: jars.Say) -> None:
@@ -74,7 +75,7 @@ def _fetch(job: Job, lib: Path, mvn: str, say: jars.Say) -> None:
 def _compile(job: Job, lib: Path, classes: Path, javac: str) -> None:
     with tempfile.TemporaryDirectory(dir=_cache(), prefix=".compiling-") as scratch:
         out = Path(scratch) / "classes"
-        options = ("--release", str(jars.OLDEST_JAVA), "-cp", f"{lib}/*", "-d", str(out))
+        options = ("--release", str(OLDEST_JAVA), "-cp", f"{lib}/*", "-d", str(out))
         _do([javac, *options, *map(str, job.sources)], Path(scratch), COMPILE_SECONDS)
         out.rename(classes)
 
