@@ -6,8 +6,9 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import ask, moment
+from stream.cli.operating import ask
 from stream.cli.output import print_table, say, show_written
+from stream.cli.timestamps import in_zone
 from stream.config import CONNECTION, Settings
 from stream.kafka.statereader import Passed
 from stream.model.alerts import Alert
@@ -30,7 +31,7 @@ def list_firing(settings: Settings, as_json: Json = False) -> None:
     elif not found:
         say("nothing fires")
     else:
-        rows = [(moment(each.at), each.alert, each.severity, *_whose(each)) for each in found]
+        rows = [(in_zone(each.at), each.alert, each.severity, *_whose(each)) for each in found]
         print_table(("fired", "alert", "severity", *WHOSE), rows)
 
 
@@ -53,7 +54,7 @@ def history(
     elif not found:
         say(f"live.alerts holds nothing of session {session}")
     else:
-        rows = [(moment(each.at), each.status, each.alert, each.severity, *_whose(each)) for each in found]
+        rows = [(in_zone(each.at), each.status, each.alert, each.severity, *_whose(each)) for each in found]
         print_table(("at", "", "alert", "severity", *WHOSE), rows)
 
 
@@ -62,7 +63,7 @@ WHOSE: Final = ("session", "seller", "holds since", "what", "")
 
 def _whose(alert: Alert) -> Sequence[object]:
     return (
-        *(alert.session_id, alert.seller_id, moment(alert.since), alert.summary),
+        *(alert.session_id, alert.seller_id, in_zone(alert.since), alert.summary),
         "idle" if alert.idle else "",
     )
 

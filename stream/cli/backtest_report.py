@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from stream.cli.operating import moment
 from stream.cli.output import print_table, say
+from stream.cli.timestamps import in_zone
 from stream.replay import timeline
 from stream.replay.backtest import Book, Report
 from stream.replay.incidents import Difference, Incident, Span
@@ -32,7 +32,7 @@ def show(report: Report) -> None:
 def _show_head(report: Report) -> None:
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.most_common() if count)
     span = report.span
-    say(f"{moment(span.begin)} to {moment(span.end)} UTC, {report.partitions} partitions: {outcomes or 'no events'}")
+    say(f"{in_zone(span.begin)} to {in_zone(span.end)}, {report.partitions} partitions: {outcomes or 'no events'}")
     if report.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.rejected.most_common() if count)
         say(f"refused: {reasons}")
@@ -110,7 +110,7 @@ def _row(incident: Incident, span: Span) -> Sequence[object]:
 
 
 def _fired(incident: Incident, span: Span) -> str:
-    return "before" if incident.fired < span.begin else moment(incident.fired) or ""
+    return "before" if incident.fired < span.begin else in_zone(incident.fired) or ""
 
 
 def _lasted(incident: Incident) -> str:

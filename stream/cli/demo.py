@@ -82,11 +82,14 @@ class Demo:
     def _start(self) -> None:
         self._folder = self._stack.enter_context(Scratch()).path
         self.settings = self._own_kafka() if self.settings.brokers is None else self._sandboxed()
+        self._say(f"making topics of {self._asked.partitions} partitions")
         asyncio.run(topics.create(self.settings, self._asked.partitions))
         self._stack.callback(self._end_workers)
+        self._say("starting one worker" if self._asked.workers == 1 else f"starting {self._asked.workers} workers")
         for number in range(self._asked.workers):
             self._start_worker(number)
         self._wait_for_workers()
+        self._say("starting the simulated traffic")
         self._simulator = self._start_simulator()
 
     def _own_kafka(self) -> Settings:

@@ -7,8 +7,9 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ROLE, ask, do, moment, speak
+from stream.cli.operating import NEEDED, ROLE, ask, do, speak
 from stream.cli.output import print_json, print_table, say
+from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
 from stream.errors import UsageError
 from stream.kafka.machine import Name
@@ -123,4 +124,4 @@ def _item(item: Item) -> list[object]:
     what = "cannot be read" if item.size is None else "tombstone" if item.tombstone else ""
     damaged = "damaged batch" if batch is not None and batch.damaged else ""
     offsets = item.offset if item.offset == item.last else f"{item.offset} to {item.last}"
-    return [offsets, moment(item.timestamp), item.size, item.key, about, ", ".join(filter(None, (what, damaged)))]
+    return [offsets, in_zone(item.timestamp), item.size, item.key, about, ", ".join(filter(None, (what, damaged)))]

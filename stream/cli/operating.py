@@ -1,11 +1,10 @@
-"""What the operators' commands share: work that a broker may refuse, yes or no, and times."""
+"""What the operators' commands share: work that a broker may refuse, and yes or no."""
 
 import asyncio
 import logging
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import typer
@@ -63,13 +62,3 @@ def confirm(question: str, *, yes: bool) -> None:
         raise UsageError("nothing was done: this is no terminal to ask on, say --yes")
     if not typer.confirm(question, err=True):
         raise FailedError("nothing was done")
-
-
-def moment(ms: int | None) -> str | None:
-    """A time as people read it, UTC."""
-    if ms is None:
-        return None
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"

@@ -71,6 +71,7 @@ def spinning(what: str) -> Iterator[Callable[[str], None]]:
         yield lambda now: status.update(text(now))
 
 
-def draw(what: RenderableType) -> None:
-    """Prints what rich draws, uncut where nobody looks."""
-    Console(width=None if sys.stdout.isatty() else UNCUT, highlight=False, markup=False, emoji=False).print(what)
+def draw(what: RenderableType | Callable[[int], RenderableType]) -> None:
+    """Prints what rich draws, uncut where nobody looks. A function is given the width in columns."""
+    console = Console(width=None if sys.stdout.isatty() else UNCUT, highlight=False, markup=False, emoji=False)
+    console.print(what(console.width) if callable(what) else what)

@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from shutil import get_terminal_size
 from types import FrameType
 from typing import Annotated, Final
 
+import msgspec
 import typer
-from rich.console import Console
-from rich.live import Live
 
+from stream import rules
 from stream.cli import scrape, table
+from stream.cli.alert_feed import AlertFeed
 from stream.cli.demo import Asked, Demo
 from stream.cli.flags import takes_settings
 from stream.cli.output import say, show_json
+from stream.cli.progress import steps
+from stream.cli.screen import Screen
 from stream.config import Settings
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
@@ -29,6 +34,10 @@ LINE_SECONDS: Final = 5.0
 """Between two lines where there is no terminal; the first few come every second."""
 FIRST_LINES: Final = 5
 ROWS: Final = 15
+"""Sessions in the summary as JSON."""
+DEMO_RULES: Final = Path(rules.__file__).with_name("demo.yaml")
+MOST_ALERTS: Final = 50
+"""In the summary; the others are only counted."""
 
 
 class _Ended(BaseException):
@@ -47,7 +56,7 @@ def command(
     length: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="end after this long, such as 30s, with a summary")
     ] = None,
-    outage: Annotated[str, typer.Option(metavar="WHEN", help="payments fail then: 'at 30s for 20s', or 30s-50s")] = "",
+    outage: Annotated[str, typer.Option(metavar="WHEN", help="payments fail then: 'at 20s for 2m', or 20s-2m20s")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="with --for: print the summary as JSON")] = False,
 ) -> None:
     """Start a Kafka, simulate live shopping, count it, and show the busiest sessions. Ctrl-C stops all of it.
@@ -57,13 +66,15 @@ def command(
     """
     seconds = _seconds(length)
     _check_outage(outage)
+    settings = with_rules(settings, outage)
     _check_rules(settings)
     flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
-    asked = Asked(settings, partitions, workers, tuple(flags))
-    with _orderly(), Demo(asked, lambda text: say(text, err=True)) as stage:
-        _watch(stage, seconds, quiet=as_json)
+    asked = Asked(_with_rows(settings), partitions, workers, tuple(flags))
+    with _orderly(), steps() as step, Demo(asked, step) as stage, AlertFeed(stage.settings) as feed:
+        step("")
+        _watch(stage, feed, seconds, quiet=as_json)
         if seconds is not None:
-            _summary(stage, as_json=as_json)
+            _summary(stage, feed, as_json=as_json)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -78,6 +89,21 @@ def _check_outage(text: str) -> None:
         parse_outages(text)
     except ValueError as error:
         raise UsageError(f"--outage: {error}") from None
+
+
+def with_rules(settings: Settings, outage: str) -> Settings:
+    """Simulated broadcasts have few buyers: for an outage, rules that notice it in a minute, unless others are given."""
+    return (
+        settings.model_copy(update={"rules": str(DEMO_RULES)})
+        if outage and settings.rules == Settings().rules
+        else settings
+    )
+
+
+def _with_rows(settings: Settings) -> Settings:
+    """Workers name as many sessions as the terminal has lines for."""
+    lines = get_terminal_size().lines if sys.stdout.isatty() else 0
+    return settings.model_copy(update={"top_sessions": max(settings.top_sessions, min(lines, table.MOST_ROWS))})
 
 
 def _check_rules(settings: Settings) -> None:
@@ -104,18 +130,19 @@ def _orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch(stage: Demo, seconds: float | None, *, quiet: bool) -> None:
+def _watch(stage: Demo, feed: AlertFeed, seconds: float | None, *, quiet: bool) -> None:
     """Show what happens, for ``seconds`` or for ever; on stderr when stdout is ``quiet``."""
     notes = [
         f"Kafka    {stage.settings.brokers}",
         *(f"metrics  {url}" for url in stage.urls),
+        *([f"rules    {DEMO_RULES.name}: quick ones, for a look"] if stage.settings.rules == str(DEMO_RULES) else []),
         f"ends after {seconds:g} s" if seconds is not None else "Ctrl-C stops everything",
     ]
     deadline = None if seconds is None else time.monotonic() + seconds
     if sys.stdout.isatty() and not quiet:
-        _watch_table(stage, deadline, notes)
+        _watch_table(stage, feed, deadline, notes)
     else:
-        _watch_lines(stage, deadline, notes, lambda text: say(text, err=quiet))
+        _watch_lines(stage, feed, deadline, notes, lambda text: say(text, err=quiet))
 
 
 def _left(deadline: float | None, most: float) -> float:
@@ -123,43 +150,56 @@ def _left(deadline: float | None, most: float) -> float:
     return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
 
 
-def _watch_table(stage: Demo, deadline: float | None, notes: list[str]) -> None:
+def _watch_table(stage: Demo, feed: AlertFeed, deadline: float | None, notes: list[str]) -> None:
     pace = scrape.Pace()
-    console = Console()
-    with Live(auto_refresh=False, console=console, vertical_overflow="crop") as live:
+    with Screen() as screen:
         while (pause := _left(deadline, LOOK_SECONDS)) > 0:
             look = stage.look()
-            rows = table.fitting(console.height, notes, ROWS)
-            live.update(table.render(look, pace.note(look), rows, notes), refresh=True)
+            screen.show(table.screenful(look, pace.note(look), console=screen.console, notes=notes, alerts=feed.seen()))
             time.sleep(pause)
 
 
-def _watch_lines(stage: Demo, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
+def _watch_lines(
+    stage: Demo, feed: AlertFeed, deadline: float | None, notes: list[str], say: Callable[[str], None]
+) -> None:
     pace = scrape.Pace()
     for note in notes:
         say(note)
-    shown = 0
+    shown = told = 0
     while (pause := _left(deadline, LINE_SECONDS if shown >= FIRST_LINES else LOOK_SECONDS)) > 0:
         look = stage.look()
         shown += 1
         say(table.line(look, pace.note(look)))
+        told = _tell_alerts(feed, told, say)
         time.sleep(pause)
 
 
-def _summary(stage: Demo, *, as_json: bool) -> None:
-    """Every outcome, once each message that was sent has one."""
+def _tell_alerts(feed: AlertFeed, told: int, say: Callable[[str], None]) -> int:
+    """Those written since ``told``; how many there are now."""
+    number, seen = feed.number, feed.seen()
+    for alert in seen[len(seen) - min(number - told, len(seen)) :]:
+        say(table.alert_line(alert))
+    return number
+
+
+def _summary(stage: Demo, feed: AlertFeed, *, as_json: bool) -> None:
+    """Every outcome, once each message that was sent has one, and the alerts that have fired."""
     sent = stage.end_traffic()
     look = _settled(stage, sent)
+    fired = feed.fired()
     if as_json:
-        show_json({"sent": sent, **table.as_dict(look, None, ROWS)})
+        alerts = [msgspec.json.decode(alert.value()) for alert in fired[-MOST_ALERTS:]]
+        show_json({"sent": sent, **table.as_dict(look, None, ROWS), "alerts": alerts})
         return
     say(f"\n{sent:,} messages sent, {look.read:,} records read")
     for line in table.outcome_lines(look):
         say(line)
     say(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
     say(f"sessions: {look.sessions_held:,}")
-    fired = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(look).items())
-    say(f"alerts fired: {fired or 'none'}")
+    counts = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(look).items())
+    say(f"alerts fired: {counts or 'none'}")
+    for alert in fired[-MOST_ALERTS:]:
+        say(f"  {table.alert_line(alert)}")
 
 
 def _settled(stage: Demo, sent: int) -> scrape.Look:

@@ -36,6 +36,10 @@ class SessionRow:
     events: int = 0
     """Of the newest two minutes: what the table is sorted by."""
     gmv_minor: Counter[str] = field(default_factory=Counter)
+    seller_id: str = ""
+    """Empty where the workers do not say it."""
+    firing: Counter[str] = field(default_factory=Counter)
+    """Alerts that fire for it, by name."""
 
     @property
     def conversion(self) -> float | None:
@@ -58,6 +62,8 @@ class Look:
     """Records not yet read, by topic."""
     watermarks: dict[str, float] = field(default_factory=dict)
     """By partition, seconds since 1970."""
+    delay: float | None = None
+    """Seconds that windows wait for stragglers, so that watermarks are at least so far behind. None: not told."""
     sessions_open: int = 0
     sessions_held: int = 0
     firing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -72,16 +78,31 @@ class Look:
         return self.outcomes.total()
 
     @property
+    def results_until(self) -> float | None:
+        """Results of every partition are complete up to then, in seconds since 1970: the lowest watermark."""
+        return min(self.watermarks.values(), default=None)
+
+    @property
     def behind(self) -> float | None:
         """How far the watermark of the slowest partition is behind the wall clock, in seconds."""
-        return max(0.0, self.wall - min(self.watermarks.values())) if self.watermarks else None
+        until = self.results_until
+        return None if until is None else max(0.0, self.wall - until)
+
+    @property
+    def sessions(self) -> int:
+        """How many have a row of their own."""
+        return len(self.rows) - (OTHER in self.rows)
 
     def busiest(self, top: int | None) -> tuple[list[SessionRow], SessionRow | None]:
-        """Sessions by recent events, and the sum of all others, those included that the workers have summed."""
-        events = {name: row.events for name, row in self.rows.items() if name != OTHER}
-        shown, others = ([self.rows[each] for each in names] for names in busiest(events, top))
+        """Sessions for which an alert fires, then those with most recent events; and the sum of all others, those included
+        that the workers have summed."""
+        named = [row for name, row in self.rows.items() if name != OTHER]
+        firing = {row.session_id: row.events for row in named if row.firing}
+        calm = {row.session_id: row.events for row in named if not row.firing}
+        ranked = [self.rows[each] for group in (firing, calm) for each in busiest(group, None)[0]]
+        shown, others = ranked[:top], [] if top is None else ranked[top:]
         summed = self.rows.get(OTHER)
-        if summed is not None and (summed.events or summed.views):
+        if summed is not None and (summed.events or summed.views or summed.firing):
             others.append(summed)
         return shown, _added(others) if others else None
 
@@ -100,6 +121,7 @@ def _added(rows: Sequence[SessionRow]) -> SessionRow:
         sum(row.comments_per_minute for row in rows),
         sum(row.events for row in rows),
         sum((row.gmv_minor for row in rows), Counter()),
+        firing=sum((row.firing for row in rows), Counter()),
     )
 
 
@@ -126,6 +148,19 @@ def _sum(name: str) -> Callable[[Look, Labels, float], None]:
 
 def _gmv(look: Look, labels: Labels, value: float) -> None:
     _row(look, labels).gmv_minor[labels["currency"]] += _whole(value)
+
+
+def _seller(look: Look, labels: Labels, _value: float) -> None:
+    _row(look, labels).seller_id = labels["seller_id"]
+
+
+def _firing(look: Look, labels: Labels, value: float) -> None:
+    if value > 0:
+        _row(look, labels).firing[labels["alert"]] += _whole(value)
+
+
+def _delay(look: Look, _labels: Labels, value: float) -> None:
+    look.delay = max(value, look.delay or 0.0)
 
 
 def _watermark(look: Look, labels: Labels, value: float) -> None:
@@ -158,6 +193,9 @@ _NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
     catalog.SESSION_COMMENT_RATE.name: _session("comments_per_minute"),
     catalog.SESSION_EVENTS.name: _session("events"),
     catalog.SESSION_GMV.name: _gmv,
+    catalog.SESSION_INFO.name: _seller,
+    catalog.SESSION_ALERTS_FIRING.name: _firing,
+    catalog.DELAY.name: _delay,
 }
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ROLE, ask, confirm, do, moment, speak
+from stream.cli.operating import NEEDED, ROLE, ask, confirm, do, speak
 from stream.cli.output import print_json, print_table, say
+from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
@@ -72,7 +73,7 @@ def _state_row(shown: Shown) -> list[object]:
     return [
         *(shown.partition, figures["generation"], figures["format"], figures["checkpoint"]),
         f"{figures['age_seconds']:.0f} s",
-        *(f"{figures['bytes']:,}", *figures["positions"].values(), moment(figures["watermark"])),
+        *(f"{figures['bytes']:,}", *figures["positions"].values(), in_zone(figures["watermark"])),
         *(figures["sessions"]["open"], figures["sessions"]["held"], figures["panes"], figures["windows_closed_held"]),
         *(figures["dedupe_ids"], figures["checkout_keys"], ",".join(figures["gaps"]) or None, figures["settings_hash"]),
     ]
@@ -127,12 +128,12 @@ def _print_session(held: dict[str, Any]) -> None:
     totals = held["totals"]
     say(
         f"session {totals['session_id']} in partition {held['partition']}: {held['status']}, {held['events']} events "
-        f"(written: {held['written_events']}), revision {held['revision']}, last event {moment(held['last_event'])}"
+        f"(written: {held['written_events']}), revision {held['revision']}, last event {in_zone(held['last_event'])}"
     )
     print_table(("", "so far"), [*((name, count) for name, count in totals["counts"].items() if count)])
     panes = held["panes"]
     rows = [
-        (moment(pane["start"]), pane["events"], _pairs(pane["counts"]), _pairs(pane["windows_written"]))
+        (in_zone(pane["start"]), pane["events"], _pairs(pane["counts"]), _pairs(pane["windows_written"]))
         for pane in panes
     ]
     print_table(("pane", "events", "counts", "windows written"), rows)

@@ -1,44 +1,63 @@
 """A look at the workers, for people: a line, a live table, a summary; and as JSON."""
 
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stream.cli.output import text
+from stream.cli.output import UNCUT, lines, text
 from stream.cli.scrape import Look, SessionRow
-from stream.model.alerts import Status
+from stream.cli.timestamps import clock, in_zone
+from stream.model.alerts import Alert, Status
 from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome
+
+GAP: Final = 2
+"""Between two columns."""
+WHOLE_ID: Final = 24
+"""Columns that an id has at least, if it needs them. One of more than a third of the terminal goes on in the next line;
+none is ever cut."""
+LEAST_ROWS: Final = 3
+MOST_ROWS: Final = 200
+ALERTS_SHARE: Final = 4
+"""Alerts have at most one of so many lines of the terminal."""
 
 
 def line(look: Look, rate: float | None) -> str:
     """One line for a log."""
     alerts = f" · firing {firing(look)}" if firing(look) else ""
-    return f"{_time(look)}  {_head(look, rate)}{alerts}"
-
-
-def _time(look: Look) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(look.wall))
+    return f"{clock(look.wall)}  {_head(look, rate)} · {_until(look)}{alerts}"
 
 
 def _head(look: Look, rate: float | None) -> str:
     per_second = "-" if rate is None else f"{rate:,.0f}"
-    behind = "-" if look.behind is None else f"{look.behind:.1f} s"
     parts = [
         f"events/s {per_second}",
         f"read {look.read:,}",
         f"lag {look.lag.total():,}",
-        f"watermark {behind} behind",
         f"sessions {look.sessions_open:,}",
         f"windows {windows(look) or 'none yet'}",
     ]
     return " · ".join(parts)
+
+
+def _until(look: Look) -> str:
+    """``results up to 13:04:10 WIB (13 s ago, 10 s of it the delay)``."""
+    if look.results_until is None or look.behind is None:
+        return "no results yet"
+    at = clock(look.results_until) if look.behind < DAY else in_zone(int(look.results_until * 1000))
+    delay = f", {look.delay:g} s of it the delay" if look.delay and look.delay <= look.behind else ""
+    return f"results up to {at} ({look.behind:,.0f} s ago{delay})"
+
+
+DAY: Final = 86_400
+"""Seconds: of a time longer ago the date is said, too."""
 
 
 def windows(look: Look) -> str:
@@ -59,34 +78,131 @@ def fired(look: Look) -> dict[str, int]:
     return {alert: number for (alert, status), number in found if number and status == Status.FIRING}
 
 
-def render(look: Look, rate: float | None, rows: int, notes: Sequence[str] = ()) -> RenderableType:
-    """The live table: ``rows`` busiest sessions, the rest in one, and ``notes`` beneath."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("session")
-    for name in ("views", "clicks", "orders", "GMV", "conversion", "comments/min"):
-        table.add_column(name, justify="right")
-    shown, rest = look.busiest(rows)
-    for row in shown:
-        table.add_row(text(row.session_id), *_cells(row))
-    if rest is not None:
-        table.add_row("all others", *_cells(rest), style="dim")
+# -- the live table
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    cell: Callable[[SessionRow], Text]
+    dropped: int
+    """Where it does not fit: 1 is left out first, 0 never."""
+    is_id: bool = False
+
+
+def _conversion(row: SessionRow) -> Text:
+    return text("" if row.conversion is None else f"{row.conversion:.2%}")
+
+
+def _alerts(row: SessionRow) -> Text:
+    """One under the other; of the sum of others only how many."""
+    if row.session_id == OTHER:
+        return text(f"{row.firing.total():,} firing" if row.firing else "")
+    return lines("\n").join(map(text, sorted(row.firing)))
+
+
+COLUMNS: Final = (
+    Column("session", lambda row: text("all others" if row.session_id == OTHER else row.session_id), 0, is_id=True),
+    Column("seller", lambda row: text(row.seller_id), 7, is_id=True),
+    Column("alert", _alerts, 8),
+    Column("views", lambda row: text(f"{row.views:,}"), 4),
+    Column("clicks", lambda row: text(f"{row.clicks:,}"), 2),
+    Column("orders", lambda row: text(f"{row.orders:,}"), 5),
+    Column("GMV", lambda row: text(money(row.gmv_minor)), 6),
+    Column("conversion", _conversion, 3),
+    Column("comments/min", lambda row: text(f"{row.comments_per_minute:,.1f}"), 1),
+)
+
+
+def render(look: Look, rate: float | None, rows: int, *, width: int = UNCUT) -> RenderableType:
+    """The live table, no wider than ``width``: ``rows`` busiest sessions, the rest in one."""
+    return Group(*_above(look, rate), _table(look, rows, width))
+
+
+def screenful(
+    look: Look,
+    rate: float | None,
+    *,
+    console: Console,
+    notes: Sequence[str],
+    alerts: Sequence[Alert] = (),
+    most: int = MOST_ROWS,
+) -> RenderableType:
+    """The live table with as many sessions as fit the terminal, at most ``most``; notes stand in its last lines."""
+    above = Group(*_above(look, rate))
+    beneath = Group(*_newest(alerts, console), *map(text, notes))
+    room = console.height - _height(above, console) - _height(beneath, console)
+    rows = max(LEAST_ROWS, min(most, room))
+    table = _table(look, rows, console.width)
+    while rows > LEAST_ROWS and (excess := _height(table, console) - room) > 0:
+        rows = max(LEAST_ROWS, min(rows - excess, look.sessions - 1))
+        table = _table(look, rows, console.width)
+    blank = max(0, room - _height(table, console))
+    return Group(above, table, *[text("")] * blank, beneath)
+
+
+def _height(what: RenderableType, console: Console) -> int:
+    return len(console.render_lines(what, pad=False))
+
+
+def _above(look: Look, rate: float | None) -> list[Text]:
     alerts = text(f"firing {firing(look)}", "bold red") if firing(look) else text("no alert fires", "dim")
-    head = text(_head(look, rate), "bold")
-    return Group(head, text(_outcomes(look)), alerts, table, *map(text, notes))
+    return [text(_head(look, rate), "bold"), text(_until(look)), text(_outcomes(look)), alerts]
 
 
-def fitting(height: int, notes: Sequence[str], most: int) -> int:
-    """How many sessions fit a terminal of that many lines, with the three lines above, the head, the rest and notes."""
-    return max(3, min(most, height - len(notes) - 7))
+def _newest(alerts: Sequence[Alert], console: Console) -> list[Text]:
+    """As many as fit their share of the terminal, the newest last."""
+    shown: list[Text] = []
+    left = console.height // ALERTS_SHARE
+    for alert in reversed(alerts):
+        said = text(alert_line(alert), "red" if alert.status is Status.FIRING else "green")
+        left -= _height(said, console)
+        if left < 0:
+            break
+        shown.insert(0, said)
+    return shown
 
 
-def _cells(row: SessionRow) -> list[Text]:
-    conversion = "" if row.conversion is None else f"{row.conversion:.2%}"
-    cells = (
-        *(f"{row.views:,}", f"{row.clicks:,}", f"{row.orders:,}"),
-        *(money(row.gmv_minor), conversion, f"{row.comments_per_minute:,.1f}"),
-    )
-    return [text(cell) for cell in cells]
+def alert_line(alert: Alert) -> str:
+    """``13:05:00 WIB  firing  checkout_failures (page)  session 7301, seller s1: 9 of 12 attempts to pay failed``."""
+    whose = f"session {alert.session_id}" + (f", seller {alert.seller_id}" if alert.seller_id else "")
+    return f"{clock(alert.at / 1000)}  {alert.status}  {alert.alert} ({alert.severity})  {whose}: {alert.summary}"
+
+
+def _table(look: Look, rows: int, width: int) -> Table:
+    shown, rest = look.busiest(rows)
+    every = [*shown, *([] if rest is None else [rest])]
+    cells = {column.name: [column.cell(row) for row in every] for column in COLUMNS}
+    columns = _fitting(cells, width)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.name,
+            justify="left" if column.is_id or column.name == "alert" else "right",
+            no_wrap=not column.is_id,
+            overflow="fold",
+            width=_width(column, cells[column.name], width),
+        )
+    for number, row in enumerate(every):
+        style = "dim" if row is rest else "bold red" if row.firing else ""
+        table.add_row(*(cells[column.name][number] for column in columns), style=style)
+    return table
+
+
+def _fitting(cells: dict[str, list[Text]], width: int) -> list[Column]:
+    """The columns that fit, those left out that matter least; and those that say nothing of any row."""
+    columns = [column for column in COLUMNS if column.name == "session" or any(cells[column.name])]
+    for column in sorted((each for each in columns if each.dropped), key=lambda each: each.dropped):
+        taken = sum(_width(each, cells[each.name], width) + GAP for each in columns) - GAP
+        if taken <= width:
+            break
+        columns.remove(column)
+    return columns
+
+
+def _width(column: Column, cells: Sequence[Text], width: int) -> int:
+    widest = max(cell_len(part) for cell in [text(column.name), *cells] for part in cell.plain.split("\n"))
+    return min(widest, max(WHOLE_ID, width // 3)) if column.is_id else widest
 
 
 def money(minor: Counter[str]) -> str:
@@ -120,6 +236,8 @@ def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str
     return {
         "read": look.read,
         "events_per_second": None if rate is None else round(rate, 1),
+        "results_until_seconds": look.results_until,
+        "delay_seconds": look.delay,
         "watermark_lag_seconds": None if look.behind is None else round(look.behind, 3),
         "lag_records": dict(sorted(look.lag.items())),
         "outcomes": {outcome.value: look.outcome(outcome) for outcome in Outcome},
@@ -144,6 +262,8 @@ def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
 def _session_dict(row: SessionRow) -> dict[str, Any]:
     return {
         "session_id": row.session_id,
+        "seller_id": row.seller_id,
+        "alerts_firing": dict(sorted(row.firing.items())),
         "views": row.views,
         "product_clicks": row.clicks,
         "orders_paid": row.orders,

@@ -1,7 +1,9 @@
-"""Times as people give them on the command line."""
+"""Times as people give them on the command line, and as they read them: with the zone."""
 
-from datetime import UTC, datetime, timedelta
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from stream.durations import parse_duration
 from stream.errors import UsageError
@@ -10,6 +12,8 @@ NOW: Final = "now"
 FORMS: Final = "2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now"
 LATEST: Final = 2**42
 """The largest event time, ms."""
+_zone: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
+"""Of the times that are printed. None: the machine's."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,3 +41,34 @@ def parse_moment(text: str, now_ms: int, flag: str) -> int:
 def _ms(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // _MILLISECOND
+
+
+# -- times that are printed
+
+
+def use_zone(name: str | None) -> None:
+    """Times are printed in that zone from now on; None: the machine's. Raises UsageError for one that nobody knows."""
+    try:
+        _zone.set(None if name is None else ZoneInfo(name))
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+        raise UsageError(f"--timezone: {name!r} is not the name of a zone: write one such as Asia/Jakarta") from None
+    except KeyError:
+        raise UsageError(f"--timezone: {name!r} is not known here: write one such as Asia/Jakarta or UTC") from None
+
+
+def clock(seconds: float) -> str:
+    """``13:04:10 WIB``, of seconds since 1970."""
+    return _printed(seconds, "%H:%M:%S") or f"{seconds} s"
+
+
+def in_zone(ms: int | None) -> str | None:
+    """``2026-03-01 13:04:10 WIB``."""
+    return None if ms is None else _printed(ms / 1000, "%Y-%m-%d %H:%M:%S") or f"{ms} ms"
+
+
+def _printed(seconds: float, form: str) -> str | None:
+    try:
+        at = datetime.fromtimestamp(seconds, UTC).astimezone(_zone.get())
+    except (ValueError, OverflowError, OSError):
+        return None
+    return f"{at.strftime(form)} {at.tzname()}"

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.live import Live
 
 from stream.cli import scrape, table
 from stream.cli.output import draw, lines, say, show_json
+from stream.cli.screen import Screen
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
 
+ROWS: Final = 15
 DEFAULT_URL: Final = "http://127.0.0.1:9464/metrics"
 
 
@@ -22,7 +23,15 @@ def command(
         typer.Option("--url", help=f"metrics of a worker; may be given again  [default: {DEFAULT_URL}]"),
     ] = None,
     *,
-    rows: Annotated[int, typer.Option("--sessions", min=0, help="sessions to show; the rest is summed")] = 15,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            "--sessions",
+            min=0,
+            help="sessions to show, the rest is summed; not given: as many as the terminal has lines for, 15 without one. "
+            "A worker names its --top-sessions busiest ones",
+        ),
+    ] = None,
     every: Annotated[str, typer.Option(metavar="TIME", help="time between two looks")] = "1s",
     once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, a line for each look")] = False,
@@ -34,11 +43,11 @@ def command(
     addresses = urls or [DEFAULT_URL]
     seconds = _seconds(every)
     if once:
-        _once(addresses, rows, as_json=as_json)
+        _once(addresses, ROWS if rows is None else rows, as_json=as_json)
     elif sys.stdout.isatty() and not as_json:
-        _table(addresses, rows, seconds)
+        _table(addresses, table.MOST_ROWS if rows is None else rows, seconds)
     else:
-        _lines(addresses, rows, seconds, as_json=as_json)
+        _lines(addresses, ROWS if rows is None else rows, seconds, as_json=as_json)
 
 
 def _seconds(text: str) -> float:
@@ -60,7 +69,7 @@ def _once(urls: list[str], rows: int, *, as_json: bool) -> None:
     if as_json:
         show_json(table.as_dict(look, None, rows))
     else:
-        draw(table.render(look, None, rows))
+        draw(lambda width: table.render(look, None, rows, width=width))
 
 
 def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None:
@@ -79,12 +88,11 @@ def _table(urls: list[str], rows: int, seconds: float) -> None:
     """Stays when a worker is away for a while: says so, and shows it again when it is back."""
     pace = scrape.Pace()
     notes = [*urls, "Ctrl-C ends this table"]
-    with Live(lines("looking"), auto_refresh=False, screen=True) as live:
+    with Screen() as screen:
         while True:
             try:
                 look = scrape.scrape(urls)
-                shown = table.fitting(live.console.height, notes, rows)
-                live.update(table.render(look, pace.note(look), shown, notes), refresh=True)
+                screen.show(table.screenful(look, pace.note(look), console=screen.console, notes=notes, most=rows))
             except (OSError, ValueError) as error:
-                live.update(lines(f"{error}\ntrying again; Ctrl-C ends this"), refresh=True)
+                screen.show(lines(f"{error}\ntrying again; Ctrl-C ends this"))
             time.sleep(seconds)

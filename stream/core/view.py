@@ -73,7 +73,7 @@ def look(shard: Shown, top: int) -> Steps[ShardView]:
     busiest = yield from _busiest(recent.done, top)
     panes, ids, fullest = yield from _numbers(shard)
     views = [
-        _view(shard.sessions.held[key], events, comments, recent.samples.get(key))
+        _view(shard, shard.sessions.held[key], events, comments, recent.samples.get(key))
         for key, (events, comments) in busiest
     ]
     known = {kind: known.number(shard.judge.clock(kind)) for kind, known in shard.judge.known.items()}
@@ -165,7 +165,17 @@ def _busiest(recent: dict[bytes, tuple[int, int]], top: int) -> Steps[list[tuple
     return found
 
 
-def _view(session: "Session", events: int, comments: int, viewers: int | None) -> SessionView:
+def _seller(shard: Shown, key: bytes) -> str:
+    """As the newest pane with on-time events says."""
+    newest = shard.judge.newest
+    for row in [] if newest is None else reversed(shard.rows.between(newest - RECENT_MS + 1, FAR_AHEAD)):
+        pane = row.panes.get(key) or (unpack(row.packed[key]) if key in row.packed else None)
+        if pane is not None and pane.seller:
+            return str(pane.seller)
+    return ""
+
+
+def _view(shard: Shown, session: "Session", events: int, comments: int, viewers: int | None) -> SessionView:
     views, clicks, all_comments, orders = session.shown
     return SessionView(
         session_id=session.session_id,
@@ -177,6 +187,8 @@ def _view(session: "Session", events: int, comments: int, viewers: int | None) -
         comments_per_minute=comments * MINUTE / RECENT_MS,
         events=events,
         viewers=viewers,
+        seller_id=_seller(shard, session.key),
+        firing=shard.alerting.firing_for(session.key),
     )
 
 

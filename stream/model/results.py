@@ -222,6 +222,10 @@ class SessionView:
     """Events of the newest two minutes of event time: what sessions are ranked by."""
     viewers: int | None = None
     """Concurrent viewers, as the newest sample of those two minutes says; None where there is none."""
+    seller_id: str = ""
+    """As the newest event says; empty where it is not known."""
+    firing: tuple[tuple[str, str], ...] = ()
+    """Alerts that fire for it: name and severity, sorted."""
 
 
 @dataclass(frozen=True, slots=True)

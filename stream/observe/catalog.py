@@ -122,6 +122,11 @@ KNOWN_SESSIONS: Final = _gauge(
     "partition",
     merge="max",
 )
+DELAY: Final = _gauge(
+    "delay_seconds",
+    "The setting: how long a window waits for stragglers. The watermark is that much behind the newest events.",
+    merge="max",
+)
 MAX_SESSIONS: Final = _gauge(
     "max_sessions", "The setting: how many sessions an input's partition may know.", merge="max"
 )
@@ -296,6 +301,14 @@ SESSION_ORDERS_PAID: Final = _gauge("session_orders_paid", "Orders, so far.", "s
 SESSION_GMV: Final = _gauge("session_gmv_minor", "Value of orders so far, minor units.", "session_id", "currency")
 SESSION_EVENTS: Final = _gauge(
     "session_events_recent", "Events of the newest two minutes of event time: the order of the list.", "session_id"
+)
+SESSION_INFO: Final = _gauge(
+    "session_info", "1; whose a session is, as its newest event says.", "session_id", "seller_id", merge="max"
+)
+SESSION_ALERTS_FIRING: Final = _gauge(
+    "session_alerts_firing",
+    "1 while an alert fires for a session; under _other, of how many sessions that are not shown.",
+    *("session_id", "alert", "severity"),
 )
 SESSIONS_TRUNCATED: Final = _gauge("sessions_truncated", "Sessions held that are summed under _other.")
 

@@ -22,6 +22,7 @@ Values: TypeAlias = dict["Series", float]
 
 COUNTED: Final = frozenset({"counter", "histogram"})
 SESSION: Final = "session_id"
+SELLER: Final = "seller_id"
 
 RULES: Final[Mapping[str, catalog.Rule]] = {
     **{metric.name: metric.merge for metric in catalog.CATALOG if metric.kind == "gauge"},
@@ -174,6 +175,8 @@ def _folded(values: Values, shown: frozenset[str]) -> Values:
     for series, value in values.items():
         labels = dict(series.labels)
         if labels[SESSION] not in shown:
+            if SELLER in labels:  # of no use for a sum of sessions, and there are as many of them
+                continue
             labels[SESSION] = OTHER
         key = series._replace(labels=tuple(sorted(labels.items())))
         folded[key] = folded.get(key, 0.0) + value

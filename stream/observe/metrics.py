@@ -69,7 +69,7 @@ class Metrics:
         self._buffered = _Buffered()
         self._added = _Added(map(settings.topic, (*INPUTS.values(), *OUTPUTS, STATE)))
         ours = (self._store, self._shards, sessions, self._offset, self._buffered, self._added)
-        for collector in (*ours, _Ready(unready), _Build(settings.fingerprint)):
+        for collector in (*ours, _Ready(unready), _Build(settings)):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -254,9 +254,12 @@ class _Ready(Collector):
 
 
 class _Build(Collector):
-    def __init__(self, settings: str) -> None:
+    """What runs, and with which settings."""
+
+    def __init__(self, settings: Settings) -> None:
         core, native = ("native", "true") if NATIVE else ("interpreted", "false")
-        self._labels = (__version__, platform.python_version(), core, settings, native)
+        self._labels = (__version__, platform.python_version(), core, settings.fingerprint, native)
+        self._delay = settings.delay.total_seconds()
 
     def collect(self) -> Iterable[Family]:
-        return [gauge(catalog.BUILD, [(self._labels, 1)])]
+        return [gauge(catalog.BUILD, [(self._labels, 1)]), gauge(catalog.DELAY, [((), self._delay)])]

@@ -30,6 +30,8 @@ class Sessions(Collector):
         shown, other = together(views, self._top)
         held = sum(view.sessions_held for view in views)
         yield from _series([*shown, other], self._currency)
+        yield gauge(catalog.SESSION_INFO, [((each.session_id, each.seller_id), 1) for each in shown])
+        yield gauge(catalog.SESSION_ALERTS_FIRING, _firing(views, shown))
         yield gauge(catalog.SESSIONS_TRUNCATED, [((), max(0, held - len(shown)))])
 
 
@@ -63,7 +65,19 @@ def _sum(session_id: str, parts: Sequence[SessionView]) -> SessionView:
         comments_per_minute=sum(part.comments_per_minute for part in parts),
         events=sum(part.events for part in parts),
         viewers=sum(samples) if (samples := [part.viewers for part in parts if part.viewers is not None]) else None,
+        seller_id=max((part.seller_id for part in parts), default=""),
+        firing=tuple(sorted({alert for part in parts for alert in part.firing})),
     )
+
+
+def _firing(views: Sequence[ShardView], shown: Sequence[SessionView]) -> list[tuple[tuple[str, str, str], int]]:
+    """1 for each alert of a session that is shown; what fires for others is a number of sessions."""
+    found = [((each.session_id, alert, severity), 1) for each in shown for alert, severity in each.firing]
+    others: Counter[tuple[str, str]] = Counter()
+    for view in views:
+        others.update({labels: firing for labels, (_, firing) in view.alerts.items()})
+    others.subtract(alert for each in shown for alert in each.firing)
+    return found + [((OTHER, *labels), number) for labels, number in sorted(others.items()) if number > 0]
 
 
 def _series(sessions: Sequence[SessionView], currency: str) -> Iterator[Family]:

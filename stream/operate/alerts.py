@@ -1,12 +1,16 @@
 """What live.alerts says: which alerts fire now, and what has become of a session's."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream.config import Settings
+from stream.errors import FailedError
 from stream.kafka import statereader
+from stream.kafka.client import Reader
 from stream.kafka.statereader import Passed, is_tombstone
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS
@@ -60,3 +64,34 @@ async def _recorded(
                 passed.note(record.offset, is_right=is_right)
                 if is_right:
                     yield record.key or b"", alert
+
+
+async def follow(settings: Settings, note: Callable[[Alert], None], stopped: Callable[[], bool], every: float) -> None:
+    """Gives ``note`` every alert that is committed, each partition in order, until ``stopped``. Looks ``every`` seconds.
+
+    A broker that refuses or falls silent is asked again. Raises UsageError when the topic is missing.
+    """
+    positions: dict[TopicPartition, int] = {}
+    while not stopped():
+        try:
+            if not positions:
+                numbers = range(await topics.check(settings, (ALERTS,)))
+                positions = dict.fromkeys((TopicPartition(settings.topic(ALERTS), number) for number in numbers), 0)
+            async with reading(settings, positions) as reader:
+                while not stopped():
+                    for partition in positions:
+                        await _read_on(reader, partition, positions, note)
+                    await asyncio.sleep(every)
+        except (KafkaError, TimeoutError, FailedError):
+            await asyncio.sleep(every)
+
+
+async def _read_on(
+    reader: Reader, partition: TopicPartition, positions: dict[TopicPartition, int], note: Callable[[Alert], None]
+) -> None:
+    begin, end = await statereader.bounds(reader, partition)
+    async for record in statereader.read(reader, partition, max(begin, positions[partition]), end, refused=True):
+        positions[partition] = record.offset + 1
+        if (alert := alert_of(record)) is not None:
+            note(alert)
+    positions[partition] = max(positions[partition], end)

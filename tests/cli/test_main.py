@@ -6,7 +6,7 @@ from typing import Any, Never
 
 import pytest
 
-from stream import cli
+from stream import __version__, cli
 from stream.errors import FailedError, UsageError
 from tests.support import PATIENCE
 
@@ -70,3 +70,47 @@ def test_version_imports_neither_kafka_nor_metrics() -> None:
     version, modules = done.stdout.splitlines()
     assert '"liveshop":"' in version
     assert not {"aiokafka", "prometheus_client", "stream.config"} & set(modules.split())
+
+
+def test_version_is_a_flag_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["--version"]) == 0
+    assert capsys.readouterr().out == f"liveshop {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("tpo", "liveshop: no command 'tpo'; did you mean top?\n"),
+        ("Topic", "liveshop: no command 'Topic'; did you mean topics?\n"),
+        ("zzz", f"liveshop: no command 'zzz'; there are: {', '.join(cli.COMMANDS)}\n"),
+    ],
+)
+def test_a_command_that_there_is_not_is_answered_with_one_that_there_is(
+    name: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended([name]) == 2
+    assert capsys.readouterr().err == says
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", ""])
+def test_a_zone_that_nobody_knows_is_wrong_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["top", f"--timezone={name}"]) == 2
+    assert "--timezone: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["alerts", "list"], ["state", "show"], ["run"], ["backtest"], ["top"]])
+def test_every_command_that_prints_times_takes_their_zone(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended([*arguments, "--help"]) == 0
+    assert "--timezone" in capsys.readouterr().out
+
+
+def test_commands_are_completed_by_the_shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_LIVESHOP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "liveshop s")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert ended([]) == 0
+    assert capsys.readouterr().out.split() == ["state", "simulate"]

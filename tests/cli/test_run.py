@@ -22,7 +22,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream import cli
 from stream.children import free_port
+from stream.cli import run
+from stream.config import Settings
+from stream.core.policy import MINUTE
 from stream.model.names import Outcome
+from stream.rules.reading import load_rules
 from stream.sandbox.broker import EmbeddedKafka
 from tests.support import PATIENCE, eventually
 
@@ -87,6 +91,52 @@ def test_for_a_while_it_counts_everything_and_ends_by_itself(kafka: EmbeddedKafk
     assert summary["outcomes"].keys() == {outcome.value for outcome in Outcome}
     assert sum(summary["lag_records"].values()) == 0
     assert not list(folder.iterdir())
+
+
+QUICK = """
+rules:
+  - alert: payments_fail
+    window: 5s
+    min: {attempts: 1}
+    when: w.failure_rate > 0.9
+    keep_firing_for: 1m
+    severity: page
+    summary: "{checkouts_failed:,.0f} of {attempts:,.0f} failed"
+    runbook: checkout-failures
+"""
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_alert_of_an_outage_is_shown_and_listed_with_session_text_and_value(
+    kafka: EmbeddedKafka, folder: Path, tmp_path: Path, as_json: bool
+) -> None:
+    assert kafka.running
+    (tmp_path / "quick.yaml").write_text(QUICK)
+    flags = [f"--rules={tmp_path / 'quick.yaml'}", "--windows=5s", "--delay=1s", "--outage=0s-1m", "--for=18s"]
+    flags += ["--rate=500", "--sessions=3", *(["--json"] if as_json else [])]
+    with running(*flags, folder=folder) as process:
+        out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, err
+    told = r"firing  payments_fail \(page\)  session \d{19}, seller s\d+: [\d,]+ of [\d,]+ failed"
+    live, _, summary = out.rpartition("alerts fired: ")
+    if as_json:
+        assert re.search(told, err), "while it runs"
+        found = orjson.loads(out)["alerts"]
+        assert {each["alert"] for each in found} == {"payments_fail"}
+        assert all(each["values"]["checkouts_failed"] > 0 for each in found)
+    else:
+        assert re.search(told, live), "while it runs"
+        assert summary.startswith("payments_fail ")
+        assert re.search(told, summary)
+
+
+def test_an_outage_has_rules_that_notice_it_in_a_minute_unless_others_are_given() -> None:
+    shipped, own = Settings(), Settings(rules="own.yaml")
+    [rule] = load_rules(run.with_rules(shipped, "at 20s for 2m").rules, MINUTE)
+    assert (rule.rule.alert, rule.rule.window_ms, rule.rule.for_ms) == ("checkout_failures", MINUTE, 0)
+    assert run.with_rules(shipped, "") == shipped
+    assert run.with_rules(own, "at 20s for 2m") == own
 
 
 @pytest.mark.kafka

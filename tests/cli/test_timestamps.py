@@ -1,8 +1,11 @@
-"""Times as people give them."""
+"""Times as people give them, and as they read them."""
+
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from stream.cli.timestamps import parse_moment
+from stream.cli.timestamps import clock, in_zone, parse_moment, use_zone
 from stream.errors import UsageError
 
 NOW = 1_760_000_000_000
@@ -36,3 +39,28 @@ def test_what_is_no_time_is_refused_with_the_flag_and_the_forms(text: str) -> No
 def test_no_time_is_later_than_events_can_be(text: str) -> None:
     with pytest.raises(UsageError, match="--from: no event can be so late: at most 4398046511104 ms since 1970"):
         parse_moment(text, NOW, "--from")
+
+
+def test_times_are_printed_in_the_zone_that_was_asked_for_and_with_its_name() -> None:
+    use_zone("Asia/Jakarta")
+    assert clock(NOW / 1000) == "15:53:20 WIB"
+    assert in_zone(NOW) == "2025-10-09 15:53:20 WIB"
+    use_zone("UTC")
+    assert in_zone(NOW) == "2025-10-09 08:53:20 UTC"
+    assert in_zone(None) is None
+    assert in_zone(2**62) == f"{2**62} ms", "no time of a calendar"
+
+
+def test_without_a_zone_it_is_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_zone(None)
+    monkeypatch.setenv("TZ", "Asia/Jayapura")
+    time.tzset()
+    assert clock(NOW / 1000) == "17:53:20 WIT"
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def machines_zone() -> Iterator[None]:
+    yield
+    use_zone(None)

@@ -1,10 +1,13 @@
 """``liveshop top``: from canned metrics to a table, and from a real server."""
 
 import io
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from typing import Any
 
 import orjson
 import pytest
@@ -13,7 +16,10 @@ from rich.console import Console, RenderableType
 from stream import cli
 from stream.children import free_port
 from stream.cli import scrape, table
-from stream.cli.scrape import Look, Pace
+from stream.cli.scrape import Look, Pace, SessionRow
+from stream.cli.screen import Screen
+from stream.cli.timestamps import use_zone
+from stream.model.alerts import Alert, Severity, Status
 
 METRICS = """\
 # HELP liveshop_events_total Committed records
@@ -62,10 +68,24 @@ liveshop_session_comments_per_minute{session_id="7301"} 30.5
 liveshop_session_events_recent{session_id="7301"} 900.0
 liveshop_session_events_recent{session_id="7302"} 100.0
 liveshop_session_events_recent{session_id="_other"} 5.0
+# TYPE liveshop_session_info gauge
+liveshop_session_info{session_id="7301",seller_id="s28"} 1.0
+# TYPE liveshop_session_alerts_firing gauge
+liveshop_session_alerts_firing{session_id="7302",alert="checkout_failures",severity="page"} 1.0
+liveshop_session_alerts_firing{session_id="_other",alert="checkout_failures",severity="page"} 1.0
+# TYPE liveshop_delay_seconds gauge
+liveshop_delay_seconds 10.0
 # TYPE something_else gauge
 something_else{session_id="7301"} 1.0
 """
 WALL = 1_760_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def in_utc() -> Iterator[None]:
+    use_zone("UTC")
+    yield
+    use_zone(None)
 
 
 def look(text: str = METRICS, at: float = 100.0) -> Look:
@@ -88,27 +108,132 @@ def test_counters_and_gauges_are_read() -> None:
     assert table.windows(seen) == "1m 42, 5m 38"
 
 
-def test_the_table_has_the_busiest_first_with_readable_money() -> None:
-    lines = shown(table.render(look(), 398.4, rows=5, notes=["metrics  http://here"])).splitlines()
-    assert lines[0].startswith(
-        "events/s 398 · read 12,630 · lag 5 · watermark 10.0 s behind · sessions 40 · windows 1m 42"
-    )
-    assert "counted 12,500  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[1]
-    assert lines[2].strip() == "firing checkout_failures 2"
-    assert lines[3].split() == ["session", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
-    assert lines[4].split() == ["7301", "400", "120", "9", "Rp", "819.000", "+", "USD", "123.45", "2.25%", "30.5"]
-    assert lines[5].split() == ["7302", "1,000", "0", "0", "-", "0.00%", "0.0"]
-    assert lines[6].split() == ["all", "others", "50", "0", "0", "-", "0.00%", "0.0"]
-    assert lines[7].split() == ["metrics", "http://here"]
+def screen(
+    seen: Look, width: int, height: int, *, notes: Sequence[str] = (), alerts: Sequence[Alert] = ()
+) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    console.print(table.screenful(seen, 398.4, console=console, notes=notes, alerts=alerts))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
 
 
-def test_sessions_beyond_the_rows_are_summed_with_the_others() -> None:
+def crowded(sessions: int, **more: Any) -> Look:
+    """Long ids that differ in their last digits, as platforms make them."""
+    seen = look()
+    seen.rows = {
+        id_: SessionRow(id_, views=1_000_000 - n, events=1000 - n, **more)
+        for n, id_ in enumerate(f"77136577420194{n:05}" for n in range(sessions))
+    }
+    return seen
+
+
+def test_the_table_has_alerts_and_then_the_busiest_first_with_readable_money() -> None:
+    lines = shown(table.render(look(), 398.4, rows=5, width=120)).splitlines()
+    assert lines[0].strip() == "events/s 398 · read 12,630 · lag 5 · sessions 40 · windows 1m 42, 5m 38"
+    assert lines[1].strip() == "results up to 08:53:10 UTC (10 s ago, 10 s of it the delay)"
+    assert "counted 12,500  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[2]
+    assert lines[3].strip() == "firing checkout_failures 2"
+    heads = ["session", "seller", "alert", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
+    assert lines[4].split() == heads
+    assert lines[5].split() == ["7302", "checkout_failures", "1,000", "0", "0", "-", "0.00%", "0.0"]
+    assert lines[6].split() == [
+        "7301",
+        "s28",
+        "400",
+        "120",
+        "9",
+        "Rp",
+        "819.000",
+        "+",
+        "USD",
+        "123.45",
+        "2.25%",
+        "30.5",
+    ]
+    assert lines[7].split() == ["all", "others", "1", "firing", "50", "0", "0", "-", "0.00%", "0.0"]
+
+
+def test_sessions_beyond_the_rows_are_summed_with_the_others_in_one_line() -> None:
     lines = shown(table.render(look(), None, rows=1)).splitlines()
-    assert lines[5].split()[:3] == ["all", "others", "1,050"]
+    assert lines[6].split()[:5] == ["all", "others", "1", "firing", "450"]
+    assert len(lines) == 7
     assert lines[0].startswith("events/s - ·")
     values = table.as_dict(look(), None, rows=1)
     assert [row["session_id"] for row in values["sessions"]] == ["7301"]
     assert values["others"]["views"] == 1050
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 50), (60, 24), (40, 30)])
+def test_no_id_is_cut_and_every_line_of_the_terminal_is_used(width: int, height: int) -> None:
+    seen = crowded(100, seller_id="7494561234567890123", firing=Counter(["checkout_failures"]))
+    lines = screen(seen, width, height, notes=["metrics  http://here", "Ctrl-C ends"])
+    assert len(lines) == height
+    assert all(len(line) <= width for line in lines)
+    ids = [line.split()[0] for line in lines if line.startswith("771365")]
+    assert ids == sorted(seen.rows)[: len(ids)]
+    assert len(ids) >= height - 12
+    assert lines[-3].startswith("all others"), "in one line"
+    assert lines[-2:] == ["metrics  http://here".ljust(width)[: len(lines[-2])], lines[-1]]
+    assert "checkout_failures" in lines[lines.index(next(line for line in lines if line.startswith("771365")))]
+
+
+def test_columns_that_do_not_fit_are_left_out_the_least_important_first() -> None:
+    heads = [
+        next(line for line in screen(crowded(3), width, 24) if line.startswith("session ")) for width in (100, 70, 40)
+    ]
+    assert [head.split() for head in heads] == [
+        ["session", "views", "clicks", "orders", "GMV", "conversion", "comments/min"],
+        ["session", "views", "clicks", "orders", "GMV", "conversion"],
+        ["session", "orders", "GMV"],
+    ]
+
+
+def test_the_longest_id_goes_on_in_the_next_line() -> None:
+    seen = crowded(5)
+    long = "x" * 100 + "y" * 28
+    seen.rows[long] = SessionRow(long, events=5000, firing=Counter(["busy", "rich"]))
+    lines = screen(seen, 80, 24, notes=["the end"])
+    assert len(lines) == 24
+    assert "".join(line.split()[0] for line in lines if line.strip("xy ") != line) == long
+    assert any("busy" in line for line in lines)
+    assert any("rich" in line for line in lines)
+    assert lines[-1].strip() == "the end"
+
+
+def test_few_sessions_leave_the_notes_at_the_end_of_the_terminal() -> None:
+    lines = screen(crowded(2), 100, 30, notes=["the end"])
+    assert len(lines) == 30
+    assert lines[-1].strip() == "the end"
+
+
+def test_alerts_stand_beneath_with_session_text_and_value() -> None:
+    fired = Alert(
+        alert="checkout_failures",
+        session_id="7302",
+        seller_id="s28",
+        status=Status.FIRING,
+        severity=Severity.PAGE,
+        since=0,
+        at=int(WALL * 1000),
+        run="live",
+        summary="9 of 12 attempts to pay failed",
+        runbook="",
+        values={},
+        id="1",
+    )
+    lines = screen(crowded(30), 140, 24, notes=["the end"], alerts=[fired])
+    said = "08:53:20 UTC  firing  checkout_failures (page)  session 7302, seller s28: 9 of 12 attempts to pay failed"
+    assert lines[-2].strip() == said
+
+
+def test_the_time_of_the_results_says_its_date_when_it_is_long_ago() -> None:
+    use_zone("Asia/Jakarta")
+    seen = look()
+    assert "results up to 15:53:10 WIB" in table.line(seen, None)
+    seen.watermarks["0"] = WALL - 200_000
+    assert "results up to 2025-10-07 08:20:00 WIB (200,000 s ago, 10 s of it the delay)" in table.line(seen, None)
+    seen.delay = None
+    assert table.line(seen, None).count("delay") == 0
 
 
 def test_workers_are_summed_and_a_moved_partition_counts_once() -> None:
@@ -185,8 +310,8 @@ def test_once_as_json_of_two_workers(capsys: pytest.CaptureFixture[str]) -> None
     found = orjson.loads(capsys.readouterr().out)
     assert found["outcomes"]["counted"] == 25_000
     assert found["windows"]["1m"] == {"closed": 80, "correction": 4}
-    assert [session["session_id"] for session in found["sessions"]] == ["7301"]
-    assert found["sessions"][0]["gmv_minor"] == {"IDR": 163_800_000, "USD": 24_690}
+    assert [session["session_id"] for session in found["sessions"]] == ["7302"]
+    assert found["sessions"][0]["alerts_firing"] == {"checkout_failures": 2}
 
 
 def test_nobody_there_is_a_failure_that_names_the_address(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,3 +327,29 @@ def test_a_wrong_interval_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> 
         cli.main(["top", "--every", "1"])
     assert caught.value.code == 2
     assert "--every: a duration needs a unit" in capsys.readouterr().err
+
+
+def test_a_frame_goes_out_in_one_piece_and_nothing_is_deleted_before_it_is_written_over(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written: list[bytes] = []
+
+    def write(_number: int, data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("LINES", "50")
+    with Screen() as drawn:
+        for _ in range(2):
+            drawn.show(table.screenful(crowded(60), 1.0, console=drawn.console, notes=["the end"]))
+    monkeypatch.undo()
+    assert capfd.readouterr().out == ""
+    _, first, second, last = written
+    assert first == second
+    assert first.startswith(b"\x1b[?2026h\x1b[H")
+    assert first.count(b"\r\n") == 49, "no line more than the terminal has"
+    assert b"\x1b[2J" not in first
+    assert b"\x1b[2K" not in first
+    assert last.count(b"7713657742019") == first.count(b"7713657742019"), "the last frame stays"

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from hypothesis import example, given, settings
 
+from stream.core.alerts.rules import Rules
 from stream.core.policy import DAY, HOUR, MINUTE, Policy
 from stream.model.alerts import Alert, Status
 from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
-from tests.core.alerts.test_alerting import COMPILED, FAR_ON, QUIETED, RULES, WATCHES
+from tests.core.alerts.test_alerting import COMPILED, FAR_ON, QUIETED, RULES, WATCHES, rule
 from tests.core.test_laws import LAW
 from tests.core.test_shard import T0, Room
 from tests.core.worlds import (
@@ -259,7 +260,10 @@ def test_alerts_pending_and_firing_are_those_of_the_second_opinion(world: World,
             read = [each for kind in KINDS for each in driver.logs[kind][: shard.positions.get(kind, 0)]]
             until = -1 if shard.watermark is None else shard.watermark
             expected = standing(read, rules_of(POLICY), POLICY.session_end_after_ms, WATCHES, until)
-            shown = {alert: counts for (alert, _), counts in shard.view(1).alerts.items()}
+            view = shard.view(100)
+            shown = {alert: counts for (alert, _), counts in view.alerts.items()}
+            by_session = Counter(alert for each in view.busiest for alert, _ in each.firing)
+            assert all(number <= expected[alert, "firing"] for alert, number in by_session.items())
             assert shown == {
                 each.alert: (expected[each.alert, "pending"], expected[each.alert, "firing"]) for each in RULES
             }
@@ -338,6 +342,26 @@ def test_concurrent_viewers_are_the_newest_sample_of_each_session_while_it_is_re
     assert room.shard.view(10).viewers == 307, "packed or not"
     room.see(Kind.COMMENTS, T0 + 3 * MINUTE)
     assert room.shard.view(10).viewers == 0
+
+
+def test_the_busiest_have_the_seller_of_their_newest_pane_and_the_alerts_that_fire_for_them() -> None:
+    asked = (rule("busy", "w.events > 1.0", window_ms=MINUTE), rule("idle", "w.events < 1.0", window_ms=MINUTE))
+    room = Room(rules=Rules(asked, MINUTE))
+    for second, seller in ((0, "s1"), (1, "s1"), (61, "s2"), (62, "s2")):
+        room.see(Kind.VIEWS, T0 + second * 1000, seller_id=seller)
+    room.see(Kind.VIEWS, T0 + 62_000, session_id="late", seller_id="s9")
+    for kind in KINDS:
+        room.see(kind, T0 + MINUTE + 30_000, session_id="clock", seller_id="s3")
+    room.settle()
+    view = room.shard.view(10)
+    assert {each.session_id: each.seller_id for each in view.busiest} == {"s1": "s2", "late": "s9", "clock": "s3"}
+    busy = (("busy", "ticket"),)
+    assert {each.session_id: each.firing for each in view.busiest} == {"s1": busy, "late": (), "clock": ()}
+    room.crash()
+    again = room.shard.view(10)
+    assert {(each.session_id, each.seller_id, each.firing) for each in again.busiest} == {
+        (each.session_id, each.seller_id, each.firing) for each in view.busiest
+    }
 
 
 def test_events_of_a_platform_are_shown_also_while_they_come_late_and_are_gone_when_it_is_silent() -> None:

@@ -70,8 +70,9 @@ def test_configurations_of_prometheus_are_valid() -> None:
         assert code == 0, told
 
 
-def test_no_label_has_values_that_strangers_make_but_the_id_of_a_session() -> None:
+def test_no_label_has_values_that_strangers_make_but_the_ids_of_the_busiest_sessions_and_their_sellers() -> None:
     labels = {label for metric in catalog.CATALOG for label in metric.labels}
     fixed = {"type", "outcome", "topic", "reason", "window", "error", "activity", "currency", "alert", "severity"}
     fixed |= {"status", "partition", "platform", "source", "bound", "version", "python", "core", "native", "settings"}
-    assert labels - fixed == {"session_id"}
+    assert {metric.name for metric in catalog.CATALOG if "seller_id" in metric.labels} == {catalog.SESSION_INFO.name}
+    assert labels - fixed == {"session_id", "seller_id"}

@@ -1,7 +1,7 @@
 """The picture of ``liveshop run`` in the README: ``python -m tests.docs.picture`` makes it anew, from a real run.
 
 It starts the command that the README shows on a terminal of its own, with a fixed size, and draws the last frame in which
-an alert fires. A run takes some three minutes, since rules are asked at the end of a minute and wait one more.
+an alert fires. A run takes some two minutes, since rules are asked at the end of a minute.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Screen:
             self._go(0)
         elif letter == "J":
             del self.lines[self._row + 1 :]
-        elif letter == "K" and numbers == "2":
+        elif letter == "K" and (numbers == "2" or self._over):
             self.lines[self._row] = ""
         elif letter == "m":
             self._write(found[0])

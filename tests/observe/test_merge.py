@@ -135,7 +135,8 @@ def shard_views(draw: st.DrawFn) -> list[ShardView]:
 
 def _session(draw: st.DrawFn, name: str) -> SessionView:
     events, gmv = draw(st.integers(0, 3)), draw(st.dictionaries(st.sampled_from(["IDR", "USD"]), st.integers(0, 9**9)))
-    return session(name, events, views=draw(st.integers(0, 99)), gmv_minor=gmv)
+    seller = draw(st.sampled_from(["", "s1", "s2"])) if name else ""
+    return session(name, events, views=draw(st.integers(0, 99)), gmv_minor=gmv, seller_id=seller)
 
 
 def process(views: Mapping[int, ShardView]) -> Metrics:
@@ -170,13 +171,15 @@ def test_the_busiest_of_all_are_shown_and_the_rest_is_summed() -> None:
     for number, names in enumerate((("a", "b", "c"), ("d", "e", "f"))):
         metrics = Metrics(Settings(top_sessions=2))
         metrics.assigned(frozenset({number}))
-        busiest = [session(name, 10 * (3 - place) + number) for place, name in enumerate(names)]
+        busiest = [session(name, 10 * (3 - place) + number, seller_id=f"of-{name}") for place, name in enumerate(names)]
         metrics.shard(number, view(*busiest, sessions_held=3))
         pages.append(page_of(metrics))
         merge.note(number, 1, pages[-1])
     seen = numbers(merge.families(pages))
     shown = {dict(labels)["session_id"]: n for (name, labels), n in seen.items() if name == "liveshop_session_views"}
     assert shown == {"a": 10, "d": 10, "_other": 40}
+    sellers = {labels for name, labels in seen if name == "liveshop_session_info"}
+    assert sellers == {(("seller_id", f"of-{name}"), ("session_id", name)) for name in "ad"}, "none of the others"
     assert seen["liveshop_sessions_truncated", ()] == 4
 
 

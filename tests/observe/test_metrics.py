@@ -398,6 +398,21 @@ def test_the_busiest_of_all_shards_are_shown_and_the_rest_is_summed() -> None:
     assert value(metrics, "liveshop_sessions_truncated") == 4
 
 
+def test_a_session_that_is_shown_has_its_seller_and_its_alerts_and_the_others_are_a_number() -> None:
+    metrics = Metrics(Settings(top_sessions=1))
+    metrics.assigned(frozenset({0}))
+    metrics.rules([("busy", "page"), ("rich", "info")])
+    fires = (("busy", "page"),)
+    rows = [session("a", 5, seller_id="s1", firing=fires), session("b", 3, seller_id="s2", firing=fires)]
+    metrics.shard(0, view(*rows, alerts={("busy", "page"): (1, 4), ("rich", "info"): (2, 0)}))
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    assert [line for line in lines if line.startswith(("liveshop_session_info", "liveshop_session_alerts"))] == [
+        'liveshop_session_info{seller_id="s1",session_id="a"} 1.0',
+        'liveshop_session_alerts_firing{alert="busy",session_id="a",severity="page"} 1.0',
+        'liveshop_session_alerts_firing{alert="busy",session_id="_other",severity="page"} 3.0',
+    ]
+
+
 def test_ties_are_broken_by_id() -> None:
     shown, _ = together([view(session("b", 3), session("a", 3)), view(session("c", 3))], 2)
     assert [each.session_id for each in shown] == ["a", "b"]

@@ -322,6 +322,12 @@ class Alerting:
 
     # -- looking
 
+    def firing_for(self, key: bytes) -> tuple[tuple[str, str], ...]:
+        """Name and severity of the alerts that fire for a session, sorted."""
+        session_state = self.session_states.get(key)
+        rule_states = () if session_state is None else session_state.rule_states.values()
+        return tuple(sorted((each.fired.alert, str(each.fired.severity)) for each in rule_states if each.fired))
+
     def pending_and_firing(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Alerts pending and firing, by name and severity; every rule has an entry."""
         severities = {each.rule.alert: each.rule.severity for each in self.rules or ()}
