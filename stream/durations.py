@@ -12,24 +12,26 @@ UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000
 
 LONGEST: Final = timedelta(days=36_500)
 
-_DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,19})(ms|s|m|h|d)", re.ASCII)
+_PART: Final = re.compile(r"(0|[1-9][0-9]{0,19})(ms|s|m|h|d)", re.ASCII)
+_DURATION: Final = re.compile(rf"(?:{_PART.pattern}){{1,{len(UNITS)}}}", re.ASCII)
 _BARE: Final = re.compile(r"[0-9.]{1,20}", re.ASCII)
 
 
 def parse_duration(value: object) -> timedelta:
-    """``"10s"``, ``"5m"``, ``"1h"``, ``"90d"``, ``"500ms"``: a whole number and its unit, at most `LONGEST`.
+    """``"10s"``, ``"5m"``, ``"500ms"``, ``"5m30s"``: whole numbers and their units, larger units first; at most `LONGEST`.
 
     Raises ValueError.
     """
     if isinstance(value, timedelta):
         return value
     text = str(value).strip() if isinstance(value, str | int | float) else ""
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    parts = _PART.findall(text) if _DURATION.fullmatch(text) else []
+    sizes = [UNITS[unit] for _, unit in parts]
+    if not parts or sizes != sorted(set(sizes), reverse=True):
         if _BARE.fullmatch(text):
             raise ValueError(f"a duration needs a unit: write {text}s for seconds ({', '.join(UNITS)} are known)")
-        raise ValueError(f"not a duration: write a whole number and a unit ({', '.join(UNITS)}), such as 10s or 5m")
-    ms = int(match[1]) * UNITS[match[2]]
+        raise ValueError(f"not a duration: write whole numbers and units ({', '.join(UNITS)}), such as 10s or 5m30s")
+    ms = sum(int(number) * UNITS[unit] for number, unit in parts)
     if ms > LONGEST // timedelta(milliseconds=1):
         raise ValueError(f"a duration is at most {LONGEST.days}d")
     return timedelta(milliseconds=ms)

@@ -314,6 +314,19 @@ def test_durations_read_back_as_they_were_written(ms: int) -> None:
     assert parse_duration(duration_text(duration)) == duration
 
 
+@pytest.mark.parametrize(
+    ("text", "ms"), [("5m30s", 330_000), ("1h30m", 5_400_000), ("1d2h3m4s5ms", 93_784_005), ("0s", 0)]
+)
+def test_units_may_follow_one_another(text: str, ms: int) -> None:
+    assert parse_duration(text) == timedelta(milliseconds=ms)
+
+
+@pytest.mark.parametrize("text", ["30s5m", "5m5m", "5m30", "5m 30s", "m", "5m-30s"])
+def test_units_that_do_not_get_smaller_are_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
+
+
 @given(st.text(max_size=12))
 def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     try:

@@ -47,6 +47,7 @@ class Job:
     speed: float
     shift: bool
     target: Path | None
+    force: bool
 
     def check(self) -> None:
         """UsageError for what does not go together."""
@@ -56,6 +57,8 @@ class Job:
             raise UsageError("--from and --to: a recording is played to Kafka, not to another file")
         if self.target is not None and self.length_ms is None:
             raise UsageError("--to needs --for: traffic is endless, a file is not")
+        if self.target is not None and self.target.is_file() and self.target.stat().st_size and not self.force:
+            raise UsageError(f"--to: {self.target} holds something already, and would lose it: --force writes over it")
         if self.shift and self.speed != 1:
             raise UsageError("--shift goes with --speed 1: at another pace the event times would leave the wall clock")
 
@@ -89,6 +92,7 @@ def command(
     target: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="write the traffic to this file, sending nothing")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="with --to: write over a file that is there")] = False,
     start_ms: Annotated[
         int | None, typer.Option(min=0, help="with --to: when the traffic begins, ms since 1970; default now")
     ] = None,
@@ -105,7 +109,7 @@ def command(
     plan = Plan(seed, rate, sessions, bad, outages=_outages(outage))
     began = int(time.time() * 1000)
     start = began if start_ms is None or target is None else start_ms
-    job = Job(plan, settings, start, _length_ms(length), source, speed, shift, target)
+    job = Job(plan, settings, start, _length_ms(length), source, speed, shift, target, force)
     job.check()
     sent, code = asyncio.run(_work(job))
     _report(sent, as_json=as_json)

@@ -1,7 +1,7 @@
 """``liveshop topics``: makes the topics the worker needs, shows what they are like, lets larger ones take over."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, TypeAlias
 
 import typer
@@ -12,11 +12,12 @@ from stream.cli.operating import ask, do, speak
 from stream.cli.output import lines, print_json, print_table, say
 from stream.config import CONNECTION, DECIDING, Settings, load
 from stream.durations import parse_duration
-from stream.errors import UsageError
-from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, uneven
+from stream.errors import FailedError, UsageError
+from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, set_config, uneven
 from stream.operate import grow as growing
 from stream.operate import takeover
 from stream.operate.grow import Growth, Plan
+from stream.printed import command
 from stream.sessions import topics
 
 NEEDED: Final = (*CONNECTION, "topic_prefix")
@@ -47,21 +48,32 @@ def create(
         int | None,
         typer.Option(min=1, help="copies of each partition; not given: 3, or as many as there are brokers, if fewer"),
     ] = None,
+    may_differ: Annotated[
+        bool,
+        typer.Option("--may-differ", help="topics that are there may differ: end with 0, as a deployment wants it"),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the topics that are missing; those that exist are left as they are. May be run again."""
+    """Make the topics that are missing; those that exist are left as they are. May be run again.
+
+    Exit code 1: a topic that was there is not as it should be.
+    """
     found = asyncio.run(topics.create(settings, partitions, replication))
     _print(found, as_json=as_json)
     if replication is None and (warning := at_risk(found)):
         say(f"warning: {warning}", err=True)
     _refuse_unequal(settings, found)
+    if not may_differ:
+        _refuse_differences(settings, found)
 
 
 @app.command()
 @takes_settings(NEEDED, required=("brokers",))
 def show(settings: Settings, as_json: Json = False) -> None:
-    """Show every topic as it is, and how it differs from what it should be."""
-    _print(asyncio.run(topics.describe(settings)), as_json=as_json)
+    """Show every topic as it is, and how it differs from what it should be. Exit code 1: one is missing or differs."""
+    found = asyncio.run(topics.describe(settings))
+    _print(found, as_json=as_json)
+    _refuse_differences(settings, found)
 
 
 @app.command()
@@ -129,6 +141,30 @@ def _print_sessions(what: str, ids: Sequence[str]) -> None:
 def _refuse_unequal(settings: Settings, found: Sequence[Topic]) -> None:
     if len({topic.partitions for topic in found}) > 1:
         raise uneven(settings, {topic.name: topic.partitions for topic in found})
+
+
+def _refuse_differences(settings: Settings, found: Sequence[Topic]) -> None:
+    """FailedError that says what to do about each topic that is missing or differs."""
+    missing = [topic.name for topic in found if topic.made is Made.MISSING]
+    differing = [topic for topic in found if topic.made is Made.DIFFERS]
+    todo = (
+        [f"missing topics: {', '.join(missing)}. Make them with: {command(settings, 'topics create')}"]
+        if missing
+        else []
+    )
+    todo += [line for topic in differing for line in _ways_out(settings, topic)]
+    if todo:
+        raise FailedError("topics are not as they should be:\n" + "\n".join(f"  {line}" for line in todo))
+
+
+def _ways_out(settings: Settings, topic: Topic) -> Iterator[str]:
+    for difference in topic.differences:
+        name, _, rest = difference.partition(" is ")
+        wanted = rest.rpartition(", should be ")[2]
+        if name in {"partitions", "replication"}:
+            yield f"{topic.name}: {difference}. That of a topic that is there stays; ask for what it has"
+        else:
+            yield f"{topic.name}: {difference}. To change it: {set_config(settings.brokers, topic.name, name, wanted)}"
 
 
 def _print(found: Sequence[Topic], *, as_json: bool) -> None:

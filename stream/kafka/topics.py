@@ -273,7 +273,10 @@ async def _create(admin: client.Admin, new: list[NewTopic]) -> None:
             flag, attribute = _FLAGS.get(error, ("", ""))
             number = f"{flag} {getattr(asked[name], attribute)}: " if flag else ""
             why = next(filter(None, detail), error.__name__)
-            raise UsageError(f"{number}{name} could not be created: {why}")
+            way_out = ""
+            if error is InvalidReplicationFactorError:
+                way_out = f". Not given, --replication is as many as there are brokers, at most {SAFE_REPLICATION}"
+            raise UsageError(f"{number}{name} could not be created: {why.rstrip('.')}{way_out}")
 
 
 async def _wait_for(role: Role, admin: client.Admin, settings: Settings) -> list[Topic]:

@@ -47,7 +47,8 @@ class Rule:
     severity: Severity
     summary: str
     """May hold ``{name}`` and ``{name:.1%}``: the figures, by their names in an alert's values."""
-    runbook: str
+    runbook: str = ""
+    """Where it stands what to do; empty: nowhere."""
     min: Mapping[str, float] = field(default_factory=dict)
     """Least values by figure: below one of them the rule does not hold, and ``when`` is not asked."""
     sellers: frozenset[str] = frozenset()

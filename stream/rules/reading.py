@@ -233,7 +233,7 @@ def _keys(pane_ms: int) -> dict[str, _Key]:
         "keep_firing_for": _Key("keep_firing_for_ms", _span, 0, needed=False),
         "severity": _Key("severity", _severity, Severity.INFO),
         "summary": _Key("summary", _text, "?"),
-        "runbook": _Key("runbook", _text, "?"),
+        "runbook": _Key("runbook", _text, "", needed=False),
         "sellers": _Key("sellers", _some, frozenset(), needed=False),
         "sessions": _Key("sessions", _some, frozenset(), needed=False),
         "platforms": _Key("platforms", _some, frozenset(), needed=False),

@@ -247,3 +247,15 @@ def test_a_shifted_recording_begins_now(sandbox: Settings, tmp_path: Path) -> No
     first, second = [orjson.loads(record.value)["event_time"] for record in records(sandbox)]
     assert second - first == 300
     assert abs(first - time.time() * 1000) < 60_000
+
+
+def test_a_recording_that_is_there_is_not_written_over_unless_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there.ndjson"
+    there.write_text("hours of work")
+    assert simulate("--for", "1s", "--to", str(there)) == 2
+    assert "holds something already, and would lose it: --force writes over it" in capsys.readouterr().err
+    assert there.read_text() == "hours of work"
+    assert simulate("--for", "1s", "--to", str(there), "--force") == 0
+    assert there.read_text().startswith('{"topic"')

@@ -45,30 +45,40 @@ def ended(*arguments: str) -> Any:
 
 def test_create_asks_for_what_it_was_told(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--brokers", "k:9092", "--topic-prefix", "x.", "--partitions", "8", "--replication", "1")
-    assert ended("create", *given) == 0
+    assert ended("create", *given) == 1
     assert asked == [("k:9092", "x.", 8, 1)]
-    text = capsys.readouterr().out
+    text, told = capsys.readouterr()
+    assert "x.live.comments: retention.ms is 1000, should be 604800000. To change it: kafka-configs.sh" in told
+    assert "--add-config retention.ms=604800000" in told
     assert "x.live.views" in text
     assert "created" in text
     assert "retention.ms is 1000, should be 604800000" in text
 
 
 def test_copies_suit_the_cluster_unless_told_otherwise(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended("create", "--brokers", "k:9092") == 0
+    assert ended("create", "--brokers", "k:9092") == 1, "another topic differs"
     assert asked == [("k:9092", "", None, None)]
     told = "warning: the cluster has one broker, so each partition has one copy"
     assert capsys.readouterr().err.startswith(told)
 
 
-def test_who_asks_for_one_copy_is_not_warned(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended("create", "--brokers", "k:9092", "--replication", "1") == 0
+def test_a_deployment_goes_on_with_topics_that_differ(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("create", "--brokers", "k:9092", "--may-differ") == 0
     assert asked
-    assert capsys.readouterr().err == ""
+    assert "retention.ms is 1000, should be 604800000" in capsys.readouterr().out
+
+
+def test_who_asks_for_one_copy_is_not_warned(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("create", "--brokers", "k:9092", "--replication", "1") == 1, "another topic differs"
+    assert asked
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_json_is_one_document(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended("show", "--brokers", "k:9092", "--json") == 0
-    shown = json.loads(capsys.readouterr().out)
+    assert ended("show", "--brokers", "k:9092", "--json") == 1
+    out, told = capsys.readouterr()
+    assert "missing topics: x.live.state. Make them with: liveshop topics create --brokers k:9092" in told
+    shown = json.loads(out)
     assert [(topic["name"], topic["made"]) for topic in shown] == [
         ("x.live.views", "created"),
         ("x.live.comments", "differs"),
@@ -112,6 +122,7 @@ def test_on_a_real_broker_they_are_created_once(
     told = capsys.readouterr().err
     assert "--replication 3: " in told
     assert "replication factor of 3" in told
+    assert "Not given, --replication is as many as there are brokers, at most 3" in told
     seen, warned = [], []
     for _ in range(2):
         assert ended("create", *where, "--partitions", "2", "--json") == 0

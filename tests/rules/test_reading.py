@@ -50,7 +50,7 @@ f:5: rule checkout_failures: when: base.attempts: the rule has no baseline
 f:5: rule checkout_failures: when: w.failure_ratee_low is not known; did you mean w.failure_rate_low?
 f:7: rule checkout_failures: min: the least value of views must be a number
 f:7: rule checkout_failures: min: w.atempts is not known; did you mean w.attempts?
-f:9: rule checkout_failures: for: not a duration: write a whole number and a unit (ms, s, m, h, d), such as 10s or 5m
+f:9: rule checkout_failures: for: not a duration: write whole numbers and units (ms, s, m, h, d), such as 10s or 5m30s
 f:10: rule checkout_failures: severity: 'pge' is none of page, ticket, info; did you mean page?
 f:11: rule checkout_failures: summary: a figure is {name}, {name:.0f}, {name:,.0f} or {name:.1%}; braces have no other use
 f:11: rule checkout_failures: summary: w.checkouts_faild is not known; did you mean w.checkouts_failed?
@@ -62,7 +62,6 @@ f:18: rule checkout_failures: severity is given twice
 f:19: rule checkout_failures: summary: a text is needed
 f:21: rule checkout_failures: sellers: a list of ids is needed, as in [s9, s12]; without the key it is for all
 f:22: rule 3: a rule is written as keys and values, such as alert: checkout_failures
-f:23: rule 4: runbook is missing
 f:23: rule 4: severity is missing
 f:23: rule 4: summary is missing
 f:23: rule 4: when is missing
@@ -297,3 +296,8 @@ def test_a_garbled_file_is_read_or_refused_with_lines(place: int, gone: int, put
         lines = [problem.line for problem in error.problems]
     assert lines
     assert 0 < min(lines) <= max(lines) <= text.count("\n") + 2
+
+
+def test_a_rule_needs_no_runbook() -> None:
+    rule = read_rules(RIGHT.replace(", runbook: r", ""), "f")[-1]
+    assert rule.runbook == ""
