@@ -1,6 +1,6 @@
 """``liveshop state``: what the shards' states hold, whether they are right; counting one anew, adopting other topics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
@@ -13,6 +13,7 @@ from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
 from stream.errors import FailedError, UsageError
 from stream.kafka.shard_context import Adopted, ShardContext
+from stream.model.money import readable
 from stream.operate import adopt as adopting
 from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
@@ -124,13 +125,21 @@ def _show_session(settings: Settings, numbers: Sequence[int], session: str, *, a
         _print_session(each)
 
 
+def _money(totals: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Sums of money as people read them, a line for each currency."""
+    for name, sums in totals.items():
+        if name.endswith("_minor") and isinstance(sums, dict):
+            yield from ((name.removesuffix("_minor"), readable(minor, currency)) for currency, minor in sums.items())
+
+
 def _print_session(held: dict[str, Any]) -> None:
     totals = held["totals"]
     say(
         f"session {totals['session_id']} in partition {held['partition']}: {held['status']}, {held['events']} events "
         f"(written: {held['written_events']}), revision {held['revision']}, last event {in_zone(held['last_event'])}"
     )
-    print_table(("", "so far"), [*((name, count) for name, count in totals["counts"].items() if count)])
+    counts = [(name, count) for name, count in totals["counts"].items() if count]
+    print_table(("", "so far"), [*counts, *_money(totals)])
     panes = held["panes"]
     rows = [
         (in_zone(pane["start"]), pane["events"], _pairs(pane["counts"]), _pairs(pane["windows_written"]))

@@ -127,8 +127,11 @@ class Health:
     def clear(self, name: str) -> None:
         """The reason is gone; nothing happens when it was not there."""
         if name in self._reasons:
-            log.info("no longer a reason not to be ready", reason=name)
             self._reasons = {key: text for key, text in self._reasons.items() if key != name}
+            if self._reasons:
+                log.info("still not ready", over=name, reasons=", ".join(self._reasons))
+            else:
+                log.info("ready", over=name)
 
     # read by the HTTP threads
 

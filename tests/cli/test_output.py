@@ -132,6 +132,15 @@ def held(text: str) -> dict[str, Any]:
     return {**known, "totals": {"session_id": text, "counts": {text: 1}}, "panes": [pane]}
 
 
+def test_a_session_s_money_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = held("x")
+    shown["totals"] |= {"gmv_minor": {"IDR": 319_033_500, "USD": 12_345}, "discount_minor": {}, "revision": 1}
+    state._print_session(shown)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["gmv", "Rp", "3.190.335"] in rows
+    assert ["gmv", "USD", "123.45"] in rows
+
+
 def report(text: str) -> Report:
     tally = Tally("busy", Severity.PAGE, *([1] * (len(Tally.__dataclass_fields__) - 2)))
     return Report(
