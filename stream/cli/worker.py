@@ -64,9 +64,8 @@ def command(
         log.warning("the password or token goes to Kafka in the clear: security_protocol sasl_ssl hides it")
     if processes > 1:
         raise typer.Exit(supervise(settings, processes, rebuild=rebuild))
-    log.info(
-        "worker starts", version=__version__, core=core(), rebuild=rebuild or bool(rebuild_before), **settings.shown()
-    )
+    given = {name: value for name, value in settings.shown().items() if value}
+    log.info("worker starts", version=__version__, core=core(), rebuild=rebuild or bool(rebuild_before), **given)
     raise typer.Exit(work(settings, rebuild=_discards(rebuild_before) if rebuild_before else rebuild))
 
 

@@ -81,6 +81,7 @@ def test_it_shows_its_settings_serves_its_pages_and_ends_with_the_workers_code(
     assert ended("--brokers", "k:9092", "--http-port", "0", "--delay", "3s", "--rebuild") == 130
     assert seen["rebuild"] is True
     assert (seen["delay"], seen["lateness"], seen["brokers"]) == ("3s", "5m", "k:9092")
+    assert "topic_prefix" not in seen, "what is empty says nothing"
     assert "liveshop_views_total 40.0" in seen["metrics"]
     assert seen["health"] == "ok\n"
     note = "note: live.views: of the last minute 1 of 100 records began sessions on another partition"
