@@ -33,6 +33,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<path>[A-Za-z_]\w*+(?:\s*+\.\s*+[A-Za-z_]\w*+)*+)|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:()]))",
     re.ASCII,
 )
+_WORDS: Final = {"and": "&&", "or": "||", "not": "!"}
 _NUMBERS: Final = ("int", "double")
 
 CHOICE, ANY, ALL, COMPARED, ADDED, MULTIPLIED, SIGNED, SINGLE = range(8)
@@ -140,10 +141,18 @@ class _Reader:
             if match is None:
                 raise _SyntaxError(_strange(rest[end:].lstrip()))
             kind = match.lastgroup or ""
-            self.tokens.append((kind, re.sub(r"\s", "", match[kind])))
+            self.tokens.append(self._meant(kind, re.sub(r"\s", "", match[kind])))
             end = match.end()
         if sum(kind != "sign" for kind, _ in self.tokens) > MOST_TERMS:
             raise _SyntaxError(f"more than {MOST_TERMS} figures and numbers")
+
+    def _meant(self, kind: str, token: str) -> tuple[str, str]:
+        """A word of other languages is a mistake, and read as the sign, so that what follows is read, too."""
+        if token.lower() not in _WORDS:
+            return kind, token
+        sign = _WORDS[token.lower()]
+        self.mistakes.append(f"write {sign} for {token}")
+        return "sign", sign
 
     def _next(self) -> str:
         return quoted(self.tokens[self.place][1]) if self.place < len(self.tokens) else "its end"

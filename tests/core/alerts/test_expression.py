@@ -33,7 +33,7 @@ def value(source: str, **figures: float | bool) -> object:
         ("w.views >", "ends where a figure or a number is expected"),
         ("(w.views > 1.0", "')' is missing before 'its end'"),
         ("w.views > 1.0)", "')' is not expected there"),
-        ("w.views > 1.0 and true", "'and' is not expected there"),
+        ("w.views > 1.0 and true", "write && for and"),
         ("w.views = 3.0", "a single =: write =="),
         ("w.views > 1.0 & w.likes > 1.0", "a single &: write &&"),
         ("w.views == 'many'", "' is not expected there: rules compare numbers, and know no texts, lists or maps"),
@@ -260,3 +260,11 @@ def test_what_is_accepted_agrees_with_python_or_divides_by_zero(
     except ZeroDivisionError:
         found = None
     assert found is expected or expected is None
+
+
+def test_words_for_signs_are_mistakes_after_which_reading_goes_on() -> None:
+    found = mistakes("w.vievs > 2.0 and not (w.views > 1.0) OR w.comment > 1.0")
+    assert found[:3] == ["write && for and", "write ! for not", "write || for OR"]
+    assert [text.partition(" ")[0] for text in found[3:]] == [
+        text.partition(" ")[0] for text in mistakes("w.vievs > 2.0 || w.comment > 1.0")
+    ]
