@@ -95,7 +95,8 @@ class Look:
 
     def busiest(self, top: int | None) -> tuple[list[SessionRow], SessionRow | None]:
         """Sessions for which an alert fires, then those with most recent events; and the sum of all others, those included
-        that the workers have summed."""
+        that the workers have summed.
+        """
         named = [row for name, row in self.rows.items() if name != OTHER]
         firing = {row.session_id: row.events for row in named if row.firing}
         calm = {row.session_id: row.events for row in named if not row.firing}

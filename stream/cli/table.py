@@ -17,6 +17,7 @@ from stream.cli.timestamps import clock, in_zone
 from stream.model.alerts import Alert, Status
 from stream.model.money import capped, readable
 from stream.model.names import KINDS, Outcome
+from stream.observe.sessions import OTHER
 
 GAP: Final = 2
 """Between two columns."""

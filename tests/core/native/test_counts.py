@@ -226,7 +226,8 @@ def test_damaged_bytes_are_an_error_or_what_the_python_version_reads(steps: Step
         native = shown(native_unpacking.unpack(damaged))
     except Exception:  # noqa: BLE001  # any, so long as it is one: figures of another type are none either
         return
-    assert native == shown(pure_packing.unpack(damaged))
+    read = shown(pure_packing.unpack(damaged)).items()
+    assert native == {name: min(value, MAX_SUM) if isinstance(value, int) else value for name, value in read}  # 64 bits
 
 
 def test_sums_saturate() -> None:
