@@ -89,6 +89,11 @@ CURRENCIES = frozenset(
         """,
     ),
 )
+DIGITS = {  # of the minor unit, where it has not 2
+    **dict.fromkeys(re.findall("[A-Z]{3}", "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"), 0),
+    **dict.fromkeys(re.findall("[A-Z]{3}", "BHD IQD JOD KWD LYD OMR TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
 
 
 @dataclass(frozen=True)
@@ -891,6 +896,9 @@ def value_of(session: str, tally: Tally, rules: Rules) -> Value:
         "by_affiliate": ranked(tally.affiliates, "affiliate_id", "gmv_minor", rules.currency),
         "products": ranked(tally.products, "product_id", "item_value_minor", rules.currency),
     }
+    codes = {code for name in value if name.endswith("_minor") for code in value[name]}
+    if codes:
+        value["minor_digits"] = {code: DIGITS.get(code, 2) for code in codes}
     value["rates"] = rates(counts, gmv) | local_share(value, rules.currency) | discount_rate(value)
     value |= {name: text for name, (_, text) in tally.labels.items()}
     return value | concurrent(tally)

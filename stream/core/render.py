@@ -16,7 +16,7 @@ from stream.core.counts import COUNTERS, NEVER, Counts, estimate
 from stream.core.figures import BY_NAME, MONIES, Shown
 from stream.core.rates import DERIVED, RATES, Of, Rate
 from stream.core.switch import NATIVE
-from stream.model.money import MAX_SUM, capped
+from stream.model.money import EXPONENTS, MAX_SUM, capped
 
 natively: "Callable[[bytes, Counts, str, bool], bytes | None] | None" = None
 if NATIVE:
@@ -64,6 +64,12 @@ _monies: Final = attrgetter(*MONIES)
 
 def monies_of(counts: Counts) -> dict[str, Money]:
     return dict(zip(_MONEY_NAMES, map(money, _monies(counts)), strict=True))
+
+
+def minor_digits(counts: Counts) -> dict[str, int]:
+    """Digits of the minor unit of each currency in a record: 81900000 with 2 is Rp 819.000."""
+    codes = {*chain.from_iterable(filter(None, _monies(counts)))}
+    return {code: EXPONENTS[code] for code in sorted(codes) if code in EXPONENTS}
 
 
 _DERIVED: Final = {row.name: row for row in DERIVED}
@@ -251,15 +257,22 @@ def figures_of(counts: Counts, currency: str, shown: Shown = Shown.WINDOWS) -> V
 
 def window_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
     """``head``: run, generation, window, start, end, revision, reason."""
-    return _value_of({"session_id": session_id, **labels_of(counts), **head}, counts, currency, Shown.WINDOWS)
+    return _value_of(_head(session_id, counts, head), counts, currency, Shown.WINDOWS)
 
 
 def session_value(session_id: str, counts: Counts, currency: str, head: Value) -> bytes:
     """``head``: run, generation, revision, status."""
-    value: Value = {"session_id": session_id, **labels_of(counts), **head}
+    value = _head(session_id, counts, head)
     if counts.last_event != NEVER:
         value["first_event"], value["last_event"] = counts.first_event, counts.last_event
     return _value_of(value, counts, currency, Shown.SESSIONS)
+
+
+def _head(session_id: str, counts: Counts, head: Value) -> Value:
+    value: Value = {"session_id": session_id, **labels_of(counts), **head}
+    if digits := minor_digits(counts):
+        value["minor_digits"] = digits
+    return value
 
 
 def _value_of(head: Value, counts: Counts, currency: str, shown: Shown) -> bytes:

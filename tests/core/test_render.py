@@ -1,5 +1,6 @@
 """Values as docs/counting.md and docs/topics.md describe them."""
 
+import json
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.core.breakdown import Clicks, Orders, Sales
 from stream.core.counts import Counts
-from stream.core.render import divide, figures_of, ranked, ratio
+from stream.core.render import divide, figures_of, ranked, ratio, session_value, window_value
 from stream.model.money import MAX_SUM
 
 
@@ -60,6 +61,14 @@ def test_nothing_counted_has_all_maps_and_lists_but_no_rates_and_no_samples() ->
     assert value["by_affiliate"] == value["products"] == []
     assert "concurrent_last" not in value
     assert "incomplete" not in value
+
+
+def test_a_record_says_the_digits_of_every_currency_in_it() -> None:
+    counts = Counts()
+    counts.gmv, counts.item_value, counts.discount = {"IDR": 81900000, "JPY": 500}, {"JPY": 500}, {"KWD": 1}
+    for value in (window_value("7301", counts, "IDR", {}), session_value("7301", counts, "IDR", {})):
+        assert json.loads(value)["minor_digits"] == {"IDR": 2, "JPY": 0, "KWD": 3}
+    assert "minor_digits" not in json.loads(window_value("7301", Counts(), "IDR", {}))
 
 
 def test_sums_saturate_before_anything_is_derived_from_them() -> None:
