@@ -98,7 +98,10 @@ class Settings(Security):
         default=9464, ge=0, lt=2**16, description="port of /metrics and health; 0 takes any free one"
     )
     # what is counted
-    windows: Windows = Field(default="1m,5m/1m", description="windows: size, or size/slide for hopping ones")
+    windows: Windows = Field(
+        default="1m,5m/1m",
+        description="windows: size, or size/slide for hopping ones; they begin by UTC, so 1d is a day in UTC",
+    )
     delay: DurationOrZero = Field(default=timedelta(seconds=10), description="how long a window waits for stragglers")
     lateness: DurationOrZero = Field(
         default=timedelta(minutes=5), description="how much later still an event corrects a closed window"

@@ -98,8 +98,27 @@ def test_one_text_names_them_all_and_ends_the_command_with_usage() -> None:
 
 def test_settings_that_do_not_go_together_are_reported_with_the_others() -> None:
     found = problems({"windows": "2h", "group": "a b"})
-    assert any(problem.startswith("state_retention: must be at least the longest window") for problem in found)
+    assert any(problem.startswith("state_retention: must be at least 2h5m10s") for problem in found)
     assert any(problem.startswith("--group: 'a b'") for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "least"),
+    [
+        ({"windows": "2h"}, "2h5m10s"),
+        ({"windows": "1m,1d", "delay": "500ms"}, "1d5m500ms"),
+        ({"windows": "1h", "delay": "0s", "lateness": "0s", "state_retention": "59m"}, "1h"),
+    ],
+)
+def test_too_short_a_retention_of_states_names_the_smallest_that_fits(given: dict[str, str], least: str) -> None:
+    (problem,) = problems(given)
+    assert problem.startswith(f"state_retention: must be at least {least}: ")
+    load(given | {"state_retention": least}, None, {})
+
+
+def test_windows_say_that_days_are_in_utc() -> None:
+    (windows,) = (setting for setting in SETTINGS if setting.name == "windows")
+    assert "a day in UTC" in windows.help
 
 
 def test_a_wrong_setting_is_not_blamed_a_second_time_for_its_combination() -> None:

@@ -105,9 +105,9 @@ class Policy:
         pane_ms = math.gcd(*(length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)))
         if pane_ms % SECOND:
             found.append(f"windows: sizes and slides must be whole seconds, else panes of {pane_ms} ms have to be kept")
-        longest = max(spec.size_ms for spec in self.windows)
-        if self.state_retention_ms < longest + self.delay_ms + self.lateness_ms:
-            found.append("state_retention: must be at least the longest window + delay + lateness")
+        least = max(spec.size_ms for spec in self.windows) + self.delay_ms + self.lateness_ms
+        if self.state_retention_ms < least:
+            found.append(f"state_retention: must be at least {_text(least)}: the longest window + delay + lateness")
         return found
 
     def deciding(self) -> dict[str, object]:
@@ -117,6 +117,15 @@ class Policy:
             del every[derived]
         every["windows"] = [[spec.name, spec.size_ms, spec.slide_ms] for spec in self.windows]
         return every
+
+
+def _text(ms: int) -> str:
+    """``1d5m10s``, as a setting takes it (stream/durations.py)."""
+    parts = []
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1)):
+        number, ms = divmod(ms, size)
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts)
 
 
 def fingerprint(deciding: Mapping[str, object]) -> str:

@@ -39,17 +39,21 @@ class Sampled:
     timestamp: int
     key: bytes | None
     event: Decoded
+    products: Sequence[str] = ()
+    """Of the items of a checkout."""
     value: None = None
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 def sampled(kind: Kind, record: Record, event: Decoded) -> Sampled:
-    """Without what is not judged: texts and items."""
+    """Without what is not judged: texts, and items but for their ids."""
+    products: tuple[str, ...] = ()
     if isinstance(event, Comment):
         event = msgspec.structs.replace(event, text="")
     elif isinstance(event, Checkout):
+        products = tuple(item.product_id for item in event.items)
         event = msgspec.structs.replace(event, items=())
-    return Sampled(kind, record.offset, record.timestamp, record.key, event)
+    return Sampled(kind, record.offset, record.timestamp, record.key, event, products)
 
 
 def judge_events(samples: Mapping[int, Iterable[Sampled]], settings: Settings) -> list[Finding]:

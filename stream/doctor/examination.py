@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ from stream.doctor.probes import transactions as ask_transactions
 from stream.doctor.probes.records import STAMPED, Looked, lags, looked
 from stream.doctor.probes.shards import shards
 from stream.doctor.probes.visit import Once, Visit, visit
+from stream.doctor.rounded import judge_rounded
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.unreadable import judge_unreadable
 from stream.errors import FailedError, UsageError
@@ -152,7 +154,7 @@ class Examination:
         samples: dict[int, list[events.Sampled]] = {}
         for each in await self._looked():
             samples.setdefault(each.partition, []).extend(each.events)
-        return events.judge_events(samples, self._settings)
+        return events.judge_events(samples, self._settings) + judge_rounded(chain.from_iterable(samples.values()))
 
     async def configuration(self) -> list[Finding]:
         states = {each.partition: each.state for each in await self._shards()}
