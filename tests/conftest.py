@@ -12,6 +12,7 @@ from stream.errors import FailedError, UsageError
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.java import java
+from tests.observe.looks import logging_restored
 
 # a time is never asserted: the machine may be busy
 settings.register_profile("liveshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,6 +73,13 @@ def kafka() -> Iterator[EmbeddedKafka]:
 def prefix() -> str:
     """A topic prefix (and group name) of this test alone."""
     return f"t{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_its_own() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging for the process: not for the tests that follow."""
+    with logging_restored():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -121,10 +121,14 @@ class Demo:
         port = asked if asked and is_free(asked, self.settings.http_host) else free_port(self.settings.http_host)
         if asked not in {0, port}:
             self._say(f"port {asked} is taken, so /metrics is on {port}")
-        settings = self.settings.model_copy(update={"http_port": port})
+        settings = self.settings.model_copy(update={"http_port": port, "log_format": self._log_format()})
         log = self._folder / f"worker-{number}.log"
         self._workers.append(Child(liveshop("worker", *_flags(settings)), log=log, environ=environment(settings)))
         self.urls.append(f"http://{self.settings.http_host}:{port}/metrics")
+
+    def _log_format(self) -> str:
+        """Of workers: the end of their logs is for people, when one fails."""
+        return "console" if self.settings.log_format == "auto" else self.settings.log_format
 
     def _start_simulator(self) -> Child:
         command = liveshop("simulate", "--json", *_flags(self.settings, SIMULATORS), *self._asked.traffic)

@@ -2,18 +2,24 @@
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, get_args, get_origin
 
+import structlog
 import typer
 from pydantic import SecretStr
 
+from stream.cli import FAILED, USAGE
 from stream.config import SETTINGS, Setting, Settings, load
+from stream.errors import FailedError, UsageError
+from stream.observe import logs
 from stream.sources import ENV_PREFIX
 
 P = ParamSpec("P")
+log: Final = structlog.get_logger("liveshop")
 EVERY: Final = frozenset(setting.name for setting in SETTINGS)
 PANEL: Final = "Settings"
 
@@ -48,20 +54,26 @@ ConfigFile: TypeAlias = Annotated[
 
 
 def takes_settings(
-    names: Collection[str] = EVERY, *, required: Collection[str] = ()
+    names: Collection[str] = EVERY, *, required: Collection[str] = (), service: bool = False
 ) -> Callable[[Callable[Concatenate[Settings, P], None]], Callable[..., None]]:
     """Makes a typer command of a function whose first argument is the Settings.
 
     The command has the function's other parameters, ``--config`` and a flag for each setting in ``names``; what is
-    wrong raises ConfigError before the function is called.
+    wrong raises ConfigError before the function is called. Logs go to stderr, since stdout may be JSON for a program.
+
+    ``service``: its last error is a line of its log, so JSON wherever that is. Of other commands only where JSON is asked
+    for.
     """
     table = [setting for setting in SETTINGS if setting.name in names and not setting.secret]
 
     def decorate(function: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
         def command(config: Path | None = None, **given: Any) -> None:
             flags = {setting.name: given.pop(setting.name, None) for setting in table}
-            settings = load(flags, config, os.environ, required=required)
-            function(settings, **given)  # type: ignore[call-arg] # P, by name
+            early = flags.get("log_format") or os.environ.get(f"{ENV_PREFIX}LOG_FORMAT") or "auto"
+            with _last_error(early, service=service):
+                settings = load(flags, config, os.environ, required=required)
+            with _last_error(settings.log_format, service=service):
+                function(settings, **given)  # type: ignore[call-arg] # P, by name
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         _sign(command, [*own, _parameter("config", ConfigFile), *map(_flag, table)])
@@ -69,6 +81,20 @@ def takes_settings(
         return command
 
     return decorate
+
+
+@contextmanager
+def _last_error(log_format: str, *, service: bool) -> Iterator[None]:
+    """Logs warnings, unless told otherwise within, and what ends the command where errors are to be JSON."""
+    form: logs.Format = "json" if log_format == "json" else "console" if log_format == "console" else "auto"
+    logs.configure("warning", form)
+    try:
+        yield
+    except (UsageError, FailedError) as error:
+        if not (logs.is_json(form) if service else form == "json"):
+            raise
+        log.error(str(error))  # noqa: TRY400 - it is for people, and no bug
+        raise typer.Exit(USAGE if isinstance(error, UsageError) else FAILED) from None
 
 
 def environment(settings: Settings) -> dict[str, str]:

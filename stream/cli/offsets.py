@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ROLE, ask, do, speak
+from stream.cli.operating import NEEDED, ROLE, ask, do
 from stream.cli.output import print_json, print_table, say
 from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
@@ -76,7 +76,6 @@ def skip(
     asked = Skip(_input(settings, topic), offset, offset if to is None else to, reason, by or _operator())
     if execute:
         skipping.check(asked)
-        speak(settings)
     plan = do(_skip(settings, partition, asked, execute=True)) if execute else ask(_skip(settings, partition, asked))
     if as_json:
         print_json([plan])

@@ -10,9 +10,8 @@ from typing import Any, Final, TypeVar
 import typer
 from aiokafka.errors import KafkaError
 
-from stream.config import CONNECTION, Settings
+from stream.config import CONNECTION
 from stream.errors import FailedError, UsageError
-from stream.observe import logs
 from stream.sessions.role import WORKER
 
 T = TypeVar("T")
@@ -41,17 +40,11 @@ def do(work: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def _silence() -> Iterator[None]:
     before = logging.root.manager.disable
-    logs.configure("error")
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
         logging.disable(before)
-
-
-def speak(settings: Settings) -> None:
-    """Logs of a change go to stderr."""
-    logs.configure("warning", settings.log_format)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ROLE, ask, confirm, do, speak
+from stream.cli.operating import NEEDED, ROLE, ask, confirm, do
 from stream.cli.output import print_json, print_table, say
 from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
@@ -197,7 +197,6 @@ def rebuild(
         _print_done([plan for _, plan in planned], "nothing is done without --execute", as_json=as_json)
         return
     confirm(f"Throw away the state of {len(planned)} partitions and count everything anew?", yes=yes)
-    speak(settings)
     done = do(_execute(planned))
     lines = [f"partition {plan.partition} begins anew as generation {plan.generation}" for plan in done]
     _print_done(done, "\n".join(lines), as_json=as_json)
@@ -229,7 +228,6 @@ def adopt(
         planned = ask(_adoption(settings, partition or (), positions))
         _print_adoption(planned, as_json=as_json)
         return
-    speak(settings)
     _print_adoption(do(_adopted(settings, partition or (), positions)), as_json=as_json)
 
 

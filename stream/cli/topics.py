@@ -8,7 +8,7 @@ import typer
 
 from stream.cli.flags import takes_settings
 from stream.cli.operating import NEEDED as OPERATING
-from stream.cli.operating import ask, do, speak
+from stream.cli.operating import ask, do
 from stream.cli.output import lines, print_json, print_table, say
 from stream.config import CONNECTION, DECIDING, Settings, load
 from stream.durations import parse_duration
@@ -99,7 +99,6 @@ def grow(
     asked = Growth(to_prefix, partitions, _seconds(quiet))
     load({"topic_prefix": to_prefix}, None, {})  # it has the form of a prefix
     if execute:
-        speak(settings)
         found = do(takeover.execute(settings, asked, lambda text: say(text, err=True)))
     else:
         found = ask(growing.plan(settings, asked))

@@ -28,7 +28,7 @@ BEAT: Final = 1.0
 log: Final = structlog.get_logger("liveshop")
 
 
-@takes_settings(required=("brokers",))
+@takes_settings(required=("brokers",), service=True)
 def command(
     settings: Settings,
     rebuild: Annotated[

@@ -33,11 +33,10 @@ def configure(
     ``process``: which of several this one is; it stands in every line.
     """
     out = sys.stderr if stream is None else stream
-    as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     handler = logging.StreamHandler(out)
     if level != "debug":
         handler.addFilter(RateLimit(LIBRARIES))
-    handler.setFormatter(_formatter(as_json, process, colors=out.isatty()))
+    handler.setFormatter(_formatter(is_json(log_format, out), process, colors=out.isatty()))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     for name in LIBRARIES:
@@ -52,6 +51,12 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def is_json(log_format: Format, stream: TextIO | None = None) -> bool:
+    """Whether lines that go there (None: stderr) are JSON."""
+    out = sys.stderr if stream is None else stream
+    return log_format == "json" or (log_format == "auto" and not out.isatty())
 
 
 def _common() -> list[Processor]:

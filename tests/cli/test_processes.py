@@ -260,7 +260,7 @@ def test_what_would_fail_again_ends_all_with_its_code_and_message(
 ) -> None:
     with Supervised(kafka.bootstrap, prefix, tmp_path / "log") as supervised:  # there are no topics
         assert supervised.child.wait(DEADLINE) == 2, supervised.child.tail()
-    assert f"liveshop: missing topics: {prefix}live.views" in supervised.child.tail()
+    assert f"missing topics: {prefix}live.views" in supervised.child.tail()
     assert "Traceback" not in supervised.child.tail()
     assert not left(prefix)
 

@@ -116,11 +116,29 @@ def test_everything_wrong_is_one_message_and_usage(capsys: pytest.CaptureFixture
     file = tmp_path / "worker.toml"
     file.write_text("delay = 10\nsesion_keep = '1h'\n")
     assert ended("--http-port", "x", "--config", str(file)) == 2
-    text = capsys.readouterr().err
-    assert text.startswith("liveshop: the configuration is wrong:\n")
+    [told] = lines(capsys.readouterr().err)
+    assert told["level"] == "error"
+    assert told["event"].startswith("the configuration is wrong:\n")
     for part in ("brokers is needed", "session_keep", "write 10s", "--http-port: 'x'"):
-        assert part in text
-    assert "Traceback" not in text
+        assert part in told["event"]
+    assert "exception" not in told
+
+
+def test_its_last_error_is_for_people_where_its_log_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("--http-port", "x", "--log-format=console") == 2
+    assert capsys.readouterr().err.startswith("liveshop: the configuration is wrong:\n")
+
+
+@pytest.mark.parametrize(("flags", "as_json"), [((), False), (("--log-format=json",), True)])
+def test_the_last_error_of_another_command_is_json_only_where_that_is_asked_for(
+    flags: tuple[str, ...], as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grow = ("topics", "grow", "--partitions=8", "--to-prefix=new.", "--quiet=x", "--brokers=k:9092")
+    with pytest.raises(SystemExit) as end:
+        main([*grow, *flags])
+    told = capsys.readouterr().err
+    assert end.value.code == 2
+    assert json.loads(told)["event"].startswith("--quiet: ") if as_json else told.startswith("liveshop: --quiet: ")
 
 
 def test_a_taken_port_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +154,8 @@ def test_work_that_cannot_be_done_is_failed(works: Callable[[Work], None], capsy
 
     works(work)
     assert ended("--brokers", "k:9092", "--http-port", "0") == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "liveshop: no broker answered"
+    last = lines(capsys.readouterr().err)[-1]
+    assert (last["level"], last["event"]) == ("error", "no broker answered")
 
 
 def test_there_is_a_flag_with_help_for_every_setting() -> None:
@@ -185,9 +204,9 @@ def test_missing_topics_are_usage_and_the_message_says_how_to_make_them(
     kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended("--brokers", kafka.bootstrap, "--topic-prefix", prefix, "--http-port", "0") == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"liveshop: missing topics: {prefix}live.views, ")
-    assert "liveshop topics create" in last
+    last = lines(capsys.readouterr().err)[-1]
+    assert last["event"].startswith(f"missing topics: {prefix}live.views, ")
+    assert "liveshop topics create" in last["event"]
 
 
 @pytest.mark.kafka
