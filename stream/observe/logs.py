@@ -6,6 +6,7 @@ Tracebacks never show local variables: an event may be among them, and its viewe
 
 import logging
 import sys
+from collections.abc import Callable
 from io import StringIO
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
@@ -22,6 +23,9 @@ LIBRARIES: Final = ("aiokafka", "asyncio")
 """They speak one level lower than we do: aiokafka tells every fetch at debug and every retry at info. Each kind of message
 is said once a minute at most (stream/observe/ratelimit.py)."""
 
+ORDINARY: Final = ("Heartbeat failed for group %s because it is rebalancing",)
+"""How a member learns that others come and go."""
+
 _QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
 
 
@@ -34,6 +38,7 @@ def configure(
     """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
+    handler.addFilter(_ordinary(logging.getLevelNamesMapping()[level.upper()]))
     if level != "debug":
         handler.addFilter(RateLimit(LIBRARIES))
     handler.setFormatter(_formatter(is_json(log_format, out), process, colors=out.isatty()))
@@ -51,6 +56,18 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _ordinary(least: int) -> Callable[[logging.LogRecord], bool]:
+    """A filter: what a library warns of in each rolling restart is ``info``, and not said where ``least`` is above that."""
+
+    def say(record: logging.LogRecord) -> bool:
+        if record.msg not in ORDINARY:
+            return True
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return least <= logging.INFO
+
+    return say
 
 
 def is_json(log_format: Format, stream: TextIO | None = None) -> bool:

@@ -223,6 +223,24 @@ def test_a_real_worker_serves_its_pages_and_says_nothing_but_lines_of_json(
     assert {line["level"] for line in lines(process.log.read_text())} <= {"info", "warning"}
 
 
+@pytest.mark.kafka
+def test_an_ordinary_rebalance_warns_of_nothing(kafka: EmbeddedKafka, prefix: str, tmp_path: Path) -> None:
+    """A second worker comes and goes while events come, as in each rolling restart: nobody has to look."""
+    create_topics(kafka.bootstrap, prefix, partitions=4)
+    settled = "liveshop_recovery_duration_seconds_count"
+    with Worker(kafka.bootstrap, prefix, tmp_path / "first.log") as first:
+        first.await_ready()
+        with Worker(kafka.bootstrap, prefix, tmp_path / "second.log") as second:
+            second.await_ready()
+            wait_for("its shards are restored", lambda: second.metrics().get(settled) == 2)
+            second.stop()
+        wait_for("the first has all again", lambda: first.metrics().get(settled) == 6)
+        first.stop()
+    said = [line for worker in (first, second) for line in worker.lines()]
+    assert [line for line in said if line["level"] != "info"] == []
+    assert {"assigned", "restored"} <= {line["event"] for line in said}
+
+
 def test_wrong_rules_are_refused_with_every_mistake_before_anything_is_asked_of_the_broker(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,16 @@ def test_the_level_holds_and_libraries_speak_one_lower() -> None:
     assert [line["event"] for line in lines(out)] == ["detail", "joined"]
 
 
+def test_what_a_library_warns_of_in_each_rolling_restart_is_no_warning() -> None:
+    group = logging.getLogger("aiokafka.consumer.group_coordinator")
+    for level, shown in (("info", ["info", "warning"]), ("warning", ["warning"])):
+        out = io.StringIO()
+        logs.configure(level, stream=out)  # type: ignore[arg-type]
+        group.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+        group.warning("Heartbeat failed for group %s: generation id is not  current.", "g")
+        assert [line["level"] for line in lines(out)] == shown
+
+
 def test_a_library_repeats_itself_at_debug_only() -> None:
     sender = logging.getLogger("aiokafka.producer.sender")
     for level, shown in (("info", ["a, retrying", "strange"]), ("debug", ["a, retrying", "b, retrying", "strange"])):
