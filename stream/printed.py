@@ -10,7 +10,15 @@ from typing import Final, Literal, TypeAlias
 from stream.config import CONNECTION, DECIDING, Settings
 
 Command: TypeAlias = Literal[
-    "topics create", "topics grow", "state verify", "state rebuild", "state adopt", "offsets skip", "doctor", "worker"
+    "topics create",
+    "topics grow",
+    "topics clean",
+    "state verify",
+    "state rebuild",
+    "state adopt",
+    "offsets skip",
+    "doctor",
+    "worker",
 ]
 
 _TOPICS: Final = (*CONNECTION, "topic_prefix")
@@ -19,6 +27,7 @@ _WORKERS: Final = (*_STATES, "session_timeout")
 TAKES: Final[Mapping[Command, tuple[str, ...]]] = {
     "topics create": _TOPICS,
     "topics grow": (*_STATES, "rules"),
+    "topics clean": CONNECTION,
     "state verify": _STATES,
     "state rebuild": _STATES,
     "state adopt": _STATES,

@@ -1,7 +1,6 @@
 """What ``liveshop run`` starts and ends: a Kafka, topics, workers, a simulator. Nothing is left of it afterwards."""
 
 import asyncio
-import secrets
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -12,23 +11,21 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
-from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.errors import KafkaError
 
+from stream import printed
 from stream.children import Child, free_port, is_free, liveshop
 from stream.cli import scrape
 from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
-from stream.kafka import client
-from stream.kafka.patches import access
+from stream.operate import leftovers
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.scratch import Scratch
 from stream.security_settings import UNSECURED
 from stream.sessions import topics
 
 READY_SECONDS: Final = 60.0
-GROUP_SECONDS: Final = 15.0
 WORKER_SECONDS: Final = 12.0
 """A worker promises to leave within ten."""
 SIMULATOR_SECONDS: Final = 10.0
@@ -99,16 +96,17 @@ class Demo:
 
     def _sandboxed(self) -> Settings:
         """Topics and a group of our own on somebody's broker, deleted at the end, whatever happens between."""
-        prefix = f"sandbox-{secrets.token_hex(4)}."
+        prefix = leftovers.new_prefix()
         settings = self.settings.model_copy(update={"topic_prefix": prefix, "group": f"{prefix}{self.settings.group}"})
         asyncio.run(topics.describe(settings))  # a broker that does not answer has nothing to delete either
         self._say(f"using {settings.brokers}; everything there is named {prefix}* and deleted at the end")
 
         def clean(_type: object, error: BaseException | None, _traceback: object) -> None:
             try:
-                asyncio.run(_delete(settings))
+                asyncio.run(leftovers.delete(settings, [settings.group]))
             except (FailedError, KafkaError) as failed:
-                message = f"{prefix}* on {settings.brokers} could not be deleted: {failed}"
+                later = printed.command(settings, "topics clean", "--execute")
+                message = f"{prefix}* on {settings.brokers} could not be deleted: {failed}. Later: {later}"
                 if error is None:
                     raise FailedError(message) from None
                 self._say(message)
@@ -193,28 +191,3 @@ def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:
     shown = settings.shown()
     table = [setting for setting in SETTINGS if setting.name in names and not setting.secret]
     return [f"{setting.flag}={shown[setting.name]}" for setting in table if shown[setting.name] != setting.default]
-
-
-async def _delete(settings: Settings) -> None:
-    """The topics, then the group, which must be empty first."""
-    await topics.delete(settings)
-    admin = client.make_admin(settings)
-    await client.start(admin, settings)
-    try:
-        async with asyncio.timeout(GROUP_SECONDS):
-            while not await _delete_group(admin, settings.group):  # noqa: ASYNC110 - only the broker knows
-                await asyncio.sleep(0.2)
-    except (TimeoutError, KafkaError) as error:
-        raise FailedError(f"the group {settings.group} could not be deleted: {error!r}") from None
-    finally:
-        await client.end(admin)
-
-
-async def _delete_group(admin: client.Admin, group: str) -> bool:
-    """False when it still has members. The client has the request but no method for it."""
-    coordinator = await admin.find_coordinator(group)
-    response = await access.send_when_ready(admin, DeleteGroupsRequest([group]), coordinator)
-    codes = {code for _, code, *_ in response.results} - {0, GroupIdNotFound.errno}
-    if codes - {NonEmptyGroup.errno}:
-        raise for_code(min(codes - {NonEmptyGroup.errno}))
-    return not codes

@@ -1,4 +1,6 @@
-"""``liveshop topics``: makes the topics the worker needs, shows what they are like, lets larger ones take over."""
+"""``liveshop topics``: makes the topics the worker needs, shows what they are like, lets larger ones take over, and deletes
+what killed demonstrations have left.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -15,8 +17,9 @@ from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
 from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, set_config, uneven
 from stream.operate import grow as growing
-from stream.operate import takeover
+from stream.operate import leftovers, takeover
 from stream.operate.grow import Growth, Plan
+from stream.operate.leftovers import Stands
 from stream.printed import command
 from stream.sessions import topics
 
@@ -28,7 +31,8 @@ SHOWN: Final = 20
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 app: Final = typer.Typer(
-    help="Make or show the topics, or let a set with more partitions take over.", no_args_is_help=True
+    help="Make or show the topics, let a set with more partitions take over, or delete what killed runs left.",
+    no_args_is_help=True,
 )
 
 
@@ -108,6 +112,47 @@ def grow(
         _print_growth(settings, asked, found, executed=execute)
     if found.moved_letters:
         raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+@takes_settings(CONNECTION, required=("brokers",))
+def clean(
+    settings: Settings,
+    *,
+    quiet: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="a run without workers is over when nothing has been written to its topics for so long"
+        ),
+    ] = "5m",
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the list is shown")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the topics and groups that killed runs of `liveshop run` have left: sandbox-<8 hex digits>.*
+
+    Lists them; nothing is done without --execute. A run is left alone while its group has members, and while its topics are
+    written to. One to which nothing was ever written may be starting: it is looked at again after a minute. No other topic
+    is touched.
+    """
+    seconds = _seconds(quiet)
+    found = do(leftovers.remove(settings, seconds)) if execute else ask(leftovers.look(settings, seconds))
+    if as_json:
+        print_json(found)
+        return
+    rows = [(run.prefix + "*", _STANDS[run.stands], len(run.topics), len(run.groups)) for run in found]
+    print_table(("run", "", "topics", "groups"), rows) if rows else say("no topics or groups of runs are there")
+    if execute:
+        say(f"deleted what {sum(run.stands is Stands.LEFT for run in found)} runs have left")
+    elif rows:
+        say("nothing is done without --execute")
+
+
+_STANDS: Final = {
+    Stands.RUNS: "runs: it has workers",
+    Stands.RECENT: "no workers, but written to a short time ago",
+    Stands.NEW: "nothing written yet: it may be starting",
+    Stands.LEFT: "left by a run that is over",
+}
 
 
 def _seconds(quiet: str) -> float:

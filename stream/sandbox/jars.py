@@ -137,7 +137,7 @@ def _fetch_one(jar: Jar, fetcher: Fetcher, into: Path) -> None:
         ) from None
     if hashlib.sha256((into / jar.name).read_bytes()).hexdigest() != jar.sha256:
         raise FailedError(
-            f"{found} is not the file that liveshop was tested with: its SHA-256 differs from the one pinned for"
+            f"{found} is not the file that was tested: its SHA-256 differs from the one pinned for"
             f" {jar.name}. It is not run. Remove it where it is still there, and try again."
         )
 

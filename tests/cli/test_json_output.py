@@ -26,6 +26,7 @@ ALONE = {
 ASKING = {
     "topics create": [],
     "topics show": [],
+    "topics clean": [],
     "topics grow": ["--partitions=8", "--to-prefix=new."],
     "doctor": [],
     "state show": [],

@@ -1,0 +1,171 @@
+"""What runs of ``liveshop run`` have on somebody's broker: topics and a group under a prefix of each run's own.
+
+A run deletes them at its end. One that was killed leaves them, and here they are found and deleted. A run is alive when its
+group has members, or when something was written not long ago: its workers write at every checkpoint.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from stream.config import Settings
+from stream.errors import FailedError
+from stream.kafka import client
+from stream.kafka.members import describe_all
+from stream.kafka.patches import access
+from stream.sessions import topics
+
+START_SECONDS: Final = 60.0
+"""Within which a run that has made its topics has workers in its group, or ends."""
+GROUP_SECONDS: Final = 15.0
+_PREFIX: Final = re.compile(r"sandbox-[0-9a-f]{8}\.", re.ASCII)
+
+
+class Stands(StrEnum):
+    """Only what is ``left`` is deleted, and what is ``new`` and still is so after a while."""
+
+    RUNS = "runs"
+    """Its group has members."""
+    RECENT = "recent"
+    """None are there now, but something was written a short time ago."""
+    NEW = "new"
+    """Nothing was ever written: it may be about to start."""
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is there of one run."""
+
+    prefix: str
+    stands: Stands
+    topics: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def new_prefix() -> str:
+    """Of a run that begins."""
+    return f"sandbox-{secrets.token_hex(4)}."
+
+
+async def look(settings: Settings, quiet: float) -> list[Run]:
+    """All there are, by prefix. ``quiet``: seconds without a record after which one without members is over.
+
+    Raises KafkaError, and FailedError without a broker.
+    """
+    admin, reader = client.make_admin(settings), client.make_reader(settings, wait_ms=50)
+    try:
+        await client.start(admin, settings)
+        await client.start(reader, settings)
+        sizes = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
+        groups = await _groups(admin)
+        prefixes = {_prefix_of_topic(settings, name) for name in sizes} | set(map(prefix_of, groups))
+        found = []
+        for prefix in sorted(prefixes - {""}):
+            names = tuple(name for name in _names(settings, prefix) if name in sizes)
+            own = tuple(sorted(group for group in groups if prefix_of(group) == prefix))
+            members = sum(groups[group] for group in own)
+            partitions = [TopicPartition(name, number) for name in names for number in range(sizes[name])]
+            stands = Stands.RUNS if members else await _written(reader, partitions, quiet)
+            found.append(Run(prefix, stands, names, own))
+        return found
+    finally:
+        await client.end(reader)
+        await client.end(admin)
+
+
+async def remove(settings: Settings, quiet: float) -> list[Run]:
+    """Deletes what is left of runs that are over. What was deleted, and what was kept, as it stood then.
+
+    Where nothing was ever written it is looked at once more after ``quiet`` seconds, at most `START_SECONDS`.
+    """
+    found = await look(settings, quiet)
+    new = {run.prefix for run in found if run.stands is Stands.NEW}
+    if new:
+        await asyncio.sleep(min(quiet, START_SECONDS))
+        found = await look(settings, quiet)
+    over = [run for run in found if is_over(run, new)]
+    for run in over:
+        await delete(settings.model_copy(update={"topic_prefix": run.prefix}), run.groups)
+    return [Run(run.prefix, Stands.LEFT, run.topics, run.groups) if run in over else run for run in found]
+
+
+def is_over(run: Run, new: Collection[str]) -> bool:
+    """``new``: prefixes of those that were new at the look before."""
+    return run.stands is Stands.LEFT or (run.stands is Stands.NEW and run.prefix in new)
+
+
+async def delete(settings: Settings, groups: Iterable[str]) -> None:
+    """The topics of the prefix, then the groups, which must be empty first. Raises FailedError."""
+    await topics.delete(settings)
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
+    try:
+        for group in groups:
+            await _delete_group(admin, group)
+    finally:
+        await client.end(admin)
+
+
+def prefix_of(name: str) -> str:
+    """Of a run's topic or group; nothing for all others."""
+    found = _PREFIX.match(name)
+    return found[0] if found else ""
+
+
+def _names(settings: Settings, prefix: str) -> list[str]:
+    return topics.names(settings.model_copy(update={"topic_prefix": prefix}))
+
+
+def _prefix_of_topic(settings: Settings, name: str) -> str:
+    """Nothing for a topic that no run makes, whatever it is called."""
+    prefix = prefix_of(name)
+    return prefix if prefix and name in _names(settings, prefix) else ""
+
+
+async def _groups(admin: client.Admin) -> dict[str, int]:
+    """The groups of runs and how many members each has."""
+    found: dict[str, int] = {}
+    for node in access.nodes(admin):
+        names = [name for name, *_ in await admin.list_consumer_groups([node]) if prefix_of(name)]
+        found |= {name: len(each.members) for name, each in await describe_all(admin, names, node)}
+    return found
+
+
+async def _written(reader: client.Reader, partitions: Collection[TopicPartition], quiet: float) -> Stands:
+    """By the newest record of a run without members."""
+    if not partitions:
+        return Stands.LEFT
+    if not any((await reader.end_offsets(partitions)).values()):
+        return Stands.NEW
+    since = int((time.time() - quiet) * 1000)
+    newer = await reader.offsets_for_times(dict.fromkeys(partitions, since))
+    return Stands.RECENT if any(newer.values()) else Stands.LEFT
+
+
+async def _delete_group(admin: client.Admin, group: str) -> None:
+    try:
+        async with asyncio.timeout(GROUP_SECONDS):
+            while not await _try_to_delete(admin, group):  # noqa: ASYNC110 - only the broker knows
+                await asyncio.sleep(0.2)
+    except (TimeoutError, KafkaError) as error:
+        raise FailedError(f"the group {group} could not be deleted: {error!r}") from None
+
+
+async def _try_to_delete(admin: client.Admin, group: str) -> bool:
+    """False when it still has members. The client has the request but no method for it."""
+    coordinator = await admin.find_coordinator(group)
+    response = await access.send_when_ready(admin, DeleteGroupsRequest([group]), coordinator)
+    codes = {code for _, code, *_ in response.results} - {0, GroupIdNotFound.errno}
+    if codes - {NonEmptyGroup.errno}:
+        raise for_code(min(codes - {NonEmptyGroup.errno}))
+    return not codes
