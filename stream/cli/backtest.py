@@ -72,7 +72,7 @@ def command(
     if as_json:
         show_json(plain(report), indent=True)
     else:
-        show(report)
+        show(report, whole=end is not None)
     if report.bad_lines:
         raise typer.Exit(SOME_BAD)
 

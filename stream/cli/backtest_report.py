@@ -16,13 +16,13 @@ LISTED: Final = 50
 """Incidents that are listed; --json has them all."""
 
 
-def show(report: Report) -> None:
-    """Prints it."""
+def show(report: Report, *, whole: bool = False) -> None:
+    """Prints it. ``whole``: the timeline goes over all of the span, not only over what was recorded of it."""
     _show_head(report)
     if not report.records:
         return
     _show_tallies(report)
-    _show_timeline(report.book, report.span)
+    _show_timeline(report.book, report.span if whole else report.recorded)
     if report.difference is None:
         _list("", report.book.incidents, report.span, _row, INCIDENT)
     else:
@@ -59,7 +59,7 @@ def _show_timeline(book: Book, span: Span) -> None:
     if not book.incidents:
         return
     column = _length((span.end - span.begin) / 1000 / timeline.COLUMNS)
-    say(f"\nfiring over time, {column} a column:")
+    say(f"\nfiring over time, {column} a column, {in_zone(span.begin)} to {in_zone(span.end)}:")
     width = max(len(each.alert) for each in book.tallies)
     for each in book.tallies:
         counts = timeline.firing([one for one in book.incidents if one.alert == each.alert], span)

@@ -49,6 +49,20 @@ class Report:
     lost: list[str] = field(default_factory=list)
     """``topic/partition`` of which retention has deleted records that may belong to the span."""
     bad_lines: int = 0
+    newest: int | None = None
+    """Event time; None without an event."""
+    first: int | None = None
+    """Beginning of the first slide."""
+
+    @property
+    def recorded(self) -> Span:
+        """What of the span has events or decisions: the topics may have been silent for days before its end."""
+        if self.newest is None or self.first is None:
+            return self.span
+        books = [self.book] if self.old is None else [self.book, self.old]
+        times = [time for book in books for each in book.incidents for time in (each.fired, each.resolved or 0)]
+        begin = max(self.span.begin, self.first)
+        return Span(begin, max(begin + 1, min(self.span.end, max([self.newest, *times]) + 1)))
 
     @property
     def records(self) -> int:
@@ -94,6 +108,7 @@ class Backtest:
             outcomes.update(trial.outcomes)
             rejected.update(trial.rejected)
         report = Report(span, len(self._trials), outcomes, rejected, books[0])
+        report.newest, report.first = self.newest, self._first(end)
         if len(books) > 1:
             report.old = books[1]
             report.difference = difference(books[1].incidents, books[0].incidents)

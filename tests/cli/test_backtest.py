@@ -9,8 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stream import cli
+from stream.config import Settings
 from stream.model.messages import Message
-from stream.replay import recording
+from stream.replay import file_source, recording, topic_range
+from stream.replay.backtest import Backtest, Report
 from stream.sandbox.traffic import Plan, Traffic
 
 MINUTE: Final = 60_000
@@ -92,11 +94,31 @@ def test_only_decisions_of_the_span_are_told(recorded: Path, capsys: pytest.Capt
     assert all(each["resolved"] is None or each["resolved"] >= begin for each in part["incidents"])
 
 
+@pytest.mark.parametrize("asked", [(), (f"--from={START - 5 * 24 * 60 * MINUTE}",)])
+def test_without_an_end_the_timeline_is_that_of_what_was_recorded(
+    asked: tuple[str, ...], recorded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Topics that have been silent for days: up to now a column would be a day, and all of it in the first."""
+
+    async def over_topics(_: Settings, test: Backtest, __: int | None, to_ms: int, tell: Any) -> Report:
+        assert to_ms > START + 24 * 60 * MINUTE, "now"
+        return file_source.over_file(recorded, test, 4, to_ms, tell=tell, complain=lambda *_: None)
+
+    monkeypatch.setattr(topic_range, "over_topics", over_topics)
+    topics = ("--brokers=k:9092", f"--rules={QUICK}", *asked)
+    backtest(*topics)
+    drawn = re.search(r"firing over time, (\d+) s a column", capsys.readouterr().out)
+    assert drawn
+    assert 15 <= int(drawn[1]) <= 60, "15 minutes, and until the last alerts are over"
+    backtest(*topics, "--to=now")
+    assert re.search(r"firing over time, [\d.]+ h a column", capsys.readouterr().out), "as it was asked for"
+
+
 def test_a_table_and_a_timeline_are_for_people(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backtest(f"--input={recorded}", f"--rules={QUICK}")
     out, err = capsys.readouterr()
     assert "2025-10-09 08:" in out
-    assert re.search(r"firing over time, \d+ s a column:", out)
+    assert re.search(r"firing over time, \d+ s a column, 2025-10-09 08:", out)
     assert "█" in out
     for name in ("failures", "surge", "quiet", "sales"):
         assert f"\n  {name}" in out
