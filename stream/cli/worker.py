@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ipaddress
 from collections.abc import Awaitable
 from typing import Annotated, Final
 
@@ -62,11 +63,26 @@ def command(
         and process is None
     ):
         log.warning("the password or token goes to Kafka in the clear: security_protocol sasl_ssl hides it")
+    if process is None and _is_every_address(settings.http_host):
+        log.warning(
+            "anybody who reaches this machine can read session and seller ids, counts and amounts, without a login",
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            todo="let in only who scrapes (network policy, unpublished port), or listen on 127.0.0.1 beside the scraper",
+        )
     if processes > 1:
         raise typer.Exit(supervise(settings, processes, rebuild=rebuild))
     given = {name: value for name, value in settings.shown().items() if value}
     log.info("worker starts", version=__version__, core=core(), rebuild=rebuild or bool(rebuild_before), **given)
     raise typer.Exit(work(settings, rebuild=_discards(rebuild_before) if rebuild_before else rebuild))
+
+
+def _is_every_address(host: str) -> bool:
+    """A name is that of one address."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _discards(text: str) -> dict[int, Discarded]:

@@ -141,6 +141,21 @@ def test_the_last_error_of_another_command_is_json_only_where_that_is_asked_for(
     assert json.loads(told)["event"].startswith("--quiet: ") if as_json else told.startswith("liveshop: --quiet: ")
 
 
+@pytest.mark.parametrize(
+    ("host", "warns"), [("0.0.0.0", True), ("::", True), ("127.0.0.1", False), ("localhost", False)]
+)
+def test_pages_that_everybody_can_read_are_warned_of(
+    host: str, warns: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their server is not started: nothing listens on every address here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "work", lambda *_, **__: 0)
+        assert ended("--brokers", "k:9092", "--http-host", host) == 0
+    warned = [line for line in lines(capsys.readouterr().err) if line["level"] == "warning"]
+    assert [line["http_host"] for line in warned] == ([host] if warns else [])
+    assert all("session and seller ids" in line["event"] and "127.0.0.1" in line["todo"] for line in warned)
+
+
 def test_a_taken_port_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
