@@ -398,7 +398,7 @@ class ShardLoop:
                 seconds = None if clock is None else (newest - clock) / 1000
                 log.warning("a topic is far behind the others, nothing waits for it", **where, behind_seconds=seconds)
             else:
-                log.info("a topic that was far behind is not left out any more", **where)
+                log.info("a topic that was far behind is waited for again", **where)
 
     def _unread(self, name: Name) -> int:
         return self.inputs.lag(name) + self._read_ahead.number(name)

@@ -82,7 +82,7 @@ class Health:
         for key in told.keys() - self._told.keys():
             log.warning("too many of its records", topic=told[key].topic, reason=told[key].name, detail=told[key].text)
         for key in self._told.keys() - told.keys():
-            log.info("no longer too many of its records", topic=self._told[key].topic, reason=self._told[key].name)
+            log.info("few enough of its records again", topic=self._told[key].topic, reason=self._told[key].name)
         self._told = told
 
     def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:

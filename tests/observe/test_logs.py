@@ -1,5 +1,6 @@
 """One line a fact; JSON when nobody looks; never a local variable in a traceback."""
 
+import ast
 import io
 import json
 import logging
@@ -7,11 +8,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+import stream
 from stream.observe import logs
 from stream.plaintext import plain
 from tests.hostile_texts import HOSTILE_TEXTS
@@ -163,3 +166,18 @@ def test_no_number_is_too_large_for_a_line() -> None:
     logs.configure(stream=out)
     structlog.get_logger().info("counted", gmv=2**70)
     assert lines(out)[0]["gmv"] == 2**70
+
+
+def test_good_news_is_said_as_such() -> None:
+    """``info`` says what is, as "ready" does, and not what is no longer otherwise."""
+    said = {
+        (path.name, node.args[0].value)
+        for path in Path(stream.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "log.info"
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+    assert len(said) > 20
+    assert [each for each in said if re.search(r"\b(no longer|any ?more)\b", each[1])] == []
