@@ -29,11 +29,13 @@ $(VENV)/.packages: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liveshop needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
 	@echo "making the virtual environment $(VENV) (once)" >&2
 	@$(PYTHON) -m venv $(VENV) || { echo "python's venv is missing (Debian: apt install python3-venv)" >&2; exit 2; }
+	@echo "installing $$(grep -c == constraints.txt) packages into it (once)" >&2
 	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
 	@touch $@
 
 $(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py stream/core/figures.py $(wildcard stream/core/native/*.p[yx]* stream/core/native/*.h)
 	@command -v cc >/dev/null || echo "no C compiler: liveshop runs without its native hot path, several times slower (Debian: apt install gcc libc6-dev python3-dev)" >&2
+	@echo "building liveshop and its native hot path (once, and when that has changed)" >&2
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
