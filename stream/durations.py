@@ -13,7 +13,6 @@ UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000
 LONGEST: Final = timedelta(days=36_500)
 
 _PART: Final = re.compile(r"(0|[1-9][0-9]{0,19})(ms|s|m|h|d)", re.ASCII)
-_DURATION: Final = re.compile(rf"(?:{_PART.pattern}){{1,{len(UNITS)}}}", re.ASCII)
 _BARE: Final = re.compile(r"[0-9.]{1,20}", re.ASCII)
 
 
@@ -25,7 +24,9 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     text = str(value).strip() if isinstance(value, str | int | float) else ""
-    parts = _PART.findall(text) if _DURATION.fullmatch(text) else []
+    parts = _PART.findall(text)
+    if "".join(map("".join, parts)) != text:  # something stands between or around them
+        parts = []
     sizes = [UNITS[unit] for _, unit in parts]
     if not parts or sizes != sorted(set(sizes), reverse=True):
         if _BARE.fullmatch(text):
