@@ -87,7 +87,7 @@ def test_what_fires_now_is_listed_the_gravest_first(flags: list[str], capsys: py
     assert found == [orjson.loads(each.value()) for each in (FIRED[3], FIRED[1], FIRED[4])]
     alerts("list", *flags)
     out = capsys.readouterr().out
-    assert [line.split()[2] for line in out.splitlines()[1:]] == ["failures", "surge", "surge"]
+    assert [line.split()[3] for line in out.splitlines()[1:]] == ["failures", "surge", "surge"]
     assert "surge of 8" in out
 
 
@@ -97,7 +97,7 @@ def test_a_session_shows_all_that_is_left_in_order(flags: list[str], capsys: pyt
     assert found == [orjson.loads(each.value()) for each in FIRED if each.session_id == "7"]
     alerts("history", "7", *flags)
     out = capsys.readouterr().out
-    assert [line.split()[2] for line in out.splitlines()[1:]] == ["firing", "resolved", "firing", "firing"]
+    assert [line.split()[3] for line in out.splitlines()[1:]] == ["firing", "resolved", "firing", "firing"]
     assert out.count("idle") == 1
 
 

@@ -192,7 +192,8 @@ def test_one_that_is_killed_is_started_again_and_every_count_stays_exact(
     assert after['liveshop_process_restarts_total{process="0"}'] == 0
     assert two.children()[1] != victim
     told = [line for line in two.lines() if line.get("why")]
-    assert [(line["process"], line["why"], line["pause_seconds"]) for line in told] == [(1, "killed by signal 9", 0.5)]
+    assert [(line["process"], line["why"]) for line in told] == [(1, "killed by signal 9")]
+    assert all(0 <= line["pause_seconds"] <= 0.5 for line in told), "drawn at random below the first pause"
     two.await_ready(DEADLINE)
 
     top = subprocess.run(

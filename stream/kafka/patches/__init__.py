@@ -12,7 +12,7 @@ fetch         the fetcher's buffer: batches are unpacked within bounds,   none f
 fetchbyid     fetches name topics by id: one that was made anew under     none found (KIP-516)
               its name does not answer for the one before
 aborted       nothing: which batches aiokafka would leave out             none needed
-ending        the end of a transaction is asked for until it is           none found for late copies (KIP-890); issue 1145
+end_txn       the end of a transaction is asked for until it is           none found for late copies (KIP-890); issue 1145
               confirmed, and a producer that needed two requests for it   and issue 1133: a coordinator that is gone
               is given up
 giving_up     nothing: ends the tasks of a producer whose brokers are     issue 1101: stop() waits for ever

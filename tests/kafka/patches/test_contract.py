@@ -48,7 +48,7 @@ STANDS_ON: Final[dict[str, dict[Any, str]]] = {
         PartitionRecords._consume_aborted_up_to: "56876530cd64",
         PartitionRecords._unpack_records: "b803e6d46480",
     },
-    "ending": {
+    "end_txn": {
         AIOKafkaProducer.commit_transaction: "c7f9677c8941",
         BaseHandler: "41fc76293ab9",
         EndTxnHandler: "47656efcfc99",
