@@ -53,7 +53,7 @@ def run(words: list[str], *, answer: str = "") -> subprocess.CompletedProcess[st
 
 def named(text: str, command: str) -> list[str]:
     """The words after the program's name of the one command that a text names."""
-    (found,) = re.findall(rf"liveshop {command}[^`;,]*(?=`|;|,|$)", text.strip(), re.MULTILINE)
+    (found,) = re.findall(rf"liveshop {command}[^`;,\"]*(?=[`;,\"]|$)", text.strip(), re.MULTILINE)
     return shlex.split(found)[1:]
 
 
