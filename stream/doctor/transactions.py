@@ -24,7 +24,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardState:
+class OpenTransaction:
     """A transaction that was open when we looked, and still when we looked again. ``owner`` None: nobody knows it."""
 
     topic: str
@@ -42,7 +42,7 @@ class ShardState:
         return f"{self.topic}/{self.partition}"
 
 
-def judge_transactions(held: Sequence[ShardState], looked_at: int, bootstrap: str) -> list[Finding]:
+def judge_transactions(held: Sequence[OpenTransaction], looked_at: int, bootstrap: str) -> list[Finding]:
     """``looked_at`` is the number of partitions looked at."""
     found = [_hanging(each, bootstrap) if _is_hanging(each) else _open(each) for each in held]
     if not found and looked_at:
@@ -50,13 +50,13 @@ def judge_transactions(held: Sequence[ShardState], looked_at: int, bootstrap: st
     return found
 
 
-def _is_hanging(held: ShardState) -> bool:
+def _is_hanging(held: OpenTransaction) -> bool:
     """Nothing will end it by itself."""
     owner = held.owner
     return owner is None or not owner.has_partition or owner.age_ms > owner.timeout_ms + GRACE_MS
 
 
-def _hanging(held: ShardState, bootstrap: str) -> Finding:
+def _hanging(held: OpenTransaction, bootstrap: str) -> Finding:
     owner = held.owner
     why = (
         "no coordinator knows it"
@@ -72,7 +72,7 @@ def _hanging(held: ShardState, bootstrap: str) -> Finding:
     return Finding(Check.TRANSACTIONS, Severity.ERROR, held.subject, what, todo)
 
 
-def _open(held: ShardState) -> Finding:
+def _open(held: OpenTransaction) -> Finding:
     owner = held.owner
     assert owner is not None  # noqa: S101 - else it hangs
     what = (

@@ -23,8 +23,12 @@ LIBRARIES: Final = ("aiokafka", "asyncio")
 """They speak one level lower than we do: aiokafka tells every fetch at debug and every retry at info. Each kind of message
 is said once a minute at most (stream/observe/ratelimit.py)."""
 
-ORDINARY: Final = ("Heartbeat failed for group %s because it is rebalancing",)
-"""How a member learns that others come and go."""
+ORDINARY: Final = (
+    "Heartbeat failed for group %s because it is rebalancing",
+    "Got error produce response on topic-partition %s, retrying. Error: %s",
+)
+"""How a member learns that others come and go, and what a broker answers while it ends the transaction before (it calls
+that too few replicas). What lasts, a worker says itself: its checkpoint fails."""
 
 _QUIETER: Final = {"debug": "INFO", "info": "WARNING", "warning": "WARNING", "error": "ERROR"}
 

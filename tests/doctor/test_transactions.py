@@ -3,14 +3,14 @@
 import pytest
 
 from stream.doctor.finding import Severity
-from stream.doctor.transactions import Owner, ShardState, judge_transactions
+from stream.doctor.transactions import OpenTransaction, Owner, judge_transactions
 from tests.doctor.tools import one
 
 ABORT = "kafka-transactions.sh --bootstrap-server k:9092 abort --topic live.views --partition 3 --start-offset 70"
 
 
-def held(owner: Owner | None) -> ShardState:
-    return ShardState("live.views", 3, start_offset=70, hidden=12, producer_id=5, quiet_ms=9000, owner=owner)
+def held(owner: Owner | None) -> OpenTransaction:
+    return OpenTransaction("live.views", 3, start_offset=70, hidden=12, producer_id=5, quiet_ms=9000, owner=owner)
 
 
 def test_one_within_its_timeout_is_a_warning() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka.errors import IncompatibleBrokerVersion, UnknownTopicOrPartitionError
+from aiokafka.errors import IncompatibleBrokerVersion, NotLeaderForPartitionError, UnknownTopicOrPartitionError
 
 from stream.kafka import client, requests
 from stream.kafka.client import Admin
@@ -52,6 +52,14 @@ def test_the_controller_tells_its_time(kafka: EmbeddedKafka) -> None:
     asyncio.run(main())
 
 
+async def ended(admin: Admin, topic: str, partition: int) -> bool:
+    """A new topic's partitions get their leaders one after the other."""
+    try:
+        return await requests.open_producers(admin, NODE, topic, partition) == []
+    except NotLeaderForPartitionError:
+        return False
+
+
 def test_an_open_transaction_is_told_with_its_producer(kafka: EmbeddedKafka, prefix: str) -> None:
     async def main() -> None:
         config = settings(kafka, prefix)
@@ -62,16 +70,14 @@ def test_an_open_transaction_is_told_with_its_producer(kafka: EmbeddedKafka, pre
             await other.send_and_wait(topic, b"x", partition=1)
             (found,) = await requests.open_producers(admin, NODE, topic, 1)
             assert found.start_offset == 0
-            assert await requests.open_producers(admin, NODE, topic, 0) == []
+            await eventually(
+                "the other partition has a leader, and no open transaction", lambda: ended(admin, topic, 0)
+            )
             (known,) = await requests.transactions(admin, [NODE], [found.producer_id])
             assert (known.transactional_id, known.state, known.timeout_ms) == (prefix + "open", "Ongoing", 60_000)
             assert known.partitions == {(topic, 1)}
             await other.commit_transaction()
-
-            async def ended() -> bool:
-                return await requests.open_producers(admin, NODE, topic, 1) == []
-
-            await eventually("its markers are written", ended)
+            await eventually("its markers are written", lambda: ended(admin, topic, 1))
 
     asyncio.run(main())
 

@@ -100,11 +100,16 @@ def test_the_level_holds_and_libraries_speak_one_lower() -> None:
 
 
 def test_what_a_library_warns_of_in_each_rolling_restart_is_no_warning() -> None:
-    group = logging.getLogger("aiokafka.consumer.group_coordinator")
-    for level, shown in (("info", ["info", "warning"]), ("warning", ["warning"])):
+    group, sender = (
+        logging.getLogger("aiokafka." + name) for name in ("consumer.group_coordinator", "producer.sender")
+    )
+    for level, shown in (("info", ["info", "info", "warning"]), ("warning", ["warning"])):
         out = io.StringIO()
         logs.configure(level, stream=out)  # type: ignore[arg-type]
         group.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+        sender.warning(
+            "Got error produce response on topic-partition %s, retrying. Error: %s", "t", "NotEnoughReplicas"
+        )
         group.warning("Heartbeat failed for group %s: generation id is not  current.", "g")
         assert [line["level"] for line in lines(out)] == shown
 

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 
 from stream.doctor.probes.offsets import ends, stable_ends
 from stream.doctor.probes.visit import Visit, now_ms
-from stream.doctor.transactions import Owner, ShardState
+from stream.doctor.transactions import OpenTransaction, Owner
 from stream.kafka import requests
 from stream.kafka.requests import OpenProducer, Transaction
 
@@ -16,7 +16,7 @@ AGAIN: Final = 2.0
 """Seconds between the looks: the transactions of workers live for milliseconds."""
 
 
-async def held(visit: Visit) -> list[ShardState]:
+async def held(visit: Visit) -> list[OpenTransaction]:
     """Waits only when a transaction is open."""
     first = await _open(visit, visit.partitions)
     if not first:
@@ -37,9 +37,9 @@ async def held(visit: Visit) -> list[ShardState]:
     ]
 
 
-def _held(tp: TopicPartition, producer: OpenProducer, end: int, known: Collection[Transaction]) -> ShardState:
+def _held(tp: TopicPartition, producer: OpenProducer, end: int, known: Collection[Transaction]) -> OpenTransaction:
     owner = next((each for each in known if each.producer_id == producer.producer_id), None)
-    return ShardState(
+    return OpenTransaction(
         tp.topic,
         tp.partition,
         producer.start_offset,
