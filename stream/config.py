@@ -119,6 +119,10 @@ class Settings(Security):
     session_keep: DurationOrZero = Field(
         default=timedelta(hours=24), description="how long an ended session's totals are held"
     )
+    late_totals: DurationOrZero = Field(
+        default=timedelta(hours=24),
+        description="how late a checkout still counts in its session's totals, though its windows are final; at most 24h",
+    )
     totals_every: Duration = Field(
         default=timedelta(seconds=10), description="event time between two totals of one session"
     )
@@ -300,7 +304,7 @@ _PLAIN: Final = ("currency", "max_value", "max_batch", "max_new_sessions", "max_
 """Those of the policy that are no durations."""
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),
-    *("session_end_after", "session_keep", "totals_every"),
+    *("session_end_after", "session_keep", "late_totals", "totals_every"),
 )
 DECIDING: Final = ("windows", *_IN_POLICY, *_PLAIN)
 """The settings that decide results: who restores a state needs them all."""

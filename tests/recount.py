@@ -143,6 +143,7 @@ class Rules:
     max_ids: int = 1000
     trust_producer_time: bool = False
     session_keep_ms: int = DAY_MS
+    late_totals_ms: int = DAY_MS
     max_new_sessions: int = 20_000
     max_sessions: int = 200_000
     max_checkout_keys: int = 5_000_000
@@ -186,8 +187,9 @@ def recount(records: Iterable[LogRecord], rules: Rules = Rules(), refused: Itera
         for record in log:
             event, outcome = judge.judge(record, result)
             result.outcomes[record.kind, outcome] += 1
+            if event is not None and outcome in ("counted", "total_only"):
+                tallies.count(record, event, totals_only=outcome == "total_only")
             if event is not None and outcome == "counted":
-                tallies.count(record, event)
                 result.not_on_time[record.kind] += not judge.is_on_time(event)
     result.windows = tallies.windows()
     result.sessions = tallies.sessions()
@@ -483,8 +485,8 @@ class Judge:
         if self.is_repeat(event):
             return "duplicate"
         if event["event_time"] + self.rules.patience_ms <= self.clock:
-            return "late"
-        if not self.is_admitted(event):
+            return self.judge_late(kind, event)
+        if not self.is_admitted(event, self.pane(event)):
             return "too_many_sessions"
         if len(self.ids[self.pane(event)]) >= self.rules.max_pane_events:
             return "too_many_events"
@@ -495,8 +497,23 @@ class Judge:
         self.ids[self.pane(event)].add((event["session_id"], event["event_id"]))
         if kind == "checkouts" and event["status"] == "paid" and event.get("is_cod"):
             return "not_an_order"
-        self.know(event)
+        self.know(event, self.pane(event))
         return "counted"
+
+    def judge_late(self, kind: str, event: Event) -> str:
+        """ "A checkout that step 5 or 6 would refuse, but whose event time + `late_totals` is > its own topic's clock"."""
+        if kind != "checkouts" or event["event_time"] + self.rules.late_totals_ms <= self.clock:
+            return "late"
+        now = self.clock - self.clock % self.rules.pane_ms  # its session is known from now on
+        if not self.is_admitted(event, now):
+            return "too_many_sessions"
+        if self.is_resent(event):
+            return "duplicate"
+        self.note_checkout(event)  # "it notes its checkout key and no id"
+        if event["status"] == "paid" and event.get("is_cod"):
+            return "not_an_order"
+        self.know(event, now)
+        return "total_only"
 
     def is_on_time(self, event: Event) -> bool:
         """The event judged last: "event time + delay > own topic's clock on arrival"; at the clock it always is."""
@@ -518,15 +535,15 @@ class Judge:
         keep = max(self.rules.session_keep_ms, self.rules.patience_ms)
         return session in self.latest_pane and self.clock < self.latest_pane[session] + self.rules.pane_ms + keep
 
-    def is_admitted(self, event: Event) -> bool:
+    def is_admitted(self, event: Event, pane: int) -> bool:
         """ "If its topic has admitted `max_new_sessions` in that pane or knows `max_sessions`": of an unknown one."""
         if self.knows(event["session_id"]):
             return True
         number = sum(map(self.knows, self.latest_pane))
-        return number < self.rules.max_sessions and self.admitted[self.pane(event)] < self.rules.max_new_sessions
+        return number < self.rules.max_sessions and self.admitted[pane] < self.rules.max_new_sessions
 
-    def know(self, event: Event) -> None:
-        session, pane = event["session_id"], self.pane(event)
+    def know(self, event: Event, pane: int) -> None:
+        session = event["session_id"]
         known = self.knows(session)
         self.admitted[pane] += not known
         self.latest_pane[session] = max(pane, self.latest_pane[session]) if known else pane
@@ -681,12 +698,12 @@ class Tallies:
         self.totals: defaultdict[str, Tally] = defaultdict(Tally)
         self.partitions: dict[str, int] = {}
 
-    def count(self, record: LogRecord, event: Event) -> None:
+    def count(self, record: LogRecord, event: Event, *, totals_only: bool) -> None:
         session, time = event["session_id"], event["event_time"]
         if self.partitions.setdefault(session, record.partition) != record.partition:
             raise ValueError(f"session {session!r} is on two partitions, {record.place} is the second")
-        pane = self.panes[session, time - time % self.rules.pane_ms]
-        for tally in (pane, self.totals[session]):  # the totals have a bound of their own for breakdowns
+        pane = [] if totals_only else [self.panes[session, time - time % self.rules.pane_ms]]
+        for tally in (*pane, self.totals[session]):  # the totals have a bound of their own for breakdowns
             count_labels(tally, event)
             COUNTING[record.kind](tally, event, self.rules.max_ids)
 

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -265,7 +266,20 @@ def test_late_looks_at_no_other_topic_and_no_other_partition() -> None:
 
 def test_duplicates_and_uncounted_checkouts_move_the_clock() -> None:
     first, cod = checkout("initiated", T), checkout("paid", T + PATIENCE, is_cod=True)
-    assert outcomes(first, cod, checkout("failed", T), kind="checkouts") == ["counted", "not_an_order", "late"]
+    assert outcomes(first, cod, checkout("failed", T), kind="checkouts") == ["counted", "not_an_order", "total_only"]
+
+
+def test_a_late_checkout_is_in_the_totals_alone_as_long_as_its_repeats_are_known() -> None:
+    order = checkout("paid", T, amount_minor=500)
+    for behind, outcome in ((PATIENCE, "total_only"), (DAY - 1, "total_only"), (DAY, "late")):
+        result = recount(log(order, view("enter", T)), Rules())
+        assert result.outcomes["checkouts", "counted"] == 1
+        ahead = checkout("failed", T + behind)
+        result = recount(log(ahead, order, order), Rules())
+        assert result.outcomes["checkouts", outcome] == (1 if outcome == "total_only" else 2)
+        assert result.outcomes["checkouts", "duplicate"] == (1 if outcome == "total_only" else 0)
+        orders = sum(window["counts"]["orders_paid"] for window in result.windows.values())
+        assert (orders, result.sessions["7301"]["counts"]["orders_paid"]) == (0, int(outcome == "total_only"))
 
 
 def test_an_id_counts_once_per_topic_session_and_pane() -> None:
@@ -785,7 +799,7 @@ def test_the_result_is_a_function_of_the_logs_and_the_outcomes_add_up(seed: int)
     assert recount(records, Rules(max_ids=1)) == expected
     assert sum(expected.outcomes.values()) == len(records)
     assert {outcome for _, outcome in expected.outcomes} == {
-        *("counted", "duplicate", "late", "not_an_order", "rejected"),
+        *("counted", "total_only", "duplicate", "late", "not_an_order", "rejected"),
     }
     refused = sum(n for (_, outcome), n in expected.outcomes.items() if outcome in {"late", "rejected"})
     assert len(expected.dead) == refused
@@ -793,7 +807,7 @@ def test_the_result_is_a_function_of_the_logs_and_the_outcomes_add_up(seed: int)
 
 @pytest.mark.parametrize("seed", range(3))
 def test_tumbling_windows_add_up_to_the_totals(seed: int) -> None:
-    result = count(*some_events(random.Random(seed), 400))
+    result = count(*some_events(random.Random(seed), 400), rules=replace(ONE_MINUTE, late_totals_ms=0))
     added: Counter[str] = Counter()
     for window in result.windows.values():
         added.update(window["counts"])
@@ -802,7 +816,7 @@ def test_tumbling_windows_add_up_to_the_totals(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_window_over_all_panes_says_what_the_session_says(seed: int) -> None:
-    rules = Rules(windows=(("day", DAY, DAY), ("1m", MINUTE, MINUTE)))
+    rules = Rules(windows=(("day", DAY, DAY), ("1m", MINUTE, MINUTE)), late_totals_ms=0)
     result = count(*some_events(random.Random(seed), 400), rules=rules)
     (window,) = (value for value in result.windows.values() if value["window"] == "day")
     totals = result.sessions["7301"]

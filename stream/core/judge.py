@@ -42,6 +42,10 @@ COUNT: Final[dict[Kind, Callable[..., None]]] = {
 """Each kind of event has its own: none is counted as another."""
 
 
+def ignored(_: Pane) -> None:
+    """Nobody keeps totals."""
+
+
 class Judge:
     """Judges and counts. ``rows`` are the shard's; ``meet`` gives the session of a key that is counted."""
 
@@ -59,6 +63,8 @@ class Judge:
         )
         self.kind = Kind.VIEWS
         """The topic of the batch that is judged."""
+        self.add_to_totals: Callable[[Pane], None] = ignored
+        """Takes what is counted in no window: a pane of one event, in no row."""
         self.changed: list[Pane] = []
         """Panes counted into since the last checkpoint."""
         self.begin_anew()
@@ -194,6 +200,9 @@ class Judge:
             if id_ in row.ids[PLACE[kind]]:
                 self.uncount(kind, Outcome.DUPLICATE)
                 return
+        if isinstance(event, Checkout) and event.event_time + policy.late_totals_ms > clock:
+            self._count_in_totals(kind, record, event, clock)
+            return
         if event.event_time + policy.bound_ms <= clock:
             self.uncount(kind, Outcome.LATE)
             self._refuse(
@@ -202,6 +211,26 @@ class Judge:
             return
         behind = (self.newest or clock) - event.event_time  # not by its own clock: by that it is late long before
         self._reject(kind, record, Reason.PANE_GONE, f"event_time: {behind} ms behind the shard")
+
+    def _count_in_totals(self, kind: Kind, record: Record, event: Checkout, clock: int) -> None:
+        """Steps 7 to 9 for a checkout whose windows are final. It notes its key and no id: any copy has the same key.
+
+        Its session is known from now on, so a new one is among those that the clock's own pane admits.
+        """
+        key, pane_ms = record.key or b"", self.policy.pane_ms
+        seed, start = hash_id(key), clock // pane_ms * pane_ms
+        known = self.known[kind]
+        if (why := known.refusal(seed, start, clock)) is not None:
+            self.refuse_session(kind, record, why)
+            return
+        outcome = self._judge_checkout(event, seed, clock)
+        if outcome is Outcome.COUNTED:
+            outcome = Outcome.TOTAL_ONLY
+            known.note(seed, start, clock)
+            pane = Pane(self.meet(key), start)
+            count_checkout(pane, event, self.policy.max_ids)
+            self.add_to_totals(pane)
+        self.uncount(kind, outcome)
 
     def _judge_checkout(self, event: Checkout, seed: int, clock: int) -> Outcome:
         """By (session, checkout, status) and for a failed one its attempt; shops resend webhooks under new event ids."""

@@ -38,6 +38,12 @@ class WindowSpec:
         return ((t - self.size_ms) // self.slide_ms + 1) * self.slide_ms
 
 
+_LENGTHS: Final = (
+    *("delay_ms", "lateness_ms", "max_future_ms"),
+    *("session_end_after_ms", "session_keep_ms", "late_totals_ms"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides results. Two shards with equal policies and equal logs write equal last revisions."""
@@ -49,6 +55,8 @@ class Policy:
     state_retention_ms: int = HOUR
     session_end_after_ms: int = 15 * MINUTE
     session_keep_ms: int = DAY
+    late_totals_ms: int = DAY
+    """How far behind its topic's clock a checkout still counts in the totals of its session."""
     totals_every_ms: int = 10 * SECOND
     currency: str = "IDR"
     max_value: int = 1_048_576
@@ -96,12 +104,11 @@ class Policy:
         for spec in self.windows:
             if not 0 < spec.slide_ms <= spec.size_ms:
                 found.append(f"windows: {spec.name}: the slide must be above 0 and at most the size")
-        for name in ("delay_ms", "lateness_ms", "max_future_ms", "session_end_after_ms", "session_keep_ms"):
-            if getattr(self, name) < 0:
-                found.append(f"{name.removesuffix('_ms')}: must not be negative")
-        for name in ("max_new_sessions", "max_sessions"):
-            if getattr(self, name) < 1:
-                found.append(f"{name}: must be at least 1")
+        found += [f"{name.removesuffix('_ms')}: must not be negative" for name in _LENGTHS if getattr(self, name) < 0]
+        if self.late_totals_ms > self.checkout_key_ms:
+            found.append(f"late_totals: must be at most {_text(self.checkout_key_ms)}: so long repeats are known")
+        bounds = ("max_new_sessions", "max_sessions")
+        found += [f"{name}: must be at least 1" for name in bounds if getattr(self, name) < 1]
         pane_ms = math.gcd(*(length for spec in self.windows for length in (spec.size_ms, spec.slide_ms)))
         if pane_ms % SECOND:
             found.append(f"windows: sizes and slides must be whole seconds, else panes of {pane_ms} ms have to be kept")

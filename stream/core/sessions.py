@@ -110,16 +110,25 @@ class Sessions:
         self._keep(session, session.let_go_due(self._policy))
         self._queue.wait(session)
 
-    def hear(self, pane: Pane, tally: Tally) -> None:
+    def hear(self, pane: Pane, tally: Tally, *, opens: bool = True) -> None:
         """What a pane has counted since it was heard of last."""
         session, untold = pane.session, pane.tell()
         if untold is not None:
             session.events += untold[0]
             if any(untold[1:]):  # most events are none of what is shown
                 self._show_more(pane, untold[1:], tally)
-        self._moved(session, *(newest(pane) if pane.late else (pane.last_event, pane.label_at)))
+        self._moved(session, *(newest(pane) if pane.late else (pane.last_event, pane.label_at)), opens=opens)
         if session.stale:
             self.stale[session.key] = session
+
+    def add(self, pane: Pane, tally: Tally) -> None:
+        """What is counted in no window. It opens no session, and none again: what has ended stays ended."""
+        session = pane.session
+        self.hear(pane, tally, opens=False)
+        session.absorb(pane, NEVER)
+        self.stale[session.key] = session
+        if session.ended:
+            self._quiet[session.key] = None
 
     def _show_more(self, pane: Pane, more: tuple[int, int, int, int], tally: Tally) -> None:
         self._show(pane.session, more)
@@ -141,15 +150,15 @@ class Sessions:
                 session.shown[place] += number
                 self.shown[place] += number
 
-    def _moved(self, session: Session, last_event: int, last_any: int) -> None:
-        """Events were counted. A later event (not a cancel or refund) opens the session, or opens it again."""
+    def _moved(self, session: Session, last_event: int, last_any: int, *, opens: bool) -> None:
+        """Events were counted. One that ``opens``, the latest yet (no cancel or refund), opens the session, also again."""
         if last_any > session.last_any:
             session.last_any = last_any
             if session.let_go_at == NEVER:
                 self._keep(session, session.let_go_due(self._policy))
         if last_event > session.last_event:
             session.last_event = last_event
-            if session.ended:
+            if session.ended and opens:
                 session.ended = False
                 session.stale = True
                 self.open += 1

@@ -85,6 +85,7 @@ class Shard:
         self.rows = Rows()
         self.sessions = Sessions(policy, self.rows)
         self.judge = Judge(policy, self.rows, self._meet)
+        self.judge.add_to_totals = self._add_to_totals
         self.clocks = self.judge.clocks
         self.event_time = Watermark(policy, self.clocks)
         self.windows = Windows(policy, self.rows)
@@ -163,6 +164,13 @@ class Shard:
             self.judge.tally.misplaced[self.judge.kind] += not self._placed(key)
             self.judge.tally.totals_frozen += session.frozen
         return session
+
+    def _add_to_totals(self, pane: Pane) -> None:
+        """An order that is too late for its windows: at once, since its session may be packed before the checkpoint."""
+        if self.gaps:
+            pane.incomplete = True
+        self.sessions.add(pane, self.judge.tally)
+        self._touched_bytes += PANE_BYTES
 
     def gap(self, kind: Kind, lost: int) -> None:
         """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""

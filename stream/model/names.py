@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     """What became of a record. Every record read ends in exactly one, and they add up to the records read."""
 
     COUNTED = "counted"
+    TOTAL_ONLY = "total_only"
+    """A checkout too late for its windows and for alerts: it is in the totals of its session."""
     DUPLICATE = "duplicate"
     NOT_AN_ORDER = "not_an_order"
     TOMBSTONE = "tombstone"

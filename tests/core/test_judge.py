@@ -32,7 +32,14 @@ def test_an_event_from_the_future_says_by_how_much(kind: Kind) -> None:
     assert refused(room, kind, Reason.FUTURE) == "event_time: 600007 ms ahead of the broker"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_a_late_checkout_is_a_dead_letter_once_its_repeats_are_no_longer_known() -> None:
+    room = Room()
+    room.see(Kind.CHECKOUTS, T0)
+    room.see(Kind.CHECKOUTS, T0 - room.policy.late_totals_ms)
+    assert refused(room, Kind.CHECKOUTS, Reason.LATE) == "event_time: 86400000 ms behind its topic's clock"
+
+
+@pytest.mark.parametrize("kind", [Kind.VIEWS, Kind.COMMENTS])
 def test_a_late_event_says_how_far_behind_its_topic_it_is(kind: Kind) -> None:
     room = Room()
     room.see(kind, T0)

@@ -87,6 +87,81 @@ def test_totals_are_written_at_once_then_every_ten_seconds_of_watermark_and_at_t
     assert ("ended", 5, 32) in room.written()
 
 
+def late_order(room: Room, hours: int = 3, **fields: object) -> None:
+    """A session on air; and when it has long ended, an order of that time."""
+    room.see(Kind.VIEWS, T0, session_id="s1")
+    room.only(Kind.VIEWS)
+    room.see(Kind.CHECKOUTS, T0 + hours * HOUR, session_id="other")
+    room.only(Kind.CHECKOUTS)
+    room.settle()
+    room.sessions.clear()
+    order = {"session_id": "s1", "status": "paid", "checkout_id": "k9", "event_id": "x9", "amount_minor": 500} | fields
+    room.see(Kind.CHECKOUTS, T0 + MINUTE, seen=T0 + hours * HOUR, **order)
+    room.settle()
+    room.see(Kind.CHECKOUTS, T0 + hours * HOUR + MINUTE, session_id="other", checkout_id="k2")
+    room.settle()
+
+
+def test_a_late_order_is_in_the_totals_of_its_session_and_in_no_window_and_opens_nothing() -> None:
+    room = Room()
+    windows = {**room.windows}
+    late_order(room)
+    [totals] = [value for value in room.sessions if value["session_id"] == "s1"]
+    assert (totals["status"], totals["counts"]["orders_paid"], totals["gmv_minor"]) == ("ended", 1, {"IDR": 500})
+    assert totals["counts"]["views"] == 1
+    assert all(value["counts"]["orders_paid"] == 0 for value in (windows | room.windows).values())
+    [tally] = [each.tally for each in room.outputs if each.tally.outcomes[Kind.CHECKOUTS, Outcome.TOTAL_ONLY]]
+    assert (tally.orders_paid, tally.gmv_minor) == (1, {"IDR": 500})
+    assert not any(outputs.dead_letters for outputs in room.outputs)
+
+
+def test_a_late_order_sent_again_is_a_duplicate_also_after_a_restart() -> None:
+    room = Room()
+    late_order(room)
+    room.sessions.clear()
+    for number, restarts in enumerate((False, True)):
+        if restarts:
+            room.crash()
+        again = {
+            "session_id": "s1",
+            "status": "paid",
+            "checkout_id": "k9",
+            "event_id": f"y{number}",
+            "amount_minor": 500,
+        }
+        room.see(Kind.CHECKOUTS, T0 + MINUTE, seen=T0 + 3 * HOUR, **again)
+        room.only(Kind.CHECKOUTS)
+        room.settle()
+        assert room.outputs[-1].tally.outcomes[Kind.CHECKOUTS, Outcome.DUPLICATE] == 1
+    assert not [value for value in room.sessions if value["session_id"] == "s1"]
+
+
+def test_a_late_order_of_a_session_that_nobody_saw_makes_totals_that_have_ended() -> None:
+    room = Room()
+    late_order(room, session_id="unseen")
+    [totals] = [value for value in room.sessions if value["session_id"] == "unseen"]
+    assert (totals["status"], totals["counts"]["orders_paid"], totals["first_event"]) == ("ended", 1, T0 + MINUTE)
+    room.crash()
+    view = room.shard.view(5)
+    assert (view.sessions_open, view.sessions_held) == (1, 3)  # only the other one is open
+
+
+def test_a_late_order_of_a_session_that_is_let_go_leaves_its_totals_as_they_are() -> None:
+    room = Room(Policy(session_keep_ms=HOUR))
+    room.see(Kind.VIEWS, T0, session_id="s1")
+    for hours in (3, 6, 7):
+        room.only(Kind.VIEWS)
+        room.see(Kind.CHECKOUTS, T0 + hours * HOUR, session_id="other", checkout_id=f"k{hours}")
+        room.only(Kind.CHECKOUTS)
+        room.settle()
+    room.sessions.clear()
+    room.see(Kind.CHECKOUTS, T0 + MINUTE, seen=T0 + 7 * HOUR, session_id="s1", status="paid", checkout_id="k9")
+    room.see(Kind.CHECKOUTS, T0 + 7 * HOUR + MINUTE, session_id="other", checkout_id="k2")
+    room.settle()
+    assert [value["session_id"] for value in room.sessions] == ["other"]
+    assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 1
+
+
 def test_a_session_ends_reopens_and_ends_again_but_not_for_a_refund() -> None:
     room = Room()
     room.only(Kind.CHECKOUTS)

@@ -48,6 +48,7 @@ def rules_of(policy: Policy) -> Rules:
         max_value=policy.max_value,
         max_ids=policy.max_ids,
         session_keep_ms=policy.session_keep_ms,
+        late_totals_ms=policy.late_totals_ms,
         max_new_sessions=policy.max_new_sessions,
         max_sessions=policy.max_sessions,
         max_checkout_keys=policy.max_checkout_keys,
@@ -202,6 +203,7 @@ bounds = st.fixed_dictionaries(
         "max_checkout_keys": st.integers(1, 4),
         "max_pane_events": st.integers(1, 4),
         "session_keep_ms": st.sampled_from((0, 25 * SECOND, 60 * SECOND, 1000 * SECOND)),
+        "late_totals_ms": st.sampled_from((0, 30 * SECOND, 60 * SECOND, 1000 * SECOND)),
     }
 )
 """Of sessions, checkouts and events of a pane: small ones, as changes of a policy."""

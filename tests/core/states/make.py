@@ -20,7 +20,8 @@ from stream.model.results import Outputs
 from tests.core.worlds import POLICY, SECOND, STATUSES, VIEW_ACTIONS, Driver, Happening, World, replace
 
 HERE: Final = Path(__file__).parent
-RULED: Final[Policy] = replace(POLICY, session_keep_ms=1000 * SECOND)
+RULED: Final[Policy] = replace(POLICY, session_keep_ms=1000 * SECOND, late_totals_ms=0)
+"""Without late orders: the versions of before knew none."""
 
 
 def _rule(alert: str, when: str, **more: Any) -> Rule:
