@@ -6,7 +6,7 @@ from typing import Final
 from stream.cli.output import print_table, say
 from stream.cli.timestamps import in_zone
 from stream.replay import timeline
-from stream.replay.backtest import Book, Report
+from stream.replay.backtest import Report, RuleSetReport
 from stream.replay.incidents import Difference, Incident, Span
 
 SECONDS: Final = 120
@@ -22,9 +22,9 @@ def show(report: Report, *, whole: bool = False) -> None:
     if not report.records:
         return
     _show_tallies(report)
-    _show_timeline(report.book, report.span if whole else report.recorded)
+    _show_timeline(report.alerts, report.span if whole else report.recorded)
     if report.difference is None:
-        _list("", report.book.incidents, report.span, _row, INCIDENT)
+        _list("", report.alerts.incidents, report.span, _row, INCIDENT)
     else:
         _show_difference(report.difference, report.span)
 
@@ -50,19 +50,19 @@ def _show_tallies(report: Report) -> None:
             *(each.alert, each.severity, each.fired, each.sessions, each.firing_before, each.firing_at_end),
             *(_length(each.firing_seconds), f"{each.evaluations:,}", each.errors),
         )
-        for each in report.book.tallies
+        for each in report.alerts.tallies
     ]
     print_table(headers, rows)
 
 
-def _show_timeline(book: Book, span: Span) -> None:
-    if not book.incidents:
+def _show_timeline(alerts: RuleSetReport, span: Span) -> None:
+    if not alerts.incidents:
         return
     column = _length((span.end - span.begin) / 1000 / timeline.COLUMNS)
     say(f"\nfiring over time, {column} a column, {in_zone(span.begin)} to {in_zone(span.end)}:")
-    width = max(len(each.alert) for each in book.tallies)
-    for each in book.tallies:
-        counts = timeline.firing([one for one in book.incidents if one.alert == each.alert], span)
+    width = max(len(each.alert) for each in alerts.tallies)
+    for each in alerts.tallies:
+        counts = timeline.firing([one for one in alerts.incidents if one.alert == each.alert], span)
         most = f"at most {max(counts)} at once" if any(counts) else ""
         say(f"  {each.alert:{width}}  {timeline.line(counts)}  {most}".rstrip())
 

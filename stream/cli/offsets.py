@@ -15,7 +15,7 @@ from stream.errors import UsageError
 from stream.kafka.machine import Name
 from stream.operate import offsets
 from stream.operate import skip as skipping
-from stream.operate.offsets import RuleState
+from stream.operate.offsets import InputOffsets
 from stream.operate.shards import contexts
 from stream.operate.skip import Item, Plan, Skip
 
@@ -41,7 +41,7 @@ def show(settings: Settings, as_json: Json = False) -> None:
         say(problem)
 
 
-def _row(each: RuleState) -> list[object]:
+def _row(each: InputOffsets) -> list[object]:
     seconds = None if each.lag_seconds is None else f"{each.lag_seconds:.0f} s"
     remarks = [
         "transaction open" if each.open_transaction else "",

@@ -42,7 +42,7 @@ _UNLABELLED: Final = (
 
 
 class Metrics:
-    """The Watch (stream/kafka/metrics_hooks.py) that Prometheus reads. ``registry`` goes to the HTTP server."""
+    """The MetricsHooks (stream/kafka/metrics_hooks.py) that Prometheus reads. ``registry`` goes to the HTTP server."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from stream.operate.show import HANGING
 
 
 @dataclass(frozen=True, slots=True)
-class RuleState:
+class InputOffsets:
     """One partition of one input."""
 
     topic: str
@@ -48,7 +48,7 @@ class RuleState:
     """Why the state or the next record cannot be read."""
 
 
-async def show(role: Role, settings: Settings) -> list[RuleState]:
+async def show(role: Role, settings: Settings) -> list[InputOffsets]:
     """Every partition of every input. Raises UsageError for topics that are not as they must be."""
     found = await contexts(role, settings, ())
     inputs = [tp for context in found for tp in context.inputs.values()]
@@ -57,7 +57,7 @@ async def show(role: Role, settings: Settings) -> list[RuleState]:
         for context in found:
             positions, problem = await _positions(reader, context)
             for name, tp in context.inputs.items():
-                shown.append(await _standing(settings, reader, tp, positions.get(name), problem))
+                shown.append(await _input_offsets(settings, reader, tp, positions.get(name), problem))
     committed = await recovery.group_offsets(
         settings, inputs
     )  # last: with a running worker they are not behind the state
@@ -76,9 +76,9 @@ async def _positions(reader: Reader, context: ShardContext) -> tuple[Mapping[Nam
     return ({} if state is None else state.meta.positions), None
 
 
-async def _standing(
+async def _input_offsets(
     settings: Settings, reader: Reader, tp: TopicPartition, position: int | None, problem: str | None
-) -> RuleState:
+) -> InputOffsets:
     begin, end = await statereader.bounds(reader, tp)
     log = await batches.look(reader, tp, end)
     stable, end = log.stable, log.end  # of one answer: what is written between two would look like an open transaction
@@ -87,7 +87,7 @@ async def _standing(
     if lag and position is not None:
         seconds, unreadable = await _waiting(settings, reader, tp, max(position, begin), stable)
         problem = problem or unreadable
-    return RuleState(
+    return InputOffsets(
         topic=tp.topic,
         partition=tp.partition,
         earliest=begin,

@@ -27,16 +27,16 @@ from stream.model.results import Record
 
 
 class AlertMachine:
-    """Decides as the live shard would. ``books``: sets of rules, asked of the same events.
+    """Decides as the live shard would. ``rule_sets``: sets of rules, asked of the same events.
 
     Nothing is ever idle here: a topic is left out of the watermark only when everything of it is in.
     """
 
-    def __init__(self, policy: Policy, books: Sequence[Rules]) -> None:
+    def __init__(self, policy: Policy, rule_sets: Sequence[Rules]) -> None:
         self._policy = policy
         self._rows = Rows()
         self._judge = Judge(replace(policy, max_ids=PLAIN_ONLY), self._rows, Session)
-        self._alertings = [Alerting(policy, rules) for rules in books]
+        self._alertings = [Alerting(policy, rules) for rules in rule_sets]
         self._over: set[Kind] = set()
         self.first: int | None = None
         """Start of the first slide with an event."""

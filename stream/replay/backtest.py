@@ -28,7 +28,7 @@ def lead_ms(policy: Policy, rules: Rules) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class RuleSetReport:
     """What one set of rules would have said."""
 
     tallies: list[Tally]
@@ -43,8 +43,8 @@ class Report:
     partitions: int
     outcomes: Counter[Outcome]
     rejected: Counter[Reason]
-    book: Book
-    old: Book | None = None
+    alerts: RuleSetReport
+    old: RuleSetReport | None = None
     difference: Difference | None = None
     lost: list[str] = field(default_factory=list)
     """``topic/partition`` of which retention has deleted records that may belong to the span."""
@@ -59,8 +59,8 @@ class Report:
         """What of the span has events or decisions: the topics may have been silent for days before its end."""
         if self.newest is None or self.first is None:
             return self.span
-        books = [self.book] if self.old is None else [self.book, self.old]
-        times = [time for book in books for each in book.incidents for time in (each.fired, each.resolved or 0)]
+        reports = [self.alerts] if self.old is None else [self.alerts, self.old]
+        times = [time for alerts in reports for each in alerts.incidents for time in (each.fired, each.resolved or 0)]
         begin = max(self.span.begin, self.first)
         return Span(begin, max(begin + 1, min(self.span.end, max([self.newest, *times]) + 1)))
 
@@ -77,57 +77,57 @@ class Backtest:
 
     def __init__(self, policy: Policy, rules: Rules, old: Rules | None = None, begin: int = EVER) -> None:
         self.policy = policy
-        self._books = [rules] if old is None else [rules, old]
+        self._rule_sets = [rules] if old is None else [rules, old]
         self._begin = begin
-        self._trials: dict[int, AlertMachine] = {}
+        self._machines: dict[int, AlertMachine] = {}
 
     @property
     def lead_ms(self) -> int:
-        return max(lead_ms(self.policy, each) for each in self._books)
+        return max(lead_ms(self.policy, each) for each in self._rule_sets)
 
-    def trial(self, partition: int) -> AlertMachine:
+    def machine(self, partition: int) -> AlertMachine:
         """The machine of a partition number, made when it is asked for the first time."""
-        if partition not in self._trials:
-            self._trials[partition] = AlertMachine(self.policy, self._books)
-        return self._trials[partition]
+        if partition not in self._machines:
+            self._machines[partition] = AlertMachine(self.policy, self._rule_sets)
+        return self._machines[partition]
 
     @property
     def newest(self) -> int | None:
         """The newest event time of all partitions."""
-        return max((clock for each in self._trials.values() if (clock := each.newest) is not None), default=None)
+        return max((clock for each in self._machines.values() if (clock := each.newest) is not None), default=None)
 
     def report(self, end: int) -> Report:
         """After the last record. Decisions are told from the beginning asked for up to ``end``."""
-        for trial in self._trials.values():
-            trial.finish(end)
+        for machine in self._machines.values():
+            machine.finish(end)
         span = Span(self._first(end) if self._begin == EVER else self._begin, end)
-        books = [self._book(number, span) for number in range(len(self._books))]
+        reports = [self._rule_set_report(number, span) for number in range(len(self._rule_sets))]
         outcomes: Counter[Outcome] = Counter()
         rejected: Counter[Reason] = Counter()
-        for trial in self._trials.values():
-            outcomes.update(trial.outcomes)
-            rejected.update(trial.rejected)
-        report = Report(span, len(self._trials), outcomes, rejected, books[0])
+        for machine in self._machines.values():
+            outcomes.update(machine.outcomes)
+            rejected.update(machine.rejected)
+        report = Report(span, len(self._machines), outcomes, rejected, reports[0])
         report.newest, report.first = self.newest, self._first(end)
-        if len(books) > 1:
-            report.old = books[1]
-            report.difference = difference(books[1].incidents, books[0].incidents)
+        if len(reports) > 1:
+            report.old = reports[1]
+            report.difference = difference(reports[1].incidents, reports[0].incidents)
         return report
 
     def _first(self, end: int) -> int:
         """Of all there is: from the first slide on."""
-        return min((first for each in self._trials.values() if (first := each.first) is not None), default=end)
+        return min((first for each in self._machines.values() if (first := each.first) is not None), default=end)
 
-    def _book(self, number: int, span: Span) -> Book:
-        decisions = [alert for trial in self._trials.values() for alert in trial.decisions[number]]
+    def _rule_set_report(self, number: int, span: Span) -> RuleSetReport:
+        decisions = [alert for machine in self._machines.values() for alert in machine.decisions[number]]
         asked: Counter[str] = Counter()
         errors: Counter[str] = Counter()
-        for trial in self._trials.values():
-            asked.update(trial.evaluations[number])
-            errors.update(trial.errors[number])
+        for machine in self._machines.values():
+            asked.update(machine.evaluations[number])
+            errors.update(machine.errors[number])
         found = incidents(decisions, span)
         counts = {name: (asked[name], errors[name]) for name in asked | errors}
-        return Book(tallies([each.rule for each in self._books[number]], found, span, counts), found)
+        return RuleSetReport(tallies([each.rule for each in self._rule_sets[number]], found, span, counts), found)
 
 
 def plain(report: Report) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def plain(report: Report) -> dict[str, Any]:
         "rejected": {reason.value: count for reason, count in sorted(report.rejected.items())},
         "lost": report.lost,
         "bad_lines": report.bad_lines,
-        "alerts": report.book.tallies,
-        "incidents": report.book.incidents,
+        "alerts": report.alerts.tallies,
+        "incidents": report.alerts.incidents,
         "compared": compared,
     }

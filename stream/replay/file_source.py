@@ -26,7 +26,7 @@ TURN: Final = 4 * PIECE
 """Arrival time and records of a turn."""
 
 
-class FileSource(Struct, gc=False):
+class FileRecord(Struct, gc=False):
     """A line as a record of a log."""
 
     offset: int
@@ -62,7 +62,7 @@ def over_file(
                 yield each
 
     for partition, kind, records in batches(messages(), partitions):
-        test.trial(partition).count(kind, records, decode_batch(kind, records, test.policy.max_value))
+        test.machine(partition).count(kind, records, decode_batch(kind, records, test.policy.max_value))
         done += len(records)
         tell(done, 0)
     newest = test.newest
@@ -86,7 +86,7 @@ def batches(messages: Iterable[Arrived], partitions: int) -> Iterator[Batch]:
             waiting.clear()
             number, until = 0, at + TURN_MS
         number += 1
-        waiting[place(key), kind].append(FileSource(offset, at, key, value))
+        waiting[place(key), kind].append(FileRecord(offset, at, key, value))
     yield from _turn(waiting)
 
 

@@ -1,4 +1,4 @@
-"""A stretch of the recorded topics: found by time, its ends frozen, read once, partition by partition, beside the workers.
+"""A range of the recorded topics: found by time, its ends frozen, read once, partition by partition, beside the workers.
 
 A record whose event time counts was appended at that time or later, but for ``max_future``: who looks for event times from
 some moment on finds them all behind the first record that was appended ``max_future`` before it. How far to read is said
@@ -37,7 +37,7 @@ WAIT: Final = 0.05
 class TopicRange:
     """One partition number. Offsets are ``[begins, ends)`` by topic."""
 
-    place: ShardContext
+    context: ShardContext
     begins: Mapping[Kind, int]
     ends: Mapping[Kind, int]
     remembered: int
@@ -53,23 +53,23 @@ class TopicRange:
         )
 
 
-async def stretches(settings: Settings, from_ms: int | None) -> list[TopicRange]:
+async def topic_ranges(settings: Settings, from_ms: int | None) -> list[TopicRange]:
     """Of every partition number, what may hold event times from ``from_ms`` on, or all there is.
 
     Raises UsageError for input topics that are missing or differ in partitions.
     """
     partitions = await topics.check(settings, tuple(INPUTS.values()))
-    places = [ShardContext(settings, number, partitions, WORKER) for number in range(partitions)]
-    every = [tp for place in places for tp in place.inputs.values()]
+    contexts = [ShardContext(settings, number, partitions, WORKER) for number in range(partitions)]
+    every = [tp for context in contexts for tp in context.inputs.values()]
     async with reading(settings, every) as reader:
         first = await reader.beginning_offsets(every)
         ends = await reader.end_offsets(every)
         if from_ms is None:
-            return [_stretch(place, first, ends, first, first) for place in places]
+            return [_topic_range(context, first, ends, first, first) for context in contexts]
         appended = from_ms - ms(settings.max_future)
         begins = await _first_since(reader, ends, appended)
         remembered = await _first_since(reader, ends, appended - settings.policy().checkout_key_ms)
-    return [_stretch(place, first, ends, begins, remembered) for place in places]
+    return [_topic_range(context, first, ends, begins, remembered) for context in contexts]
 
 
 Offsets = Mapping[TopicPartition, int]
@@ -81,10 +81,12 @@ async def _first_since(reader: Reader, ends: Offsets, since_ms: int) -> Offsets:
     return {tp: end if found[tp] is None else min(end, found[tp].offset) for tp, end in ends.items()}
 
 
-def _stretch(place: ShardContext, first: Offsets, ends: Offsets, begins: Offsets, remembered: Offsets) -> TopicRange:
-    inputs = place.inputs
+def _topic_range(
+    context: ShardContext, first: Offsets, ends: Offsets, begins: Offsets, remembered: Offsets
+) -> TopicRange:
+    inputs = context.inputs
     return TopicRange(
-        place,
+        context,
         begins={kind: begins[tp] for kind, tp in inputs.items()},
         ends={kind: max(ends[tp], begins[tp]) for kind, tp in inputs.items()},
         remembered=remembered[inputs[Kind.CHECKOUTS]],
@@ -96,7 +98,7 @@ async def over_topics(
     settings: Settings, test: Backtest, from_ms: int | None, to_ms: int, tell: Callable[[int, int], None]
 ) -> Report:
     """A backtest over all partitions, one after the other. ``tell`` is called with the offsets done, and with all."""
-    found = await stretches(settings, None if from_ms is None else from_ms - test.lead_ms)
+    found = await topic_ranges(settings, None if from_ms is None else from_ms - test.lead_ms)
     every, done = sum(each.records for each in found), 0
 
     def progress(more: int) -> None:
@@ -105,37 +107,39 @@ async def over_topics(
         tell(done, every)
 
     for each in found:
-        await read(each, Feed(test.policy, test.trial(each.place.partition), to_ms + test.policy.delay_ms), progress)
+        await read(
+            each, Feed(test.policy, test.machine(each.context.partition), to_ms + test.policy.delay_ms), progress
+        )
     report = test.report(to_ms)
-    report.lost = [f"{settings.topic(INPUTS[kind])}/{each.place.partition}" for each in found for kind in each.lost]
+    report.lost = [f"{settings.topic(INPUTS[kind])}/{each.context.partition}" for each in found for kind in each.lost]
     return report
 
 
-async def read(stretch: TopicRange, feed: Feed, progress: Callable[[int], None]) -> None:
+async def read(topic_range: TopicRange, feed: Feed, progress: Callable[[int], None]) -> None:
     """All of it into the feed, until its topics are over. ``progress`` is told how many offsets are done each time.
 
     Raises TimeoutError when the broker stays silent.
     """
-    inputs = Inputs(stretch.place, Memory(ENOUGH))
+    inputs = Inputs(topic_range.context, Memory(ENOUGH))
     try:
-        await inputs.start({**stretch.begins, Kind.CHECKOUTS: stretch.remembered})
-        await _Reading(stretch, inputs, feed, progress).run()
+        await inputs.start({**topic_range.begins, Kind.CHECKOUTS: topic_range.remembered})
+        await _Reading(topic_range, inputs, feed, progress).run()
     finally:
         await inputs.stop()
 
 
 class _Reading:
-    """One stretch on its way into a feed."""
+    """Reads one range into a feed."""
 
-    def __init__(self, stretch: TopicRange, inputs: Inputs, feed: Feed, progress: Callable[[int], None]) -> None:
-        self._stretch = stretch
+    def __init__(self, topic_range: TopicRange, inputs: Inputs, feed: Feed, progress: Callable[[int], None]) -> None:
+        self._topic_range = topic_range
         self._inputs = inputs
         self._feed = feed
         self._progress = progress
         self._moved = time.monotonic()
 
     async def run(self) -> None:
-        positions, begins, ends = self._inputs.positions, self._stretch.begins, self._stretch.ends
+        positions, begins, ends = self._inputs.positions, self._topic_range.begins, self._topic_range.ends
         while positions[Kind.CHECKOUTS] < begins[Kind.CHECKOUTS]:
             await self._fetch({Kind.CHECKOUTS})
         while True:
@@ -150,9 +154,9 @@ class _Reading:
     async def _fetch(self, kinds: set[Kind]) -> None:
         before = dict(self._inputs.positions)
         for kind, records in (await self._inputs.fetch(kinds, WAIT, self._feed.at_once)).items():
-            wanted = _before(records, self._stretch.ends[kind])
-            if wanted and wanted[0].offset < self._stretch.begins[kind]:
-                old = _before(wanted, self._stretch.begins[kind])
+            wanted = _before(records, self._topic_range.ends[kind])
+            if wanted and wanted[0].offset < self._topic_range.begins[kind]:
+                old = _before(wanted, self._topic_range.begins[kind])
                 self._feed.remember(kind, old)
                 wanted = part(wanted, len(old), len(wanted))
             self._feed.put(kind, wanted)
@@ -161,7 +165,7 @@ class _Reading:
             self._progress(done)
             self._moved = time.monotonic()
         elif time.monotonic() - self._moved > STILL_SECONDS:
-            raise TimeoutError(f"partition {self._stretch.place.partition} cannot be read beyond {before}")
+            raise TimeoutError(f"partition {self._topic_range.context.partition} cannot be read beyond {before}")
 
 
 def _before(records: Sequence[Record], end: int) -> Sequence[Record]:

@@ -32,7 +32,7 @@ _decode: Final = msgspec.json.Decoder(_Written).decode
 
 
 class Shards(Machines):
-    """Without a rule book the shards are only looked at: no alert is told."""
+    """Without rules the shards are read only, and no alert is written."""
 
     def __init__(self, rules: ReloadedRules | None = None) -> None:
         self._rules = rules

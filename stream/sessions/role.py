@@ -47,7 +47,7 @@ SPECS: Final[tuple[Spec, ...]] = (
 
 
 def worker_role(rules: ReloadedRules | None = None) -> Role:
-    """Without a rule book nobody works by it: shards are only looked at, and no alert is told."""
+    """Without rules the role is for reading only: shards are looked at, and no alert is written."""
     return Role(
         name="worker",
         inputs=tuple(Input(kind, topic) for kind, topic in INPUTS.items()),

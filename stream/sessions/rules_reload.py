@@ -27,7 +27,7 @@ class ReloadedRules:
     """``current`` is what every shard is to go by; each looks here in every turn."""
 
     def __init__(self, settings: Settings, hooks: MetricsHooks | None = None) -> None:
-        """``watch`` is told of the rules. Raises UsageError with every mistake in the file."""
+        """``hooks`` is told of the rules. Raises UsageError with every mistake in the file."""
         self._setting = settings.rules
         self._pane_ms = settings.policy().pane_ms
         self._hooks = hooks

@@ -21,9 +21,9 @@ from stream.doctor.finding import Severity as Gravity
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import Outcome
 from stream.observe.metrics import Metrics
-from stream.operate.offsets import RuleState
+from stream.operate.offsets import InputOffsets
 from stream.plaintext import plain
-from stream.replay.backtest import Book, Report
+from stream.replay.backtest import Report, RuleSetReport
 from stream.replay.incidents import Incident, Span, Tally
 from stream.rules.reading import Problem
 from tests.hostile_texts import HOSTILE_IDS, HOSTILE_TEXTS
@@ -120,10 +120,10 @@ def incident(text: str) -> Incident:
     return Incident("busy", text, text, Severity.PAGE, 0, 0, None, text, {}, "0")
 
 
-def standing(text: str) -> RuleState:
-    names = RuleState.__dataclass_fields__
+def input_offsets(text: str) -> InputOffsets:
+    names = InputOffsets.__dataclass_fields__
     values: dict[str, Any] = dict.fromkeys(names, None) | {"topic": text, "partition": 0, "problem": text, "lost": 0}
-    return RuleState(**values)
+    return InputOffsets(**values)
 
 
 def held(text: str) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def report(text: str) -> Report:
         1,
         Counter({Outcome.COUNTED: 1}),
         Counter(),
-        Book([tally], [incident(text)]),
+        RuleSetReport([tally], [incident(text)]),
         lost=[text],
         bad_lines=1,
     )
@@ -161,7 +161,7 @@ SHOWN: dict[str, Callable[[str], None]] = {
     "alerts --json": lambda text: alerts._print_json([alert(text)]),
     "state": lambda text: state._print_session(held(text)),
     "state --json": lambda text: output.print_json([held(text)]),
-    "offsets": lambda text: output.print_table(("topic",) * 10, [offsets._row(standing(text))]),
+    "offsets": lambda text: output.print_table(("topic",) * 10, [offsets._row(input_offsets(text))]),
     "backtest": lambda text: backtest_report.show(report(text)),
     "doctor": lambda text: doctor._print([Finding(Check.GROUP, Gravity.ERROR, text, text, text)]),
     "rules check": lambda text: output.say(Problem(1, text, text).located(text)),

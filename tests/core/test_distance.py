@@ -153,9 +153,9 @@ def test_a_backtest_takes_as_many_steps_however_far_apart_its_events_are() -> No
         ]
         with counted() as lines:
             for partition, kind, records in batches(arrived, 1):
-                test.trial(partition).count(kind, records, decode_batch(kind, records, POLICY.max_value))
+                test.machine(partition).count(kind, records, decode_batch(kind, records, POLICY.max_value))
             made = test.report(LATEST + HOUR)
-            for incident in made.book.incidents:
+            for incident in made.alerts.incidents:
                 firing([incident], made.span)
         return lines[0], made
 

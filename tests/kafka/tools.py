@@ -191,7 +191,7 @@ async def _until_stamped(brokers: str, topic: str) -> None:
 
 
 class Memory:
-    """A Watch that remembers, and a Health that does as well."""
+    """MetricsHooks and Health that remember what they were told."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[Kind, Outcome]] = Counter()
@@ -215,7 +215,7 @@ class Memory:
         self.checkpoints = 0
         self.added: dict[str, int] = {}
 
-    # Watch
+    # MetricsHooks
 
     def committed(self, partition: int, tally: Tally, seconds: float) -> None:
         self.checkpoints += 1
@@ -269,7 +269,7 @@ class Memory:
         self.told = True
 
     def refused(self, partition: int, text: str | None = None) -> None:
-        if text is not None:  # the Watch is told as well, without
+        if text is not None:  # the MetricsHooks are told as well, without
             self.down[partition] = text
 
     def recovered(self, partition: int, seconds: float = 0.0, records: int = -1) -> None:

@@ -59,9 +59,9 @@ def test_what_is_no_state_is_a_problem_of_its_own_partition(kafka: EmbeddedKafka
             wrong.problem
             == "cannot be read: the record at offset 0 is a state of version 255; this program reads versions 2, 3 and 4"
         )
-        _, standing = [each for each in await offsets.show(WORKER, config) if each.topic.endswith("views")]
-        assert standing.state is None
-        assert "state of version 255" in str(standing.problem)
+        _, views = [each for each in await offsets.show(WORKER, config) if each.topic.endswith("views")]
+        assert views.state is None
+        assert "state of version 255" in str(views.problem)
 
     asyncio.run(main())
 

@@ -10,7 +10,7 @@ from stream.core.policy import Policy
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record, Records, part
 from stream.replay.feed import Feed
-from stream.replay.file_source import FileSource
+from stream.replay.file_source import FileRecord
 from tests.replay.tools import START, Remembering, records
 
 NEVER_OVER = 2**62
@@ -69,6 +69,6 @@ def test_a_topic_is_read_until_its_clock_has_come_far_enough() -> None:
 
 
 def test_what_cannot_be_read_keeps_nobody_waiting() -> None:
-    bad = Records((FileSource(number, START, b"7", b"no JSON") for number in range(1000)), START)
+    bad = Records((FileRecord(number, START, b"7", b"no JSON") for number in range(1000)), START)
     logs = {Kind.VIEWS: records(Kind.VIEWS, range(0, 50_000, 10)), Kind.COMMENTS: bad, Kind.CHECKOUTS: ()}
     assert len(run(logs).counted) == 6_000

@@ -39,12 +39,12 @@ def backtest(messages: Iterable[Message], partitions: int = 4) -> Report:
     policy = Policy()
     test = Backtest(policy, load_rules(SHIPPED, policy.pane_ms))
     for partition, kind, records in batches(arriving(messages), partitions):
-        test.trial(partition).count(kind, records, decode_batch(kind, records, policy.max_value))
+        test.machine(partition).count(kind, records, decode_batch(kind, records, policy.max_value))
     return test.report((test.newest or 0) + 1)
 
 
 def fired(report: Report) -> dict[str, int]:
-    return dict(Counter(each.alert for each in report.book.incidents))
+    return dict(Counter(each.alert for each in report.alerts.incidents))
 
 
 # -- chats
@@ -99,7 +99,7 @@ def test_a_real_day_of_a_shop_raises_next_to_nothing(
     record_property("told", f"recorded shop day, sessions {sessions.__name__}: alerts {fired(report) or 'none'}")
     assert report.records == 208_661
     assert sum(fired(report).values()) <= most
-    assert all(each.evaluations > 0 for each in report.book.tallies)
+    assert all(each.evaluations > 0 for each in report.alerts.tallies)
 
 
 def without_orders(messages: Iterable[Message], begin_ms: int, length_ms: int) -> Iterator[Message]:
@@ -118,7 +118,7 @@ def test_a_till_that_breaks_on_that_day_is_found(
     report = backtest(without_orders(shop(sessions), broke, 15 * MINUTE))
     record_property("told", f"no orders for 15 minutes, sessions {sessions.__name__}: alerts {fired(report) or 'none'}")
     assert fired(report) == {"conversion_drop": found}
-    for incident in report.book.incidents:
+    for incident in report.alerts.incidents:
         assert broke < incident.fired <= broke + 8 * MINUTE
         assert incident.resolved is not None
         assert incident.resolved <= broke + 22 * MINUTE

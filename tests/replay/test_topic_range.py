@@ -1,4 +1,4 @@
-"""A stretch of real topics: found by time, its ends frozen, read past markers and aborted transactions."""
+"""A range of real topics: found by time, its ends frozen, read past markers and aborted transactions."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from stream.config import Settings
 from stream.errors import UsageError
 from stream.model.names import INPUTS, KINDS, Kind
 from stream.replay.feed import Feed
-from stream.replay.topic_range import TopicRange, read, stretches
+from stream.replay.topic_range import TopicRange, read, topic_ranges
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka import tools
 from tests.kafka.test_recovery import delete_records
@@ -27,15 +27,15 @@ async def fill(kafka: EmbeddedKafka, settings: Settings, kind: Kind, times: Sequ
     await tools.send(kafka, settings.topic(INPUTS[kind]), rows, partition)
 
 
-async def fed(settings: Settings, stretch: TopicRange, until: int = NEVER_OVER) -> Remembering:
+async def fed(settings: Settings, topic_range: TopicRange, until: int = NEVER_OVER) -> Remembering:
     machine, done = Remembering(), 0
 
     def progress(more: int) -> None:
         nonlocal done
         done += more
 
-    await read(stretch, Feed(settings.policy(), machine, until), progress)
-    assert until < NEVER_OVER or done >= stretch.records
+    await read(topic_range, Feed(settings.policy(), machine, until), progress)
+    assert until < NEVER_OVER or done >= topic_range.records
     return machine
 
 
@@ -48,7 +48,7 @@ def test_all_there_is_comes_partition_by_partition_and_nothing_that_comes_later(
         await fill(kafka, settings, Kind.VIEWS, range(0, 300_000, 100))
         await fill(kafka, settings, Kind.COMMENTS, range(0, 300_000, 30_000))
         await fill(kafka, settings, Kind.CHECKOUTS, [200_000], partition=1)
-        found = await stretches(settings, None)
+        found = await topic_ranges(settings, None)
         assert [each.records for each in found] == [3_010, 1]
         await fill(kafka, settings, Kind.VIEWS, range(300_000, 301_000))
         machine = await fed(settings, found[0])
@@ -76,9 +76,9 @@ def test_what_was_aborted_is_not_there_and_a_marker_at_the_end_does_not_hang(kaf
                 await (producer.commit_transaction() if commit else producer.abort_transaction())
         finally:
             await producer.stop()
-        [stretch] = await stretches(settings, None)
-        assert stretch.records == 15, "three markers"
-        machine = await fed(settings, stretch)
+        [topic_range] = await topic_ranges(settings, None)
+        assert topic_range.records == 15, "three markers"
+        machine = await fed(settings, topic_range)
         assert machine.offsets(Kind.VIEWS) == [*range(5), *range(11, 14)]
 
     asyncio.run(run())
@@ -97,13 +97,17 @@ def test_a_stretch_begins_with_what_was_appended_then_less_the_clocks_that_run_a
         await tools.until(lambda: time.time() * 1000 > between, "the broker's clock, which is ours, has moved on")
         await fill(kafka, settings, Kind.VIEWS, range(10, 15))
         await fill(kafka, settings, Kind.CHECKOUTS, range(10, 12))
-        [stretch] = await stretches(settings, between)
-        assert {kind: stretch.begins[kind] for kind in KINDS} == {Kind.VIEWS: 10, Kind.COMMENTS: 0, Kind.CHECKOUTS: 3}
-        machine = await fed(settings, stretch)
+        [topic_range] = await topic_ranges(settings, between)
+        assert {kind: topic_range.begins[kind] for kind in KINDS} == {
+            Kind.VIEWS: 10,
+            Kind.COMMENTS: 0,
+            Kind.CHECKOUTS: 3,
+        }
+        machine = await fed(settings, topic_range)
         assert machine.offsets(Kind.VIEWS) == list(range(10, 15))
         assert machine.offsets(Kind.CHECKOUTS) == [3, 4]
         assert machine.remembered == [(Kind.CHECKOUTS, offset) for offset in range(3)], "repeats of these are known"
-        [nothing] = await stretches(settings, int(time.time() * 1000) + 2 * 86_400_000)
+        [nothing] = await topic_ranges(settings, int(time.time() * 1000) + 2 * 86_400_000)
         assert nothing.records == 0
         machine = await fed(settings, nothing)
         assert machine.counted == machine.remembered == []
@@ -117,8 +121,8 @@ def test_it_is_read_until_the_clocks_have_come_far_enough(kafka: EmbeddedKafka, 
         await tools.make_topics(settings)
         for kind in KINDS:
             await fill(kafka, settings, kind, range(0, 600_000, 50))
-        [stretch] = await stretches(settings, None)
-        machine = await fed(settings, stretch, START + 100_000)
+        [topic_range] = await topic_ranges(settings, None)
+        machine = await fed(settings, topic_range, START + 100_000)
         for kind in KINDS:
             assert 2_000 < len(machine.offsets(kind)) < 5_000
 
@@ -132,9 +136,9 @@ def test_what_retention_may_have_taken_is_told(kafka: EmbeddedKafka, prefix: str
         for kind in KINDS:
             await fill(kafka, settings, kind, range(10))
         await delete_records(kafka, settings.topic(INPUTS[Kind.COMMENTS]), 4)
-        [stretch] = await stretches(settings, START)
-        assert stretch.lost == (Kind.COMMENTS,)
-        machine = await fed(settings, stretch)
+        [topic_range] = await topic_ranges(settings, START)
+        assert topic_range.lost == (Kind.COMMENTS,)
+        machine = await fed(settings, topic_range)
         assert machine.offsets(Kind.COMMENTS) == list(range(4, 10))
         assert len(machine.counted) == 26
 
@@ -143,4 +147,4 @@ def test_what_retention_may_have_taken_is_told(kafka: EmbeddedKafka, prefix: str
 
 def test_missing_input_topics_are_named(kafka: EmbeddedKafka, prefix: str) -> None:
     with pytest.raises(UsageError, match=r"missing topics: .*live\.views, .*live\.comments, .*live\.checkouts\. Make"):
-        asyncio.run(stretches(tools.settings(kafka, prefix), None))
+        asyncio.run(topic_ranges(tools.settings(kafka, prefix), None))

@@ -9,7 +9,7 @@ from stream.model.events import Common
 from stream.model.messages import Message
 from stream.model.names import KINDS, Kind
 from stream.model.results import Record, Records
-from stream.replay.file_source import FileSource
+from stream.replay.file_source import FileRecord
 from stream.replay.recording import Arrived
 
 START: Final = 1_760_000_000_000
@@ -78,5 +78,5 @@ def event(kind: Kind, number: int, time: int, **changes: Any) -> bytes:
 
 def records(kind: Kind, times: Iterable[int]) -> Records:
     """One record for each time, in ms after the start; appended in that very moment."""
-    made = [FileSource(number, START + time, b"7", event(kind, number, time)) for number, time in enumerate(times)]
+    made = [FileRecord(number, START + time, b"7", event(kind, number, time)) for number, time in enumerate(times)]
     return Records(made, min((record.timestamp for record in made), default=0))
