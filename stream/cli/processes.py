@@ -19,7 +19,7 @@ from stream.children import die_with, free_port, liveshop
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka.discarded import Discards, states_now
+from stream.kafka.rebuild_cutoff import RebuildCutoffs, states_now
 from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.signals import Signals
 from stream.observe.fleet import Fleet
@@ -88,11 +88,11 @@ def page_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _states_now(settings: Settings) -> Discards:
+async def _states_now(settings: Settings) -> RebuildCutoffs:
     return await states_now(WORKER, settings, await topics.shards(settings))
 
 
-def _command(number: int, port: int, discards: Discards) -> list[str]:
+def _command(number: int, port: int, discards: RebuildCutoffs) -> list[str]:
     rebuild = (
         [f"--rebuild-before={','.join(f'{each}:{state}' for each, state in discards.items())}"] if discards else []
     )

@@ -15,7 +15,7 @@ from stream.cli.flags import takes_settings
 from stream.cli.processes import MOST, supervise
 from stream.cli.version import core
 from stream.config import Settings
-from stream.kafka.discarded import Discarded, Discards
+from stream.kafka.rebuild_cutoff import RebuildCutoff, RebuildCutoffs
 from stream.observe import logs
 from stream.observe.health import Health, heartbeat
 from stream.observe.http import HttpServer
@@ -85,15 +85,15 @@ def _is_every_address(host: str) -> bool:
         return False
 
 
-def _discards(text: str) -> dict[int, Discarded]:
+def _discards(text: str) -> dict[int, RebuildCutoff]:
     """``0:12.1,1:7.0``: partition and what is thrown away of it, as a parent passes them to its processes."""
     return {
-        int(partition): Discarded.parse(state)
+        int(partition): RebuildCutoff.parse(state)
         for partition, _, state in (each.partition(":") for each in text.split(","))
     }
 
 
-def work(settings: Settings, *, rebuild: bool | Discards) -> int:
+def work(settings: Settings, *, rebuild: bool | RebuildCutoffs) -> int:
     """Runs a worker with its metrics and its HTTP server to its end, and returns the exit code.
 
     ``rebuild``: see run_worker. Raises UsageError and FailedError, each with one clear message.

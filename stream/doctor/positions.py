@@ -11,7 +11,7 @@ from typing import Final, assert_never
 from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity, listed
 from stream.kafka.partitions import Outgrown, judge
-from stream.kafka.refusals import beginning_command, keep_command
+from stream.kafka.state_refused import beginning_command, keep_command
 from stream.kafka.topicids import Ids, letters_made_anew, made_anew
 from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, STATE, Kind
 from stream.sessions.role import WORKER

@@ -14,8 +14,8 @@ from stream.doctor import commands
 from stream.doctor.finding import Check, Finding, Severity
 from stream.doctor.topics import Topic
 from stream.durations import duration_text
-from stream.kafka.demands import LEAST_BYTES
 from stream.kafka.role import Spec
+from stream.kafka.topic_requirements import MIN_BATCH_BYTES
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS
 from stream.model.names import DEAD_LETTERS, INPUTS, STATE
 
@@ -55,7 +55,7 @@ def _judge(need: Needs, bootstrap: str) -> list[Finding]:
 
 def _differing(need: Needs, bootstrap: str) -> list[Finding]:
     found = []
-    wanted = {MAX_BYTES: str(LEAST_BYTES), **need.spec.configs}
+    wanted = {MAX_BYTES: str(MIN_BATCH_BYTES), **need.spec.configs}
     if need.is_input:
         del wanted[MAX_BYTES]  # the producers' business
     for key, value in wanted.items():

@@ -18,15 +18,15 @@ from stream.core.deadletters import Row, rows, size_of
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.headers import Header
 from stream.errors import UsageError
-from stream.kafka import gap, time_slices, topics
+from stream.kafka import single_writer, time_slices, topics
 from stream.kafka.client import BATCH_BYTES, Producer
-from stream.kafka.demands import too_small
 from stream.kafka.machine import Name, Outputs
 from stream.kafka.patches import end_txn
-from stream.kafka.patches.giving_up import look_at_offsets
-from stream.kafka.refusals import RefusedError
+from stream.kafka.patches.abort_producer import retrieve_offset_failures
 from stream.kafka.retriable import is_trouble
 from stream.kafka.shard_context import CheckpointError, FencedError, LetterRefusedError, ShardContext
+from stream.kafka.state_refused import StateRefusedError
+from stream.kafka.topic_requirements import batch_too_small
 
 log: Final = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class Checkpoints:
             await end_txn.commit(self._producer, self._seconds)
         except ProducerFenced as error:
             raise FencedError from error
-        except (FencedError, RefusedError, CheckpointError):
+        except (FencedError, StateRefusedError, CheckpointError):
             await self._abort()
             raise
         except _TooLargeError as error:
@@ -116,7 +116,7 @@ class Checkpoints:
                 at_most=letters.most,
             )
             return LetterRefusedError(error.name)
-        return UsageError(too_small(self._context.role, self._settings, error.name, actual, error.size))
+        return UsageError(batch_too_small(self._context.role, self._settings, error.name, actual, error.size))
 
     async def _abort(self) -> None:
         """Only a courtesy: the next producer's start ends what is left open."""
@@ -130,13 +130,13 @@ class Checkpoints:
         """Sends, and makes sure that the state follows on what this shard has written last. Offset of its first record."""
         spans = (await self._send_all(outputs))[self._context.role.state]
         for begin, records in spans:
-            await self._insist_on_being_alone(begin)
+            await self._check_single_writer(begin)
             if self._state_end is not None:
                 self._state_end, self._marked = begin + records, 0
         self._marked += MARKER if spans else 0
         return spans[0][0] if spans else NOTHING
 
-    async def _insist_on_being_alone(self, begin: int) -> None:
+    async def _check_single_writer(self, begin: int) -> None:
         """Of a batch of the state that begins there."""
         if self._state_end is None or begin == self._state_end + self._marked:
             return
@@ -144,7 +144,7 @@ class Checkpoints:
             what = f"{self._context.state.topic} has lost records: {begin} comes after {self._state_end + self._marked}"
             log.error("the end of the state is gone", partition=self._context.partition, detail=what)
             raise CheckpointError(what)
-        await gap.insist_on_markers(self._context, self._state_end, begin)
+        await single_writer.check_only_markers(self._context, self._state_end, begin)
 
     async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
@@ -163,7 +163,7 @@ class Checkpoints:
     async def _send(self, name: str, content: Iterable[Row]) -> list[tuple[int, int]]:
         """First offset and number of records of each batch."""
         topic, sent = self._settings.topic(name), list[_Sent]()
-        most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see demands.py
+        most = min(BATCH_BYTES, self._letter_bytes)  # all others take BATCH_BYTES, see topic_requirements.py
         batches, cut = dict[int, Any](), name == self._context.role.letters
         partition_of = await self._placing(name, topic)
         async for row in time_slices.each(content):
@@ -221,7 +221,7 @@ class Checkpoints:
         except (
             asyncio.CancelledError
         ):  # the time is up; what becomes of them later, a fence for one, nobody awaits any more
-            look_at_offsets(self._producer)
+            retrieve_offset_failures(self._producer)
             raise
 
 

@@ -17,12 +17,12 @@ from stream.errors import UnreachableError, UsageError
 from stream.kafka import limits, patches, security
 from stream.kafka.diagnosis import Address, diagnose, say_why
 from stream.kafka.patches import access
+from stream.kafka.patches.abort_producer import abort_sending, retrieve_failures
 from stream.kafka.patches.access import client_of
 from stream.kafka.patches.admin import Admin as PatientAdmin
 from stream.kafka.patches.connection import secure
 from stream.kafka.patches.end_txn import insist_on_ends
 from stream.kafka.patches.fetch import hand_out_raw
-from stream.kafka.patches.giving_up import give_up_sending, look_at_failures
 from stream.kafka.probe import Probe
 from stream.kafka.retries import BackoffPolicy, retry
 
@@ -238,11 +238,11 @@ async def end(connection: Any, seconds: float = CLOSE_SECONDS) -> None:
 
 
 async def _end_producer(producer: Producer, seconds: float) -> None:
-    look_at_failures(producer)  # now, since aiokafka forgets a batch as soon as it has failed
+    retrieve_failures(producer)  # now, since aiokafka forgets a batch as soon as it has failed
     if not await _within(producer.stop(), seconds):
-        await give_up_sending(producer)
+        await abort_sending(producer)
         await _within(client_of(producer).close(), seconds / 3)
-    look_at_failures(producer)
+    retrieve_failures(producer)
 
 
 async def _within(closing: Awaitable[None], seconds: float) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.core.statelog import Provenance
-from stream.kafka import client, refusals, statereader, topicids
-from stream.kafka.discarded import Discarded, Discards
+from stream.kafka import client, state_refused, statereader, topicids
 from stream.kafka.partitions import Outgrown, judge
+from stream.kafka.rebuild_cutoff import RebuildCutoff, RebuildCutoffs
 from stream.kafka.role import Role
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import uneven
@@ -66,7 +66,7 @@ def outgrown(role: Role, settings: Settings, found: Found, counts: Mapping[str, 
 
 
 async def check_states(
-    role: Role, settings: Settings, partitions: int, discards: Discards, found: Found | None = None
+    role: Role, settings: Settings, partitions: int, discards: RebuildCutoffs, found: Found | None = None
 ) -> None:
     """Raises RefusedError when every state there is would be refused under these settings, or is another's.
 
@@ -79,26 +79,26 @@ async def check_states(
     metas = _kept(found, discards)
     foreign = [context for context, meta in metas if meta.owner != context.owner]
     if foreign and len(foreign) == len(metas):
-        raise refusals.foreign(foreign[0], metas[0][1].owner)
+        raise state_refused.other_owner(foreign[0], metas[0][1].owner)
     refused = [
         (context, changes)
         for context, meta in metas
         if (changes := role.machines.refused_changes(settings, meta.policy))
     ]
     if refused and len(refused) == len(metas):
-        raise refusals.refused(*refused[0], others=len(refused) - 1)
+        raise state_refused.changed_settings(*refused[0], others=len(refused) - 1)
 
 
-async def check_topics(role: Role, settings: Settings, found: Found, discards: Discards) -> None:
+async def check_topics(role: Role, settings: Settings, found: Found, discards: RebuildCutoffs) -> None:
     """Raises RefusedError when every state there is, but for those of ``discards``, is of other topics of these names."""
     ids = await topicids.current(role, settings)
     metas = _kept(found, discards)
     anew = [(context, names) for context, meta in metas if (names := topicids.made_anew(role, meta.topic_ids, ids))]
     if anew and len(anew) == len(metas):
-        raise refusals.made_anew(*anew[0])
+        raise state_refused.recreated_topics(*anew[0])
 
 
-def _kept(found: Found, discards: Discards) -> list[tuple[ShardContext, Provenance]]:
+def _kept(found: Found, discards: RebuildCutoffs) -> list[tuple[ShardContext, Provenance]]:
     return [
         (context, newest.meta)
         for context, newest in found
@@ -106,5 +106,5 @@ def _kept(found: Found, discards: Discards) -> list[tuple[ShardContext, Provenan
     ]
 
 
-def _is_discarded(newest: statereader.Newest, discard: Discarded | None) -> bool:
-    return discard is not None and discard.holds(newest.offset, newest.meta.generation)
+def _is_discarded(newest: statereader.Newest, discard: RebuildCutoff | None) -> bool:
+    return discard is not None and discard.covers(newest.offset, newest.meta.generation)

@@ -3,7 +3,7 @@
 Positions come from the state, never from the group. What cannot be continued rightly is refused with the way out. The
 state of another installation is refused before anybody is fenced.
 
-Which states ``--rebuild`` throws away: see `stream.kafka.discarded`. A worker that is restarted with the flag rebuilds
+Which states ``--rebuild`` throws away: see `stream.kafka.rebuild_cutoff`. A worker that is restarted with the flag rebuilds
 again; the flag is to be taken away afterwards.
 """
 
@@ -29,11 +29,11 @@ from stream.config import Settings
 from stream.core.framing import StateError, StateRefusedError
 from stream.core.statelog import newest_provenance
 from stream.errors import UsageError
-from stream.kafka import client, refusals, statereader, topicids
+from stream.kafka import client, state_refused, statereader, topicids
 from stream.kafka.client import Producer, Reader
-from stream.kafka.discarded import ANY, Discarded
 from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
+from stream.kafka.rebuild_cutoff import ANY, RebuildCutoff
 from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.role import Role
 from stream.kafka.shard_context import Adopted, FencedError, OutdatedError, ShardContext
@@ -69,7 +69,7 @@ class Recovered:
     """Where live.state ended then: the next record there is to be ours."""
 
 
-async def recover(context: ShardContext, *, discard: Discarded | None, current: Callable[[], bool]) -> Recovered:
+async def recover(context: ShardContext, *, discard: RebuildCutoff | None, current: Callable[[], bool]) -> Recovered:
     """Starts the shard's producer, then makes the shard. ``discard``: states that are to be rebuilt, whoever's.
 
     Raises OutdatedError when the assignment does not stand any more, UsageError for a state that is refused, FencedError
@@ -87,13 +87,13 @@ async def recover(context: ShardContext, *, discard: Discarded | None, current: 
 
 
 async def _recover(
-    context: ShardContext, reader: Reader, discard: Discarded | None, current: Callable[[], bool]
+    context: ShardContext, reader: Reader, discard: RebuildCutoff | None, current: Callable[[], bool]
 ) -> Recovered:
     hanging, seen = False, Generations()
     while True:
         newest = await _newest(context, reader)
         if newest is not None and newest.meta.owner != context.owner and not _is_discarded(newest, discard):
-            raise refusals.foreign(context, newest.meta.owner)
+            raise state_refused.other_owner(context, newest.meta.owner)
         if not current():
             raise OutdatedError
         if discard is not None and (newest is None or _is_discarded(newest, discard)):
@@ -127,8 +127,8 @@ async def _newest(context: ShardContext, reader: Reader) -> Newest | None:
         return None
 
 
-def _is_discarded(newest: Newest, discard: Discarded | None) -> bool:
-    return discard is not None and discard.holds(newest.offset, newest.meta.generation)
+def _is_discarded(newest: Newest, discard: RebuildCutoff | None) -> bool:
+    return discard is not None and discard.covers(newest.offset, newest.meta.generation)
 
 
 async def _fence_earlier(context: ShardContext, newest: Newest | None, *, hanging: bool) -> None:
@@ -153,7 +153,7 @@ async def _fence_earlier(context: ShardContext, newest: Newest | None, *, hangin
 
 
 async def _begin(
-    context: ShardContext, reader: Reader, discard: Discarded | None, seen: Generations
+    context: ShardContext, reader: Reader, discard: RebuildCutoff | None, seen: Generations
 ) -> Recovered | None:
     """Fences, and makes the shard. None when a transaction had to be ended first."""
     producer = client.make_producer(context.settings, context.transactional_id)
@@ -226,7 +226,7 @@ async def rehearse(context: ShardContext, *, rebuild: bool = False) -> tuple[Mac
 
 
 async def _make(
-    context: ShardContext, reader: Reader, discard: Discarded | None, seen: Generations
+    context: ShardContext, reader: Reader, discard: RebuildCutoff | None, seen: Generations
 ) -> tuple[Machine, int, int]:
     """The machine, the records it was made of, and where the state ended."""
     # before any position is looked at: should a topic be made anew meanwhile, it does not have this id
@@ -236,12 +236,12 @@ async def _make(
         state = await statereader.read_state(reader, context.state, patience)
     except StateError as error:
         if discard is None:
-            raise refusals.unreadable(context, error) from error
+            raise state_refused.unreadable_state(context, error) from error
         _, end = await statereader.bounds(reader, context.state)
         return await _rebuilt(context, reader, ids, max(0, discard.generation), seen), 0, end
     if discard is not None:
         generation = _generation(state)
-        if generation is None or discard.holds(state.newest, generation):
+        if generation is None or discard.covers(state.newest, generation):
             least = -1 if generation is None else max(0, generation)
             return await _rebuilt(context, reader, ids, max(least, discard.generation), seen), 0, state.end
     if not state.records:
@@ -268,11 +268,11 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
         )
         state.records.clear()  # a copy of all that is in the machine now
     except StateRefusedError as error:
-        raise refusals.refused(context, error.changes) from error
+        raise state_refused.changed_settings(context, error.changes) from error
     except StateError as error:
-        raise refusals.unreadable(context, error) from error
+        raise state_refused.unreadable_state(context, error) from error
     if machine.owner != context.owner:
-        raise refusals.foreign(context, machine.owner)
+        raise state_refused.other_owner(context, machine.owner)
     _insist_on_partitions(context, machine)
     await _identify(context, reader, machine, ids)
     await settle(context, reader, machine)
@@ -310,7 +310,7 @@ async def _identify(context: ShardContext, reader: Reader, machine: Machine, ids
     """The topics must be those that the state was counted from and written to, unless they are adopted by hand."""
     others = topicids.made_anew(context.role, machine.topic_ids, ids)
     if others and context.adopts is None:
-        raise refusals.made_anew(context, others)
+        raise state_refused.recreated_topics(context, others)
     if context.adopts is Adopted.BEGINNING:
         await _begin_again(context, reader, machine, ids)
     if topicids.letters_made_anew(context.role, machine.topic_ids, ids):
@@ -345,7 +345,7 @@ async def _fresh(context: ShardContext, reader: Reader, ids: Ids) -> Machine:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
     trace = await _trace(context, reader)
     if trace:
-        raise refusals.stateless(context, trace)
+        raise state_refused.no_state(context, trace)
     found = await input_bounds(context, reader)
     earliest = context.settings.start_at == "earliest"
     machine = _new(context, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
@@ -400,7 +400,7 @@ async def settle(context: ShardContext, reader: Reader, machine: Machine) -> Non
         if position is None:
             machine.positions[name] = begin
         elif position > end:
-            raise refusals.beyond(context, name, position, end)
+            raise state_refused.beyond_end(context, name, position, end)
         elif position < begin:
             _lose(context, machine, name, begin - position)
             machine.positions[name] = begin

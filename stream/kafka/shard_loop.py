@@ -21,8 +21,8 @@ from stream.kafka.machine import Machine, Name, Outputs
 from stream.kafka.metrics_hooks import Activity, MetricsHooks
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.recovery import settle
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.time_slices import SLICE
 from stream.model.results import Record
 
@@ -341,7 +341,7 @@ class ShardLoop:
         await self._confirm_contexts(outputs)
         try:
             offset = await self._checkpoints.write(outputs)
-        except (FencedError, CheckpointError, RefusedError) as error:
+        except (FencedError, CheckpointError, StateRefusedError) as error:
             self._hooks.transaction_failed(self._context.partition, type(error.__cause__ or error).__name__)
             raise
         self.machine.committed(outputs.checkpoint, offset)

@@ -11,10 +11,10 @@ import structlog
 
 from stream.kafka import client, gc_tuning
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.discarded import Discarded
 from stream.kafka.inputs import Inputs
 from stream.kafka.memory import Memory
 from stream.kafka.metrics_hooks import MetricsHooks
+from stream.kafka.rebuild_cutoff import RebuildCutoff
 from stream.kafka.recovery import Recovered, recover, rehearse
 from stream.kafka.shard_context import FencedError, OutdatedError, ShardContext
 from stream.kafka.shard_loop import ShardLoop
@@ -40,7 +40,7 @@ class ShardTask:
         context: ShardContext,
         hooks: MetricsHooks,
         *,
-        discard: Discarded | None,
+        discard: RebuildCutoff | None,
         current: Callable[[], bool],
         running: Callable[["ShardTask"], None],
         after: "ShardTask | None" = None,

@@ -7,7 +7,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from stream.config import Settings
-from stream.kafka import refusals, topicids
+from stream.kafka import state_refused, topicids
 from stream.kafka.client import Reader
 from stream.kafka.health import TOPICS, Health
 from stream.kafka.machine import Machine
@@ -58,7 +58,7 @@ class TopicWatch:
         for context, machine in running:
             others = topicids.made_anew(self._role, machine.topic_ids, ids)
             if others:
-                raise refusals.made_anew(context, others, running=True)
+                raise state_refused.recreated_topics(context, others, running=True)
         letters = [machine for _, machine in running if topicids.letters_made_anew(self._role, machine.topic_ids, ids)]
         if letters:
             log.warning(

@@ -16,18 +16,18 @@ from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.errors import FailedError, UnreachableError
 from stream.kafka import client, gc_tuning
+from stream.kafka.blocked_shards import BlockedShards
+from stream.kafka.broker_availability import BrokerAvailability, Change
 from stream.kafka.client import Reader, make_probe
 from stream.kafka.gc_tuning import Leftovers, Moment
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.machine import Machine, Name
 from stream.kafka.memory import Memory
 from stream.kafka.metrics_hooks import MetricsHooks
-from stream.kafka.outage import News, Outage
 from stream.kafka.partitions import Partitions
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.task import ShardTask
 from stream.kafka.topicwatch import TopicWatch
-from stream.kafka.unreadable import Waiting
 
 log: Final = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Watchdog:
         *,
         clock: BrokerTime,
         memory: Memory,
-        waiting: Waiting,
+        waiting: BlockedShards,
         partitions: Partitions,
     ) -> None:
         self._waiting = waiting
@@ -72,7 +72,7 @@ class Watchdog:
         self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
         self._topics = TopicWatch(partitions.role, settings, health, partitions)
-        self._outage = Outage(time.monotonic())
+        self._availability = BrokerAvailability(time.monotonic())
         self._read: tuple[list[dict[Name, int]], float] = [], time.monotonic()
         """Where the shards stand, and since when."""
         self._there = asyncio.Event()
@@ -107,7 +107,7 @@ class Watchdog:
     @property
     def brokers_away(self) -> bool:
         """No broker answers, and people have been told."""
-        return self._outage.away
+        return self._availability.away
 
     async def brokers_there(self) -> None:
         """Returns at once unless brokers are away, else when they answer again: until then nobody need try."""
@@ -125,23 +125,23 @@ class Watchdog:
                 connected, why = await probe.ask()
                 if connected:
                     since = datetime.now(UTC)
-                self._hear(connected, why, since)
+                self._note_answers(connected, why, since)
                 await asyncio.sleep(PROBE_EVERY)
         finally:
             await probe.close()
 
-    def _hear(self, connected: int, why: str, since: datetime) -> None:
+    def _note_answers(self, connected: int, why: str, since: datetime) -> None:
         now = time.monotonic()
-        seconds = round(now - self._outage.answered)
-        news = self._outage.heard(now, connected, why)
-        self._hooks.brokers(0 if self._outage.away else max(1, connected))
-        text = f"brokers away since {since:%H:%M:%S} UTC ({self._outage.why or 'no answer'})"
-        match news:
-            case News.AWAY | News.STILL_AWAY:
+        seconds = round(now - self._availability.last_answer)
+        change = self._availability.update(now, connected, why)
+        self._hooks.brokers(0 if self._availability.away else max(1, connected))
+        text = f"brokers away since {since:%H:%M:%S} UTC ({self._availability.why or 'no answer'})"
+        match change:
+            case Change.AWAY | Change.STILL_AWAY:
                 self._there.clear()
                 self._health.unready(BROKERS_AWAY, text)
                 log.error(text, seconds=seconds)
-            case News.BACK:
+            case Change.BACK:
                 self._there.set()
                 self._health.clear(BROKERS_AWAY)
                 log.info("brokers answer again", away_seconds=seconds)
@@ -175,7 +175,7 @@ class Watchdog:
         behind. Without an answer nobody is stuck, and the last stable offset is what counts: a broker that is away or a
         transaction that hangs upstream is no reason to exit.
 
-        Raises RefusedError when a topic that shards read or write was made anew, and OutgrownError when partitions were
+        Raises StateRefusedError when a topic that shards read or write was made anew, and OutgrownError when partitions were
         added to one.
         """
         reader = await self._reader()

@@ -19,23 +19,23 @@ from stream.core.brokertime import BrokerTime
 from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.errors import UnreachableError, UsageError
 from stream.kafka import gc_tuning, preflight, topics
-from stream.kafka.demands import Configs, check_configs
+from stream.kafka.blocked_shards import BlockedShards
 from stream.kafka.diagnosis import say_why
-from stream.kafka.discarded import Discards, states_now
 from stream.kafka.health import COMPANY, KEPT_OUT, PARTITIONS, Health
 from stream.kafka.membership import Membership, Owner
 from stream.kafka.memory import Memory
 from stream.kafka.metrics_hooks import MetricsHooks
 from stream.kafka.partitions import Outgrown, OutgrownError, Partitions
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.refusals import RefusedError
+from stream.kafka.rebuild_cutoff import RebuildCutoffs, states_now
 from stream.kafka.retriable import is_trouble
 from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.role import Role
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
 from stream.kafka.signals import Signals, leave_at_once
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.task import Phase, ShardTask
-from stream.kafka.unreadable import Waiting
+from stream.kafka.topic_requirements import Configs, check_configs
 from stream.kafka.watchdog import Watchdog
 
 log: Final = structlog.get_logger()
@@ -62,7 +62,12 @@ FORBIDDEN: Final = (
 
 
 async def run_worker(
-    settings: Settings, make_role: Callable[[], Role], hooks: MetricsHooks, health: Health, *, rebuild: bool | Discards
+    settings: Settings,
+    make_role: Callable[[], Role],
+    hooks: MetricsHooks,
+    health: Health,
+    *,
+    rebuild: bool | RebuildCutoffs,
 ) -> int:
     """Counts until a signal comes: the exit code is 0 after SIGTERM and 130 after SIGINT, within ten seconds.
 
@@ -106,14 +111,14 @@ class Worker:
         hooks: MetricsHooks,
         health: Health,
         *,
-        rebuild: bool | Discards,
+        rebuild: bool | RebuildCutoffs,
     ) -> None:
         self._settings = settings
         self._role = role
         self._hooks = hooks
         self._health = health
         self._rebuild = rebuild
-        self._discards: Discards = {} if isinstance(rebuild, bool) else rebuild
+        self._discards: RebuildCutoffs = {} if isinstance(rebuild, bool) else rebuild
         self._partitions = 0
         self._letters = LetterSize()
         self._clock = BrokerTime()
@@ -122,9 +127,9 @@ class Worker:
         self._leaving: dict[int, ShardTask] = {}
         """Dropped tasks that have not ended yet."""
         self._backoffs: dict[int, Backoff] = {}
-        self._refused: dict[int, RefusedError] = {}
+        self._refused: dict[int, StateRefusedError] = {}
         """Shards of ours that stay down."""
-        self._waiting = Waiting(role, settings, health)
+        self._waiting = BlockedShards(role, settings, health)
         self._has_run = False
         self._begin()
 
@@ -380,7 +385,7 @@ class Worker:
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
-        elif isinstance(error, RefusedError):
+        elif isinstance(error, StateRefusedError):
             self._refuse(shard, error)
         elif _is_mendable(error):
             backoff = self._backoffs.setdefault(number, Backoff(AGAIN))
@@ -399,7 +404,7 @@ class Worker:
         else:
             self._membership.rejoin(f"partition {shard.partition} failed on an assignment that is gone")
 
-    def _refuse(self, shard: ShardTask, error: RefusedError) -> None:
+    def _refuse(self, shard: ShardTask, error: StateRefusedError) -> None:
         """A state that cannot be continued is no reason to end the other shards: only its own one stays down.
 
         But where nothing could be worked on from the start, that is what whoever starts a worker is to be told: when it

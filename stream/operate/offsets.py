@@ -9,13 +9,13 @@ from aiokafka import TopicPartition
 from stream.config import Settings
 from stream.core.framing import StateError
 from stream.kafka import batches, recovery, statereader
+from stream.kafka.blocked_shards import skip_command
 from stream.kafka.client import Reader
 from stream.kafka.machine import Name
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.role import Role
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
-from stream.kafka.unreadable import way_out
 from stream.model.results import RefusedBatch
 from stream.operate.shards import contexts, reading, stored
 from stream.operate.show import HANGING
@@ -112,7 +112,7 @@ async def _waiting(
             return round(max(0.0, time.time() - record.timestamp / 1000), 1), None
     except UnreadableError as error:
         _, error.last, timestamp = await batches.damaged(reader, tp, error.first)
-        out = way_out(settings, tp, error.first, error.last)
+        out = skip_command(settings, tp, error.first, error.last)
         return round(max(0.0, time.time() - timestamp / 1000), 1), f"{error}. Mend the broker's log, or: {out}"
     return 0.0, None
 

@@ -16,8 +16,8 @@ from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import recovery
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.discarded import ANY
 from stream.kafka.machine import Outputs
+from stream.kafka.rebuild_cutoff import ANY
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError

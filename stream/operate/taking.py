@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from stream.errors import FailedError
 from stream.kafka import client, recovery
-from stream.kafka.discarded import Discarded
+from stream.kafka.rebuild_cutoff import RebuildCutoff
 from stream.kafka.recovery import Recovered
 from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
@@ -28,7 +28,7 @@ async def with_shard(
     work: Callable[[Recovered], Awaitable[Done]],
     *,
     what: str,
-    discard: Discarded | None = None,
+    discard: RebuildCutoff | None = None,
 ) -> Done:
     """What ``work`` makes of the recovered shard; it writes a checkpoint, and may be called several times.
 

@@ -2,14 +2,14 @@
 
 from stream.config import Settings
 from stream.kafka import worker
-from stream.kafka.discarded import Discards
 from stream.kafka.health import Health
+from stream.kafka.rebuild_cutoff import RebuildCutoffs
 from stream.kafka.worker import Worker
 from stream.sessions.role import worker_role
 from stream.sessions.rules_reload import MetricsHooks, ReloadedRules
 
 
-async def run_worker(settings: Settings, hooks: MetricsHooks, health: Health, *, rebuild: bool | Discards) -> int:
+async def run_worker(settings: Settings, hooks: MetricsHooks, health: Health, *, rebuild: bool | RebuildCutoffs) -> int:
     """Counts until a signal comes; see `stream.kafka.worker.run_worker`. SIGHUP: the alert rules are read again."""
     return await worker.run_worker(
         settings, lambda: worker_role(ReloadedRules(settings, hooks)), hooks, health, rebuild=rebuild
@@ -21,7 +21,7 @@ def make_worker(
     hooks: MetricsHooks,
     health: Health,
     *,
-    rebuild: bool | Discards,
+    rebuild: bool | RebuildCutoffs,
     rules: ReloadedRules | None = None,
 ) -> Worker:
     """All shards of one process."""

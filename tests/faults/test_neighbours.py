@@ -21,14 +21,14 @@ from stream.config import Settings
 from stream.core.shard import Shard
 from stream.doctor.finding import Check, Severity
 from stream.errors import UsageError
-from stream.kafka import client, membership, refusals, statereader
+from stream.kafka import client, membership, state_refused, statereader
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.health import COMPANY, KEPT_OUT
 from stream.kafka.recovery import recover
-from stream.kafka.refusals import RefusedError
 from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
@@ -63,7 +63,7 @@ async def installation(config: Settings, *, rebuild: bool = False) -> AsyncItera
         running.cancel()
         await asyncio.wait({running}, timeout=PATIENCE)
         if not running.cancelled() and running.exception() is not None:
-            assert isinstance(running.exception(), RefusedError), running.exception()
+            assert isinstance(running.exception(), StateRefusedError), running.exception()
 
 
 async def owners(config: Settings, partitions: int) -> list[str]:
@@ -173,13 +173,13 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
 ) -> None:
     """A worker has one partition, and looks again and again at the other one, which it may not have."""
     looks: list[ShardContext] = []
-    refuse = refusals.foreign
+    refuse = state_refused.other_owner
 
-    def noted(context: ShardContext, owner: Mapping[str, str]) -> RefusedError:
+    def noted(context: ShardContext, owner: Mapping[str, str]) -> StateRefusedError:
         looks.append(context)
         return refuse(context, owner)
 
-    monkeypatch.setattr(refusals, "foreign", noted)
+    monkeypatch.setattr(state_refused, "foreign", noted)
 
     async def main() -> None:
         config = await make(kafka, prefix, partitions=2)

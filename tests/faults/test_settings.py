@@ -9,7 +9,7 @@ import pytest
 from stream.config import Settings
 from stream.errors import UsageError
 from stream.kafka import preflight
-from stream.kafka.discarded import Discarded
+from stream.kafka.rebuild_cutoff import RebuildCutoff
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker
@@ -85,7 +85,7 @@ def test_what_a_running_state_can_follow_joins_and_so_does_a_rebuild(kafka: Embe
         longer = settings(kafka, prefix, lateness="10m")
         with pytest.raises(UsageError, match="--lateness was 5m, is now 10m"):
             await preflight.check_states(WORKER, longer, 2, {})
-        await preflight.check_states(WORKER, longer, 2, {0: Discarded(10**9)})
+        await preflight.check_states(WORKER, longer, 2, {0: RebuildCutoff(10**9)})
 
     asyncio.run(main())
 

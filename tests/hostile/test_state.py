@@ -13,11 +13,11 @@ from stream import cli
 from stream.config import Settings
 from stream.core.framing import CHECKSUM
 from stream.errors import UsageError
-from stream.kafka import recovery, refusals
+from stream.kafka import recovery, state_refused
 from stream.kafka import worker as worker_module
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.operate import rebuild, taking, verify
@@ -127,9 +127,9 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker looks at the state again and again, however long the rebuild takes."""
-    looks, refused, write = 0, refusals.unreadable, Checkpoints.write
+    looks, refused, write = 0, state_refused.unreadable_state, Checkpoints.write
 
-    def counting(*args: Any) -> RefusedError:
+    def counting(*args: Any) -> StateRefusedError:
         nonlocal looks
         looks += 1
         return refused(*args)
@@ -143,7 +143,7 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
     async def main() -> None:
         config = await counted(kafka, prefix, partitions=2)
         await damaged(kafka, config)
-        monkeypatch.setattr(refusals, "unreadable", counting)
+        monkeypatch.setattr(state_refused, "unreadable", counting)
         async with worker(config) as memory:
             await until(lambda: 0 in memory.down, "shard 0 is down")
             context = ShardContext(config, 0, 2, WORKER)

@@ -19,10 +19,10 @@ from stream.core.shard import Shard
 from stream.errors import UsageError
 from stream.kafka import client, topicids
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.discarded import ANY, Discarded, states_now
+from stream.kafka.rebuild_cutoff import ANY, RebuildCutoff, states_now
 from stream.kafka.recovery import Recovered, recover
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import OutdatedError, ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.kafka
 
 
 @asynccontextmanager
-async def recovered(config: Settings, *, discard: Discarded | None = None) -> AsyncIterator[Recovered]:
+async def recovered(config: Settings, *, discard: RebuildCutoff | None = None) -> AsyncIterator[Recovered]:
     found = await recover(ShardContext(config, 0, 1, WORKER), discard=discard, current=lambda: True)
     try:
         yield found
@@ -48,7 +48,7 @@ async def make(kafka: EmbeddedKafka, prefix: str, **changes: object) -> Settings
     return config
 
 
-async def work(kafka: EmbeddedKafka, config: Settings, discard: Discarded | None = None) -> int:
+async def work(kafka: EmbeddedKafka, config: Settings, discard: RebuildCutoff | None = None) -> int:
     """Reads all views in one go, in two checkpoints. Returns the generation."""
     async with recovered(config, discard=discard) as found:
         shard = shard_of(found.machine)
@@ -229,8 +229,8 @@ def test_without_a_state_but_with_results_it_is_refused_until_rebuilt(kafka: Emb
         with pytest.raises(UsageError, match=f"{prefix}live.sessions holds results.*--rebuild"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
-        assert await work(kafka, config, discard=Discarded(0)) == 7
-        async with recovered(config, discard=Discarded(0)) as found:
+        assert await work(kafka, config, discard=RebuildCutoff(0)) == 7
+        async with recovered(config, discard=RebuildCutoff(0)) as found:
             assert shard_of(found.machine).generation == 7, "what was written since is continued, not rebuilt again"
             assert shard_of(found.machine).positions[Kind.VIEWS] == 4
         windows = await everything(kafka, config.topic(SESSION_WINDOWS))
@@ -274,7 +274,7 @@ def test_changed_settings_are_refused_by_name(kafka: EmbeddedKafka, prefix: str)
         await work(kafka, config)
         with pytest.raises(UsageError, match=r"other settings: --windows was 1m,5m/1m, is now 2m\. .*--rebuild"):
             await work(kafka, settings(kafka, prefix, windows="2m"))
-        assert await work(kafka, settings(kafka, prefix, windows="2m"), discard=Discarded(10**9)) == 1
+        assert await work(kafka, settings(kafka, prefix, windows="2m"), discard=RebuildCutoff(10**9)) == 1
 
     asyncio.run(main())
 
@@ -297,7 +297,7 @@ def test_an_unreadable_state_is_refused_until_rebuilt(kafka: EmbeddedKafka, pref
         with pytest.raises(UsageError, match="cannot be read: the record at offset 0 is a state of version 255"):
             await work(kafka, config)
         await send_views(kafka, config, range(4))
-        assert await work(kafka, config, discard=Discarded(10)) == 1
+        assert await work(kafka, config, discard=RebuildCutoff(10)) == 1
         async with recovered(config) as found:
             assert shard_of(found.machine).positions[Kind.VIEWS] == 4
 
@@ -327,7 +327,7 @@ def test_a_rebuild_of_a_topic_whose_beginning_is_gone_is_a_gap(kafka: EmbeddedKa
         await send_views(kafka, config, range(10))
         await work(kafka, config)
         await delete_records(kafka, config.topic(INPUTS[Kind.VIEWS]), 4)
-        async with recovered(config, discard=Discarded(10**9)) as found:
+        async with recovered(config, discard=RebuildCutoff(10**9)) as found:
             assert shard_of(found.machine).positions[Kind.VIEWS] == 4
             assert Kind.VIEWS in shard_of(found.machine).gaps
 
@@ -366,7 +366,7 @@ def test_a_topic_made_anew_is_refused_however_long_it_is(kafka: EmbeddedKafka, p
         await make_anew(config, name)
         await send_views(kafka, config, range(100, 300))
         told = rf"^{prefix}{name} was made anew: it is not what the state of partition 0 .*state adopt.*--rebuild"
-        with pytest.raises(RefusedError, match=told) as raised:
+        with pytest.raises(StateRefusedError, match=told) as raised:
             await work(kafka, config)
         assert raised.value.everywhere
         async with recovered(config, discard=ANY) as found:
@@ -389,7 +389,7 @@ def test_a_state_without_ids_takes_those_it_finds_and_keeps_them(
             assert shard_of(found.machine).moved
         await work(kafka, config)
         await make_anew(config, INPUTS[Kind.VIEWS])
-        with pytest.raises(RefusedError, match="was made anew"):
+        with pytest.raises(StateRefusedError, match="was made anew"):
             await work(kafka, config)
 
     asyncio.run(main())

@@ -11,9 +11,9 @@ from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka import client, topicids
 from stream.kafka.partitions import OutgrownError, Partitions
-from stream.kafka.refusals import RefusedError
 from stream.kafka.requests import TopicMetadata
 from stream.kafka.shard_context import ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.topicwatch import TopicWatch
 from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
@@ -91,7 +91,7 @@ def test_while_brokers_do_not_agree_nothing_is_said(monkeypatch: pytest.MonkeyPa
 def test_made_anew_with_more_partitions_it_was_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     looking = Looking(monkeypatch)
     looking.answers = [{**answer(state=ID), "p.live.views": TopicMetadata(OTHER, 6)}]
-    with pytest.raises(RefusedError, match=r"p\.live\.views was made anew"):
+    with pytest.raises(StateRefusedError, match=r"p\.live\.views was made anew"):
         looking.look()
     looking.answers = [answer(views=ID, state=ID), {**answer(state=ID), "p.live.views": TopicMetadata(ID, 6)}]
     with pytest.raises(OutgrownError, match=r"p\.live\.views has 6, and 4 are counted"):
@@ -102,7 +102,7 @@ def test_a_topic_that_is_another_one_is_refused_with_the_way_out(monkeypatch: py
     looking = Looking(monkeypatch)
     looking.look()
     looking.answers = [answer(views=OTHER, state=ID)]
-    with pytest.raises(RefusedError) as raised:
+    with pytest.raises(StateRefusedError) as raised:
         looking.look()
     told = str(raised.value)
     assert told.startswith("p.live.views was made anew while a worker ran: it is not what the state of partition 0")
@@ -113,13 +113,13 @@ def test_the_way_out_of_outputs_and_of_the_state_is_another(monkeypatch: pytest.
     looking = Looking(monkeypatch)
     looking.answers = [answer(views=ID, state=OTHER)]
     with pytest.raises(
-        RefusedError, match=r"Bring back what was in p\.live\.state\. Or start once with --rebuild"
+        StateRefusedError, match=r"Bring back what was in p\.live\.state\. Or start once with --rebuild"
     ) as raised:
         looking.look()
     assert "adopt" not in str(raised.value)
     looking.shard.topic_ids = {SESSIONS: topicids.as_text(ID)}
     looking.answers = [answer(sessions=OTHER)]
-    with pytest.raises(RefusedError, match=r"without what was written before: .*--positions keep --execute"):
+    with pytest.raises(StateRefusedError, match=r"without what was written before: .*--positions keep --execute"):
         looking.look()
 
 

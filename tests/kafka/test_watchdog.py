@@ -8,10 +8,10 @@ import pytest
 from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.kafka import watchdog
+from stream.kafka.blocked_shards import BlockedShards
 from stream.kafka.gc_tuning import Leftovers, Moment
 from stream.kafka.memory import Memory
 from stream.kafka.partitions import Partitions
-from stream.kafka.unreadable import Waiting
 from stream.kafka.watchdog import QUIET_AFTER, Watchdog
 from stream.observe.health import Health
 from stream.observe.shares import SharePolicy
@@ -32,7 +32,7 @@ class Room:
         shard: Any = SimpleNamespace(shard_loop=SimpleNamespace(inputs=self))
         self.watchdog = Watchdog(
             settings, Remembers(), health, lambda: {0: shard}, Leftovers(),
-            clock=BrokerTime(), memory=Memory(settings.buffer_memory), waiting=Waiting(WORKER, settings, health),
+            clock=BrokerTime(), memory=Memory(settings.buffer_memory), waiting=BlockedShards(WORKER, settings, health),
             partitions=Partitions(WORKER, settings, 1),
         )  # fmt: skip
         self.watchdog._memory = cast("Memory", self.memory)

@@ -16,16 +16,16 @@ from stream.core.brokertime import BrokerTime
 from stream.core.framing import StateError
 from stream.errors import FailedError
 from stream.kafka import health as names
-from stream.kafka import members, refusals
+from stream.kafka import members, state_refused
+from stream.kafka.blocked_shards import BlockedShards
+from stream.kafka.broker_availability import BrokerAvailability
 from stream.kafka.client import earlier_member_id
 from stream.kafka.gc_tuning import Leftovers
 from stream.kafka.members import Member
 from stream.kafka.memory import Memory
-from stream.kafka.outage import Outage
 from stream.kafka.partitions import Outgrown, Partitions
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.shard_context import ShardContext
-from stream.kafka.unreadable import Waiting
 from stream.kafka.watchdog import Watchdog
 from stream.kafka.worker import Worker
 from stream.model.names import KINDS, Kind
@@ -55,7 +55,7 @@ class Room:
         self.ahead = 0.0
         clock = BrokerTime()
         clock.wall_ahead = lambda *_: self.ahead  # type: ignore[method-assign]
-        self.waiting = Waiting(WORKER, SETTINGS, self.health)
+        self.waiting = BlockedShards(WORKER, SETTINGS, self.health)
         self.running: dict[int, ShardTask] = {}
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
         self.monitor = Watchdog(
@@ -130,7 +130,9 @@ def failing(room: Room) -> Iterator[None]:
 
 
 def refused(room: Room) -> Iterator[None]:
-    room.health.refused(3, str(refusals.unreadable(ShardContext(SETTINGS, 3, 4, WORKER), StateError("it is damaged"))))
+    room.health.refused(
+        3, str(state_refused.unreadable_state(ShardContext(SETTINGS, 3, 4, WORKER), StateError("it is damaged")))
+    )
     yield
     room.health.recovered(3)
 
@@ -143,10 +145,10 @@ def kept_out(room: Room) -> Iterator[None]:
 
 
 def brokers_away(room: Room) -> Iterator[None]:
-    room.monitor._outage = Outage(time.monotonic() - 10)
-    room.monitor._hear(0, "kafka-1:9092 refuses connections (refused)", datetime.now(UTC))
+    room.monitor._availability = BrokerAvailability(time.monotonic() - 10)
+    room.monitor._note_answers(0, "kafka-1:9092 refuses connections (refused)", datetime.now(UTC))
     yield
-    room.monitor._hear(1, "", datetime.now(UTC))
+    room.monitor._note_answers(1, "", datetime.now(UTC))
 
 
 def partitions(room: Room) -> Iterator[None]:
@@ -283,7 +285,7 @@ def test_what_is_somebody_elses_is_no_reason_any_more() -> None:
 
 def test_what_waits_is_logged_at_first_and_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("stream.kafka.unreadable.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("stream.kafka.blocked_shards.time", SimpleNamespace(monotonic=lambda: now))
     room = Room().is_ready()
     with capture_logs() as lines:
         for now in (0.0, 5.0, 59.0, 60.0, 65.0):  # noqa: B007 - the clock

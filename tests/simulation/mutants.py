@@ -15,7 +15,7 @@ from tests.simulation.slips import slipped
 
 
 async def _nobody_looks(_checkpoints: Checkpoints, _begin: int) -> None:
-    """Instead of `Checkpoints._insist_on_being_alone`, which finds some of these mistakes by itself."""
+    """Instead of `Checkpoints._check_single_writer`, which finds some of these mistakes by itself."""
     await asyncio.sleep(0)
 
 
@@ -34,7 +34,7 @@ def neighbours_write_the_same_state() -> Iterator[None]:
     name = property(lambda context: context.earlier_id(context.owner))
     with (
         patch.object(ShardContext, "transactional_id", name),
-        patch.object(Checkpoints, "_insist_on_being_alone", _nobody_looks),
+        patch.object(Checkpoints, "_check_single_writer", _nobody_looks),
     ):
         yield
 
@@ -65,7 +65,7 @@ def hanging_state_is_not_waited_for() -> Iterator[None]:
     async def at_once(*_: Any) -> None:
         await asyncio.sleep(0)
 
-    looking = patch.object(Checkpoints, "_insist_on_being_alone", _nobody_looks)
+    looking = patch.object(Checkpoints, "_check_single_writer", _nobody_looks)
     with patch.object(statereader, "await_stable", at_once), looking:
         yield
 

@@ -52,7 +52,7 @@ SLIPS: Final[dict[str, Slip]] = {
     "the_first_error_is_the_worst": checkpoint(_WORST, "pass\n"),
     "a_fence_is_not_told_first": checkpoint("(ProducerFenced, _TooLargeError)", "(_TooLargeError, ProducerFenced)"),
     "a_fence_is_any_error": checkpoint("except ProducerFenced as error:", "except SystemError as error:"),
-    "nobody_looks_who_else_writes": checkpoint("await self._insist_on_being_alone(begin)", "pass"),
+    "nobody_looks_who_else_writes": checkpoint("await self._check_single_writer(begin)", "pass"),
     "a_gap_in_the_state_is_none": checkpoint("begin == self._state_end +", "begin >= self._state_end +"),
     "a_state_that_lost_its_end_goes_on": checkpoint("if begin < self._state_end + self._marked:", "if False:"),
     "our_own_marker_is_not_expected": checkpoint("self._marked += MARKER if spans else 0", "pass"),
@@ -83,7 +83,7 @@ SLIPS: Final[dict[str, Slip]] = {
     "a_state_does_not_say_who_wrote_it": recovery("machine.transactional_id = context.transactional_id", "pass"),
     "results_without_a_state_are_no_reason": recovery("if trace:", "if False:"),
     "an_earlier_version_is_not_fenced": recovery("await _fence_earlier(context, newest, hanging=hanging)", "pass"),
-    "anothers_state_is_found_too_late": recovery("raise refusals.foreign(context, newest.meta.owner)", "pass"),
+    "anothers_state_is_found_too_late": recovery("raise state_refused.other_owner(context, newest.meta.owner)", "pass"),
     "anothers_state_is_taken": recovery("if machine.owner != context.owner:", "if False:"),
     # -- reading the state
     "nobody_waits_for_what_is_open": statereader("await await_stable(reader, partition, end, patience)", "pass"),

@@ -8,8 +8,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from stream.kafka import client, statereader
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.sessions.role import WORKER
 from stream.sessions.worker import make_worker
@@ -57,7 +57,7 @@ def test_whatever_is_under_way_then(prefix: str, moment: int) -> None:
             await stage.make_anew(VIEWS)
             write(stage, range(1000, 1000 + 5 * OLD), "new")
             async with asyncio.timeout(60):
-                with pytest.raises(RefusedError, match="was made anew"):
+                with pytest.raises(StateRefusedError, match="was made anew"):
                     await asyncio.shield(running)
             assert counted(stage) <= {"old"}
             assert await position(stage) <= OLD

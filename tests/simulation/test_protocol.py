@@ -17,13 +17,13 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from stream.core.shard import Shard
 from stream.errors import UsageError
-from stream.kafka import checkpoint, client, gap, membership
+from stream.kafka import checkpoint, client, membership, single_writer
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Producer
-from stream.kafka.discarded import ANY
+from stream.kafka.rebuild_cutoff import ANY
 from stream.kafka.recovery import Recovered, recover, rehearse
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.task import Phase, ShardTask
 from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.model.results import Outputs
@@ -95,7 +95,9 @@ def test_ordinary_checkpoints_follow_each_other_and_nobody_reads_between_them(pr
         context = context_of(stage)
         async with producing(context) as producer:
             checkpoints = Checkpoints(context, producer, 0)
-            with patch.object(gap, "insist_on_markers", side_effect=AssertionError("what lies between is looked at")):
+            with patch.object(
+                single_writer, "check_only_markers", side_effect=AssertionError("what lies between is looked at")
+            ):
                 assert [await checkpoints.write(first_checkpoint(context)) for _ in range(4)] == [0, 2, 4, 6]
 
     stage.play(act)
@@ -288,9 +290,9 @@ def test_anothers_state_is_refused_before_anybody_is_fenced(prefix: str) -> None
         async with producing(theirs) as producer:
             checkpoints = Checkpoints(theirs, producer, 0)
             await checkpoints.write(first_checkpoint(theirs, theirs.transactional_id))
-            with pytest.raises(RefusedError, match="is another's"):
+            with pytest.raises(StateRefusedError, match="is another's"):
                 await recover(ours, discard=None, current=lambda: True)
-            with pytest.raises(RefusedError, match="is another's"):
+            with pytest.raises(StateRefusedError, match="is another's"):
                 await rehearse(ours)
             await checkpoints.write(first_checkpoint(theirs, theirs.transactional_id))  # it is not fenced
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 
 from stream.errors import FailedError, UsageError
-from stream.kafka.refusals import RefusedError
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.worker import Worker
 from tests.simulation.cluster import BROKER
 from tests.simulation.loop import Life, Process
@@ -64,7 +64,7 @@ class Slot:
             return
         error = None if task.cancelled() else task.exception()
         self._world.wire.note(f"{self.process.name} has ended: {error!r}")
-        if isinstance(error, RefusedError) and "is another's" in str(error) and self._world.neighbour is not None:
+        if isinstance(error, StateRefusedError) and "is another's" in str(error) and self._world.neighbour is not None:
             error = None  # as it must be: it tries again, as a supervisor has it do
         if isinstance(error, UsageError) or (error is not None and not isinstance(error, FORGIVEN)):
             self._world.problem(f"{self.process.name} ended with {error!r}")

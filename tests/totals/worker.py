@@ -4,14 +4,14 @@ from unittest.mock import patch
 
 from stream.cli import main, worker
 from stream.config import Settings
-from stream.kafka.discarded import Discards
+from stream.kafka.rebuild_cutoff import RebuildCutoffs
 from stream.kafka.worker import run_worker
 from stream.observe.health import Health
 from tests.totals.job import Quiet
 from tests.totals.machine import ROLE
 
 
-async def run(settings: Settings, _hooks: object, health: Health, *, rebuild: bool | Discards) -> int:
+async def run(settings: Settings, _hooks: object, health: Health, *, rebuild: bool | RebuildCutoffs) -> int:
     return await run_worker(settings, lambda: ROLE, Quiet(), health, rebuild=rebuild)
 
 

@@ -18,9 +18,9 @@ from stream.doctor.probes.offsets import begins, stable_ends
 from stream.doctor.probes.visit import Visit, now_ms
 from stream.doctor.unreadable import Unreadable
 from stream.kafka import batches, statereader
+from stream.kafka.blocked_shards import skip_command
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.shard_context import ShardContext
-from stream.kafka.unreadable import way_out
 from stream.model.names import Kind, Reason
 from stream.model.results import Record, RefusedBatch
 from stream.sessions.role import WORKER
@@ -73,7 +73,7 @@ async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: i
 async def _unreadable(visit: Visit, tp: TopicPartition, error: UnreadableError, *, waits: bool = False) -> Unreadable:
     """``waits``: the shard stands at them."""
     _, last, _ = await batches.damaged(visit.reader, tp, error.first)
-    skip = way_out(visit.settings, tp, error.first, last) if waits else None
+    skip = skip_command(visit.settings, tp, error.first, last) if waits else None
     return Unreadable(f"{tp.topic}/{tp.partition}", error.first, last, error.why, skip)
 
 

@@ -56,7 +56,7 @@ STANDS_ON: Final[dict[str, dict[Any, str]]] = {
         Sender._find_coordinator: "33001a36bf6a",
         TransactionManager: "d0932794d69a",
     },
-    "giving_up": {
+    "abort_producer": {
         AIOKafkaProducer.stop: "43ef97147111",
         MessageAccumulator: "562530971ca9",
         MessageBatch: "36a7b1dac89d",

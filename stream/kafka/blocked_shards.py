@@ -26,13 +26,13 @@ ALIVE: Final = 10.0
 """Seconds after which a shard that does not fail goes on."""
 
 
-def way_out(settings: Settings, partition: TopicPartition, first: int, last: int) -> str:
+def skip_command(settings: Settings, partition: TopicPartition, first: int, last: int) -> str:
     """The command that goes on behind them, as it is typed."""
     words = ("--topic", partition.topic, "--partition", str(partition.partition), "--offset", str(first))
     return command(settings, "offsets skip", *words, "--to", str(last), "--reason", "damaged on disk", "--execute")
 
 
-class Waiting:
+class BlockedShards:
     """Which shards of ours cannot go on, by partition."""
 
     def __init__(self, role: Role, settings: Settings, health: Health) -> None:
@@ -50,7 +50,7 @@ class Waiting:
         same = number in self._at and self._at[number].first == error.first
         out = "mend the broker's log"
         if error.partition.topic in self._inputs:
-            out += f", or: {way_out(self._settings, error.partition, error.first, error.last)}"
+            out += f", or: {skip_command(self._settings, error.partition, error.first, error.last)}"
         self._at[number] = error
         self._health.waits(number, f"partition {number} waits at records that cannot be read: {error}; {out}")
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What lies in live.state where our next record should be: markers that were written again, or what another has written.
+"""Checks that nobody else writes live.state: between two of our checkpoints there may be markers only.
 
 Fencing keeps out every producer with our transactional id. A worker of an earlier version has another one, and so has
 anybody who copies records. So each checkpoint is held against the end of the one before: if its first record lies
@@ -12,17 +12,17 @@ import structlog
 
 from stream.core.framing import StateError, is_part
 from stream.core.statelog import provenance_of
-from stream.kafka import client, refusals, statereader
+from stream.kafka import client, state_refused, statereader
 from stream.kafka.shard_context import FencedError, ShardContext
 from stream.model.results import RefusedBatch
 
 log: Final = structlog.get_logger()
 
 
-async def insist_on_markers(context: ShardContext, begin: int, end: int) -> None:
-    """Returns when nothing between these offsets is of a state, so that ours stands as it was.
+async def check_only_markers(context: ShardContext, begin: int, end: int) -> None:
+    """Returns when no record between these offsets belongs to a state: then ours is as it was.
 
-    Raises FencedError when it is of a worker of our own group, RefusedError when it is another's; both say so in the log.
+    Raises FencedError for a record of a worker in our own group, StateRefusedError for one of another installation.
     """
     found = await _written(context, begin, end)
     parts = [record for record in found if _is_of_a_state(record)]
@@ -34,7 +34,7 @@ async def insist_on_markers(context: ShardContext, begin: int, end: int) -> None
     if owner == context.owner:
         log.error("another worker of this group writes the same state", partition=context.partition, offset=begin)
         raise FencedError
-    raise refusals.foreign_writer(context, owner, parts[0].offset)
+    raise state_refused.second_writer(context, owner, parts[0].offset)
 
 
 async def _written(context: ShardContext, begin: int, end: int) -> list[Any]:

@@ -5,7 +5,7 @@ import pytest
 from stream.config import Settings
 from stream.core.deadletters import LEAST_LETTER
 from stream.errors import UsageError
-from stream.kafka.demands import LEAST_BYTES, check_configs, too_small
+from stream.kafka.topic_requirements import MIN_BATCH_BYTES, batch_too_small, check_configs
 from stream.sessions.role import SPECS, WORKER
 
 SETTINGS = Settings(brokers="k:9092", topic_prefix="p.")
@@ -23,7 +23,7 @@ def test_every_topic_that_is_too_small_or_stamped_by_producers_is_named() -> Non
     wrong = {
         "live.comments": {"message.timestamp.type": "CreateTime"},
         "live.dead-letters": {"max.message.bytes": str(LEAST_LETTER - 1)},
-        "live.state": {"max.message.bytes": str(LEAST_BYTES - 1)},
+        "live.state": {"max.message.bytes": str(MIN_BATCH_BYTES - 1)},
     }
     with pytest.raises(UsageError) as raised:
         check_configs(WORKER, SETTINGS, {**AS_MADE, **wrong})
@@ -32,7 +32,7 @@ def test_every_topic_that_is_too_small_or_stamped_by_producers_is_named() -> Non
     assert "--entity-name p.live.comments --add-config message.timestamp.type=LogAppendTime" in by_producers
     assert [line.split(":")[0] for line in sorted(small)] == [
         f"p.live.dead-letters has max.message.bytes={LEAST_LETTER - 1}",
-        f"p.live.state has max.message.bytes={LEAST_BYTES - 1}",
+        f"p.live.state has max.message.bytes={MIN_BATCH_BYTES - 1}",
     ]
     assert all("kafka-configs.sh --bootstrap-server k:9092 --alter" in line for line in small)
 
@@ -70,7 +70,7 @@ def test_limits_of_the_brokers_are_told_in_the_same_message() -> None:
 
 
 def test_where_the_limit_may_not_be_seen_both_names_are_told_and_the_command() -> None:
-    told = too_small(WORKER, SETTINGS, "live.state", None, 1_200_000)
+    told = batch_too_small(WORKER, SETTINGS, "live.state", None, 1_200_000)
     assert told.startswith("p.live.state does not take a batch of the worker (its max.message.bytes may not be seen)")
     assert "whatever message.max.bytes the brokers have" in told
     assert told.endswith("--entity-name p.live.state --add-config max.message.bytes=1200000")

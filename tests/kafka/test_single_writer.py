@@ -11,8 +11,8 @@ from stream.core.shard import Shard
 from stream.core.statelog import newest_provenance
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.refusals import RefusedError
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
+from stream.kafka.state_refused import StateRefusedError
 from stream.model.names import STATE, Kind
 from stream.model.results import Outputs
 from stream.sandbox.broker import EmbeddedKafka
@@ -82,7 +82,9 @@ def test_a_state_of_another_installation_is_never_written_over(kafka: EmbeddedKa
                 await other.send_and_wait(context.state.topic, value, key=key, partition=0)
                 if ending != "open":
                     await (other.commit_transaction() if ending == "committed" else other.abort_transaction())
-                with pytest.raises(RefusedError, match=r"at offset [12] is a record of another .* its group is theirs"):
+                with pytest.raises(
+                    StateRefusedError, match=r"at offset [12] is a record of another .* its group is theirs"
+                ):
                     await checkpoints.write(first_checkpoint(context))
                 if ending == "open":
                     await other.abort_transaction()
@@ -113,7 +115,7 @@ def test_what_cannot_be_read_under_a_key_of_the_state_is_somebody_elses(kafka: E
         async with writing(kafka, prefix) as (context, checkpoints):
             async with producer(kafka) as other:
                 await other.send_and_wait(context.state.topic, b"\xff", key=b"7/0", partition=0)
-            with pytest.raises(RefusedError, match=r"at offset [12] is a record that cannot be read"):
+            with pytest.raises(StateRefusedError, match=r"at offset [12] is a record that cannot be read"):
                 await checkpoints.write(first_checkpoint(context))
 
     asyncio.run(main())

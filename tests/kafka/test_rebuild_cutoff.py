@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.kafka.discarded import ANY, Discarded
+from stream.kafka.rebuild_cutoff import ANY, RebuildCutoff
 
 
 @pytest.mark.parametrize(
@@ -16,14 +16,14 @@ from stream.kafka.discarded import ANY, Discarded
     ],
 )
 def test_a_state_is_thrown_away_until_it_was_rebuilt(newest: int, generation: int, *, held: bool) -> None:
-    assert Discarded(100, 3).holds(newest, generation) is held
+    assert RebuildCutoff(100, 3).covers(newest, generation) is held
 
 
 def test_where_none_could_be_read_whatever_comes_later_is_continued() -> None:
-    assert not Discarded(100).holds(100, 0)
-    assert ANY.holds(10**12, 7)
+    assert not RebuildCutoff(100).covers(100, 0)
+    assert ANY.covers(10**12, 7)
 
 
-@pytest.mark.parametrize("state", [Discarded(0), Discarded(12, 0), Discarded(12, 31)])
-def test_a_parent_tells_its_processes(state: Discarded) -> None:
-    assert Discarded.parse(str(state)) == state
+@pytest.mark.parametrize("state", [RebuildCutoff(0), RebuildCutoff(12, 0), RebuildCutoff(12, 31)])
+def test_a_parent_tells_its_processes(state: RebuildCutoff) -> None:
+    assert RebuildCutoff.parse(str(state)) == state

@@ -1,8 +1,8 @@
-"""What ``--rebuild`` throws away: of each partition the state that was there when it was asked for, however it grew since.
+"""Which states ``--rebuild`` discards: those that were there when the operator asked, even if they have grown since.
 
-A running worker writes on until it is fenced, and may take its shard back before our first checkpoint is written. What it
-has written is of the same generation as before; what a rebuild writes, ours or that of another process, is of a newer
-one, and is continued. So each shard is rebuilt once.
+A running worker writes until it is fenced, and may take its shard back before our first checkpoint is written. Its records
+have the same generation as before. A rebuild, by this process or another one, writes a newer generation, and that state is
+continued. So each shard is rebuilt once.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from stream.kafka.shard_context import ShardContext
 
 
 @dataclass(frozen=True, slots=True)
-class Discarded:
-    """States of one partition that are not to be continued."""
+class RebuildCutoff:
+    """Which states of one partition are discarded."""
 
     end: int
-    """Those whose newest record lies before this offset of live.state …"""
+    """States whose newest record is before this offset of live.state …"""
     generation: int = -1
-    """… and those of this generation or an older one; -1: there was none that could be read."""
+    """… and states of this generation or an older one; -1: no state could be read."""
 
-    def holds(self, newest: int, generation: int) -> bool:
-        """Whether to throw away a state with its newest record at this offset (-1: there is no state)."""
+    def covers(self, newest: int, generation: int) -> bool:
+        """Whether to discard a state whose newest record is at this offset (-1: there is no state)."""
         return newest < self.end or generation <= self.generation
 
     def __str__(self) -> str:
@@ -38,14 +38,14 @@ class Discarded:
         return cls(int(end), int(generation or -1))
 
 
-ANY: Final = Discarded(2**63 - 1)
+ANY: Final = RebuildCutoff(2**63 - 1)
 """Whatever state there is."""
-Discards = Mapping[int, Discarded]
+RebuildCutoffs = Mapping[int, RebuildCutoff]
 """By partition number."""
 
 
-async def states_now(role: Role, settings: Settings, partitions: int) -> dict[int, Discarded]:
-    """The states that are there now, to be thrown away."""
+async def states_now(role: Role, settings: Settings, partitions: int) -> dict[int, RebuildCutoff]:
+    """The states that are there now, to be discarded."""
     contexts = [ShardContext(settings, number, partitions, role) for number in range(partitions)]
     reader = client.make_reader(settings, wait_ms=50)
     await client.start(reader, settings)
@@ -53,7 +53,7 @@ async def states_now(role: Role, settings: Settings, partitions: int) -> dict[in
         reader.assign([context.state for context in contexts])
         ends = await reader.end_offsets([context.state for context in contexts])
         return {
-            context.partition: Discarded(ends[context.state], await _generation(reader, context))
+            context.partition: RebuildCutoff(ends[context.state], await _generation(reader, context))
             for context in contexts
         }
     finally:

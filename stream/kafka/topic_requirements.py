@@ -1,4 +1,4 @@
-"""What a worker demands of the settings of topics and brokers before it touches one. Pure; others ask for them."""
+"""Which settings of topics and brokers a worker requires before it starts. Pure: others fetch the settings."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -12,17 +12,17 @@ from stream.kafka.limits import BATCH_LIMIT, Asked
 from stream.kafka.role import Role
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, set_config
 
-LEAST_BYTES: Final = 1_000_000
+MIN_BATCH_BYTES: Final = 1_000_000
 """Of max.message.bytes: the largest record of the state has 900 KB, and a batch of results half a megabyte."""
 
 Configs = Mapping[str, Mapping[str, str]]
 """Settings by topic, as the code calls it. Without settings: this user may not see them."""
 
 
-def least(role: Role) -> dict[str, int]:
-    """The same by topic that a worker writes."""
+def min_batch_bytes(role: Role) -> dict[str, int]:
+    """The smallest max.message.bytes of each topic that a worker writes."""
     written = (*(each.topic for each in role.outputs), role.state)
-    return {name: LEAST_LETTER if name == role.letters else LEAST_BYTES for name in written}
+    return {name: LEAST_LETTER if name == role.letters else MIN_BATCH_BYTES for name in written}
 
 
 def check_configs(role: Role, settings: Settings, configs: Configs, brokers: Asked = MappingProxyType({})) -> None:
@@ -53,24 +53,24 @@ def _stamped_by_producers(role: Role, settings: Settings, configs: Configs) -> I
 
 
 def _too_small(role: Role, settings: Settings, configs: Configs, brokers: int | None) -> Iterator[str]:
-    for name, needed in least(role).items():
+    for name, needed in min_batch_bytes(role).items():
         actual = int(configs.get(name, {}).get(MAX_BYTES, needed))
         if actual < needed:
-            yield too_small(role, settings, name, actual, needed, is_brokers=actual == brokers)
+            yield batch_too_small(role, settings, name, actual, needed, is_brokers=actual == brokers)
 
 
-def too_small(
+def batch_too_small(
     role: Role, settings: Settings, name: str, actual: int | None, needed: int, *, is_brokers: bool = False
 ) -> str:
-    """What to tell of a topic that does not take a batch of ``needed`` bytes. ``actual`` is None where nobody knows.
+    """The message for a topic that does not take a batch of ``needed`` bytes. ``actual``: None when it is not known.
 
-    ``is_brokers``: it is what the brokers allow where a topic says nothing of its own.
+    ``is_brokers``: the limit is the default of the brokers, not a setting of the topic.
     """
     topic = settings.topic(name)
     said = f"does not take a batch of the worker (its {MAX_BYTES} may not be seen)"
     if actual is not None:
         said = f"has {MAX_BYTES}={actual}" + (f" ({BATCH_LIMIT} of the brokers)" if is_brokers else "")
-    command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, least(role)[name])))
+    command = set_config(settings.brokers, topic, MAX_BYTES, str(max(needed, min_batch_bytes(role)[name])))
     return (
         f"{topic} {said}: it must take {needed} bytes. What is set for the topic holds, whatever {BATCH_LIMIT} the brokers "
         f"have: {command}"
