@@ -39,6 +39,34 @@ def test_mistakes_are_told_with_file_and_line(capsys: pytest.CaptureFixture[str]
     assert run(capsys, "check", "--rules", wrong) == (2, mistake)
 
 
+def test_every_mistake_of_every_rule_is_told_at_once(capsys: pytest.CaptureFixture[str], wrong: str) -> None:
+    """A mistake of syntax hid the others of its expression: a file was mended one run at a time."""
+    rule = (
+        WRONG.removeprefix("rules:\n")
+        .replace("many_views", "one")
+        .replace("w.vievs > 5.0", "w.vievs = 5.0 and (w.likse > 2.0")
+    )
+    other = (
+        rule.replace("alert: one", "alert: two")
+        .replace("window: 1m", "window: 90s")
+        .replace("w.vievs = 5.0 and ", "w.views > or ")
+    )
+    Path(wrong).write_text("rules:\n" + rule + other.replace("(", ""))
+    code, shown = run(capsys, "check", wrong)
+    assert code == 2
+    assert shown.replace(f"{wrong}:", "").splitlines() == [
+        "4: rule one: when: ')' is missing at the end",
+        "4: rule one: when: w.likse is not known; did you mean w.likes?",
+        "4: rule one: when: w.vievs is not known; did you mean w.views?",
+        "4: rule one: when: write && for and",
+        "4: rule one: when: write == for =",
+        "9: rule two: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)",
+        "10: rule two: when: '||' is not expected after '>'",
+        "10: rule two: when: w.likse is not known; did you mean w.likes?",
+        "10: rule two: when: write || for or",
+    ]
+
+
 def test_mistakes_as_json(capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     code, shown = run(capsys, "check", wrong, "--json")
     assert code == 2

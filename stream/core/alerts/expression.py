@@ -17,6 +17,7 @@ from typing import Final
 
 import cel
 
+from stream.core.alerts.lexer import CLOSE, Tokens, quoted, split
 from stream.model.money import MAX_SUM as MAX_WHOLE
 
 LONGEST: Final = 1000
@@ -25,16 +26,11 @@ DEEPEST: Final = 30
 """Parentheses, signs before a term and choices (``? :``) within one another."""
 MOST_TERMS: Final = 200
 """Figures and numbers in an expression."""
-QUOTED: Final = 60
-"""Characters of a part of it that a mistake quotes."""
+MOST_MISTAKES: Final = 20
+"""Of one expression; then there may be more."""
 
-_TOKEN: Final = re.compile(
-    r"\s*(?:(?P<double>\d+\.\d+(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])|(?P<int>\d+)(?![\w.])"
-    r"|(?P<path>[A-Za-z_]\w*+(?:\s*+\.\s*+[A-Za-z_]\w*+)*+)|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:()]))",
-    re.ASCII,
-)
-_WORDS: Final = {"and": "&&", "or": "||", "not": "!"}
 _NUMBERS: Final = ("int", "double")
+_COMPARING: Final = ("==", "!=", "<=", ">=", "<", ">")
 
 CHOICE, ANY, ALL, COMPARED, ADDED, MULTIPLIED, SIGNED, SINGLE = range(8)
 """How strongly a term binds, from the weakest on: what binds weaker than its place asks for needs parentheses there."""
@@ -85,99 +81,84 @@ class _Term:
         return quoted(self.written)
 
 
-def quoted(text: str) -> str:
-    """The beginning of what may be long."""
-    return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
+HOLE: Final = _Term("", "…", "")
+"""Stands where a term is missing."""
 
 
 def read_expression(source: str, unknown: Callable[[str], str | None]) -> Expression:
     """``unknown`` says what is wrong with the name of a figure, or nothing. Raises ExpressionError."""
     if len(source) > LONGEST:
         raise ExpressionError([f"longer than {LONGEST} characters"])
-    reader = _Reader(source, unknown)
+    reader = _Reader(split(source), unknown)
     term = reader.whole()
-    if reader.mistakes:
-        raise ExpressionError(reader.mistakes)
+    mistakes = reader.tokens.mistakes
+    if len(mistakes) > MOST_MISTAKES:
+        raise ExpressionError([*mistakes[:MOST_MISTAKES], f"the first {MOST_MISTAKES} mistakes: there may be more"])
+    if mistakes:
+        raise ExpressionError(mistakes)
     try:
         return Expression(cel.compile(term.text), tuple(reader.paths), tuple(reader.asked))
     except ValueError as error:  # nothing is known that comes here
         raise ExpressionError([f"CEL: {quoted(str(error).rpartition('ERROR: ')[2].partition(chr(10))[0])}"]) from None
 
 
-class _SyntaxError(Exception):
-    """Ends the reading: what follows could not be understood."""
+class _LimitError(Exception):
+    """Ends the reading: the expression is larger than one may be."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads by recursive descent, one method for each level of precedence."""
+    """Reads by recursive descent, one method for each level of precedence.
 
-    source: str
+    It goes on behind a mistake. Where a term is missing it has a hole, which fits everywhere. A sign that is missing or
+    unknown compares something. What only follows from a mistake is not told.
+    """
+
+    tokens: Tokens
     unknown: Callable[[str], str | None]
-    mistakes: list[str] = field(default_factory=list)
     paths: dict[str, None] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
-    tokens: list[tuple[str, str]] = field(default_factory=list)
-    place: int = 0
     depth: int = 0
 
     def whole(self) -> _Term:
+        if not self.tokens.all:
+            return self._empty()
         try:
-            self._split()
-            term = self._choice()
-            self._expect_end()
-        except _SyntaxError as error:
-            self.mistakes.append(str(error))
-            return _Term("", "", "")
+            self._check_size()
+            term = self._to_end()
+        except _LimitError as error:
+            self.tokens.tell(str(error))
+            return HOLE
         if term.type not in {"bool", ""}:
-            self.mistakes.append(f"gives a number, and must be true or false: compare it, as in {term} > 0.5")
+            self.tokens.tell_type(f"gives a number, and must be true or false: compare it, as in {term} > 0.5")
         return term
 
-    def _split(self) -> None:
-        end = 0
-        rest = self.source.rstrip()
-        while end < len(rest):
-            match = _TOKEN.match(rest, end)
-            if match is None:
-                raise _SyntaxError(_strange(rest[end:].lstrip()))
-            kind = match.lastgroup or ""
-            self.tokens.append(self._meant(kind, re.sub(r"\s", "", match[kind])))
-            end = match.end()
-        if sum(kind != "sign" for kind, _ in self.tokens) > MOST_TERMS:
-            raise _SyntaxError(f"more than {MOST_TERMS} figures and numbers")
+    def _empty(self) -> _Term:
+        if not self.tokens.mistakes:  # such as brackets that close nothing
+            self.tokens.tell("is empty")
+        return HOLE
 
-    def _meant(self, kind: str, token: str) -> tuple[str, str]:
-        """A word of other languages is a mistake, and read as the sign, so that what follows is read, too."""
-        if token.lower() not in _WORDS:
-            return kind, token
-        sign = _WORDS[token.lower()]
-        self.mistakes.append(f"write {sign} for {token}")
-        return "sign", sign
+    def _check_size(self) -> None:
+        if sum(token.kind not in {"sign", "unknown"} for token in self.tokens.all) > MOST_TERMS:
+            raise _LimitError(f"more than {MOST_TERMS} figures and numbers")
 
-    def _next(self) -> str:
-        return quoted(self.tokens[self.place][1]) if self.place < len(self.tokens) else "its end"
-
-    def _take(self, *signs: str) -> str | None:
-        """The next token when it is one of these signs."""
-        if self.place < len(self.tokens) and self.tokens[self.place] in [("sign", sign) for sign in signs]:
-            self.place += 1
-            return self.tokens[self.place - 1][1]
-        return None
-
-    def _expect(self, sign: str) -> None:
-        if self._take(sign) is None:
-            raise _SyntaxError(f"{sign!r} is missing before {self._next()!r}")
-
-    def _expect_end(self) -> None:
-        if self.place < len(self.tokens):
-            raise _SyntaxError(f"{self._next()!r} is not expected there")
+    def _to_end(self) -> _Term:
+        """What stands up to the end of the brackets, or of the expression."""
+        term = self._choice()
+        if self.tokens.at_end():
+            return term
+        self.tokens.tell_unexpected()
+        while not self.tokens.at_end():
+            self.tokens.place += 1
+            self._choice()
+        return HOLE
 
     @contextmanager
     def _deeper(self) -> Iterator[None]:
         """Reading calls itself in here, and so does CEL."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise _SyntaxError(f"more than {DEEPEST} parentheses, signs and choices within one another")
+            raise _LimitError(f"more than {DEEPEST} parentheses, signs and choices within one another")
         yield
         self.depth -= 1
 
@@ -185,10 +166,13 @@ class _Reader:
 
     def _choice(self) -> _Term:
         test = self._any()
-        if self._take("?") is None:
+        if self.tokens.take("?") is None:
             return test
         yes = self._any()
-        self._expect(":")
+        if self.tokens.take(":") is None:
+            token = self.tokens.next()
+            self.tokens.tell_here(f"':' is missing before {'its end' if token is None else quoted(token.text)!r}")
+            return HOLE
         with self._deeper():
             no = self._choice()
         self._need(test, ("bool",), "stands before ? and must be true or false")
@@ -204,7 +188,7 @@ class _Reader:
 
     def _joined(self, sign: str, part: Callable[[], _Term], binds: int) -> _Term:
         left = part()
-        while self._take(sign):
+        while self.tokens.take(sign):
             right = part()
             for term in (left, right):
                 self._need(term, ("bool",), f"stands beside {sign} and must be true or false")
@@ -213,27 +197,42 @@ class _Reader:
 
     def _compared(self) -> _Term:
         left = self._added()
-        while (sign := self._take("==", "!=", "<=", ">=", "<", ">")) is not None:
+        while (sign := self._comparing()) is not None:
             right = self._added()
+            if sign not in _COMPARING or "" in {left.type, right.type}:
+                left = _beside(left, sign, right, "", COMPARED)
+                continue
             if sign not in {"==", "!="} or "bool" not in {left.type, right.type}:
                 for term in (left, right):
                     self._need(term, _NUMBERS, f"is compared with {sign} and must be a number")
             elif left.type != right.type:
-                self.mistakes.append(
+                self.tokens.tell_type(
                     f"{quoted(f'{left.written} {sign} {right.written}')} compares a truth value with a number"
                 )
             left = _beside(left, sign, right, "bool", COMPARED)
         return left
 
+    def _comparing(self) -> str | None:
+        """The next sign when it compares, is unknown, or is missing between two terms."""
+        sign, token = self.tokens.take(*_COMPARING), self.tokens.next()
+        if sign is not None or token is None or (token.kind == "sign" and token.text not in {"!", "("}):
+            return sign
+        if token.kind == "unknown":
+            self.tokens.take_wrong()
+            return token.text
+        self.tokens.tell_unexpected()
+        self.tokens.take("!")
+        return ""
+
     def _added(self) -> _Term:
         left = self._multiplied()
-        while (sign := self._take("+", "-")) is not None:
+        while (sign := self.tokens.take("+", "-")) is not None:
             left = self._computed(left, sign, self._multiplied(), ADDED)
         return left
 
     def _multiplied(self) -> _Term:
         left = self._signed()
-        while (sign := self._take("*", "/", "%")) is not None:
+        while (sign := self.tokens.take("*", "/", "%")) is not None:
             left = self._computed(left, sign, self._signed(), MULTIPLIED)
         return left
 
@@ -243,7 +242,7 @@ class _Reader:
             self._need(term, _NUMBERS, f"stands beside {sign} and must be a number")
         type_ = self._same(left, right, written) if "bool" not in {left.type, right.type} else ""
         if sign == "%" and type_ == "double":
-            self.mistakes.append(f"{quoted(written)}: CEL has % for whole numbers only, and figures are decimal ones")
+            self.tokens.tell(f"{quoted(written)}: CEL has % for whole numbers only, and figures are decimal ones")
         if sign in {"/", "%"}:
             right = self._guarded(right, written)
         return replace(_beside(left, sign, right, type_, binds), written=written)
@@ -255,7 +254,7 @@ class _Reader:
         """
         literal = re.fullmatch(r"[\d.][\d.eE+-]*", divisor.text)
         if literal and float(literal[0]) == 0:
-            self.mistakes.append(f"{quoted(written)} divides by zero")
+            self.tokens.tell(f"{quoted(written)} divides by zero")
         if literal or divisor.type != "double":
             return divisor
         if divisor.text.isidentifier():
@@ -264,23 +263,28 @@ class _Reader:
         return replace(divisor, text=text, binds=SINGLE)
 
     def _signed(self) -> _Term:
-        sign = self._take("-", "!")
+        sign = self.tokens.take("-", "!")
         if sign is None:
             return self._single()
         with self._deeper():
             term = self._signed()
-        self._need(term, _NUMBERS if sign == "-" else ("bool",), f"cannot stand after {sign}")
-        return _Term(f"({sign}{term.within(SINGLE)})", f"{sign}{term.written}", term.type)
+        fitting = _NUMBERS if sign == "-" else ("bool",)
+        self._need(term, fitting, f"cannot stand after {sign}")
+        type_ = term.type if term.type in fitting else ""
+        return _Term(f"({sign}{term.within(SINGLE)})", f"{sign}{term.written}", type_)
 
     def _single(self) -> _Term:
-        if self._take("(") is not None:
+        if self.tokens.take("(") is not None:
             return self._enclosed()
-        if self.place == len(self.tokens):
-            raise _SyntaxError("ends where a figure or a number is expected" if self.tokens else "is empty")
-        kind, text = self.tokens[self.place]
-        if kind == "sign":
-            raise _SyntaxError(f"{text!r} is not expected there")
-        self.place += 1
+        token = self.tokens.next()
+        if token is None or token.kind in {"sign", "unknown"}:
+            self.tokens.tell_unexpected()
+            return HOLE
+        kind, text = token
+        if kind == "hole":
+            self.tokens.take_wrong()
+            return _Term("", text, "")
+        self.tokens.place += 1
         if kind != "path":
             self._check_number(kind, text)
             return _Term(text, text, kind)
@@ -288,52 +292,69 @@ class _Reader:
 
     def _enclosed(self) -> _Term:
         with self._deeper():
-            term = self._choice()
-            self._expect(")")
-        return replace(term, written=f"({term.written})")
+            term = self._to_end()
+        closed = self.tokens.place < self.tokens.written
+        self.tokens.place += 1
+        return replace(term, written=f"({term.written})", type=term.type if closed else "")
 
     def _named(self, path: str) -> _Term:
-        if self._take("(") is None:
-            self._note(path, self.paths)
-            return _Term(variable(path), path, "double")
-        if path != "has":
-            raise _SyntaxError(f"{quoted(path)}() is not known: rules know only has(), as in has(base.ctor)")
-        asked = self.tokens[self.place][1] if self.place < len(self.tokens) else ""
-        self.place += 1
-        self._expect(")")
-        self._note(asked, self.asked)
-        return _Term(asked_variable(asked), f"has({asked})", "bool")
+        if self.tokens.take("(") is not None:
+            return self._called(path)
+        self._note(path, self.paths)
+        return _Term(variable(path), path, "double")
 
-    # -- mistakes after which reading goes on
+    def _called(self, path: str) -> _Term:
+        """has() with a figure; anything else is a mistake, and read for those in it."""
+        first, behind = (*self.tokens.all[self.tokens.place : self.tokens.place + 2], None)[:2]
+        if path != "has":
+            self.tokens.tell(f"{quoted(path)}() is not known: rules know only has(), as in has(base.ctor)")
+        elif behind == CLOSE and first is not None and first.kind in {"path", "hole"}:
+            self.tokens.place += 2
+            if first.kind == "path":
+                self._note(first.text, self.asked)
+            return _Term(asked_variable(first.text), f"has({first.text})", "bool")
+        else:
+            self.tokens.tell("has() takes one figure, as in has(base.ctor)")
+        return self._passed(path)
+
+    def _passed(self, path: str) -> _Term:
+        """What stands between the brackets of a function."""
+        with self._deeper():
+            while not self.tokens.at_end():
+                self._choice()
+                if self.tokens.take(",") is None:
+                    break
+            if not self.tokens.at_end():
+                self._to_end()
+        self.tokens.place += 1
+        return _Term("", f"{path}(…)", "")
 
     def _note(self, path: str, where: dict[str, None]) -> None:
         mistake = self.unknown(path)
         if mistake is None:
             where[path] = None
-        elif mistake not in self.mistakes:
-            self.mistakes.append(mistake)
+        else:
+            self.tokens.tell(mistake)
 
     def _check_number(self, kind: str, text: str) -> None:
         if kind == "int" and int(text) > MAX_WHOLE:
-            self.mistakes.append(f"{quoted(text)} is above 2^63 - 1, the largest whole number: write it with decimals")
+            self.tokens.tell(f"{quoted(text)} is above 2^63 - 1, the largest whole number: write it with decimals")
         elif kind == "double" and isinf(float(text)):
-            self.mistakes.append(f"{quoted(text)} is larger than any number")
+            self.tokens.tell(f"{quoted(text)} is larger than any number")
 
     def _need(self, term: _Term, types: tuple[str, ...], complaint: str) -> None:
         if term.type and term.type not in types:
-            self.mistakes.append(f"{term} {complaint}")
+            self.tokens.tell_type(f"{term} {complaint}")
 
     def _same(self, left: _Term, right: _Term, written: str) -> str:
         types = {left.type, right.type}
         if types == {"int", "double"}:
             whole = left if left.type == "int" else right
             better = f"write {whole}.0" if whole.written.isdigit() else f"write {whole} with decimals"
-            self.mistakes.append(
-                f"{quoted(written)} mixes a whole number with a decimal one, which CEL refuses: {better}"
-            )
+            self.tokens.tell(f"{quoted(written)} mixes a whole number with a decimal one, which CEL refuses: {better}")
             return "double"
         if len(types) > 1 and "" not in types and "bool" in types:
-            self.mistakes.append(f"{quoted(written)}: a truth value and a number")
+            self.tokens.tell_type(f"{quoted(written)}: a truth value and a number")
         return left.type if len(types) == 1 else ""
 
 
@@ -341,11 +362,3 @@ def _beside(left: _Term, sign: str, right: _Term, type_: str, binds: int) -> _Te
     """Both of them, from left to right: a chain needs no parentheses."""
     text = f"{left.within(binds)} {sign} {right.within(binds + 1)}"
     return _Term(text, f"{left.written} {sign} {right.written}", type_, binds)
-
-
-def _strange(rest: str) -> str:
-    if rest[0] in "=&|":
-        return f"a single {rest[0]}: write {rest[0] * 2}"
-    if rest[0] in "'\"[{":
-        return f"{rest[0]} is not expected there: rules compare numbers, and know no texts, lists or maps"
-    return f"{rest[:12]!r} is not understood"

@@ -1,5 +1,6 @@
 """The CEL of rules: what is refused, with which words, and what a right expression gives."""
 
+import re
 from collections.abc import Callable
 
 import cel
@@ -31,13 +32,13 @@ def value(source: str, **figures: float | bool) -> object:
         ("", "is empty"),
         ("   ", "is empty"),
         ("w.views >", "ends where a figure or a number is expected"),
-        ("(w.views > 1.0", "')' is missing before 'its end'"),
-        ("w.views > 1.0)", "')' is not expected there"),
+        ("(w.views > 1.0", "')' is missing at the end"),
+        ("w.views > 1.0)", "')' is not expected after '1.0'"),
         ("w.views > 1.0 and true", "write && for and"),
-        ("w.views = 3.0", "a single =: write =="),
-        ("w.views > 1.0 & w.likes > 1.0", "a single &: write &&"),
-        ("w.views == 'many'", "' is not expected there: rules compare numbers, and know no texts, lists or maps"),
-        ("w['views'] > 1.0", "[ is not expected there: rules compare numbers, and know no texts, lists or maps"),
+        ("w.views = 3.0", "write == for ="),
+        ("w.views > 1.0 & w.likes > 1.0", "write && for &"),
+        ("w.views == 'many'", "'many' is not expected: rules compare numbers, and know no texts, lists or maps"),
+        ("w['views'] > 1.0", "['views'] is not expected: rules compare numbers, and know no texts, lists or maps"),
         ("w.views > 5x", "'5x' is not understood"),
         ("size(w) > 1", "size() is not known: rules know only has(), as in has(base.ctor)"),
         ("w.views", "gives a number, and must be true or false: compare it, as in w.views > 0.5"),
@@ -64,7 +65,7 @@ def value(source: str, **figures: float | bool) -> object:
         ("median.ctor > 1.0", "median.ctor is not known"),
         ("base.seconds_since_last_event > 1.0", "base.seconds_since_last_event is not known"),
         ("has(w.vievs) && true", "w.vievs is not known; did you mean w.views?"),
-        ("has() || true", "')' is missing before '||'"),
+        ("has() || true", "has() takes one figure, as in has(base.ctor)"),
         ("w.views > " + "9" * 30, "9" * 30 + " is above 2^63 - 1, the largest whole number: write it with decimals"),
         ("w.views > 1e999", "1e999 is larger than any number"),
         ("(" * 31 + "true" + ")" * 31, "more than 30 parentheses, signs and choices within one another"),
@@ -154,6 +155,10 @@ def test_a_division_that_is_not_needed_does_no_harm() -> None:
 )
 def test_what_cannot_be_reckoned_out_does_no_harm_where_the_rest_decides(source: str) -> None:
     assert value(source, w__views=0.0, w__likes=1.0) is True
+
+
+def not_a_truth(term: str, sign: str) -> str:
+    return f"{term} stands beside {sign} and must be true or false"
 
 
 ONE = "w.views"
@@ -262,9 +267,129 @@ def test_what_is_accepted_agrees_with_python_or_divides_by_zero(
     assert found is expected or expected is None
 
 
-def test_words_for_signs_are_mistakes_after_which_reading_goes_on() -> None:
-    found = mistakes("w.vievs > 2.0 and not (w.views > 1.0) OR w.comment > 1.0")
-    assert found[:3] == ["write && for and", "write ! for not", "write || for OR"]
-    assert [text.partition(" ")[0] for text in found[3:]] == [
-        text.partition(" ")[0] for text in mistakes("w.vievs > 2.0 || w.comment > 1.0")
-    ]
+FUNCTIONS = "() is not known: rules know only has(), as in has(base.ctor)"
+LISTS = "is not expected: rules compare numbers, and know no texts, lists or maps"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            "w.vievs = 2.0 and (w.likes > 1.0",
+            ["write == for =", "write && for and", "')' is missing at the end", unknown("w.vievs")],
+        ),
+        (
+            "w.vievs > 2.0 and not (w.views > 1.0) OR w.comment > TRUE",
+            [
+                *("write && for and", "write ! for not", "write || for OR", "write true for TRUE"),
+                *(unknown("w.vievs"), unknown("w.comment"), "true is compared with > and must be a number"),
+            ],
+        ),
+        ("w.views => 2.0 && w.likes === 1.0", ["write >= for =>", "write == for ==="]),
+        ("w.views > = 2.0 & & w.likes <> 1.0", ["write >= for > =", "write && for & &", "write != for <>"]),
+        ("w.views > && w.vievs > 1.0", ["'&&' is not expected after '>'", unknown("w.vievs")]),
+        ("w.views > 1.0 w.vievs > 2.0", ["'w.vievs' is not expected after '1.0'", unknown("w.vievs")]),
+        ("w.views > > 1.0 || w.vievs > > 2.0", ["'>' is not expected after '>'", unknown("w.vievs")]),
+        ("w.views > 1.0;", ["';' is not understood"]),
+        (
+            "w.views ≥ 1.0 && wé > 5x && w..likes < 1.0",
+            [f"{text!r} is not understood" for text in ("≥", "wé", "5x", "w..likes")],
+        ),
+        (
+            "w.views > 1.0 ; w.vievs > 2.0 && w.likes",
+            ["';' is not understood", unknown("w.vievs"), not_a_truth("w.likes", "&&")],
+        ),
+        (
+            "w.views == 'a && b' || w['x'] == {1: [2]} || w.vievs > 1.0",
+            [f"'a && b' {LISTS}", f"['x'] {LISTS}", f"{{1: [2]}} {LISTS}", unknown("w.vievs")],
+        ),
+        (
+            "w.views in [1, 2] && w.vievs > 1.0",
+            [f"in {LISTS}", f"[1, 2] {LISTS}", unknown("w.vievs")],
+        ),
+        ("(w.views == 'a) && w.vievs > 1.0", ['"\'a" is not understood', unknown("w.vievs")]),
+        ("(w['views > 1.0) && w.vievs > 1.0", [f"['views {LISTS}", unknown("w.vievs")]),
+        ("(w.views > 1.0)) && w.vievs > 1.0", ["')' is not expected after ')'", unknown("w.vievs")]),
+        ("((w.views + w.likes > 1.0 && w.vievs", ["2 ')' are missing at the end", unknown("w.vievs")]),
+        ("w.views * (w.likes > 1.0 && w.vievs > 2.0", ["')' is missing at the end", unknown("w.vievs")]),
+        (")", ["')' is not expected at the start"]),
+        ("() && w.vievs > 1.0", ["')' is not expected after '('", unknown("w.vievs")]),
+        ("w.views ! 1.0 && w.vievs > 1.0", ["'!' is not expected after 'w.views'", unknown("w.vievs")]),
+        ("w.views > 1.0 ? w.likes > 1.0 && w.vievs > 1.0", [unknown("w.vievs"), "':' is missing before 'its end'"]),
+        ("true ? true ? true : false : w.vievs > 1.0", ["':' is missing before '?'", unknown("w.vievs")]),
+        ("w.views > 1.0 : w.vievs > 1.0", ["':' is not expected after '1.0'", unknown("w.vievs")]),
+        ("w.views > 1.0, w.vievs > 1.0", ["',' is not expected after '1.0'", unknown("w.vievs")]),
+        (
+            "max(w.views, w.vievs) > 1.0 and abs(2.0",
+            [
+                *("write && for and", "')' is missing at the end"),
+                *(f"max{FUNCTIONS}", unknown("w.vievs"), f"abs{FUNCTIONS}"),
+            ],
+        ),
+        (
+            "has(w.views > 1.0) && has(base['ctor'])",
+            [f"['ctor'] {LISTS}", "has() takes one figure, as in has(base.ctor)"],
+        ),
+        (
+            "has(w.vievs, 1.0) && has(",
+            ["')' is missing at the end", "has() takes one figure, as in has(base.ctor)", unknown("w.vievs")],
+        ),
+    ],
+)
+def test_a_mistake_hides_no_other_and_makes_none(source: str, expected: list[str]) -> None:
+    assert mistakes(source) == expected
+
+
+WRONG = (
+    "w.vievs > 1.0",
+    "w.views = 1.0",
+    "w.views > ",
+    "w.views ≥ 1.0",
+    "w.views > 'many'",
+    "w['views'] > 1.0",
+    "max(w.views, w.likes) > 1.0",
+    "has() || true",
+    "w.views > 5x",
+    "w.views 1.0",
+    "w.views > > 1.0",
+    "!w.views",
+    "2 * w.views > 1.0",
+    "w.views > 1.0 ? true",
+    "w.views > 1.0, true",
+    "w.views > 1.0;",
+    "w.views > 1.0 and true",
+    "w.views / 0.0 > 1.0",
+    "w.views > 1e999",
+    "true",
+)
+
+
+def joined(depth: int) -> st.SearchStrategy[tuple[str, list[str]]]:
+    """An expression of parts in brackets, most of them wrong, and the parts."""
+    leaf = st.sampled_from(WRONG).map(lambda part: (f"({part})", [part]))
+    if depth == 0:
+        return leaf
+    pair = st.tuples(joined(depth - 1), st.sampled_from(["&&", "||"]), joined(depth - 1))
+    both = pair.map(lambda at: (f"({at[0][0]} {at[1]} {at[2][0]})", [*at[0][1], *at[2][1]]))
+    return leaf | both | joined(depth - 1).map(lambda at: (f"!{at[0]}", at[1]))
+
+
+@given(joined(3))
+def test_the_mistakes_of_an_expression_are_those_of_its_parts(whole: tuple[str, list[str]]) -> None:
+    source, parts = whole
+    assert set(mistakes_if_any(source)) == {mistake for part in parts for mistake in mistakes_if_any(f"({part})")}
+
+
+@given(truths(2), st.data())
+def test_one_slip_makes_few_mistakes(source: str, data: st.DataObject) -> None:
+    """A token left out, or one too many: what follows from it is not told."""
+    tokens = re.findall(r"[\w.]+|&&|\|\||[=!<>]=|\S", source)
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    extra = data.draw(st.sampled_from(["", *"()<>?:;@,!", "&&", "==", "w.views", "'x'"]))
+    slipped = tokens[:at] + ([extra, tokens[at]] if extra else []) + tokens[at + 1 :]
+    assert len(mistakes_if_any(" ".join(slipped))) <= 3
+
+
+def test_the_mistakes_of_an_expression_are_bounded() -> None:
+    found = mistakes(" && ".join(f"{letter}{other} > 1.0" for letter in "abcdefg" for other in "abcdefg"))
+    assert (len(found), found[-1]) == (21, "the first 20 mistakes: there may be more")
