@@ -12,12 +12,11 @@ from typing import Final, NamedTuple
 QUOTED: Final = 60
 """Characters of a part of an expression that a mistake quotes."""
 
-_SIGNS: Final = r"\s()<>!=&|+\-*/%?:,'\"\[\]{}"
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<double>\d+\.\d+(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])|(?P<int>\d+)(?![\w.])"
     r"|(?P<path>[A-Za-z_]\w*+(?:\s*+\.\s*+[A-Za-z_]\w*+)*+)"
     r"|(?P<foreign>[=!]==|=[<>]|<>|[<>=!]\s+=(?!=)|&\s+&|\|\s+\|)|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:(),])|(?P<single>[=&|])"
-    rf"|(?P<text>'[^']*'|\"[^\"]*\")|(?P<list>[\[{{])|(?P<strange>[\]}}'\"]?[^{_SIGNS}]*))",
+    r"|(?P<text>'[^']*'|\"[^\"]*\")|(?P<list>[\[{])|(?P<strange>[\]}'\"]?[^\s()<>!=&|+\-*/%?:,'\"\[\]{}]*))",
     re.ASCII,
 )
 _WORDS: Final = {"and": "&&", "or": "||", "not": "!"}
