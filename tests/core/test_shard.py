@@ -6,15 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream.core.checkpoint import read_meta
 from stream.core.framing import StateError, StateRefusedError, first_needed
 from stream.core.pages import PAGE
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
-from stream.core.shard import Shard
+from stream.core.shard import PANE_BYTES, WINDOW_BYTES, Shard
 from stream.core.state_keys import IDS, KNOWN, PANE, SESSION
 from stream.core.statelog import StateLog
 from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind, Outcome, Reason
-from stream.model.results import Outputs, RefusedBatch
+from stream.model.results import Outputs, Records, RefusedBatch
 from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 from tests.recount import LogRecord
 
@@ -144,6 +145,23 @@ def test_a_late_order_of_a_session_that_nobody_saw_makes_totals_that_have_ended(
     room.crash()
     view = room.shard.view(5)
     assert (view.sessions_open, view.sessions_held) == (1, 3)  # only the other one is open
+
+
+def test_a_late_order_after_a_gap_says_that_something_may_be_missing() -> None:
+    room = Room()
+    room.shard.gap(Kind.VIEWS, 7)
+    late_order(room, session_id="unseen")
+    [totals] = [value for value in room.sessions if value["session_id"] == "unseen"]
+    assert totals["incomplete"] is True
+
+
+def test_each_late_order_waits_for_the_next_checkpoint_like_a_pane() -> None:
+    room = Room()
+    late_order(room)
+    for number in range(3):
+        order = {"session_id": "s1", "status": "paid", "checkout_id": f"z{number}", "event_id": f"z{number}"}
+        room.see(Kind.CHECKOUTS, T0 + MINUTE, seen=T0 + 3 * HOUR, **order)
+        assert room.shard.waiting_bytes == (number + 1) * PANE_BYTES
 
 
 def test_a_late_order_of_a_session_that_is_let_go_leaves_its_totals_as_they_are() -> None:
@@ -453,7 +471,7 @@ def test_many_empty_records_that_are_refused_count_as_waiting_too() -> None:
 
 def test_a_new_sessions_key_is_checked_against_its_partition() -> None:
     room = Room(placed=lambda key: key != b"s2")
-    for session in ("s1", "s2", "s2"):
+    for session in ("s1", "s2", "s2", "s3"):
         room.see(Kind.VIEWS, T0, session_id=session)
     room.settle()
     assert sum(outputs.tally.misplaced[Kind.VIEWS] for outputs in room.outputs) == 1
@@ -917,3 +935,120 @@ def test_one_batch_cannot_put_more_events_into_a_pane_than_there_is_room_for() -
     room.settle()
     assert [letter.reason for letter in room.outputs[0].dead_letters] == [Reason.TOO_MANY_EVENTS] * 3
     assert room.shard.view(1).busiest[0].events == 2
+
+
+# -- what it says of itself
+
+
+def test_a_new_shard_is_nobodys_and_says_so_in_its_state() -> None:
+    room = Room()
+    assert (room.shard.generation, room.shard.kept_format) == (0, None)
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    _, content = StateLog.restore(room.state, room.policy.checkpoint_span)
+    meta = read_meta(content)
+    assert (meta.owner, meta.transactional_id, meta.partitions, meta.moved_to) == ({}, "", None, None)
+    assert room.outputs[0].tally.misplaced.total() == 0, "any key belongs to it"
+
+
+def test_how_much_waits_is_told_of_panes_and_of_the_windows_that_a_late_event_corrects() -> None:
+    room = Room(Policy(windows=(WindowSpec("1m", MINUTE, MINUTE), WindowSpec("5m", 5 * MINUTE, 2 * MINUTE))))
+    room.only(Kind.VIEWS)
+    for _ in range(2):
+        room.see(Kind.VIEWS, T0)
+    assert room.shard.waiting_bytes == PANE_BYTES
+    room.see(Kind.VIEWS, T0 + MINUTE + room.policy.delay_ms)
+    assert room.shard.waiting_bytes == 2 * PANE_BYTES
+    room.settle()
+    for waiting, time in ((0, T0 + MINUTE), (4 * WINDOW_BYTES, T0)):  # of a minute one, of five minutes at most three
+        assert room.shard.waiting_bytes == 0
+        room.see(Kind.VIEWS, time)
+        assert room.shard.waiting_bytes == PANE_BYTES + waiting
+        room.settle()
+    values = [VIEW | {"event_id": f"x{n}", "session_id": f"x{n}", "event_time": T0 + HOUR} for n in range(3)]
+    records = [
+        LogRecord("views", 0, 9, T0 + HOUR, str(value["session_id"]).encode(), json.dumps(value).encode())
+        for value in values
+    ]
+    room.shard.read(Kind.VIEWS, records)
+    assert room.shard.waiting_bytes == 3 * PANE_BYTES
+
+
+def test_a_topic_that_is_silent_from_now_on_makes_windows_due() -> None:
+    room = Room()
+    for minute in (0, 2):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE)
+    room.settle()
+    assert not room.shard.work(1)
+    room.only(Kind.VIEWS)
+    assert room.shard.work(1)
+    room.settle()
+    assert f"s1/1m/{T0}" in room.windows
+
+
+def test_totals_are_counted_and_one_at_least_is_written_in_a_backlog() -> None:
+    room = Room(Policy(totals_per_checkpoint=9))
+    room.only(Kind.VIEWS)
+    for number in range(3):
+        room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
+    for in_backlog, number in ((True, 1), (False, 2)):
+        outputs = room.shard.collect(in_backlog=in_backlog)
+        assert outputs is not None
+        assert len(outputs.sessions) == outputs.tally.session_records == number
+        room.shard.committed(outputs.checkpoint, outputs.checkpoint)
+    assert room.shard.collect() is None
+
+
+def test_a_new_shard_has_nothing_to_write_and_a_restored_one_goes_on_with_what_was_due() -> None:
+    room = Room()
+    assert room.shard.collect() is None
+    room.only(Kind.VIEWS)
+    for minute in (0, 2):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE)
+    outputs = room.shard.collect()
+    assert outputs is not None
+    assert outputs.windows == []
+    room._take(outputs)
+    room.crash()
+    assert room.shard.work(1)
+    room.settle()
+    assert f"s1/1m/{T0}" in room.windows
+
+
+def test_a_topic_that_was_silent_is_waited_for_again_once_it_has_spoken() -> None:
+    room = Room()
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0)
+    room.see(Kind.COMMENTS, T0 + 5000)
+    room.see(Kind.VIEWS, T0 + MINUTE)
+    assert room.shard.watermark == T0 + 5000 - room.policy.delay_ms
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_producers_time_is_gone_by_only_where_the_policy_trusts_it(trusted: bool) -> None:
+    room = Room(Policy(trust_producer_time=trusted))
+    value = json.dumps(VIEW | {"event_time": T0}).encode()
+    room.shard.read(Kind.VIEWS, Records([LogRecord("views", 0, 0, T0, b"s1", value)], T0, create_time=True))
+    room.settle()
+    assert room.outputs[0].tally.outcomes[Kind.VIEWS, Outcome.COUNTED] == trusted
+
+
+def test_after_silence_a_batch_of_which_nothing_is_counted_makes_nothing_due() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    room.see(Kind.VIEWS, T0, event_id="e0")
+    room.settle()
+    assert room.outputs[-1].tally.outcomes[Kind.VIEWS, Outcome.DUPLICATE] == 1
+    assert room.windows[f"s1/1m/{T0}"]["revision"] == 1
+
+
+def test_all_that_come_back_after_they_were_let_go_are_told() -> None:
+    room = Room(Policy(session_keep_ms=HOUR))
+    room.only(Kind.VIEWS)
+    for hours, sessions in ((0, ("s1", "s2")), (3, ("clock",)), (6, ("clock",)), (7, ("s1", "s2", "new"))):
+        for session in sessions:
+            room.see(Kind.VIEWS, T0 + hours * HOUR, session_id=session)
+        room.settle()
+    assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 2

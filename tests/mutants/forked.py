@@ -13,11 +13,13 @@ import gc
 import io
 import json
 import os
+import random
 import resource
 import signal
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from fnmatch import fnmatch
@@ -37,7 +39,7 @@ NOTICED, SURVIVED, UNREACHED, TIMED_OUT = "noticed", "survived", "no tests", "ti
 SECONDS: Final = 3.0
 """Of CPU time that each test may use, besides so many times what it uses without a mistake:"""
 TIMES: Final = 10.0
-AT_FIRST: Final = 0.3
+AT_FIRST: Final = 0.6
 """Seconds for the quickest tests of a mutant."""
 WALL_SECONDS: Final = 600
 """For all tests of a mutant: one that waits for ever uses no CPU."""
@@ -45,6 +47,8 @@ MEMORY: Final = 2 << 30
 """Bytes. A loop without an end may fill the memory first."""
 BUDGET: Final = float(os.environ.get("MUTANTS_BUDGET", "inf"))
 """CPU seconds for all tests of a mutant. A first look at many mutants needs no more than a few, and sees more survivors."""
+SAMPLE: Final = int(os.environ.get("MUTANTS_SAMPLE", "0"))
+"""So many of the mutants, drawn at random and the same each time; 0 for all."""
 _SURVIVED, _NOTICED = 0, 1
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -164,12 +168,16 @@ class Runner:
                 self._reach.setdefault(function, []).append(test)
 
     def _in_order(self, function: str) -> list[str]:
-        """Some of the quickest, for most mistakes; then its module's own; then those that reach most, as the laws do."""
-        ordered = sorted(self._reach.get(function, ()), key=self._seconds.__getitem__)
+        """The quickest of each module, for most mistakes; then its own; then those that reach most, as the laws do."""
+        ordered = _in_turn(sorted(self._reach.get(function, ()), key=self._seconds.__getitem__))
         times = accumulate(self._seconds[test] for test in ordered)
         quick = sum(1 for seconds in times if seconds < AT_FIRST)
         own = f"/test_{function.partition('.x')[0].rpartition('.')[2]}.py::"
-        return ordered[:quick] + sorted(ordered[quick:], key=lambda test: (own not in test, -self._wide[test]))
+
+        def turn(test: str) -> tuple[bool, float]:
+            return (False, self._seconds[test]) if own in test else (True, -self._wide[test])
+
+        return ordered[:quick] + sorted(ordered[quick:], key=turn)
 
     def _reached_by_test(self, tests: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
         """By test, the CPU seconds and the functions."""
@@ -177,14 +185,14 @@ class Runner:
         names, found, failed = self._functions.names(), {}, []
         for test, following in _with_next(tests):
             code: set[CodeType] = set()
-            begin = time.process_time()
+            begin = _cpu_seconds()
             sys.settrace(lambda frame, *_, code=code: code.add(frame.f_code))
             self._run(test, following)
             sys.settrace(None)
             if self._failed:
                 failed.append(test.nodeid)
             self._failed = False
-            found[test.nodeid] = time.process_time() - begin, [names[each] for each in code if each in names]
+            found[test.nodeid] = _cpu_seconds() - begin, [names[each] for each in code if each in names]
         if failed:
             raise SystemExit("\n".join(["tests that fail without a mistake:", *failed]))
         return found
@@ -205,9 +213,9 @@ class Runner:
         return SURVIVED if status == _SURVIVED else NOTICED
 
     def _one_fails(self, tests: Sequence[str]) -> bool:
-        begin = time.process_time()
+        begin = _cpu_seconds()
         for test, following in _with_next([self._tests[name] for name in tests]):
-            if time.process_time() - begin > BUDGET:
+            if _cpu_seconds() - begin > BUDGET:
                 return False
             signal.setitimer(signal.ITIMER_PROF, SECONDS + TIMES * self._seconds[test.nodeid])
             self._run(test, following)
@@ -217,6 +225,22 @@ class Runner:
 
     def _run(self, test: pytest.Item, following: pytest.Item | None) -> None:
         test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+
+
+def _cpu_seconds() -> float:
+    """With those of programs that a test has run: they are slow, and have no mistake."""
+    return time.process_time() + sum(os.times()[2:4])
+
+
+def _in_turn(tests: Sequence[str]) -> list[str]:
+    """The first of each module, then the second of each: of a hundred alike tests most miss the same mistake."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for test in tests:
+        module = test.partition("::")[0]
+        seen[module] += 1
+        turns.append(seen[module])
+    return [test for _, test in sorted(zip(turns, tests, strict=True), key=lambda each: each[0])]
 
 
 def _with_next(tests: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
@@ -238,6 +262,8 @@ def _limited() -> None:
 def main(patterns: Sequence[str]) -> None:
     settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
     mutants = generate(patterns)
+    if SAMPLE:
+        mutants = random.Random(SAMPLE).sample(mutants, min(SAMPLE, len(mutants)))
     functions = Functions()
     replace_wrapper(functions)
     outcomes = OUTCOMES.absolute()
