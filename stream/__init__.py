@@ -23,6 +23,7 @@ observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and probes/ that ask for facts
 operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics;
           capacity of a load worked out
+dlq/      dead letters: listed and shown
 replay/   what was recorded, in files or topics, run once more beside the live shards
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command
@@ -37,7 +38,7 @@ children.py  processes that we start: they do not outlive us, and are ended by t
 errors.py    errors that end a command with one message
 
 Imports point one way, as tests/test_layout.py holds it:
-cli -> operate, replay, doctor, observe, sandbox -> sessions -> kafka -> core -> model.
+cli -> operate, dlq, replay, doctor, observe, sandbox -> sessions -> kafka -> core -> model.
 """
 
 __version__ = "0.1.0"

@@ -26,6 +26,7 @@ COMMANDS: Final = (
     "capacity",
     "state",
     "offsets",
+    "dlq",
     "rules",
     "alerts",
     "backtest",
@@ -40,7 +41,7 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 
-TIMED: Final = frozenset({"run", "state", "offsets", "alerts", "backtest", "top"})
+TIMED: Final = frozenset({"run", "state", "offsets", "dlq", "alerts", "backtest", "top"})
 """They print times."""
 
 

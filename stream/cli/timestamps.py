@@ -38,6 +38,22 @@ def parse_moment(text: str, now_ms: int, flag: str) -> int:
     return _ms(moment)
 
 
+def parse_event_time(text: str, now_ms: int, flag: str) -> int:
+    """The same for what changes something: a time without an offset is refused, since UTC is a guess; ``-2h`` is 2 h ago."""
+    text = text.strip()
+    ago = text.removeprefix("-")
+    if ago != text and ago[-1:].isalpha():
+        return parse_moment(ago, now_ms, flag)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return parse_moment(text, now_ms, flag)
+    if moment.tzinfo is None and not text.isdigit():
+        written = moment.isoformat(timespec="auto" if moment.second or moment.microsecond else "minutes")
+        raise UsageError(f"{flag}: {text!r} has no offset: write {written}+07:00 for Jakarta, or {written}Z for UTC")
+    return parse_moment(text, now_ms, flag)
+
+
 def _ms(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // _MILLISECOND

@@ -184,7 +184,7 @@ def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> 
         return Rejected(Reason.TOO_MANY_HEADERS, too_many)
     try:
         refuse_deep(value)
-        if _is_structured(record):
+        if is_structured(record):
             inner = _unwrap(value)
             if inner is None:
                 return Rejected(Reason.MISSING_FIELD, "data: a structured CloudEvent needs data or data_base64")
@@ -196,7 +196,8 @@ def _decode_slowly(kind: Kind, record: Record, value: bytes, max_value: int) -> 
         return _with_last_keys(kind, record.key, value, error) or Rejected(*explain(kind, value, error))
 
 
-def _is_structured(record: Record) -> bool:
+def is_structured(record: Record) -> bool:
+    """A CloudEvent whose event is within the value."""
     return any(
         (content or b"")[: len(STRUCTURED)].lower() == STRUCTURED and name.lower() == "content-type"
         for name, content in record.headers
@@ -207,6 +208,11 @@ def _unwrap(value: bytes) -> bytes | None:
     value.decode()
     envelope = _envelope.decode(value)
     return bytes(envelope.data) or envelope.data_base64
+
+
+def payload(record: Record) -> bytes | None:
+    """The bytes of the event itself, read no further. Raises what a decoder raises, for a CloudEvent that is none."""
+    return _unwrap(record.value) if record.value is not None and is_structured(record) else record.value
 
 
 def _with_last_keys(kind: Kind, key: bytes | None, value: bytes, error: Exception) -> Event | None:

@@ -35,6 +35,8 @@ ASKING = {
     "state adopt": [],
     "offsets show": [],
     "offsets skip": ["--topic=live.views", "--partition=0", "--offset=0", "--reason=test"],
+    "dlq list": [],
+    "dlq show": [],
     "alerts list": [],
     "alerts history": ["7301"],
 }

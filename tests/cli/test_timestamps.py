@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.cli.timestamps import clock, in_zone, parse_moment, use_zone
+from stream.cli.timestamps import clock, in_zone, parse_event_time, parse_moment, use_zone
 from stream.errors import UsageError
 
 NOW = 1_760_000_000_000
@@ -33,6 +33,37 @@ def test_a_time_is_utc_unless_it_says_otherwise_and_a_duration_is_that_long_ago(
 def test_what_is_no_time_is_refused_with_the_flag_and_the_forms(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--from: .* is no time: write 2026-"):
         parse_moment(text, NOW, "--from")
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("-90m", NOW - 5_400_000),
+        ("90m", NOW - 5_400_000),
+        ("now", NOW),
+        ("1760000000123", 1_760_000_000_123),
+        ("2025-10-09T08:53:20Z", NOW),
+        ("2025-10-09T15:53:20.5+07:00", NOW + 500),
+    ],
+)
+def test_what_changes_something_is_told_the_offset(text: str, ms: int) -> None:
+    assert parse_event_time(text, NOW, "--from") == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2025-10-09T08:53", "2025-10-09T08:53"),
+        ("2025-10-09 08:53:20", "2025-10-09T08:53:20"),
+        ("2025-10-09", "2025-10-09T00:00"),
+    ],
+)
+def test_utc_is_not_guessed_where_something_changes(text: str, written: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--from: '{text}' has no offset: write {written}\+07:00 .*, or {written}Z"):
+        parse_event_time(text, NOW, "--from")
+    for nonsense in ("", "-", "--2h", "-5", "yesterday"):
+        with pytest.raises(UsageError, match="is no time"):
+            parse_event_time(nonsense, NOW, "--from")
 
 
 @pytest.mark.parametrize("text", [str(2**42 + 1), "9" * 20, "9" * 5000])

@@ -35,6 +35,8 @@ from stream.sandbox.listeners import Listener
 from stream.sessions import role
 from stream.sessions.machines import shard_of
 from stream.sessions.worker import make_worker
+from tests.dlq.tools import Rec, write
+from tests.dlq.tools import refused as dead_letter
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings, until, view
 from tests.live import eventually
 from tests.observe.looks import logging_restored
@@ -45,8 +47,8 @@ pytestmark = pytest.mark.kafka
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
 LISTENER: Final = "LOGIN"
 WORKER, PRODUCER, READER, OPERATOR = "liveshop-worker", "shop-events", "dashboards", "liveshop-operator"
-SETUP: Final = "liveshop-setup"
-USERS: Final = {user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, "nobody")}
+SETUP, LETTERS = "liveshop-setup", "liveshop-letters"
+USERS: Final = {user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, "nobody")}
 TYPES: Final = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
 OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
@@ -363,6 +365,22 @@ def test_an_operator_sees_what_there_is_and_changes_nothing(
     expected = {"replication", "brokers"}
     assert {each["check"] for each in findings} <= expected, findings
     assert asyncio.run(everything(guarded, operator.topic(STATE))) == before
+
+
+def test_dead_letters_are_read_by_few(guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def refused() -> None:
+        config = await prepared(guarded, prefix)
+        await write(guarded, config, [dead_letter(Rec())])
+
+    asyncio.run(refused())
+    for words in (("dlq", "list"), ("dlq", "show", "0:0")):
+        code, text = run(capsys, as_user(guarded, prefix, LETTERS), *words)
+        assert code == 0, text
+        for user in (OPERATOR, READER, PRODUCER, "nobody"):
+            code, text = run(capsys, as_user(guarded, prefix, user), *words)
+            assert code in {1, 2}, text
+            assert "viewer_id" not in text
+            assert "Traceback" not in text
 
 
 def test_topics_are_made_by_whoever_may(

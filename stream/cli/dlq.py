@@ -1,0 +1,185 @@
+"""``liveshop dlq``: what was refused, looked at."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.letter import as_dict, print_letter
+from stream.cli.operating import ask
+from stream.cli.output import print_json, print_table, say, show_json
+from stream.cli.progress import reading as progress
+from stream.cli.timestamps import in_zone, parse_event_time
+from stream.config import CONNECTION, Settings
+from stream.dlq import reading
+from stream.dlq.grouping import Groups
+from stream.dlq.letters import Selection
+from stream.dlq.verdict import verdict
+from stream.errors import FailedError, UsageError
+from stream.kafka.statereader import Passed
+from stream.model.names import DEAD_LETTERS, INPUTS, Reason
+
+_NEEDED: Final = (*CONNECTION, "group", "topic_prefix")
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
+Reasons: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--reason", metavar="REASON", help="only these (docs/dead-letters.md lists them)")
+]
+Topics: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--topic", metavar="NAME", help="only of these inputs, such as live.views")
+]
+From: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="event times from here on: 2026-03-01T19:30+07:00, or -2h"),
+]
+To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TIME", help="event times before this one")]
+Session: TypeAlias = Annotated[str | None, typer.Option("--session", metavar="ID", help="only of this session")]
+
+app: Final = typer.Typer(help="Show dead letters: what was refused, and why.", no_args_is_help=True)
+
+
+@app.command("list")
+@takes_settings(_NEEDED, required=("brokers",))
+def list_letters(
+    settings: Settings,
+    *,
+    reason: Reasons = None,
+    topic: Topics = None,
+    begin: From = None,
+    end: To = None,
+    session: Session = None,
+    as_json: Json = False,
+) -> None:
+    """Count dead letters by reason, topic, detail and time, with the place of a sample of each. Reads only.
+
+    Numbers in details are shown as N, so that what is alike is one line. No value is shown: that is `liveshop dlq show`.
+    A letter's time is its event time, or the broker's timestamp where the event has none that can be.
+    """
+    selection = _selection(settings, reason, topic, (begin, end), session)
+    with progress("offsets") as tell:
+        groups, found = ask(reading.grouped(settings, selection, tell))
+    _warn(found.passed())
+    if as_json:
+        show_json(_figures(groups, found), indent=True)
+    elif not groups.letters:
+        say(f"none of {found.read} dead letters is meant" if found.read else "there are no dead letters")
+    else:
+        _print_groups(groups, found.read)
+
+
+def _print_groups(groups: Groups, read: int) -> None:
+    headers = ("letters", "records", "reason", "topic", "first", "last", "sample", "detail")
+    rows = [
+        (
+            *(each.letters, each.records, each.reason, each.topic),
+            *(in_zone(each.first), in_zone(each.last), each.sample.place, each.detail),
+        )
+        for each in groups.groups()
+    ]
+    print_table(headers, rows)
+    if groups.rest:
+        say(f"and {groups.rest} of other reasons, topics or details")
+    say()
+    print_table(
+        ("from", "to", "letters"), [(in_zone(each.start), in_zone(each.end), each.letters) for each in groups.spans()]
+    )
+    say()
+    say(f"{groups.letters} of {read} dead letters; dlq show and the place of a sample shows one")
+
+
+def _figures(groups: Groups, found: reading.Found) -> dict[str, Any]:
+    return {
+        "read": found.read,
+        "others": sum(each.number for each in found.passed()),
+        "letters": groups.letters,
+        "groups": [asdict(each) for each in groups.groups()],
+        "rest": groups.rest,
+        "times": [asdict(each) for each in groups.spans()],
+    }
+
+
+@app.command()
+@takes_settings((*_NEEDED, "max_value"), required=("brokers",))
+def show(
+    settings: Settings,
+    place: Annotated[
+        str | None, typer.Argument(metavar="[PLACE]", help="partition:offset in live.dead-letters, such as 3:1234")
+    ] = None,
+    *,
+    reason: Reasons = None,
+    topic: Topics = None,
+    begin: From = None,
+    end: To = None,
+    session: Session = None,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter, or the newest of those that are meant: headers, verdict of today, key and value. Reads only.
+
+    The value is shown as it was sent, with viewer ids and texts of comments: look where nobody looks over your shoulder,
+    and do not paste it. JSON is indented, what is no text is shown in hexadecimal. With --json key, value and headers are
+    there as base64, too, byte for byte.
+    """
+    asked = _selection(settings, reason, topic, (begin, end), session)
+    if place is not None and asked != Selection():
+        raise UsageError(
+            "a place names one dead letter: give either PLACE or --reason, --topic, --from, --to, --session"
+        )
+    letter = ask(reading.newest(settings, asked) if place is None else reading.at(settings, *_place(place)))
+    if letter is None:
+        raise FailedError(f"{settings.topic(DEAD_LETTERS)} holds no dead letter that is meant")
+    judged = verdict(settings.policy(), _kinds(settings).get(letter.origin.topic), letter)
+    if as_json:
+        print_json([as_dict(letter, judged)])
+    else:
+        print_letter(settings, letter, judged)
+
+
+def _place(given: str) -> tuple[int, int]:
+    partition, _, offset = given.partition(":")
+    if not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()) or len(given) > 30:  # noqa: PLR2004  # two numbers of Kafka's
+        raise UsageError(f"{given!r} is no place: write partition:offset in live.dead-letters, such as 3:1234")
+    return int(partition), int(offset)
+
+
+# -- what is meant
+
+
+def _selection(
+    settings: Settings,
+    reasons: Sequence[str] | None,
+    named: Sequence[str] | None,
+    span: tuple[str | None, str | None],
+    session: str | None,
+) -> Selection:
+    """Raises UsageError for what cannot be meant."""
+    begin, end = span
+    now = int(time.time() * 1000)
+    from_ms = None if begin is None else parse_event_time(begin, now, "--from")
+    to_ms = None if end is None else parse_event_time(end, now, "--to")
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise UsageError(f"--to {end} must lie behind --from {begin}")
+    for each in reasons or ():
+        if each not in tuple(Reason):
+            raise UsageError(f"--reason: there is no {each!r}; there are {', '.join(Reason)}")
+    topics = frozenset(_topic(settings, each) for each in named or ())
+    return Selection(frozenset(reasons or ()), topics, from_ms, to_ms, session)
+
+
+def _topic(settings: Settings, given: str) -> str:
+    for each in INPUTS.values():
+        if given in {each, settings.topic(each)}:
+            return settings.topic(each)
+    raise UsageError(f"--topic: {given} is no input; they are {', '.join(map(settings.topic, INPUTS.values()))}")
+
+
+def _kinds(settings: Settings) -> dict[str, Any]:
+    return {settings.topic(topic): kind for kind, topic in INPUTS.items()}
+
+
+def _warn(others: Sequence[Passed]) -> None:
+    for each in others:
+        where = f"{each.partition.topic}, partition {each.partition.partition}"
+        what = f"records that are no dead letters were left out: {each.number}, the first at offset {each.first}"
+        say(f"{where}: {what}; somebody else writes there", err=True)
