@@ -80,7 +80,7 @@ class Checkpoints:
         first: int = await self._in_transaction(lambda: self._send_alone(outputs))
         return first
 
-    async def probe(self, positions: Mapping[Name, int]) -> None:
+    async def check_ownership(self, positions: Mapping[Name, int]) -> None:
         """Writes the group's offsets alone: raises FencedError when the producer is not ours any more."""
         await self._in_transaction(lambda: self._send_offsets(positions))
 

@@ -1,9 +1,9 @@
-"""Garbage collection beside a large state: whatever has lasted a moment is walked by no collection again.
+"""Garbage collection beside a large state: objects that live longer than a moment are frozen, and no collection visits them.
 
-A full collection over the sessions and panes of a large shard would hold the event loop for a second. Almost nothing here
-is garbage by cycles: what a shard or a consumer leaves behind that has ended, which is collected then; and rare accidents,
-such as a request that knows itself, of which a long-lived worker could gather thousands. For these there is a full
-collection now and then, in a moment in which the loop has nothing to do (`Moment`).
+A full collection over the sessions and panes of a large shard would hold the event loop for a second. Almost no garbage
+here forms cycles. A shard or a consumer that has ended does, and is collected soon after. Rare accidents do as well, such
+as a request that refers to itself; a long-lived worker could gather thousands. For these there is a full collection now and
+then, while the loop has nothing to do (`LoopLoad`).
 """
 
 import contextlib
@@ -20,78 +20,78 @@ _MMAP_THRESHOLD: Final = -3
 """M_MMAP_THRESHOLD of glibc's malloc.h."""
 LARGE: Final = 1024 * 1024
 YOUNG: Final = 20_000
-"""Objects looked through at once: 1 to 2 ms."""
+"""Objects that one collection visits: 1 to 2 ms."""
 NEVER: Final = 1_000_000
 RECLAIM_AFTER: Final = 2.0
-"""Seconds from an end until its memory is given back, once for all that ends about then."""
-LOOK_AGAIN: Final = 600.0
-"""Seconds at most until what somebody still held then is looked for again."""
+"""Seconds from the end of a shard to the collection that frees its memory; one collection for all that end about then."""
+RETRY_AT_MOST: Final = 600.0
+"""Seconds at most until the next collection, while somebody still holds what has ended."""
 FULL_EVERY: Final = 900.0
-"""Seconds at least from one full collection to the next that nobody needs."""
-NOT_NOW: Final = 10.0
-"""Seconds until it is asked again whether one would be short enough."""
+"""Seconds at least between two full collections when nothing has ended."""
+RETRY_AFTER: Final = 10.0
+"""Seconds until it checks again whether a full collection would be short enough."""
 FIRST_GUESS: Final = 3e-7
-"""Seconds that a full collection takes an object, before one was measured."""
+"""Seconds a full collection takes per object, until one is measured."""
 STALL: Final = 0.05
 """Seconds: the goal for the longest stall of the loop."""
 QUIET_STALL: Final = 1.0
-"""Seconds that a worker may stand still to which no records come. Its membership needs a heartbeat in ten."""
+"""Seconds that the loop may stall while no records come. The membership needs a heartbeat every ten seconds."""
 
 
-class Moment(IntEnum):
+class LoopLoad(IntEnum):
     """What a stall of the loop would hold up."""
 
     BUSY = 0
-    """Records that wait to be counted."""
+    """Records wait to be counted."""
     IDLE = 1
-    """Nothing now; records come all the time."""
+    """No record waits now, but records keep coming."""
     QUIET = 2
-    """Nothing: no records have come for some seconds."""
+    """No records have come for some seconds."""
 
 
-def begin() -> None:
-    """Only what is young is ever collected, and little of it at a time: objects are made by the thousand and kept.
+def configure() -> None:
+    """Makes every collection small and young only: objects are made by the thousand and kept.
 
     (p: twice a second in one go, those of a minute with 50,000 sessions held the loop for 20 ms a shard.)
 
-    And what is large goes back to the system as soon as it is freed, where the C library would keep more and more of it
-    (a tenth of the whole process); a library without that switch does as it does.
+    Large blocks go back to the system as soon as they are freed; else the C library would keep more and more of them (a
+    tenth of the whole process). A library without that switch is left as it is.
     """
     gc.set_threshold(YOUNG, NEVER, NEVER)
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
 
 
-def give_back() -> None:
-    """Returns freed memory to the system, wherever it lies: a backlog leaves gaps everywhere. Takes some ms."""
+def trim_memory() -> None:
+    """Returns freed memory to the system, also from the middle of the heap, where a backlog leaves gaps. Takes some ms."""
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def settle() -> None:
-    """To be called about every second: what is young is looked through once, and what stays is left alone from then on."""
+def collect() -> None:
+    """Collects the young objects, and freezes those that stay. Called about every second."""
     gc.collect(0)
     gc.freeze()
 
 
-def keep() -> None:
-    """What has just been restored is not even looked through once; what it was restored from goes back to the system."""
+def freeze() -> None:
+    """After a restore: freezes the new state without a collection, and returns the memory of its records to the system."""
     gc.freeze()
-    give_back()
+    trim_memory()
 
 
-def end() -> None:
-    """Nothing is left alone any more."""
+def unfreeze() -> None:
+    """The next collection visits everything again."""
     gc.unfreeze()
 
 
-class Leftovers:
-    """What has ended, until it is gone: it lies in cycles that are left alone, a whole state each.
+class Reclaimer:
+    """Frees shards and consumers that have ended. They form reference cycles among frozen objects, a whole state each.
 
-    Somebody may hold it for some time yet, so one collection is not enough (p: the watchdog held a shard for up to 5 s; the
+    Somebody may hold one a little longer, so one collection is not enough (p: the watchdog held a shard for up to 5 s; the
     collection after 2 s did not find it, and it stayed until the next shard ended: 40 MB for minutes, or for good).
 
-    ``tell`` hears of each full collection how many seconds it took.
+    ``tell`` is given the seconds that each full collection took.
     """
 
     def __init__(self, tell: Callable[[float], None] = lambda _: None) -> None:
@@ -103,30 +103,30 @@ class Leftovers:
         self._each = FIRST_GUESS
 
     def add(self, *things: object) -> None:
-        """To be called when they have ended. Each may be held by others than those that hold the rest."""
+        """These have ended. Each is watched by itself, since different objects may hold it."""
         self._ended += [weakref.ref(thing) for thing in things if thing is not None]
         self._pause = RECLAIM_AFTER
         self._due = min(self._due, time.monotonic() + RECLAIM_AFTER)
 
-    def settle(self, moment: Moment = Moment.BUSY) -> None:
-        """`settle`, and where it is time for it a look at everything, after which freed memory is given back."""
-        if time.monotonic() < self._due and not self._is_short(moment):
-            settle()
+    def collect(self, load: LoopLoad = LoopLoad.BUSY) -> None:
+        """`collect`; or a full collection when it is time for one, after which freed memory goes back to the system."""
+        if time.monotonic() < self._due and not self._may_collect(load):
+            collect()
             return
-        self._collect()
+        self._collect_all()
         self._ended = [each for each in self._ended if each() is not None]
-        self._pause = min(2 * self._pause, LOOK_AGAIN)
+        self._pause = min(2 * self._pause, RETRY_AT_MOST)
         self._due = time.monotonic() + self._pause if self._ended else math.inf
 
-    def _is_short(self, moment: Moment) -> bool:
-        """Whether it is time for a full collection, and one would hold up nothing for longer than it may."""
-        if moment is Moment.BUSY or time.monotonic() < self._full_at:
+    def _may_collect(self, load: LoopLoad) -> bool:
+        """Whether a full collection is due, and would stall the loop no longer than it may."""
+        if load is LoopLoad.BUSY or time.monotonic() < self._full_at:
             return False
-        self._full_at = time.monotonic() + NOT_NOW
+        self._full_at = time.monotonic() + RETRY_AFTER
         expected = self._each * gc.get_freeze_count()
-        return expected <= (QUIET_STALL if moment is Moment.QUIET else STALL)
+        return expected <= (QUIET_STALL if load is LoopLoad.QUIET else STALL)
 
-    def _collect(self) -> None:
+    def _collect_all(self) -> None:
         looked_at = gc.get_freeze_count()
         began = time.perf_counter()
         gc.unfreeze()
@@ -136,4 +136,4 @@ class Leftovers:
         self._tell(seconds)
         self._each = seconds / max(looked_at, YOUNG)
         self._full_at = time.monotonic() + FULL_EVERY
-        give_back()
+        trim_memory()

@@ -38,7 +38,7 @@ KEPT_OUT_SECONDS: Final = 2.0
 """Between two looks at members that keep us out."""
 TELL_AGAIN: Final = 60.0
 """Seconds after which the log repeats who does."""
-LOOK_AROUND_AFTER: Final = 2.0
+CHECK_MEMBERS_AFTER: Final = 2.0
 """Seconds from an assignment to a look at the other members: of two that joined at once, none has seen the other before."""
 
 
@@ -54,7 +54,7 @@ class Owner:
     """Hears of each consumer that has left the group, whose memory may be given back."""
     kept_out: Callable[[str | None], None] = lambda _: None
     """Hears what keeps it from joining, for people; None: nothing does."""
-    company: Callable[[str | None], None] = lambda _: None
+    foreign_members: Callable[[str | None], None] = lambda _: None
     """Hears, after an assignment, who is in the group and should not be; None: nobody."""
 
 
@@ -78,7 +78,7 @@ class Membership:
         self._rejoin: str | None = None
         self._failure: BaseException | None = None
         self._consumer: client.Reader | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     def current(self, epoch: int) -> bool:
         """Whether that assignment still stands, as far as this process can know.
@@ -101,7 +101,7 @@ class Membership:
             if self._brokers_there is not None:
                 await self._brokers_there()
             try:
-                await self._await_welcome()
+                await self._await_admission()
                 await self._join()
             except UnreachableError:
                 continue  # the topics have been looked at: this is no start with a wrong address any more
@@ -119,13 +119,13 @@ class Membership:
         if self._consumer is None:
             return
         await self._revoke()
-        if self._looking is not None:
-            await asyncio.wait({self._looking}, timeout=LEAVE_SECONDS)
+        if self._checking is not None:
+            await asyncio.wait({self._checking}, timeout=LEAVE_SECONDS)
         await client.end(self._consumer, LEAVE_SECONDS)
         self._owner.left(self._consumer)
         self._consumer = None
 
-    async def _await_welcome(self) -> None:
+    async def _await_admission(self) -> None:
         """Returns when no member keeps us out. UsageError: the group has other topics, and has had from our start on."""
         told = -math.inf
         while True:
@@ -142,12 +142,12 @@ class Membership:
                 log.error("waiting to join the group", why=text)
             await asyncio.sleep(KEPT_OUT_SECONDS)
 
-    async def _look_around(self) -> None:
+    async def _check_members(self) -> None:
         """Who is in the group and should not be is told, and no reason to leave: what is counted is right."""
-        await asyncio.sleep(LOOK_AROUND_AFTER)
+        await asyncio.sleep(CHECK_MEMBERS_AFTER)
         with suppress(UnreachableError, UsageError):  # whoever else connects says so
             found = await members.look(self._settings)
-            self._owner.company(
+            self._owner.foreign_members(
                 members.others(self._role, self._settings, found) or members.earlier(self._settings, found)
             )
 
@@ -201,17 +201,17 @@ class Membership:
     async def _revoke(self) -> None:
         self.epoch += 1
         self._assigned = False
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         await self._owner.revoked()
 
     async def _assign(self, partitions: Iterable[TopicPartition]) -> None:
         self._assigned = True
         self._polled = time.monotonic()
-        self._looking = asyncio.create_task(self._look_around())
+        self._checking = asyncio.create_task(self._check_members())
         numbers = _numbers(partitions, self._topics)
         self._owner.assigned(numbers or frozenset())
-        if numbers is None:  # somebody is adding partitions: the monitor sees it, or the next assignment is whole
+        if numbers is None:  # somebody is adding partitions: the watchdog sees it, or the next assignment is whole
             self.rejoin("the inputs do not have the same number of partitions")
 
 

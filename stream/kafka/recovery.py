@@ -168,7 +168,7 @@ async def _begin(
     except BaseException as error:
         try:
             if isinstance(error, UsageError):
-                await _make_sure(context, producer)
+                await _confirm_fence(context, producer)
         finally:
             await client.end(producer)
         raise
@@ -176,7 +176,7 @@ async def _begin(
     return Recovered(machine, producer, records, state_end)
 
 
-async def _make_sure(context: ShardContext, producer: Producer) -> None:
+async def _confirm_fence(context: ShardContext, producer: Producer) -> None:
     """Before anything is refused: raises FencedError when another has taken over meanwhile, so that what was read is old.
 
     (p: a worker cut off for a while found no state, but then its successor's results, and ended with exit code 2.)
@@ -275,7 +275,7 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
         raise state_refused.other_owner(context, machine.owner)
     _insist_on_partitions(context, machine)
     await _identify(context, reader, machine, ids)
-    await settle(context, reader, machine)
+    await resolve_positions(context, reader, machine)
     log.info("restored", partition=context.partition, checkpoints=number, generation=machine.generation)
     _choose_format(context, machine)
     return machine
@@ -330,7 +330,7 @@ async def _begin_again(context: ShardContext, reader: Reader, machine: Machine, 
     positions = {str(name): offset for name, offset in machine.positions.items()}
     for name in to_begin_again(context.role, machine.topic_ids, ids, positions, found):
         machine.positions[name], _ = found[name]
-        _lose(context, machine, name, found[name][0])
+        _note_lost_offsets(context, machine, name, found[name][0])
 
 
 def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int], found: Bounds) -> set[Name]:
@@ -343,9 +343,9 @@ def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int
 
 async def _fresh(context: ShardContext, reader: Reader, ids: Ids) -> Machine:
     """Nothing is there at all, or it is refused: then results would be counted a second time from the beginning."""
-    trace = await _trace(context, reader)
-    if trace:
-        raise state_refused.no_state(context, trace)
+    evidence = await _evidence_of_results(context, reader)
+    if evidence:
+        raise state_refused.no_state(context, evidence)
     found = await input_bounds(context, reader)
     earliest = context.settings.start_at == "earliest"
     machine = _new(context, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
@@ -366,7 +366,7 @@ async def _rebuilt(context: ShardContext, reader: Reader, ids: Ids, least: int, 
     machine = _new(context, {name: begin for name, (begin, _) in found.items()}, max(least, seen.highest) + 1, ids)
     for name, (begin, _) in found.items():
         if begin:
-            _lose(context, machine, name, begin)
+            _note_lost_offsets(context, machine, name, begin)
     outputs = dict(zip(context.role.own, context.outputs, strict=True))
     await context.role.machines.rebuild(machine, reader, outputs, {name: end for name, (_, end) in found.items()})
     log.warning("rebuilding from the oldest records", partition=context.partition, generation=machine.generation)
@@ -387,7 +387,7 @@ async def input_bounds(context: ShardContext, reader: Reader) -> Bounds:
     return {name: (begins[tp], ends[tp]) for name, tp in partitions.items()}
 
 
-async def settle(context: ShardContext, reader: Reader, machine: Machine) -> None:
+async def resolve_positions(context: ShardContext, reader: Reader, machine: Machine) -> None:
     """Positions that the log does not have (any more): a gap is noted and jumped, one beyond the end is refused."""
     found = await input_bounds(context, reader)
     for _ in range(BEYOND_CHECKS):
@@ -402,11 +402,11 @@ async def settle(context: ShardContext, reader: Reader, machine: Machine) -> Non
         elif position > end:
             raise state_refused.beyond_end(context, name, position, end)
         elif position < begin:
-            _lose(context, machine, name, begin - position)
+            _note_lost_offsets(context, machine, name, begin - position)
             machine.positions[name] = begin
 
 
-def _lose(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
+def _note_lost_offsets(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
     log.error(
         "records are gone before they were read: results are marked incomplete",
         topic=context.inputs[name].topic,
@@ -416,7 +416,7 @@ def _lose(context: ShardContext, machine: Machine, name: Name, lost: int) -> Non
     machine.gap(name, lost)
 
 
-async def _trace(context: ShardContext, reader: Reader) -> str | None:
+async def _evidence_of_results(context: ShardContext, reader: Reader) -> str | None:
     """What shows that somebody has worked on this partition."""
     written = await statereader.any_record(reader, context.outputs)
     if written is not None:

@@ -20,7 +20,7 @@ from stream.kafka.inputs import Inputs
 from stream.kafka.machine import Machine, Name, Outputs
 from stream.kafka.metrics_hooks import Activity, MetricsHooks
 from stream.kafka.patches.fetch import UnreadableError
-from stream.kafka.recovery import settle
+from stream.kafka.recovery import resolve_positions
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.time_slices import SLICE
@@ -29,35 +29,35 @@ from stream.model.results import Record
 log: Final = structlog.get_logger()
 
 PIECES: Final = 8
-"""So many are fetched at a time."""
+"""Pieces of records that one fetch may bring."""
 CLOSE_AT_ONCE: Final = 4
-"""Windows closed between two looks at the clock: at 15 to 100 us each."""
+"""Windows that are closed between two checks of the clock; each takes 15 to 100 us."""
 READ_EVERY: Final = 0.1
-"""Seconds after which new records are read even while windows are due: at the turn of a minute that may be for seconds."""
+"""Seconds after which new records are read even while windows are due. At a full minute windows may be due for seconds."""
 READ_OLD_EVERY: Final = 5.0
 """The same in a backlog."""
 POLL: Final = 0.2
 """Seconds to wait for records."""
-SOON: Final = 0.2
-"""Seconds after which a shard makes its first checkpoint: the results of a restored one have waited already, and by that of
-a new one any other installation sees whose state it is."""
-HELD_RECORDS: Final = 500_000
-HELD_SLICES: Final = 5_000
-"""Records read, and panes' times begun, that make a checkpoint early, as their results do (kafka/memory.py); while one is
-being written, reading and closing wait. So memory is bounded while a backlog is read, and so is what there is to walk
-through when each event falls into another time."""
+FIRST_CHECKPOINT_AFTER: Final = 0.2
+"""Seconds after which a shard makes its first checkpoint. Results of a restored shard have waited already. The checkpoint
+of a new shard tells other installations whose state it is."""
+MAX_RECORDS: Final = 500_000
+MAX_SLICES: Final = 5_000
+"""Records read and slices of event time begun that trigger an early checkpoint, as the size of the results does
+(kafka/memory.py). Reading and closing wait while it is written. This bounds memory while a backlog is read, and the work of
+one checkpoint when each event falls into another slice."""
 TURN: Final = 0.2
-"""Seconds that a shard reads in its turn, when there is no room for all."""
-SOON_THERE: Final = 0.05
-"""Seconds that it waits in its turn for what was given back and is fetched again."""
+"""Seconds that a shard may read in its turn, when there is no memory for all shards at once."""
+POLL_IN_TURN: Final = 0.05
+"""Seconds that it waits in its turn for records whose buffers were released and that are fetched again."""
 BACKLOG: Final = 10.0
-"""Seconds behind from which a backlog is read: as old as a running total may be anyway."""
-PROBE_EVERY: Final = 5.0
-"""Seconds without a checkpoint after which a shard makes sure that it is still its own: else one that has nothing to write
-would never hear of a rebuild, and show what is no longer so."""
-LOOK_EVERY: Final = 1.0
-LOOK_PAUSE: Final = 50
-"""Times as long as a look has taken, the next is not begun: of many thousand sessions it takes its time."""
+"""A shard that is further behind than so many seconds reads a backlog. Running totals may be that old anyway."""
+CHECK_OWNERSHIP_EVERY: Final = 5.0
+"""Seconds without a checkpoint after which a shard checks that it still owns its partition. Without it, a shard that has
+nothing to write would not notice a rebuild, and would show old figures."""
+PUBLISH_EVERY: Final = 1.0
+PUBLISH_PAUSE: Final = 50
+"""The next view is made after so many times the duration of the last one, which is long with many thousand sessions."""
 
 
 @dataclass(slots=True)
@@ -90,9 +90,9 @@ class ShardLoop:
         self._silence = Silence(self._names, context.settings.idle_after.total_seconds())
         self._left_out = LeftOut[Name]()
         self._hidden = Hidden[Name]()
-        self._since = _Since(time.monotonic() - max(0.0, self._every - SOON), machine.slices_held)
+        self._since = _Since(time.monotonic() - max(0.0, self._every - FIRST_CHECKPOINT_AFTER), machine.slices_held)
         self._commit: asyncio.Task[None] | None = None
-        self._sure_at = time.monotonic()
+        self._ownership_checked = time.monotonic()
         self._read_ahead = ReadAhead[Name](ms(context.settings.max_future), self._decode)
         retention_ms = ms(context.settings.state_retention)
         self._alignment = Alignment(
@@ -102,7 +102,7 @@ class ShardLoop:
         self._held = 0.0
         self._more = False
         self._read_at = 0.0
-        self._look_at = 0.0
+        self._publish_at = 0.0
         self._clock = context.clock
         self._newest_ms: dict[Name, int] = {}
 
@@ -112,9 +112,9 @@ class ShardLoop:
         if not self._more or self._is_urgent():
             await self._read()
         self._more = await self._close()
-        self._listen()
+        self._exclude_silent_inputs()
         await self._keep_checkpoints()
-        await self._look()
+        await self._publish_view_if_due()
 
     async def last_checkpoint(self) -> None:
         """Waits for the one being written, then writes all that there is."""
@@ -122,12 +122,12 @@ class ShardLoop:
         await self._begin_commit()
         await self._finish_commit()
 
-    async def probe(self) -> None:
+    async def check_ownership(self) -> None:
         """Raises FencedError when the shard is no longer ours, OutdatedError when there is nothing yet to go on with."""
         if not self.machine.checkpoint:
             # The group's offsets without a state would look like a state that was lost, and be refused for ever.
             raise OutdatedError
-        await self._checkpoints.probe(self.machine.positions)
+        await self._checkpoints.check_ownership(self.machine.positions)
 
     async def abandon(self) -> None:
         """Stops what is under way, without a checkpoint."""
@@ -154,7 +154,7 @@ class ShardLoop:
     async def _read_some(self) -> None:
         waiting = await self._count_waiting() or self._more
         names = self._wanted()
-        if not names or self._is_much():
+        if not names or self._is_large():
             return
         if self._account.needs_turn:
             await self._read_in_turn()
@@ -175,17 +175,17 @@ class ShardLoop:
             self._account.begin_turn()
             until = time.monotonic() + TURN
             try:
-                while (names := self._wanted()) and time.monotonic() < until and not self._is_much():
-                    if not await self._fetch(names, SOON_THERE):
+                while (names := self._wanted()) and time.monotonic() < until and not self._is_large():
+                    if not await self._fetch(names, POLL_IN_TURN):
                         break
                     await self._count_waiting()
             finally:
                 self._account.end_turn()
             if self._account.memory.is_full:
-                self.give_back()
+                self.release_buffers()
 
-    def give_back(self) -> None:
-        """What was unpacked and cannot be counted yet is read again when it can."""
+    def release_buffers(self) -> None:
+        """Drops the records that are unpacked but cannot be counted yet. They are read again later."""
         names = {*self._read_ahead.give_back(), *self.inputs.unfinished()}
         self.inputs.seek({name: self.machine.positions[name] for name in names})
         self._account.set(0)
@@ -197,12 +197,12 @@ class ShardLoop:
             batches = await self.inputs.fetch(names, seconds, PIECES * self._read_ahead.size)
         except OffsetOutOfRangeError:
             self._read_ahead.clear()
-            await settle(self._context, self.inputs.reader, self.machine)
+            await resolve_positions(self._context, self.inputs.reader, self.machine)
             self.inputs.seek(self.machine.positions)
             return False
         except UnreadableError:
             await self.last_checkpoint()  # what lies before it is kept, and the state stands exactly at it
-            await self._look_now()  # and so do the gauges
+            await self._publish_view()  # and so do the gauges
             raise
         self._hooks.activity(Activity.POLL if batches else Activity.IDLE, time.perf_counter() - began)
         for name, records in batches.items():
@@ -226,16 +226,16 @@ class ShardLoop:
     async def _count_waiting(self) -> bool:
         """Counts what waits as far as it may be; True when that was anything."""
         counted = False
-        for name, records, events in () if self._is_much() else self._alignment.ready():
+        for name, records, events in () if self._is_large() else self._alignment.ready():
             counted = True
             self._count(name, records, events)
-            await self._breathe()
-            if self._is_much():
+            await self._yield_to_others()
+            if self._is_large():
                 break
         self._account.set(self._read_ahead.nbytes + self.inputs.left)
         return counted
 
-    async def _breathe(self) -> None:
+    async def _yield_to_others(self) -> None:
         """Lets the others have their turn when this shard has held the event loop long enough."""
         if self._held > SLICE / 2:
             self._held = 0.0
@@ -247,14 +247,14 @@ class ShardLoop:
         seconds = time.perf_counter() - began
         self._hooks.activity(Activity.COUNT, seconds)
         self._held += seconds + self._decoded
-        self._fit(seconds + self._decoded)
+        self._adapt_piece_size(seconds + self._decoded)
         self._decoded = 0.0
         self._silence.heard(name)
         self._newest_ms[name] = records[-1].timestamp
         self._since.records += len(records)
         self._since.samples.append((name, records[-1].timestamp, len(records)))
 
-    def _fit(self, seconds: float) -> None:
+    def _adapt_piece_size(self, seconds: float) -> None:
         """Pieces shrink at once when records take long (large ones), and grow again slowly."""
         if seconds > SLICE:
             self._read_ahead.size = max(1, int(self._read_ahead.size * SLICE / seconds / 2))
@@ -272,7 +272,7 @@ class ShardLoop:
         await asyncio.sleep(0)
         return more
 
-    def _listen(self) -> None:
+    def _exclude_silent_inputs(self) -> None:
         if not self._aligned:
             return
         now = time.monotonic()
@@ -282,9 +282,9 @@ class ShardLoop:
             self.machine.exclude(name)
             self._more = True
         if self._silence.is_quiet(now, self.machine.far_behind()):
-            self._be_quiet(now)
+            self._close_while_idle(now)
 
-    def _be_quiet(self, now: float) -> None:
+    def _close_while_idle(self, now: float) -> None:
         """Closes what the brokers' time has passed, which our wall clock may be far ahead of."""
         if self._clock.is_wanted(now, time.time()):
             self.machine.moved = True  # so that a checkpoint is made now: its acknowledgement tells the time
@@ -303,18 +303,18 @@ class ShardLoop:
     # -- results out
 
     async def _keep_checkpoints(self) -> None:
-        if self._commit is not None and (self._commit.done() or self._is_much()):
+        if self._commit is not None and (self._commit.done() or self._is_large()):
             await self._finish_commit()
-        due = time.monotonic() - self._since.began >= self._every or self._is_much()
+        due = time.monotonic() - self._since.began >= self._every or self._is_large()
         if due and self._commit is None:
             await self._begin_commit()
 
-    def _is_much(self) -> bool:
+    def _is_large(self) -> bool:
         since, machine = self._since, self.machine
         return (
             machine.waiting_bytes >= self._account.memory.results
-            or since.records >= HELD_RECORDS
-            or machine.slices_held - since.time_slices >= HELD_SLICES
+            or since.records >= MAX_RECORDS
+            or machine.slices_held - since.time_slices >= MAX_SLICES
         )
 
     async def _begin_commit(self) -> None:
@@ -325,10 +325,10 @@ class ShardLoop:
         since, self._since = self._since, _Since(began, self.machine.slices_held)
         if outputs is not None:
             self._commit = asyncio.create_task(self._write(outputs, since))
-            self._sure_at = began
-        elif began - self._sure_at >= PROBE_EVERY and self.machine.checkpoint:
-            self._commit = asyncio.create_task(self._probe())
-            self._sure_at = began
+            self._ownership_checked = began
+        elif began - self._ownership_checked >= CHECK_OWNERSHIP_EVERY and self.machine.checkpoint:
+            self._commit = asyncio.create_task(self._check_ownership())
+            self._ownership_checked = began
 
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
@@ -338,7 +338,7 @@ class ShardLoop:
     async def _write(self, outputs: Outputs, since: _Since) -> None:
         """One checkpoint from beginning to end. While it is written the shard steps on, but what it counts is the next."""
         began = time.perf_counter()
-        await self._confirm_contexts(outputs)
+        await self._confirm_partitions(outputs)
         try:
             offset = await self._checkpoints.write(outputs)
         except (FencedError, CheckpointError, StateRefusedError) as error:
@@ -346,17 +346,17 @@ class ShardLoop:
             raise
         self.machine.committed(outputs.checkpoint, offset)
         self._hooks.committed(self._context.partition, outputs.tally, time.perf_counter() - began)
-        self._tell_delays(outputs, since)
+        self._report_delays(outputs, since)
 
-    async def _probe(self) -> None:
+    async def _check_ownership(self) -> None:
         try:
-            await self.probe()
+            await self.check_ownership()
         except (FencedError, CheckpointError) as error:
             self._hooks.transaction_failed(self._context.partition, type(error.__cause__ or error).__name__)
             raise
 
-    async def _confirm_contexts(self, outputs: Outputs) -> None:
-        """Keys of other partitions come when a producer places keys otherwise: or by a new number of them.
+    async def _confirm_partitions(self, outputs: Outputs) -> None:
+        """Keys of other partitions come from a producer with another partitioner, or after partitions were added.
 
         Then another shard has them as well, and what was counted of them here must not be committed. The records came
         after the change, so brokers know of it by now. Raises OutgrownError.
@@ -366,31 +366,31 @@ class ShardLoop:
 
     # -- what people see
 
-    def _tell_delays(self, outputs: Outputs, since: _Since) -> None:
+    def _report_delays(self, outputs: Outputs, since: _Since) -> None:
         now = self._now()
         for name, timestamp, count in since.samples:
             self._hooks.latency(name, max(0.0, now - timestamp / 1000), count)
         if outputs.newest_end is not None:
             self._hooks.emit_delay(max(0.0, now - (outputs.newest_end + self._delay_ms) / 1000))
 
-    async def _look(self) -> None:
-        if time.monotonic() >= self._look_at:
-            await self._look_now()
+    async def _publish_view_if_due(self) -> None:
+        if time.monotonic() >= self._publish_at:
+            await self._publish_view()
 
-    async def _look_now(self) -> None:
+    async def _publish_view(self) -> None:
         now = time.monotonic()
         spent: list[float] = []
         view = await time_slices.run(self.machine.viewing(self._context.settings.top_sessions), spent.append)
         self._hooks.activity(Activity.LOOK, sum(spent))
-        self._look_at = now + max(LOOK_EVERY, LOOK_PAUSE * sum(spent))
+        self._publish_at = now + max(PUBLISH_EVERY, PUBLISH_PAUSE * sum(spent))
         for name in self._names:
             self._hooks.lag(self._context.partition, name, self._unread(name), self._seconds(name))
             self._hooks.hidden(self._context.partition, name, self._hidden.seconds(name, self.inputs.hidden(name), now))
         self._hooks.pending(self._context.partition, something=self._commit is not None or self._since.records > 0)
         self._hooks.shard(self._context.partition, view)
-        self._tell_left_out()
+        self._log_left_out()
 
-    def _tell_left_out(self) -> None:
+    def _log_left_out(self) -> None:
         newest = self.machine.newest or 0
         for name, out in self._left_out.changes(time.monotonic(), self.machine.left_out):
             clock, where = self.machine.clocks[name], {"topic": name, "partition": self._context.partition}

@@ -21,10 +21,10 @@ class StateRefusedError(UsageError):
         self.everywhere = everywhere
 
 
-def no_state(context: ShardContext, trace: str) -> StateRefusedError:
-    """``trace`` says what shows that there was a state."""
+def no_state(context: ShardContext, evidence: str) -> StateRefusedError:
+    """``evidence`` says what shows that there was a state."""
     return StateRefusedError(
-        f"partition {context.partition} has no state in {context.state.topic}, but {trace}: it was worked on before. "
+        f"partition {context.partition} has no state in {context.state.topic}, but {evidence}: it was worked on before. "
         f"Bring the state back, or count everything anew as a new generation: {_to_rebuild(context)}"
     )
 

@@ -1,4 +1,4 @@
-"""The task of one shard: recover, run, park when the partition is taken away, and go on if it is given back."""
+"""The task of one shard: recover, run, pause when the partition is revoked, and resume if it is assigned again."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ log: Final = structlog.get_logger()
 class Phase(StrEnum):
     RECOVERING = "recovering"
     RUNNING = "running"
-    PARKED = "parked"
+    PAUSED = "paused"
 
 
 class ShardTask:
@@ -44,12 +44,12 @@ class ShardTask:
         current: Callable[[], bool],
         running: Callable[["ShardTask"], None],
         after: "ShardTask | None" = None,
-        pause: float = 0.0,
+        delay: float = 0.0,
         brokers_there: Callable[[], Awaitable[None]] | None = None,
         look_first: bool = False,
     ) -> None:
         """``running`` is called each time it begins to read. ``after``: the partition's previous task, which must have
-        ended first. ``pause``: seconds to wait first. It does not begin while ``brokers_there`` waits.
+        ended first. ``delay``: seconds to wait first. It does not begin while ``brokers_there`` waits.
 
         With ``look_first`` a state that would be refused is refused without fencing: somebody may be mending it just now.
         """
@@ -62,11 +62,11 @@ class ShardTask:
         self._discard = discard
         self._tell_running = running
         self.current = current
-        self._parking = False
+        self._pausing = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._brokers_there = brokers_there
         self._look_first = look_first
-        self._task = asyncio.create_task(self._run(after, pause), name=f"shard {context.partition}")
+        self._task = asyncio.create_task(self._run(after, delay), name=f"shard {context.partition}")
 
     @property
     def partition(self) -> int:
@@ -79,19 +79,19 @@ class ShardTask:
 
         self._task.add_done_callback(ended)
 
-    async def park(self) -> bool:
+    async def pause(self) -> bool:
         """A last checkpoint, then it waits. False when it was not running, or has failed on the way."""
         if self.phase is Phase.RECOVERING or self._task.done():
             return False
-        self._parking = True
-        while self.phase is not Phase.PARKED and not self._task.done():
+        self._pausing = True
+        while self.phase is not Phase.PAUSED and not self._task.done():
             await self._a_change()
-        return self.phase is Phase.PARKED and not self._task.done()
+        return self.phase is Phase.PAUSED and not self._task.done()
 
     def resume(self, current: Callable[[], bool]) -> None:
         """The partition was given back: it goes on when it is still the producer, else ends with OutdatedError."""
         self.current = current
-        self._parking = False
+        self._pausing = False
         self._note(self.phase)
 
     def drop(self) -> None:
@@ -102,10 +102,10 @@ class ShardTask:
         """Returns when it has let go of the broker; raises nothing of its own."""
         await asyncio.wait({self._task})
 
-    async def _run(self, after: "ShardTask | None", pause: float) -> None:
+    async def _run(self, after: "ShardTask | None", delay: float) -> None:
         if after is not None:
             await after.ended()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(delay)
         if self._brokers_there is not None:
             await self._brokers_there()
         began = time.monotonic()
@@ -117,7 +117,7 @@ class ShardTask:
         try:
             await inputs.start(recovered.machine.positions, recovered.machine.topic_ids)
             self._hooks.recovered(self.partition, time.monotonic() - began, recovered.records)
-            gc_tuning.keep()
+            gc_tuning.freeze()
             await self._serve(recovered, inputs)
         finally:
             await asyncio.gather(client.end(recovered.producer), inputs.stop())
@@ -129,28 +129,26 @@ class ShardTask:
         try:
             while True:
                 await shard_loop.turn()
-                if self._parking:
-                    await self._stay_parked(shard_loop)
+                if self._pausing:
+                    await self._stay_paused(shard_loop)
         finally:
             await shard_loop.abandon()
 
-    async def _stay_parked(self, shard_loop: ShardLoop) -> None:
+    async def _stay_paused(self, shard_loop: ShardLoop) -> None:
         await shard_loop.last_checkpoint()
-        shard_loop.give_back()
-        self._note(Phase.PARKED)
+        shard_loop.release_buffers()
+        self._note(Phase.PAUSED)
         resumed = False
         while not resumed:
-            while self._parking:
+            while self._pausing:
                 await self._a_change()
-            await self._probe(shard_loop)
-            resumed = (
-                not self._parking
-            )  # while the probe was on its way, the partition may have been taken away once more
+            await self._check_ownership(shard_loop)
+            resumed = not self._pausing  # the partition may have been revoked again during the check
         self._run_on()
 
-    async def _probe(self, shard_loop: ShardLoop) -> None:
+    async def _check_ownership(self, shard_loop: ShardLoop) -> None:
         try:
-            await shard_loop.probe()
+            await shard_loop.check_ownership()
         except FencedError as error:  # others had it meanwhile: what is in memory is old, the new assignment is not
             raise OutdatedError from error
 

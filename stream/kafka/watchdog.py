@@ -19,7 +19,7 @@ from stream.kafka import client, gc_tuning
 from stream.kafka.blocked_shards import BlockedShards
 from stream.kafka.broker_availability import BrokerAvailability, Change
 from stream.kafka.client import Reader, make_probe
-from stream.kafka.gc_tuning import Leftovers, Moment
+from stream.kafka.gc_tuning import LoopLoad, Reclaimer
 from stream.kafka.health import BROKERS_AWAY, CLOCK, STUCK, Health
 from stream.kafka.machine import Machine, Name
 from stream.kafka.memory import Memory
@@ -34,7 +34,7 @@ log: Final = structlog.get_logger()
 BEAT: Final = 0.5
 QUIET_AFTER: Final = 5.0
 """Seconds without a record."""
-GIVE_BACK_EVERY: Final = 40
+TRIM_EVERY: Final = 40
 """Beats."""
 PROBE_EVERY: Final = 1.0
 LOOK_EVERY: Final = 5.0
@@ -46,7 +46,7 @@ TELL_AGAIN: Final = 600.0
 
 
 class Watchdog:
-    """``running`` gives the shards that read, by partition; of ``leftovers`` it takes care."""
+    """``running`` gives the shards that read, by partition; ``reclaimer`` it calls at every beat."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Watchdog:
         hooks: MetricsHooks,
         health: Health,
         running: Callable[[], Mapping[int, ShardTask]],
-        leftovers: Leftovers,
+        reclaimer: Reclaimer,
         *,
         clock: BrokerTime,
         memory: Memory,
@@ -67,7 +67,7 @@ class Watchdog:
         self._hooks = hooks
         self._health = health
         self._running = running
-        self._leftovers = leftovers
+        self._reclaimer = reclaimer
         self._clock = clock
         self._told_wrong = -math.inf
         self._patience = settings.stuck_after.total_seconds()
@@ -88,21 +88,21 @@ class Watchdog:
             self._hooks.loop_lag(max(0.0, time.monotonic() - began - BEAT))
             self._hooks.buffered(self._memory.unpacked)
             self._health.beat()
-            self._leftovers.settle(self._moment())
+            self._reclaimer.collect(self._load())
             self._waiting.look(self._running())
             self._look_at_the_clock()
-            if not turn % GIVE_BACK_EVERY:
-                gc_tuning.give_back()
+            if not turn % TRIM_EVERY:
+                gc_tuning.trim_memory()
 
-    def _moment(self) -> Moment:
+    def _load(self) -> LoopLoad:
         """What a stall would hold up now."""
         loops = [task.shard_loop for task in self._running().values()]
         positions = [dict(each.inputs.positions) for each in loops if each is not None]
         if positions != self._read[0]:
             self._read = positions, time.monotonic()
         if self._memory.unpacked:
-            return Moment.BUSY
-        return Moment.QUIET if time.monotonic() - self._read[1] > QUIET_AFTER else Moment.IDLE
+            return LoopLoad.BUSY
+        return LoopLoad.QUIET if time.monotonic() - self._read[1] > QUIET_AFTER else LoopLoad.IDLE
 
     @property
     def brokers_away(self) -> bool:

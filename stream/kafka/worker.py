@@ -78,7 +78,7 @@ async def run_worker(
     and for a shard that is stuck. Anything else it raises is a bug, or what nobody has thought of: the last checkpoint
     holds.
     """
-    gc_tuning.begin()
+    gc_tuning.configure()
     say_why.set(lambda why: log.warning("no Kafka broker answers yet", why=why))
     with Signals() as signals:
         role = make_role()
@@ -137,21 +137,21 @@ class Worker:
         """Whatever lives as long as it is counted, and no longer."""
         settings = self._settings
         self._stopping = False
-        self._leftovers = gc_tuning.Leftovers(self._hooks.full_collection)
+        self._reclaimer = gc_tuning.Reclaimer(self._hooks.full_collection)
         self._known = Partitions(self._role, settings, self._partitions)
-        self._monitor = Watchdog(
+        self._watchdog = Watchdog(
             settings,
             self._hooks,
             self._health,
             self._running,
-            self._leftovers,
+            self._reclaimer,
             clock=self._clock,
             memory=self._memory,
             waiting=self._waiting,
             partitions=self._known,
         )
-        owner = Owner(self._revoked, self._assigned, self._leftovers.add, self._kept_out, self._company)
-        self._membership = Membership(self._role, settings, owner, self._monitor.brokers_there)
+        owner = Owner(self._revoked, self._assigned, self._reclaimer.add, self._kept_out, self._foreign_members)
+        self._membership = Membership(self._role, settings, owner, self._watchdog.brokers_there)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unassigned_at: float | None = None
         self._deadline = settings.revoke_deadline.total_seconds()
@@ -196,8 +196,8 @@ class Worker:
     async def _count(self) -> Outgrown:
         """Until cancelled, or nothing can be counted rightly any more."""
         self._begin()
-        monitor = self._monitor
-        lasting = (self._membership.run(), monitor.beat(), monitor.watch_dog(), monitor.watch_brokers())
+        watchdog = self._watchdog
+        lasting = (self._membership.run(), watchdog.beat(), watchdog.watch_dog(), watchdog.watch_brokers())
         tasks = [asyncio.ensure_future(each) for each in lasting]
         try:
             await asyncio.wait({*tasks, self._failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -252,9 +252,9 @@ class Worker:
         await asyncio.wait(tasks)
         if self._failed.done():
             self._failed.exception()  # else asyncio complains of one that came while we were stopping
-        gc_tuning.end()  # what the shards held is garbage now
+        gc_tuning.unfreeze()  # what the shards held is garbage now
 
-    def _company(self, text: str | None) -> None:
+    def _foreign_members(self, text: str | None) -> None:
         if text is not None:
             log.error("another installation is in this group", detail=text)
         self._health.note(COMPANY, text)
@@ -276,18 +276,18 @@ class Worker:
         shards = list(self._shards.values())
         if not shards:
             return
-        parking = {asyncio.ensure_future(shard.park()): shard for shard in shards}
-        await asyncio.wait(parking, timeout=self._deadline)
-        for waiting, shard in parking.items():
-            parked = waiting.done() and not waiting.cancelled() and waiting.exception() is None and waiting.result()
+        pausing = {asyncio.ensure_future(shard.pause()): shard for shard in shards}
+        await asyncio.wait(pausing, timeout=self._deadline)
+        for waiting, shard in pausing.items():
+            paused = waiting.done() and not waiting.cancelled() and waiting.exception() is None and waiting.result()
             waiting.cancel()
-            if not parked and self._shards.get(shard.partition) is shard:  # it may have ended by itself meanwhile
+            if not paused and self._shards.get(shard.partition) is shard:  # it may have ended by itself meanwhile
                 self._drop(shard)
 
     def _assigned(self, partitions: frozenset[int]) -> None:
         """Goes on with those given back, drops those gone, starts those new.
 
-        A number that is not counted was added a moment ago: the monitor will see.
+        A number that is not counted was added a moment ago: the watchdog will see.
         """
         partitions = frozenset(number for number in partitions if number < self._partitions)
         for number in set(self._shards) - partitions:
@@ -308,7 +308,7 @@ class Worker:
         epoch = self._membership.epoch
         return lambda: self._membership.current(epoch)
 
-    def _start(self, number: int, pause: float = 0.0, *, look_first: bool = False) -> None:
+    def _start(self, number: int, delay: float = 0.0, *, look_first: bool = False) -> None:
         context = ShardContext(
             self._settings,
             number,
@@ -325,9 +325,9 @@ class Worker:
             discard=self._discards.get(number),
             current=self._is_current(),
             after=self._leaving.get(number),
-            pause=pause,
+            delay=delay,
             running=self._recovered,
-            brokers_there=self._monitor.brokers_there,
+            brokers_there=self._watchdog.brokers_there,
             look_first=look_first,
         )
         self._shards[number] = shard
@@ -355,7 +355,7 @@ class Worker:
     # -- a shard has ended
 
     def _ended(self, shard: ShardTask) -> None:
-        self._leftovers.add(shard, shard.shard_loop)
+        self._reclaimer.add(shard, shard.shard_loop)
         if self._leaving.get(shard.partition) is shard:
             del self._leaving[shard.partition]
         if self._shards.get(shard.partition) is not shard:
@@ -373,7 +373,7 @@ class Worker:
         error, number = shard.error, shard.partition
         if self._stopping:
             return
-        has_been_said = self._monitor.brokers_away or isinstance(error, UnreadableError)  # or is about to be
+        has_been_said = self._watchdog.brokers_away or isinstance(error, UnreadableError)  # or is about to be
         say = log.debug if has_been_said else log.warning
         say("a shard has ended", partition=number, error=_named(error))
         cause = (error and error.__cause__) or error
@@ -389,18 +389,18 @@ class Worker:
             self._refuse(shard, error)
         elif _is_mendable(error):
             backoff = self._backoffs.setdefault(number, Backoff(AGAIN))
-            pause = backoff.pause(time.monotonic() - shard.began)
+            delay = backoff.pause(time.monotonic() - shard.began)
             if backoff.failures > 1 and not has_been_said and not isinstance(error, OutdatedError):
                 self._waiting.fails(number, f"{_named(error)}: {cause}")
-            self._start_again(shard, pause)
+            self._start_again(shard, delay)
         elif error is None:  # cancelled, and not by us: never stay a member without the shard
             self._membership.rejoin(f"partition {number} was cancelled from within")
         else:
             raise error
 
-    def _start_again(self, shard: ShardTask, pause: float, *, look_first: bool = False) -> None:
+    def _start_again(self, shard: ShardTask, delay: float, *, look_first: bool = False) -> None:
         if shard.current():
-            self._start(shard.partition, pause, look_first=look_first)
+            self._start(shard.partition, delay, look_first=look_first)
         else:
             self._membership.rejoin(f"partition {shard.partition} failed on an assignment that is gone")
 

@@ -57,7 +57,7 @@ async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:
         assert outputs is not None
         checkpoints = Checkpoints(context, found.producer)
         await checkpoints.write(outputs)
-        await checkpoints.probe(
+        await checkpoints.check_ownership(
             outputs.positions
         )  # it begins when the markers of the first are written: all see it now
     finally:

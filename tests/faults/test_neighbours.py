@@ -194,7 +194,7 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
         await send_views(kafka, config, range(60, 100), 0)
         async with worker(config) as memory:
             await until(lambda: 1 in memory.down and memory.counted == 40 and len(looks) >= 4, "it has looked again")
-            await checkpoints.probe(outputs.positions)  # would raise FencedError
+            await checkpoints.check_ownership(outputs.positions)  # would raise FencedError
         await client.end(theirs.producer)
 
     asyncio.run(main())
@@ -448,7 +448,7 @@ def test_one_group_on_two_prefixes_is_refused_before_it_joins(
 def test_who_has_joined_at_the_same_moment_is_told_and_what_is_counted_is_right(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "LOOK_AROUND_AFTER", 0.3)
+    monkeypatch.setattr(membership, "CHECK_MEMBERS_AFTER", 0.3)
 
     async def main() -> None:
         config = await make(kafka, prefix)

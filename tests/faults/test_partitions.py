@@ -99,7 +99,7 @@ def _sum(found: Mapping[int, Mapping[str, int]]) -> int:
 def test_what_came_before_anybody_noticed_is_not_committed(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The monitor does not look at all: the shard that meets a session of another place asks by itself."""
+    """The watchdog does not look at all: the shard that meets a session of another place asks by itself."""
     monkeypatch.setattr(watchdog, "LOOK_EVERY", 600.0)
     across = next(sessions((1, 2), (0, 3)))
 

@@ -170,10 +170,10 @@ def test_a_probe_shows_the_fence_without_writing_results(kafka: EmbeddedKafka, p
     async def main() -> None:
         context = await a_context(kafka, prefix)
         async with checkpoints(context) as first:
-            await first.probe({Kind.VIEWS: 3})
+            await first.check_ownership({Kind.VIEWS: 3})
             async with checkpoints(context):
                 with pytest.raises(FencedError):
-                    await first.probe({Kind.VIEWS: 4})
+                    await first.check_ownership({Kind.VIEWS: 4})
         assert (await group_offsets(context.settings, context))[Kind.VIEWS] == 3
         assert (await committed(kafka, context))[STATE] == []
 

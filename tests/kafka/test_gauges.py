@@ -50,7 +50,7 @@ def test_gauges_are_as_recounted_when_shards_are_moved_given_back_and_rebuilt(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(membership, "BACKOFF", BackoffPolicy(0.1, 0.5))
-    monkeypatch.setattr(shard_loop, "PROBE_EVERY", 0.5)
+    monkeypatch.setattr(shard_loop, "CHECK_OWNERSHIP_EVERY", 0.5)
 
     async def main() -> None:
         config = settings(kafka, prefix)

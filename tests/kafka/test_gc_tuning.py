@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream.kafka import gc_tuning
-from stream.kafka.gc_tuning import FULL_EVERY, NOT_NOW, Leftovers, Moment
+from stream.kafka.gc_tuning import FULL_EVERY, RETRY_AFTER, LoopLoad, Reclaimer
 
 
 class Plain:
@@ -26,53 +26,53 @@ class Cyclic:
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(gc_tuning, "RECLAIM_AFTER", 0.0)
     yield
-    gc_tuning.end()
+    gc_tuning.unfreeze()
 
 
 def test_what_has_ended_is_collected_though_it_was_left_alone() -> None:
-    leftovers, thing = Leftovers(), Cyclic()
-    gc_tuning.settle()
-    leftovers.add(thing)
+    reclaimer, thing = Reclaimer(), Cyclic()
+    gc_tuning.collect()
+    reclaimer.add(thing)
     gone = weakref.ref(thing)
     del thing
-    gc_tuning.settle()
+    gc_tuning.collect()
     assert gone() is not None, "nothing looks at what is old"
-    leftovers.settle()
+    reclaimer.collect()
     assert gone() is None
 
 
 def test_what_somebody_still_holds_is_looked_for_again() -> None:
-    leftovers, thing = Leftovers(), Cyclic()
-    leftovers.add(thing)
+    reclaimer, thing = Reclaimer(), Cyclic()
+    reclaimer.add(thing)
     gone = weakref.ref(thing)
-    leftovers.settle()
+    reclaimer.collect()
     assert gone() is not None
     del thing
-    leftovers.settle()
+    reclaimer.collect()
     assert gone() is None
 
 
 def test_what_lies_in_a_cycle_beside_it_is_collected_with_it() -> None:
     """A closed consumer is freed at once, and its client lies in a cycle."""
-    leftovers, thing, beside = Leftovers(), Plain(), Cyclic()
-    gc_tuning.settle()
+    reclaimer, thing, beside = Reclaimer(), Plain(), Cyclic()
+    gc_tuning.collect()
     gone = weakref.ref(beside)
-    leftovers.add(thing)
+    reclaimer.add(thing)
     del thing, beside
-    leftovers.settle()
+    reclaimer.collect()
     assert gone() is None
 
 
 def test_once_it_is_gone_nothing_old_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[None] = []
-    leftovers, thing = Leftovers(), Plain()
-    monkeypatch.setattr(gc_tuning, "give_back", lambda: looked.append(None))
-    leftovers.settle()
+    reclaimer, thing = Reclaimer(), Plain()
+    monkeypatch.setattr(gc_tuning, "trim_memory", lambda: looked.append(None))
+    reclaimer.collect()
     assert not looked
-    leftovers.add(thing)
+    reclaimer.add(thing)
     del thing
     for _ in range(3):
-        leftovers.settle()
+        reclaimer.collect()
     assert len(looked) == 1
 
 
@@ -81,15 +81,15 @@ def test_it_is_looked_for_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -
     looked: list[float] = []
     monkeypatch.setattr(gc_tuning, "RECLAIM_AFTER", 2.0)
     monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
-    monkeypatch.setattr(gc_tuning, "give_back", lambda: looked.append(now))
-    monkeypatch.setattr(gc_tuning, "settle", lambda: None)
-    leftovers, held = Leftovers(), Cyclic()
-    leftovers.add(held)
+    monkeypatch.setattr(gc_tuning, "trim_memory", lambda: looked.append(now))
+    monkeypatch.setattr(gc_tuning, "collect", lambda: None)
+    reclaimer, held = Reclaimer(), Cyclic()
+    reclaimer.add(held)
     for half in range(7200):
         now = half / 2
-        leftovers.settle()
+        reclaimer.collect()
     assert looked[:4] == [2.0, 6.0, 14.0, 30.0]
-    assert max(after - before for before, after in pairwise(looked)) == gc_tuning.LOOK_AGAIN
+    assert max(after - before for before, after in pairwise(looked)) == gc_tuning.RETRY_AT_MOST
 
 
 # -- what nobody has noted: a full collection now and then
@@ -107,8 +107,8 @@ class World:
         nothing = {"freeze": lambda: None, "unfreeze": lambda: None}
         collector = SimpleNamespace(collect=self._collect, get_freeze_count=lambda: self.objects, **nothing)
         monkeypatch.setattr(gc_tuning, "gc", collector)
-        monkeypatch.setattr(gc_tuning, "give_back", lambda: None)
-        self.leftovers = Leftovers(self.told.append)
+        monkeypatch.setattr(gc_tuning, "trim_memory", lambda: None)
+        self.reclaimer = Reclaimer(self.told.append)
 
     def _now(self) -> float:
         return self.now
@@ -116,12 +116,12 @@ class World:
     def _collect(self, generation: int = 2) -> None:
         self.now += self.objects * self.each if generation == 2 else 0.0
 
-    def beats(self, seconds: float, moment: Moment) -> int:
+    def beats(self, seconds: float, load: LoopLoad) -> int:
         """Half a second each. Returns how many full collections there were."""
         before = len(self.told)
         for _ in range(int(2 * seconds)):
             self.now += 0.5
-            self.leftovers.settle(moment)
+            self.reclaimer.collect(load)
         return len(self.told) - before
 
 
@@ -130,46 +130,46 @@ DAY = 86_400.0
 
 def test_an_idle_worker_looks_at_everything_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, 100_000)
-    assert world.beats(FULL_EVERY - 10, Moment.IDLE) == 0
-    assert world.beats(20, Moment.IDLE) == 1
+    assert world.beats(FULL_EVERY - 10, LoopLoad.IDLE) == 0
+    assert world.beats(20, LoopLoad.IDLE) == 1
     assert world.told == [pytest.approx(0.02)]
-    assert world.beats(DAY, Moment.IDLE) == pytest.approx(DAY / FULL_EVERY, abs=2)
+    assert world.beats(DAY, LoopLoad.IDLE) == pytest.approx(DAY / FULL_EVERY, abs=2)
 
 
 def test_never_while_records_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, 1000)
-    assert world.beats(DAY, Moment.BUSY) == 0
-    assert world.beats(1, Moment.IDLE) == 1
+    assert world.beats(DAY, LoopLoad.BUSY) == 0
+    assert world.beats(1, LoopLoad.IDLE) == 1
 
 
 def test_a_large_state_is_looked_at_only_when_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would take 0.2 s, four times the goal for stalls."""
     world = World(monkeypatch, 1_000_000)
-    assert world.beats(DAY, Moment.IDLE) == 0
-    assert world.beats(NOT_NOW + 1, Moment.QUIET) == 1
+    assert world.beats(DAY, LoopLoad.IDLE) == 0
+    assert world.beats(RETRY_AFTER + 1, LoopLoad.QUIET) == 1
 
 
 def test_one_so_large_that_the_membership_might_be_lost_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, 50_000_000)
-    assert world.beats(DAY, Moment.QUIET) == 0
+    assert world.beats(DAY, LoopLoad.QUIET) == 0
 
 
 def test_what_the_last_one_took_says_what_the_next_one_will(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, 100_000, each=2e-6)  # a slow machine: 0.2 s, where 0.03 s was guessed
-    assert world.beats(2 * FULL_EVERY, Moment.IDLE) == 1
-    assert world.beats(DAY, Moment.IDLE) == 0
+    assert world.beats(2 * FULL_EVERY, LoopLoad.IDLE) == 1
+    assert world.beats(DAY, LoopLoad.IDLE) == 0
     world.objects = 20_000
-    assert world.beats(NOT_NOW + 1, Moment.IDLE) == 1
+    assert world.beats(RETRY_AFTER + 1, LoopLoad.IDLE) == 1
 
 
 def test_a_cycle_that_was_left_alone_is_gone_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc_tuning, "FULL_EVERY", 0.0)
     monkeypatch.setattr(gc_tuning, "STALL", 60.0)
-    leftovers, thing = Leftovers(), Cyclic()
-    gc_tuning.settle()
+    reclaimer, thing = Reclaimer(), Cyclic()
+    gc_tuning.collect()
     gone = weakref.ref(thing)
     del thing
-    leftovers.settle(Moment.BUSY)
+    reclaimer.collect(LoopLoad.BUSY)
     assert gone() is not None
-    leftovers.settle(Moment.IDLE)
+    reclaimer.collect(LoopLoad.IDLE)
     assert gone() is None

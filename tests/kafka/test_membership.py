@@ -106,7 +106,7 @@ def test_leaving_and_joining_again(kafka: EmbeddedKafka, prefix: str, monkeypatc
 
 
 def test_an_uneven_assignment_is_none(kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group hears of added partitions before the monitor does: nothing is owned, and nothing ends."""
+    """The group hears of added partitions before the watchdog does: nothing is owned, and nothing ends."""
 
     async def main() -> None:
         config = settings(kafka, prefix)

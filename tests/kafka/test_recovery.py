@@ -215,7 +215,8 @@ def test_an_assignment_that_is_gone_starts_no_producer(kafka: EmbeddedKafka, pre
         async with recovered(config) as found:
             with pytest.raises(OutdatedError):
                 await recover(ShardContext(config, 0, 1, WORKER), discard=None, current=lambda: False)
-            await Checkpoints(ShardContext(config, 0, 1, WORKER), found.producer).probe({Kind.VIEWS: 0})  # not fenced
+            checkpoints = Checkpoints(ShardContext(config, 0, 1, WORKER), found.producer)
+            await checkpoints.check_ownership({Kind.VIEWS: 0})  # it is not fenced
 
     asyncio.run(main())
 
@@ -244,7 +245,7 @@ def test_without_a_state_but_with_offsets_of_the_group_it_is_refused(kafka: Embe
         config = await make(kafka, prefix)
         context = ShardContext(config, 0, 1, WORKER)
         async with recovered(config) as found:
-            await Checkpoints(context, found.producer).probe({Kind.VIEWS: 0})
+            await Checkpoints(context, found.producer).check_ownership({Kind.VIEWS: 0})
         with pytest.raises(UsageError, match=f"the group {config.group} has offsets"):
             await work(kafka, config)
 

@@ -9,7 +9,7 @@ from stream.config import Settings
 from stream.core.brokertime import BrokerTime
 from stream.kafka import watchdog
 from stream.kafka.blocked_shards import BlockedShards
-from stream.kafka.gc_tuning import Leftovers, Moment
+from stream.kafka.gc_tuning import LoopLoad, Reclaimer
 from stream.kafka.memory import Memory
 from stream.kafka.partitions import Partitions
 from stream.kafka.watchdog import QUIET_AFTER, Watchdog
@@ -31,22 +31,22 @@ class Room:
         health = Health(SharePolicy())
         shard: Any = SimpleNamespace(shard_loop=SimpleNamespace(inputs=self))
         self.watchdog = Watchdog(
-            settings, Remembers(), health, lambda: {0: shard}, Leftovers(),
+            settings, Remembers(), health, lambda: {0: shard}, Reclaimer(),
             clock=BrokerTime(), memory=Memory(settings.buffer_memory), waiting=BlockedShards(WORKER, settings, health),
             partitions=Partitions(WORKER, settings, 1),
         )  # fmt: skip
         self.watchdog._memory = cast("Memory", self.memory)
 
-    def moment(self, seconds: float = 0.5) -> Moment:
+    def load(self, seconds: float = 0.5) -> LoopLoad:
         self.now += seconds
-        return self.watchdog._moment()
+        return self.watchdog._load()
 
 
 def test_a_stall_holds_up_records_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(monkeypatch)
     room.memory.unpacked = 1
-    assert room.moment() is Moment.BUSY
-    assert room.moment(60) is Moment.BUSY, "they wait, though none is counted"
+    assert room.load() is LoopLoad.BUSY
+    assert room.load(60) is LoopLoad.BUSY, "they wait, though none is counted"
 
 
 def test_between_two_fetches_it_is_idle_and_quiet_when_none_brought_anything_for_seconds(
@@ -55,8 +55,8 @@ def test_between_two_fetches_it_is_idle_and_quiet_when_none_brought_anything_for
     room = Room(monkeypatch)
     for offset in range(1, 30):
         room.positions["views"] = offset
-        assert room.moment() is Moment.IDLE
-    assert room.moment(QUIET_AFTER / 2) is Moment.IDLE
-    assert room.moment(QUIET_AFTER) is Moment.QUIET
+        assert room.load() is LoopLoad.IDLE
+    assert room.load(QUIET_AFTER / 2) is LoopLoad.IDLE
+    assert room.load(QUIET_AFTER) is LoopLoad.QUIET
     room.positions["views"] += 1
-    assert room.moment(QUIET_AFTER) is Moment.IDLE
+    assert room.load(QUIET_AFTER) is LoopLoad.IDLE

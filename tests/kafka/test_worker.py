@@ -174,7 +174,7 @@ def test_a_fenced_shard_leaves_the_group_and_comes_back(kafka: EmbeddedKafka, pr
             await until(lambda: memory.counted == 30, "it has recovered, and counted each once")
             assert memory.failures == ["ProducerFenced"]
             assert [number for number, _ in memory.recoveries].count(0) == 2
-            assert [number for number, _ in memory.recoveries].count(1) == 1, "the other shard was only parked"
+            assert [number for number, _ in memory.recoveries].count(1) == 1, "the other shard was only paused"
             await client.end(fence)
 
     asyncio.run(main())
@@ -221,7 +221,7 @@ def test_a_shard_that_moves_away_gives_its_memory_back(
 
     monkeypatch.setattr(ShardLoop, "__init__", noted)
     monkeypatch.setattr("stream.kafka.gc_tuning.RECLAIM_AFTER", 0.1)
-    monkeypatch.setattr("stream.kafka.gc_tuning.give_back", lambda: looks.append(None))
+    monkeypatch.setattr("stream.kafka.gc_tuning.trim_memory", lambda: looks.append(None))
 
     async def main() -> None:
         config = settings(kafka, prefix)

@@ -20,7 +20,7 @@ from stream.kafka import members, state_refused
 from stream.kafka.blocked_shards import BlockedShards
 from stream.kafka.broker_availability import BrokerAvailability
 from stream.kafka.client import earlier_member_id
-from stream.kafka.gc_tuning import Leftovers
+from stream.kafka.gc_tuning import Reclaimer
 from stream.kafka.members import Member
 from stream.kafka.memory import Memory
 from stream.kafka.partitions import Outgrown, Partitions
@@ -58,8 +58,8 @@ class Room:
         self.waiting = BlockedShards(WORKER, SETTINGS, self.health)
         self.running: dict[int, ShardTask] = {}
         watch, memory = Remembers(), Memory(SETTINGS.buffer_memory)
-        self.monitor = Watchdog(
-            SETTINGS, watch, self.health, lambda: self.running, Leftovers(),
+        self.watchdog = Watchdog(
+            SETTINGS, watch, self.health, lambda: self.running, Reclaimer(),
             clock=clock, memory=memory, waiting=self.waiting, partitions=Partitions(WORKER, SETTINGS, 4),
         )  # fmt: skip
 
@@ -145,10 +145,10 @@ def kept_out(room: Room) -> Iterator[None]:
 
 
 def brokers_away(room: Room) -> Iterator[None]:
-    room.monitor._availability = BrokerAvailability(time.monotonic() - 10)
-    room.monitor._note_answers(0, "kafka-1:9092 refuses connections (refused)", datetime.now(UTC))
+    room.watchdog._availability = BrokerAvailability(time.monotonic() - 10)
+    room.watchdog._note_answers(0, "kafka-1:9092 refuses connections (refused)", datetime.now(UTC))
     yield
-    room.monitor._note_answers(1, "", datetime.now(UTC))
+    room.watchdog._note_answers(1, "", datetime.now(UTC))
 
 
 def partitions(room: Room) -> Iterator[None]:
@@ -160,17 +160,17 @@ def partitions(room: Room) -> Iterator[None]:
 def topics(room: Room) -> Iterator[None]:
     shard = SimpleNamespace(topic_ids={"live.views": "a"})
     running = [(ShardContext(SETTINGS, 3, 4, WORKER), cast("Any", shard))]
-    room.monitor._topics._look_for_missing(set(), running)
+    room.watchdog._topics._look_for_missing(set(), running)
     yield
-    room.monitor._topics._look_for_missing({"live.views"}, running)
+    room.watchdog._topics._look_for_missing({"live.views"}, running)
 
 
 def stuck(room: Room) -> Iterator[None]:
     shard = cast("ShardTask", Shard(7))
     ends = dict.fromkeys(KINDS, 0) | {Kind.VIEWS: 8}
-    room.monitor._judge(shard, ends, 0.0)
+    room.watchdog._judge(shard, ends, 0.0)
     with pytest.raises(FailedError, match="has not moved"):
-        room.monitor._judge(shard, ends, 60.5)
+        room.watchdog._judge(shard, ends, 60.5)
     yield
     room.health.clear(names.STUCK)  # nobody does: the process ends
 
@@ -189,17 +189,19 @@ def stalled(room: Room) -> Iterator[None]:
 
 def clock(room: Room) -> Iterator[None]:
     room.ahead = 1800.0
-    room.monitor._look_at_the_clock()
+    room.watchdog._look_at_the_clock()
     yield
     room.ahead = 9.0
-    room.monitor._look_at_the_clock()
+    room.watchdog._look_at_the_clock()
 
 
 def company(room: Room) -> Iterator[None]:
     worker = cast("Worker", SimpleNamespace(_health=room.health))
-    Worker._company(worker, members.others(WORKER, SETTINGS, [Member("liveshop-liveshop-worker-b.", "/10.0.0.3")]))
+    Worker._foreign_members(
+        worker, members.others(WORKER, SETTINGS, [Member("liveshop-liveshop-worker-b.", "/10.0.0.3")])
+    )
     yield
-    Worker._company(worker, None)
+    Worker._foreign_members(worker, None)
 
 
 def shares(room: Room) -> Iterator[None]:

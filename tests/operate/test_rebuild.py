@@ -59,7 +59,7 @@ def test_a_worker_with_nothing_to_write_hears_of_it_too(
     kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is closed and nothing new comes: no checkpoint of its own would tell it."""
-    monkeypatch.setattr(shard_loop, "PROBE_EVERY", 0.5)
+    monkeypatch.setattr(shard_loop, "CHECK_OWNERSHIP_EVERY", 0.5)
 
     async def main() -> None:
         config = await make(kafka, prefix)

@@ -144,7 +144,7 @@ async def set_offset(config: Settings, offset: int) -> None:
     """Of the group, as a tool would."""
     context = ShardContext(config, 0, 1, WORKER)
     found = await recover(context, discard=None, current=lambda: True)
-    await Checkpoints(context, found.producer).probe({Kind.VIEWS: offset})
+    await Checkpoints(context, found.producer).check_ownership({Kind.VIEWS: offset})
     await found.producer.stop()
 
 

@@ -39,7 +39,7 @@ async def working(stage: InMemory) -> AsyncIterator[Worker]:
 
 
 def test_a_shard_taken_away_while_it_makes_sure_it_is_still_the_producer_runs_on(prefix: str) -> None:
-    """It was given back, and its probe under way, when the next rebalance came: it read on, but counted as parked."""
+    """The next rebalance came while its ownership was checked: it read on, but counted as paused."""
     stage = in_memory(prefix, marker=lambda: 1.0)
 
     async def act() -> None:
@@ -55,7 +55,7 @@ def test_a_shard_taken_away_while_it_makes_sure_it_is_still_the_producer_runs_on
             for moment in range(30):
                 await eventually(both_run, f"both shards run (moment {moment})", 20)
                 await asyncio.sleep(5)  # no marker is outstanding
-                for _ in range(2):  # the second probe waits for the markers of the first
+                for _ in range(2):  # the second check waits for the markers of the first
                     await worker._revoked()
                     worker._assigned(frozenset({0, 1}))
                     await asyncio.sleep(0.02)
@@ -93,20 +93,20 @@ def test_a_checkpoint_that_was_given_up_leaves_nothing_for_asyncio_to_complain_o
 
 def test_what_was_read_before_another_took_over_is_no_reason_to_refuse(stage: Demo) -> None:
     """Cut off while it looked for a state, it found none, but its successor's results: a worker ended with exit code 2."""
-    look = recovery._trace
+    look = recovery._evidence_of_results
 
     async def act() -> None:
         await stage.make_topics()
         context = ShardContext(stage.settings, 0, 1, WORKER)
 
         async def look_late(context: ShardContext, reader: Reader) -> str | None:
-            with patch.object(recovery, "_trace", look):
+            with patch.object(recovery, "_evidence_of_results", look):
                 heir = await recovery.recover(context, discard=None, current=lambda: True)
             await Checkpoints(context, heir.producer).write(Outputs(sessions=[(b"s", b"{}")], state=[(b"k", b"v")]))
             await client.end(heir.producer)
             return await look(context, reader)
 
-        with patch.object(recovery, "_trace", look_late), pytest.raises(FencedError):
+        with patch.object(recovery, "_evidence_of_results", look_late), pytest.raises(FencedError):
             await recovery.recover(context, discard=None, current=lambda: True)
 
     stage.play(act)

@@ -218,7 +218,7 @@ def test_who_has_lost_the_assignment_fences_nobody(prefix: str, discard: Any) ->
                 left = iter(answers)
                 with pytest.raises(OutdatedError):
                     await recover(context, discard=discard, current=lambda left=left: next(left, True))  # type: ignore[misc]
-            await Checkpoints(context, owner).probe({Kind.VIEWS: 0})  # it is not fenced
+            await Checkpoints(context, owner).check_ownership({Kind.VIEWS: 0})  # it is not fenced
 
     stage.play(act)
 
@@ -536,12 +536,12 @@ def test_who_was_fenced_while_it_was_parked_begins_anew_in_the_same_assignment(p
             write(stage, range(10), "s")
             await eventually(lambda: stands(stage, 10), "they are counted")
             await worker._revoked()
-            parked, epoch = worker._shards[0], worker._membership.epoch
+            paused, epoch = worker._shards[0], worker._membership.epoch
             async with producing(context_of(stage)):
                 pass
             worker._assigned(frozenset({0}))
             await eventually(
-                lambda: is_true((now := worker._running().get(0)) and now is not parked and now.phase is Phase.RUNNING),
+                lambda: is_true((now := worker._running().get(0)) and now is not paused and now.phase is Phase.RUNNING),
                 "it runs anew",
             )
             write(stage, range(10, 20), "s")
