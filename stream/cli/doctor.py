@@ -16,7 +16,7 @@ from stream.cli.flags import takes_settings
 from stream.cli.output import draw_line, say, show_json, spinning, text
 from stream.config import Settings
 from stream.core.policy import fingerprint
-from stream.doctor.examination import examine
+from stream.doctor.checks import run_checks
 from stream.doctor.finding import Finding, Severity, worst
 from stream.observe import logs
 
@@ -43,7 +43,7 @@ def command(
     """
     _quieten(settings)
     with _progress() as say:
-        findings = asyncio.run(examine(settings, sample, say))
+        findings = asyncio.run(run_checks(settings, sample, say))
     if as_json:
         show_json(_report(settings, findings), indent=True)
     else:

@@ -20,7 +20,7 @@ REBUILD: Final = "start the worker once with --rebuild to count everything anew 
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StateSummary:
     """What the newest checkpoint of a partition says."""
 
     owner: Mapping[str, str]
@@ -60,7 +60,7 @@ class Shard:
 
     partition: int
     inputs: Mapping[Kind, Bounds]
-    state: Kept | Unusable | None = None
+    state: StateSummary | Unusable | None = None
     traces: bool = False
 
     @property
@@ -74,7 +74,7 @@ class Shard:
 
     def position(self, kind: Kind) -> int:
         """Where reading goes on: by the state, else by the group; -1 for nowhere."""
-        position = self.state.positions.get(kind) if isinstance(self.state, Kept) else None
+        position = self.state.positions.get(kind) if isinstance(self.state, StateSummary) else None
         return self.inputs[kind].after if position is None else position
 
 
@@ -83,7 +83,7 @@ def judge_outgrown(shards: Sequence[Shard], counts: Mapping[str, int], settings:
 
     Inputs that have more than other topics are the matter of the check of topics.
     """
-    states = [shard.state for shard in shards if isinstance(shard.state, Kept)]
+    states = [shard.state for shard in shards if isinstance(shard.state, StateSummary)]
     counted = max((state.partitions for state in states if state.partitions is not None), default=0)
     moved_to = next((state.moved_to for state in states if state.moved_to is not None), None)
     outgrown = judge(WORKER, settings, counts, counted) if counted and counted < min(counts.values()) else None
@@ -115,7 +115,7 @@ def judge_positions(shards: Sequence[Shard], owner: Mapping[str, str], state_top
 
 def judge_ids(shards: Sequence[Shard], now: Ids, settings: Settings) -> list[Finding]:
     """Topics that are not those the states know. ``now``: the ids of those that are there."""
-    states = {shard.partition: shard.state for shard in shards if isinstance(shard.state, Kept)}
+    states = {shard.partition: shard.state for shard in shards if isinstance(shard.state, StateSummary)}
     others: dict[str, list[int]] = {}
     for partition, state in states.items():
         for name in made_anew(WORKER, state.topic_ids, now):
@@ -147,19 +147,19 @@ def _judge(shard: Shard, owner: Mapping[str, str], subject: str) -> list[Finding
         case Unusable(why):
             todo = f"bring the state back, use the version that wrote it, or {REBUILD}"
             return [Finding(Check.POSITIONS, Severity.ERROR, subject, f"the state {why}", todo)]
-        case Kept() as kept:
-            return _foreign(kept, owner, subject) or [
+        case StateSummary() as summary:
+            return _foreign(summary, owner, subject) or [
                 each for kind in KINDS for each in _against_the_log(shard, kind) or _against_the_group(shard, kind)
             ]
         case _:
             assert_never(shard.state)
 
 
-def _foreign(kept: Kept, owner: Mapping[str, str], subject: str) -> list[Finding]:
-    differing = [name for name in sorted({*owner, *kept.owner}) if owner.get(name) != kept.owner.get(name)]
+def _foreign(summary: StateSummary, owner: Mapping[str, str], subject: str) -> list[Finding]:
+    differing = [name for name in sorted({*owner, *summary.owner}) if owner.get(name) != summary.owner.get(name)]
     if not differing:
         return []
-    whose = "; ".join(f"its {name} is {kept.owner.get(name)}, not {owner.get(name)}" for name in differing)
+    whose = "; ".join(f"its {name} is {summary.owner.get(name)}, not {owner.get(name)}" for name in differing)
     todo = f"give the doctor and the worker the settings that belong to this state, or {REBUILD}, which throws it away"
     return [Finding(Check.POSITIONS, Severity.ERROR, subject, f"the state is another's: {whose}", todo)]
 

@@ -30,17 +30,17 @@ def restored() -> Iterator[None]:
 
 @pytest.fixture
 def finds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Puts findings in the place of the examination; remembers what it was asked."""
+    """Puts findings in place of the checks; remembers what it was asked."""
 
     def put(*findings: Finding) -> list[Any]:
         asked: list[Any] = []
 
-        async def examine(settings: Settings, sample: int, say: Callable[[str], None]) -> Sequence[Finding]:
+        async def run_checks(settings: Settings, sample: int, say: Callable[[str], None]) -> Sequence[Finding]:
             say("brokers")
             asked.append((settings.brokers, settings.group, sample))
             return findings
 
-        monkeypatch.setattr(doctor, "examine", examine)
+        monkeypatch.setattr(doctor, "run_checks", run_checks)
         return asked
 
     return put

@@ -119,7 +119,7 @@ class Recount:
         return {kind: sum(map(judge.knows, judge.latest_pane)) for kind, judge in self.judges.items()}
 
 
-class Looked(Driver):
+class InputSample(Driver):
     """After each checkpoint what can be recounted of it, and more once the shard has done what is due."""
 
     ended: dict[str, int]
@@ -229,7 +229,7 @@ OTHERS = (("views", 1), ("checkpoint", 0), ("quiet", 2), ("settle", 0), ("crash"
 def test_every_gauge_is_as_recounted_after_whatever_has_closed_windows(
     world: World, schedule: tuple[Step, ...]
 ) -> None:
-    Looked(world, POLICY, COMPILED).run_looked(schedule)
+    InputSample(world, POLICY, COMPILED).run_looked(schedule)
 
 
 @settings(LAW, max_examples=LAW.max_examples // 4)
@@ -237,7 +237,7 @@ def test_every_gauge_is_as_recounted_after_whatever_has_closed_windows(
 def test_every_gauge_is_as_recounted_where_there_is_no_room(
     world: World, schedule: tuple[Step, ...], few: dict[str, int]
 ) -> None:
-    Looked(world, replace(POLICY, **few)).run_looked(schedule)  # type: ignore[arg-type]  # only numbers
+    InputSample(world, replace(POLICY, **few)).run_looked(schedule)  # type: ignore[arg-type]  # only numbers
 
 
 SILENT_FOR_A_WHILE = World(

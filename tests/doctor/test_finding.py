@@ -9,7 +9,7 @@ import stream.doctor
 from stream.doctor.finding import Check, Finding, Severity, listed, worst
 
 ROOM = Path(stream.doctor.__file__).parent
-JUDGES = sorted(path for path in ROOM.glob("*.py") if path.name != "examination.py")
+JUDGES = sorted(path for path in ROOM.glob("*.py") if path.name != "checks.py")
 
 
 def test_the_worst_decides() -> None:

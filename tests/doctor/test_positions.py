@@ -4,7 +4,7 @@ import pytest
 
 from stream.config import Settings
 from stream.doctor.finding import Finding, Severity
-from stream.doctor.positions import Bounds, Kept, Shard, Unusable, judge_ids, judge_outgrown, judge_positions
+from stream.doctor.positions import Bounds, Shard, StateSummary, Unusable, judge_ids, judge_outgrown, judge_positions
 from stream.model.names import DEAD_LETTERS, INPUTS, KINDS, SESSIONS, STATE, Kind
 from tests.doctor.tools import one
 
@@ -20,7 +20,7 @@ def shard(position: int = 50, before: int = 50, after: int = 50, begin: int = 10
     inputs = {kind: Bounds(f"live.{kind}", 0, 9, 9, 9) for kind in KINDS}
     inputs[Kind.VIEWS] = Bounds("live.views", begin, end, before, after)
     positions = {**dict.fromkeys(KINDS, 9), Kind.VIEWS: position}
-    return Shard(2, inputs, Kept(OWNER, {}, 0, positions))
+    return Shard(2, inputs, StateSummary(OWNER, {}, 0, positions))
 
 
 def stateless(committed: int = -1, state: Unusable | None = None, *, traces: bool = False) -> Shard:
@@ -81,7 +81,7 @@ def test_a_state_of_another_number_of_partitions_or_moved_elsewhere_is_an_error(
     settings, inputs = Settings(brokers="k:9092"), {kind: Bounds(f"live.{kind}", 0, 9) for kind in KINDS}
 
     def found(*, has: int, counted: int | None, moved_to: str | None = None) -> list[Finding]:
-        state = Kept(OWNER, {}, 0, {}, counted, moved_to)
+        state = StateSummary(OWNER, {}, 0, {}, counted, moved_to)
         return judge_outgrown([Shard(0, inputs, state), Shard(1, inputs)], {"live.views": has}, settings)
 
     assert found(has=2, counted=2) == found(has=2, counted=None) == []
@@ -103,10 +103,10 @@ KNOWN = dict.fromkeys((INPUTS[Kind.VIEWS], SESSIONS, STATE, DEAD_LETTERS), "a")
     ],
 )
 def test_a_topic_made_anew_is_an_error_with_its_way_out(name: str, todo: str) -> None:
-    shards = [Shard(number, {}, Kept(OWNER, {}, 0, {}, topic_ids=KNOWN)) for number in range(3)]
+    shards = [Shard(number, {}, StateSummary(OWNER, {}, 0, {}, topic_ids=KNOWN)) for number in range(3)]
     shards += [
-        Shard(3, {}, Kept(OWNER, {}, 0, {}, topic_ids={**KNOWN, name: "b"})),
-        Shard(4, {}, Kept(OWNER, {}, 0, {})),
+        Shard(3, {}, StateSummary(OWNER, {}, 0, {}, topic_ids={**KNOWN, name: "b"})),
+        Shard(4, {}, StateSummary(OWNER, {}, 0, {})),
     ]
     settings = Settings(brokers="k:9092")
     assert judge_ids(shards[:3], KNOWN, settings) == []
@@ -117,5 +117,5 @@ def test_a_topic_made_anew_is_an_error_with_its_way_out(name: str, todo: str) ->
 
 
 def test_dead_letters_made_anew_are_a_warning() -> None:
-    state = Kept(OWNER, {}, 0, {}, topic_ids=KNOWN)
+    state = StateSummary(OWNER, {}, 0, {}, topic_ids=KNOWN)
     one(judge_ids([Shard(0, {}, state)], {**KNOWN, DEAD_LETTERS: "b"}, Settings()), Severity.WARNING, DEAD_LETTERS)

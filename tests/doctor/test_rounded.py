@@ -9,7 +9,7 @@ import pytest
 
 from stream.config import Settings
 from stream.core.decode import decode_batch
-from stream.doctor import examination
+from stream.doctor import checks
 from stream.doctor.events import Sampled, sampled
 from stream.doctor.finding import Finding, Severity
 from stream.doctor.rounded import EXACT, LEAST, is_large, judge_rounded
@@ -80,16 +80,16 @@ def test_chance_small_numbers_and_names_are_no_sign() -> None:
     assert judged(sent(Kind.VIEWS, n, product_id=value) for n, value in enumerate(small)) == []
 
 
-def test_the_examination_tells_them_beside_what_is_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checks_tell_them_beside_what_is_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = [sent(Kind.VIEWS, n, product_id=value) for n, value in enumerate(ids(LEAST, rounded=True))]
 
-    async def looked(_: object) -> list[SimpleNamespace]:
+    async def input_samples(_: object) -> list[SimpleNamespace]:
         return [SimpleNamespace(partition=0, events=sample)]
 
-    monkeypatch.setattr(examination, "looked", looked)
-    visit: Any = SimpleNamespace(settings=Settings(brokers="k:9092"))
-    visit.patiently = lambda ask: ask(visit)
-    found = asyncio.run(examination.Examination(visit).events())
+    monkeypatch.setattr(checks, "input_samples", input_samples)
+    facts: Any = SimpleNamespace(settings=Settings(brokers="k:9092"))
+    facts.patiently = lambda ask: ask(facts)
+    found = asyncio.run(checks.Checks(facts).events())
     one(found, Severity.OK)
     one(found, Severity.WARNING, "product_id")
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from stream.config import Settings
 from stream.core.shard import Shard
-from stream.doctor.examination import Examination
+from stream.doctor.checks import Checks
 from stream.doctor.finding import Check, Finding, Severity
-from stream.doctor.probes.visit import Visit, visit
+from stream.doctor.probes.facts import ClusterFacts, cluster_facts
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.recovery import recover
@@ -37,14 +37,14 @@ def severities(findings: Sequence[Finding]) -> dict[str, Severity]:
 
 
 @asynccontextmanager
-async def examination(config: Settings) -> AsyncIterator[tuple[Visit, Examination]]:
-    async with visit(config, SAMPLE) as made:
-        yield made, Examination(made)
+async def checks_of(config: Settings) -> AsyncIterator[tuple[ClusterFacts, Checks]]:
+    async with cluster_facts(config, SAMPLE) as made:
+        yield made, Checks(made)
 
 
 async def checked(config: Settings, check: Check) -> list[Finding]:
-    async with examination(config) as (_, made):
-        return await made.make(check)
+    async with checks_of(config) as (_, made):
+        return await made.run(check)
 
 
 async def checkpointed(kafka: EmbeddedKafka, config: Settings) -> None:

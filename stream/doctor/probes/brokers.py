@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import Settings
 from stream.doctor.brokers import Address, Broker, Cluster
-from stream.doctor.probes.visit import PATIENCE, Visit
+from stream.doctor.probes.facts import PATIENCE, ClusterFacts
 from stream.errors import FailedError, UsageError
 from stream.kafka import client, requests
 
@@ -34,18 +34,18 @@ async def _address(settings: Settings, address: str) -> Address:
     return Address(address)
 
 
-async def cluster(visit: Visit) -> Cluster:
-    found = await asyncio.gather(*(_broker(visit, node) for node in visit.named.brokers))
+async def cluster(facts: ClusterFacts) -> Cluster:
+    found = await asyncio.gather(*(_broker(facts, node) for node in facts.named.brokers))
     finalized = [level for _, level in found if level is not None]
     return Cluster([broker for broker, _ in found], max(finalized, default=None))
 
 
-async def _broker(visit: Visit, node: int) -> tuple[Broker, int | None]:
+async def _broker(facts: ClusterFacts, node: int) -> tuple[Broker, int | None]:
     """A broker, and what it says the cluster has agreed on."""
-    address = visit.named.brokers[node]
+    address = facts.named.brokers[node]
     try:
         async with asyncio.timeout(PATIENCE):
-            features = await requests.features(visit.admin, node)
+            features = await requests.features(facts.admin, node)
     except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
         return Broker(node, address, type(error).__name__), None
     return Broker(node, address, level=features.supported.get(FEATURE)), features.finalized.get(FEATURE)

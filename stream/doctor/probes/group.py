@@ -7,8 +7,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.doctor.group import Group, Member
+from stream.doctor.probes.facts import ClusterFacts
 from stream.doctor.probes.topics import INTERNAL
-from stream.doctor.probes.visit import Visit
 from stream.kafka.client import earlier_member_id
 from stream.kafka.members import Described, describe, describe_all
 
@@ -17,25 +17,25 @@ CONSUMERS: Final = "consumer"
 MOST: Final = 1000
 
 
-def _without_groups(visit: Visit) -> bool:
+def _without_groups(facts: ClusterFacts) -> bool:
     """No group has ever been: asking for one's coordinator would make the topic."""
-    return INTERNAL[0] not in visit.named.topics
+    return INTERNAL[0] not in facts.named.topics
 
 
-async def group(visit: Visit) -> Group:
-    name = visit.settings.group
-    if _without_groups(visit):
+async def group(facts: ClusterFacts) -> Group:
+    name = facts.settings.group
+    if _without_groups(facts):
         return Group(name, "Dead")
-    return _group(name, await describe(visit.admin, name), earlier_member_id(visit.settings))
+    return _group(name, await describe(facts.admin, name), earlier_member_id(facts.settings))
 
 
-async def others(visit: Visit) -> list[Group]:
+async def others(facts: ClusterFacts) -> list[Group]:
     """The other groups that this user may see. Each broker is asked for those that it coordinates, at most `MOST`."""
     found: list[Group] = []
-    for node in () if _without_groups(visit) else visit.named.brokers:
-        listed = [name for name, kind, *_ in await visit.admin.list_consumer_groups([node]) if kind == CONSUMERS]
-        names = sorted({*listed} - {visit.settings.group})[:MOST]
-        found += [_group(name, each) for name, each in await describe_all(visit.admin, names, node)]
+    for node in () if _without_groups(facts) else facts.named.brokers:
+        listed = [name for name, kind, *_ in await facts.admin.list_consumer_groups([node]) if kind == CONSUMERS]
+        names = sorted({*listed} - {facts.settings.group})[:MOST]
+        found += [_group(name, each) for name, each in await describe_all(facts.admin, names, node)]
     return found
 
 
@@ -47,11 +47,11 @@ def _group(name: str, found: Described, earlier: str = "") -> Group:
     return Group(name, found.state, found.assignor, members)
 
 
-async def committed(visit: Visit, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+async def committed(facts: ClusterFacts, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """-1 for nothing. aiokafka overlooks an error of the whole answer, which then names no partitions."""
-    if _without_groups(visit) or not partitions:
+    if _without_groups(facts) or not partitions:
         return dict.fromkeys(partitions, -1)
-    found = await visit.admin.list_consumer_group_offsets(visit.settings.group, partitions=list(partitions))
+    found = await facts.admin.list_consumer_group_offsets(facts.settings.group, partitions=list(partitions))
     if len(found) < len(partitions):
-        raise GroupCoordinatorNotAvailableError(visit.settings.group)
+        raise GroupCoordinatorNotAvailableError(facts.settings.group)
     return {tp: int(each.offset) for tp, each in found.items()}

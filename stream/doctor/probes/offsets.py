@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import for_code
 from aiokafka.protocol.offset import OffsetRequest
 
-from stream.doctor.probes.visit import Visit
+from stream.doctor.probes.facts import ClusterFacts
 from stream.kafka.patches import access
 
 _LATEST: Final = -1
@@ -18,31 +18,31 @@ _UNCOMMITTED: Final = 0
 _COMMITTED: Final = 1
 
 
-async def begins(visit: Visit, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+async def begins(facts: ClusterFacts, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
     """The first offsets there are."""
-    return await _offsets(visit, partitions, _EARLIEST, _UNCOMMITTED)
+    return await _offsets(facts, partitions, _EARLIEST, _UNCOMMITTED)
 
 
-async def stable_ends(visit: Visit, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+async def stable_ends(facts: ClusterFacts, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
     """The last stable offsets: as far as readers of committed records get."""
-    return await _offsets(visit, partitions, _LATEST, _COMMITTED)
+    return await _offsets(facts, partitions, _LATEST, _COMMITTED)
 
 
-async def ends(visit: Visit, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+async def ends(facts: ClusterFacts, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
     """The high watermarks: open transactions included."""
-    return await _offsets(visit, partitions, _LATEST, _UNCOMMITTED)
+    return await _offsets(facts, partitions, _LATEST, _UNCOMMITTED)
 
 
 async def _offsets(
-    visit: Visit, partitions: Collection[TopicPartition], at: int, isolation: int
+    facts: ClusterFacts, partitions: Collection[TopicPartition], at: int, isolation: int
 ) -> Mapping[TopicPartition, int]:
     by_leader: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for tp in partitions:
-        by_leader[visit.leader(tp)][tp.topic].append((tp.partition, at))
+        by_leader[facts.leader(tp)][tp.topic].append((tp.partition, at))
     found = {}
     for node, asked in by_leader.items():
         request = OffsetRequest(_NO_REPLICA, isolation, list(asked.items()))
-        response = await access.client_of(visit.admin).send(node, request)
+        response = await access.client_of(facts.admin).send(node, request)
         for topic, answers in response.topics:
             for partition, code, _timestamp, offset in answers:
                 if code:

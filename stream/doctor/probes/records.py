@@ -14,8 +14,8 @@ from stream.doctor.events import Sampled, sampled
 from stream.doctor.keys import Sample
 from stream.doctor.lag import Lag
 from stream.doctor.positions import Shard
+from stream.doctor.probes.facts import ClusterFacts, now_ms
 from stream.doctor.probes.offsets import begins, stable_ends
-from stream.doctor.probes.visit import Visit, now_ms
 from stream.doctor.unreadable import Unreadable
 from stream.kafka import batches, statereader
 from stream.kafka.blocked_shards import skip_command
@@ -29,8 +29,8 @@ STAMPED: Final = "LogAppendTime"
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """At the newest records of one partition. ``newest`` is None where there are none."""
+class InputSample:
+    """The newest records of one partition. ``newest`` is None where there are none."""
 
     topic: str
     partition: int
@@ -40,40 +40,42 @@ class Looked:
     unreadable: Sequence[Unreadable]
 
 
-async def looked(visit: Visit) -> list[Looked]:
-    """Of each input partition the last ``visit.sample`` offsets; markers of transactions are among them."""
-    readable = set(visit.partitions)
-    inputs = {tp: kind for kind, tps in visit.inputs.items() for tp in tps if tp in readable}
-    first, last = await begins(visit, inputs), await stable_ends(visit, inputs)
+async def input_samples(facts: ClusterFacts) -> list[InputSample]:
+    """Of each input partition the last ``facts.sample`` offsets; markers of transactions are among them."""
+    readable = set(facts.partitions)
+    inputs = {tp: kind for kind, tps in facts.inputs.items() for tp in tps if tp in readable}
+    first, last = await begins(facts, inputs), await stable_ends(facts, inputs)
     return [
-        await _look(visit, kind, tp, max(first[tp], last[tp] - visit.sample), last[tp]) for tp, kind in inputs.items()
+        await _sample(facts, kind, tp, max(first[tp], last[tp] - facts.sample), last[tp]) for tp, kind in inputs.items()
     ]
 
 
-async def _look(visit: Visit, kind: Kind, tp: TopicPartition, start: int, end: int) -> Looked:
+async def _sample(facts: ClusterFacts, kind: Kind, tp: TopicPartition, start: int, end: int) -> InputSample:
     subject = f"{tp.topic}/{tp.partition}"
     context = ShardContext(
-        visit.settings, tp.partition, len(visit.inputs[kind]), WORKER
+        facts.settings, tp.partition, len(facts.inputs[kind]), WORKER
     )  # of this topic, whatever the others have
     tally, newest = _Tally(context, kind), None
     unreadable: list[Unreadable] = []
     while start < end:
         try:
-            async for record in statereader.read(visit.reader, tp, start, end, refused=True):
+            async for record in statereader.read(facts.reader, tp, start, end, refused=True):
                 tally.add(record)
                 newest = record.timestamp
             break
         except UnreadableError as error:
-            unreadable.append(await _unreadable(visit, tp, error))
+            unreadable.append(await _unreadable(facts, tp, error))
             start = unreadable[-1].last + 1
     stamp = None if newest is None else Stamp(subject, newest, now_ms())
-    return Looked(tp.topic, tp.partition, tally.sample(subject), stamp, tally.events, unreadable)
+    return InputSample(tp.topic, tp.partition, tally.sample(subject), stamp, tally.events, unreadable)
 
 
-async def _unreadable(visit: Visit, tp: TopicPartition, error: UnreadableError, *, waits: bool = False) -> Unreadable:
+async def _unreadable(
+    facts: ClusterFacts, tp: TopicPartition, error: UnreadableError, *, waits: bool = False
+) -> Unreadable:
     """``waits``: the shard stands at them."""
-    _, last, _ = await batches.damaged(visit.reader, tp, error.first)
-    skip = skip_command(visit.settings, tp, error.first, last) if waits else None
+    _, last, _ = await batches.damaged(facts.reader, tp, error.first)
+    skip = skip_command(facts.settings, tp, error.first, last) if waits else None
     return Unreadable(f"{tp.topic}/{tp.partition}", error.first, last, error.why, skip)
 
 
@@ -123,22 +125,22 @@ class _Tally:
         )
 
 
-async def lags(visit: Visit, shards: Sequence[Shard]) -> list[Lag]:
+async def lags(facts: ClusterFacts, shards: Sequence[Shard]) -> list[Lag]:
     """Of each input partition that somebody has begun to read."""
     return [
-        await _lag(visit, TopicPartition(bounds.topic, shard.partition), position, bounds.end)
+        await _lag(facts, TopicPartition(bounds.topic, shard.partition), position, bounds.end)
         for shard in shards
         for kind, bounds in shard.inputs.items()
         if (position := max(shard.position(kind), bounds.begin)) >= 0 and shard.begun
     ]
 
 
-async def _lag(visit: Visit, tp: TopicPartition, position: int, end: int) -> Lag:
+async def _lag(facts: ClusterFacts, tp: TopicPartition, position: int, end: int) -> Lag:
     subject = f"{tp.topic}/{tp.partition}"
     try:
-        async for record in statereader.read(visit.reader, tp, position, end, refused=True):
+        async for record in statereader.read(facts.reader, tp, position, end, refused=True):
             waiting = max(0, now_ms() - record.timestamp)
             return Lag(subject, end - position, timedelta(milliseconds=waiting))
     except UnreadableError as error:
-        return Lag(subject, end - position, unreadable=await _unreadable(visit, tp, error, waits=True))
+        return Lag(subject, end - position, unreadable=await _unreadable(facts, tp, error, waits=True))
     return Lag(subject, end - position)

@@ -11,10 +11,10 @@ from aiokafka import TopicPartition
 from stream.core.checkpoint import read_meta
 from stream.core.framing import StateError, first_needed, newest_begins
 from stream.core.statelog import StateLog
-from stream.doctor.positions import Bounds, Kept, Shard, Unusable
+from stream.doctor.positions import Bounds, Shard, StateSummary, Unusable
+from stream.doctor.probes.facts import ClusterFacts
 from stream.doctor.probes.group import committed
 from stream.doctor.probes.offsets import begins, stable_ends
-from stream.doctor.probes.visit import Visit
 from stream.kafka import statereader
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.shard_context import ShardContext
@@ -28,8 +28,10 @@ ANY_SPAN: Final = 1
 class _Log:
     """Our partitions and their bounds, asked for once."""
 
-    def __init__(self, visit: Visit, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
-        self.reader = visit.reader
+    def __init__(
+        self, facts: ClusterFacts, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        self.reader = facts.reader
         self.begins = begins
         self.ends = ends
 
@@ -42,20 +44,20 @@ class _Log:
         return await statereader.newest_part(self.reader, tp, self.begins[tp], self.ends[tp])
 
 
-async def shards(visit: Visit) -> list[Shard]:
+async def shards(facts: ClusterFacts) -> list[Shard]:
     """The group's offsets are asked for before and after: a worker may write on meanwhile.
 
     Input partitions end where they end after all that, so that no position is beyond.
     """
-    contexts = visit.contexts
+    contexts = facts.contexts
     inputs = [tp for context in contexts for tp in context.inputs.values()]
-    before = await committed(visit, inputs)
+    before = await committed(facts, inputs)
     own = [tp for context in contexts for tp in (context.state, *context.outputs)]
-    log = _Log(visit, await begins(visit, own), await stable_ends(visit, own))
+    log = _Log(facts, await begins(facts, own), await stable_ends(facts, own))
     states = [await _state(log, context) for context in contexts]
     traces = [state is None and await _any(log, context) for context, state in zip(contexts, states, strict=True)]
-    after = await committed(visit, inputs)
-    first, last = await begins(visit, inputs), await stable_ends(visit, inputs)
+    after = await committed(facts, inputs)
+    first, last = await begins(facts, inputs), await stable_ends(facts, inputs)
 
     def bounds(tp: TopicPartition) -> Bounds:
         return Bounds(tp.topic, first[tp], last[tp], before[tp], after[tp])
@@ -77,14 +79,14 @@ async def _any(log: _Log, context: ShardContext) -> bool:
     return False
 
 
-async def _state(log: _Log, context: ShardContext) -> Kept | Unusable | None:
+async def _state(log: _Log, context: ShardContext) -> StateSummary | Unusable | None:
     try:
-        return await _kept(log, context.state)
+        return await _summary(log, context.state)
     except (StateError, UnreadableError) as error:
         return Unusable(f"cannot be read: {error}")
 
 
-async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
+async def _summary(log: _Log, tp: TopicPartition) -> StateSummary | Unusable | None:
     newest, begin = await log.newest_part(tp), log.begins[tp]
     if newest is None:
         return None
@@ -98,4 +100,6 @@ async def _kept(log: _Log, tp: TopicPartition) -> Kept | Unusable | None:
     _, content = StateLog.restore(state.records, ANY_SPAN)
     meta = read_meta(content)
     positions = {Kind(name): offset for name, offset in meta.positions.items()}
-    return Kept(meta.owner, meta.policy, meta.generation, positions, meta.partitions, meta.moved_to, meta.topic_ids)
+    return StateSummary(
+        meta.owner, meta.policy, meta.generation, positions, meta.partitions, meta.moved_to, meta.topic_ids
+    )

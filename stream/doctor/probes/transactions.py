@@ -6,8 +6,8 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
+from stream.doctor.probes.facts import ClusterFacts, now_ms
 from stream.doctor.probes.offsets import ends, stable_ends
-from stream.doctor.probes.visit import Visit, now_ms
 from stream.doctor.transactions import OpenTransaction, Owner
 from stream.kafka import requests
 from stream.kafka.requests import OpenProducer, Transaction
@@ -16,19 +16,19 @@ AGAIN: Final = 2.0
 """Seconds between the looks: the transactions of workers live for milliseconds."""
 
 
-async def held(visit: Visit) -> list[OpenTransaction]:
+async def held(facts: ClusterFacts) -> list[OpenTransaction]:
     """Waits only when a transaction is open."""
-    first = await _open(visit, visit.partitions)
+    first = await _open(facts, facts.partitions)
     if not first:
         return []
     await asyncio.sleep(AGAIN)
-    second = await _open(visit, first)
+    second = await _open(facts, first)
     still = [tp for tp, (stable, _) in second.items() if first[tp][0] == stable]
     found: dict[TopicPartition, list[OpenProducer]] = {
-        tp: await requests.open_producers(visit.admin, visit.leader(tp), tp.topic, tp.partition) for tp in still
+        tp: await requests.open_producers(facts.admin, facts.leader(tp), tp.topic, tp.partition) for tp in still
     }
     ids = {producer.producer_id for producers in found.values() for producer in producers}
-    known = await requests.transactions(visit.admin, visit.named.brokers, sorted(ids)) if ids else []
+    known = await requests.transactions(facts.admin, facts.named.brokers, sorted(ids)) if ids else []
     return [
         _held(tp, producer, second[tp][1], known)
         for tp, producers in found.items()
@@ -56,7 +56,7 @@ def _owner(known: Transaction, tp: TopicPartition) -> Owner:
     return Owner(known.transactional_id, known.state, has_partition, age, known.timeout_ms)
 
 
-async def _open(visit: Visit, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+async def _open(facts: ClusterFacts, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
     """Last stable offset and end of the partitions in which they differ."""
-    stable = await stable_ends(visit, partitions)  # asked first: it never is beyond the end
-    return {tp: (stable[tp], end) for tp, end in (await ends(visit, partitions)).items() if stable[tp] < end}
+    stable = await stable_ends(facts, partitions)  # asked first: it never is beyond the end
+    return {tp: (stable[tp], end) for tp, end in (await ends(facts, partitions)).items() if stable[tp] < end}

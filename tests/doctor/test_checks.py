@@ -18,11 +18,11 @@ from aiokafka.producer.transaction_manager import TransactionManager
 from stream.children import free_port
 from stream.config import Settings
 from stream.doctor.brokers import Address
-from stream.doctor.examination import examine
+from stream.doctor.checks import run_checks
 from stream.doctor.finding import Check, Severity, worst
 from stream.doctor.probes import brokers as ask_brokers
 from stream.doctor.probes import offsets, transactions
-from stream.doctor.probes.visit import now_ms
+from stream.doctor.probes.facts import now_ms
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.topics import create as create_all
 from stream.model.names import INPUTS, SESSIONS, STATE, Kind
@@ -32,7 +32,7 @@ from stream.sessions.role import SPECS, WORKER
 from tests import live
 from tests.bad_records import NOW, T, text
 from tests.bad_records import view as view_at
-from tests.doctor.tools import SAMPLE, checked, checkpointed, examination, one, severities
+from tests.doctor.tools import SAMPLE, checked, checkpointed, checks_of, one, severities
 from tests.kafka.tools import make_topics, producer, send, send_views, settings, until, view
 
 pytestmark = pytest.mark.kafka
@@ -96,7 +96,7 @@ def test_with_a_worker_at_work_nothing_is_wrong_and_nothing_is_written(
     try:
         worker.await_ready()
         live.wait_for("it is caught up", lambda: _counted(worker) == 200)
-        findings = asyncio.run(examine(config, SAMPLE, lambda _: None))
+        findings = asyncio.run(run_checks(config, SAMPLE, lambda _: None))
     finally:
         worker.stop()
     found = {check: {each.severity for each in findings if each.check is check} for check in Check}
@@ -112,13 +112,13 @@ def _counted(worker: live.Worker) -> float:
 async def _nothing_is_written(config: Settings) -> None:
     async def state() -> object:
         """Where all partitions end, and which topics there are, once no marker of a transaction is on its way."""
-        async with examination(config) as (visit, _):
-            stable = await offsets.stable_ends(visit, visit.partitions)
-            ends = await offsets.ends(visit, visit.partitions)
-            return (ends, sorted(visit.named.topics)) if stable == ends else None
+        async with checks_of(config) as (facts, _):
+            stable = await offsets.stable_ends(facts, facts.partitions)
+            ends = await offsets.ends(facts, facts.partitions)
+            return (ends, sorted(facts.named.topics)) if stable == ends else None
 
     before = await live.eventually("the worker's last markers are written", state)
-    await examine(config, SAMPLE, lambda _: None)
+    await run_checks(config, SAMPLE, lambda _: None)
     assert await state() == before
 
 
@@ -131,10 +131,10 @@ def test_an_address_and_a_broker_that_do_not_answer_are_errors(kafka: EmbeddedKa
     async def main() -> None:
         config = settings(kafka, prefix, connect_timeout=QUICK)
         config = config.model_copy(update={"brokers": f"{nobody},{kafka.bootstrap}"})
-        async with examination(config.model_copy(update={"connect_timeout": timedelta(seconds=20)})) as (visit, made):
-            visit.named.brokers[99] = nobody
-            assert one(await made.make(Check.BROKERS), Severity.ERROR).subject == "broker 99"
-        findings = await examine(config, SAMPLE, lambda _: None)
+        async with checks_of(config.model_copy(update={"connect_timeout": timedelta(seconds=20)})) as (facts, made):
+            facts.named.brokers[99] = nobody
+            assert one(await made.run(Check.BROKERS), Severity.ERROR).subject == "broker 99"
+        findings = await run_checks(config, SAMPLE, lambda _: None)
         assert one([each for each in findings if each.check is Check.BROKERS], Severity.ERROR).subject == nobody
         assert {each.check for each in findings} == set(Check), "the others are made"
 
@@ -144,7 +144,7 @@ def test_an_address_and_a_broker_that_do_not_answer_are_errors(kafka: EmbeddedKa
 def test_without_any_broker_the_other_checks_are_not_made(kafka: EmbeddedKafka, prefix: str) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     config = settings(kafka, prefix).model_copy(update={"brokers": nobody, "connect_timeout": QUICK})
-    findings = asyncio.run(examine(config, SAMPLE, lambda _: None))
+    findings = asyncio.run(run_checks(config, SAMPLE, lambda _: None))
     assert one(findings, Severity.ERROR).subject == nobody
     assert {each.check for each in findings} == set(Check)
 
@@ -156,11 +156,11 @@ def test_missing_topics_are_errors_and_the_rest_goes_on(kafka: EmbeddedKafka, pr
     async def main() -> None:
         config = settings(kafka, prefix)
         await create(kafka, config.topic(STATE))
-        async with examination(config) as (_, made):
-            found = severities(await made.make(Check.TOPICS))
+        async with checks_of(config) as (_, made):
+            found = severities(await made.run(Check.TOPICS))
             assert found == {name: Severity.ERROR for name in topics.names(config) if name != config.topic(STATE)}
             for check in (Check.SETTINGS, Check.POSITIONS, Check.LAG, Check.KEYS, Check.CLOCK, Check.TRANSACTIONS):
-                assert not [each for each in await made.make(check) if "could not be made" in each.what]
+                assert not [each for each in await made.run(check) if "could not be made" in each.what]
 
     asyncio.run(main())
 
@@ -176,11 +176,11 @@ def test_topics_that_differ_in_every_way_are_told(kafka: EmbeddedKafka, prefix: 
         config = settings(kafka, prefix)
         await create_all(replace(WORKER, specs=others[:3]), config, 3)
         await create_all(replace(WORKER, specs=others), config, 2)
-        async with examination(config) as (_, made):
+        async with checks_of(config) as (_, made):
             found = {
                 (each.check, each.severity, each.subject.removeprefix(prefix), each.what.split(" is ")[0])
                 for check in (Check.TOPICS, Check.SETTINGS, Check.REPLICATION)
-                for each in await made.make(check)
+                for each in await made.run(check)
             }
         differing = {each[2] for each in found if each[:2] == (Check.TOPICS, Severity.ERROR)}
         assert differing == set(INPUTS.values()), "these have more than can be counted"
@@ -478,7 +478,7 @@ def test_a_broker_that_is_gone_after_the_first_look_is_a_finding(
         return [Address(f"127.0.0.1:{free_port()}")]
 
     monkeypatch.setattr(ask_brokers, "addresses", look)
-    findings = asyncio.run(examine(settings(kafka, prefix, connect_timeout=QUICK), SAMPLE, lambda _: None))
+    findings = asyncio.run(run_checks(settings(kafka, prefix, connect_timeout=QUICK), SAMPLE, lambda _: None))
     assert "no Kafka broker answered" in one(findings, Severity.ERROR).what
     assert {each.check for each in findings} == set(Check)
 
@@ -499,7 +499,7 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(
         raise error
 
     monkeypatch.setattr(transactions, "held", fail)
-    findings = asyncio.run(examine(settings(kafka, prefix), SAMPLE, lambda _: None))
+    findings = asyncio.run(run_checks(settings(kafka, prefix), SAMPLE, lambda _: None))
     (found,) = (each for each in findings if each.check is Check.TRANSACTIONS)
     assert (found.severity, found.what.startswith("could not be made: ")) == (severity, True)
     assert found.todo

@@ -1,4 +1,4 @@
-"""One visit: the connections, and what several checks need, asked for once."""
+"""The connections of the doctor, and facts that several checks need, each asked for once."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from stream.sessions.topics import names
 
 T = TypeVar("T")
 PATIENCE: Final = 5.0
-"""Seconds for one broker to answer: a doctor is asked when something is wrong, and must not hang with it."""
+"""Seconds for one broker to answer. The doctor runs when something is wrong, and must not hang with it."""
 
 AGAIN: Final = BackoffPolicy(first=0.2, most=1.0)
 """Before a question is asked again."""
@@ -44,12 +44,12 @@ class Named:
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What a moment may mend is asked again: a leader that has just moved, a broker that has just gone."""
+    """Asks again after an error that may pass: a leader that has just moved, a broker that has just gone."""
     return await retry(ask, "a question of the doctor", is_retriable, AGAIN, seconds=PATIENCE)
 
 
-class Visit:
-    """Made by `visit`. ``sample``: offsets to look at from the end of each input partition."""
+class ClusterFacts:
+    """Made by `cluster_facts`. ``sample``: offsets to look at from the end of each input partition."""
 
     def __init__(self, settings: Settings, sample: int, admin: Admin, reader: Reader, named: Named) -> None:
         self.settings = settings
@@ -64,7 +64,7 @@ class Visit:
 
     @property
     def topics(self) -> list[Topic]:
-        """All of ours, without settings; missing ones without partitions."""
+        """All topics of ours, without their settings. A missing topic has no partitions."""
         return [self.topic(name) for name in names(self.settings)]
 
     def topic(self, name: str) -> Topic:
@@ -90,8 +90,8 @@ class Visit:
         shards = [ShardContext(self.settings, number, max(counts), WORKER) for number in range(min(counts))]
         return [each for each in shards if {each.state, *each.inputs.values(), *each.outputs} <= readable]
 
-    async def patiently(self, ask: Callable[["Visit"], Awaitable[T]]) -> T:
-        """Asks again for a while what a moment may mend, and each time for the leaders as well."""
+    async def patiently(self, ask: Callable[["ClusterFacts"], Awaitable[T]]) -> T:
+        """Asks again for a while after an error that may pass, and each time for the leaders as well."""
 
         async def again() -> T:
             try:
@@ -113,17 +113,17 @@ class Visit:
         return [TopicPartition(topic.name, each.number) for each in topic.partitions]
 
 
-class Once(Generic[T]):
-    """Asks when it is first needed. Everybody gets the same answer, or the same exception."""
+class CachedFact(Generic[T]):
+    """A fact that is asked for when it is first needed. Every caller gets the same answer, or the same exception."""
 
-    def __init__(self, visit: Visit, ask: Callable[[Visit], Awaitable[T]]) -> None:
-        self._visit = visit
+    def __init__(self, facts: ClusterFacts, ask: Callable[[ClusterFacts], Awaitable[T]]) -> None:
+        self._facts = facts
         self._ask = ask
         self._asking: asyncio.Future[T] | None = None
 
     async def __call__(self) -> T:
         if self._asking is None:
-            self._asking = asyncio.ensure_future(self._visit.patiently(self._ask))
+            self._asking = asyncio.ensure_future(self._facts.patiently(self._ask))
         return await asyncio.shield(self._asking)  # a check that has no more time takes nothing from the next
 
 
@@ -132,13 +132,13 @@ def _partition(described: dict[str, Any]) -> Partition:
 
 
 @asynccontextmanager
-async def visit(settings: Settings, sample: int) -> AsyncIterator[Visit]:
+async def cluster_facts(settings: Settings, sample: int) -> AsyncIterator[ClusterFacts]:
     """Raises FailedError when no broker answers."""
     admin, reader = client.make_admin(settings), client.make_reader(settings, wait_ms=50)
     try:
         await client.start(admin, settings)
         await client.start(reader, settings)
-        made = Visit(settings, sample, admin, reader, await _patiently(lambda: _named(admin)))
+        made = ClusterFacts(settings, sample, admin, reader, await _patiently(lambda: _named(admin)))
         _assign(reader, made.partitions)
         yield made
     finally:

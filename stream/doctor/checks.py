@@ -1,4 +1,4 @@
-"""The examination: every check in order. One that cannot be made is a finding, and the others go on."""
+"""All checks of the doctor, in order. A check that cannot be made is a finding, and the others go on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,15 +19,15 @@ from stream.config import Settings
 from stream.doctor import brokers, clock, events, group, keys, lag, positions, topics, transactions
 from stream.doctor.configuration import judge_configuration
 from stream.doctor.finding import Check, Finding, Severity
-from stream.doctor.positions import Kept, Shard
+from stream.doctor.positions import Shard, StateSummary
 from stream.doctor.probes import brokers as ask_brokers
 from stream.doctor.probes import clock as ask_clock
 from stream.doctor.probes import group as ask_group
 from stream.doctor.probes import topics as ask_topics
 from stream.doctor.probes import transactions as ask_transactions
-from stream.doctor.probes.records import STAMPED, Looked, lags, looked
+from stream.doctor.probes.facts import CachedFact, ClusterFacts, cluster_facts
+from stream.doctor.probes.records import STAMPED, InputSample, input_samples, lags
 from stream.doctor.probes.shards import shards
-from stream.doctor.probes.visit import Once, Visit, visit
 from stream.doctor.rounded import judge_rounded
 from stream.doctor.topic_settings import Needs, judge_settings
 from stream.doctor.unreadable import judge_unreadable
@@ -41,7 +41,7 @@ from stream.sessions.role import SPECS, WORKER
 log: Final = structlog.get_logger()
 
 CHECK_SECONDS: Final = 120.0
-"""However many partitions there are: a doctor that hangs tells nothing."""
+"""For one check, however many partitions there are. A doctor that hangs says nothing."""
 FORBIDDEN: Final = (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -50,16 +50,16 @@ FORBIDDEN: Final = (
 )
 
 
-class Examination:
-    """The checks of one visit. Each gives its findings, at least one, or raises."""
+class Checks:
+    """All checks over the same facts. Each returns its findings, at least one, or raises."""
 
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-        self._settings = visit.settings
-        self._topics: Once[list[topics.Topic]] = Once(visit, ask_topics.topics)
-        self._group: Once[group.Group] = Once(visit, ask_group.group)
-        self._shards: Once[list[Shard]] = Once(visit, shards)
-        self._looked: Once[list[Looked]] = Once(visit, looked)
+    def __init__(self, facts: ClusterFacts) -> None:
+        self._facts = facts
+        self._settings = facts.settings
+        self._topics: CachedFact[list[topics.Topic]] = CachedFact(facts, ask_topics.topics)
+        self._group: CachedFact[group.Group] = CachedFact(facts, ask_group.group)
+        self._shards: CachedFact[list[Shard]] = CachedFact(facts, shards)
+        self._input_samples: CachedFact[list[InputSample]] = CachedFact(facts, input_samples)
 
     @property
     def checks(self) -> Mapping[Check, Callable[[], Awaitable[list[Finding]]]]:
@@ -78,8 +78,8 @@ class Examination:
             Check.CONFIGURATION: self.configuration,
         }
 
-    async def make(self, check: Check) -> list[Finding]:
-        """One check, whatever happens in it."""
+    async def run(self, check: Check) -> list[Finding]:
+        """One check. What it raises becomes a finding."""
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 return await self.checks[check]() or [_nothing(check)]
@@ -88,100 +88,100 @@ class Examination:
             return [failed(check, error)]
 
     async def brokers(self) -> list[Finding]:
-        cluster = await ask_brokers.cluster(self._visit)
+        cluster = await ask_brokers.cluster(self._facts)
         return brokers.judge_cluster(cluster) + brokers.judge_limits(
-            self._settings, await limits.ask(self._visit.admin)
+            self._settings, await limits.ask(self._facts.admin)
         )
 
     async def clock(self) -> list[Finding]:
-        """The records' stamps are looked at even where the controller may not be asked."""
+        """Checks the stamps of records even where this user may not ask the controller."""
         delay = self._settings.delay
         try:
-            found = clock.judge_controller(await self._visit.patiently(ask_clock.controller), delay)
+            found = clock.judge_controller(await self._facts.patiently(ask_clock.controller), delay)
         except (KafkaError, OSError) as error:
             found = [failed(Check.CLOCK, error)]
         stamping = {each.name for each in await self._topics() if each.configs.get("message.timestamp.type") == STAMPED}
-        stamps = [each.newest for each in await self._looked() if each.newest and each.topic in stamping]
+        stamps = [each.newest for each in await self._input_samples() if each.newest and each.topic in stamping]
         return found + clock.judge_stamps(stamps, delay)
 
     async def topics(self) -> list[Finding]:
-        return topics.judge_presence(self._visit.topics, self._settings, len(self._visit.named.brokers))
+        return topics.judge_presence(self._facts.topics, self._settings, len(self._facts.named.brokers))
 
     async def replication(self) -> list[Finding]:
-        every = [*await self._topics(), *await self._visit.patiently(ask_topics.internal)]
-        return topics.judge_replication(every, len(self._visit.named.brokers), self._visit.bootstrap)
+        every = [*await self._topics(), *await self._facts.patiently(ask_topics.internal)]
+        return topics.judge_replication(every, len(self._facts.named.brokers), self._facts.bootstrap)
 
     async def settings(self) -> list[Finding]:
         least, trust = self._settings.state_retention, self._settings.trust_producer_time
         needs = [Needs(topic, spec, least, trust) for topic, spec in zip(await self._topics(), SPECS, strict=True)]
-        return judge_settings(needs, self._visit.bootstrap)
+        return judge_settings(needs, self._facts.bootstrap)
 
     async def transactions(self) -> list[Finding]:
-        held = await self._visit.patiently(ask_transactions.held)
-        return transactions.judge_transactions(held, len(self._visit.partitions), self._visit.bootstrap)
+        held = await self._facts.patiently(ask_transactions.held)
+        return transactions.judge_transactions(held, len(self._facts.partitions), self._facts.bootstrap)
 
     async def group(self) -> list[Finding]:
-        topic = self._visit.topic
+        topic = self._facts.topic
         names = [self._settings.topic(name) for name in INPUTS.values()]
         partitions = {name: len(topic(name).partitions) for name in names}
         found = group.judge_group(await self._group(), partitions, command(self._settings, "worker"))
         try:
-            return found + group.judge_neighbours(await self._visit.patiently(ask_group.others), names)
+            return found + group.judge_neighbours(await self._facts.patiently(ask_group.others), names)
         except (KafkaError, OSError) as error:
             return [*found, failed(Check.GROUP, error)]
 
     async def positions(self) -> list[Finding]:
         owner, state = ShardContext(self._settings, 0, 1, WORKER).owner, self._settings.topic(STATE)
         shards = await self._shards()
-        counts = {topic.name: len(topic.partitions) for topic in self._visit.topics if topic.partitions}
+        counts = {topic.name: len(topic.partitions) for topic in self._facts.topics if topic.partitions}
         if outgrown := positions.judge_outgrown(shards, counts, self._settings):
             return outgrown
-        ids = await self._visit.patiently(lambda visit: topicids.ask(WORKER, visit.admin, visit.settings))
+        ids = await self._facts.patiently(lambda facts: topicids.ask(WORKER, facts.admin, facts.settings))
         others = positions.judge_ids(shards, ids, self._settings)
         return others + positions.judge_positions(shards, owner, state)
 
     async def lag(self) -> list[Finding]:
-        found = await lags(self._visit, await self._shards())
+        found = await lags(self._facts, await self._shards())
         return lag.judge_lag(found, len((await self._group()).members), self._settings.stuck_after)
 
     async def keys(self) -> list[Finding]:
-        found = await self._looked()
+        found = await self._input_samples()
         unreadable = [batch for each in found for batch in each.unreadable]
         judged = keys.judge_keys([each.sample for each in found], self._settings.bad_share)
         return [*judge_unreadable(Check.KEYS, unreadable), *judged]
 
     async def events(self) -> list[Finding]:
         samples: dict[int, list[events.Sampled]] = {}
-        for each in await self._looked():
+        for each in await self._input_samples():
             samples.setdefault(each.partition, []).extend(each.events)
         return events.judge_events(samples, self._settings) + judge_rounded(chain.from_iterable(samples.values()))
 
     async def configuration(self) -> list[Finding]:
         states = {each.partition: each.state for each in await self._shards()}
-        stored = {partition: state.policy for partition, state in states.items() if isinstance(state, Kept)}
+        stored = {partition: state.policy for partition, state in states.items() if isinstance(state, StateSummary)}
         return judge_configuration(self._settings.policy(), stored)
 
 
-async def examine(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
-    """All findings, in the order of `Check`. ``say`` is told what is being looked at. Raises nothing for what is wrong."""
+async def run_checks(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
+    """All findings, in the order of `Check`. ``say`` is told what is checked now. Raises nothing for what is wrong."""
     say("the configured addresses")
     addresses = await ask_brokers.addresses(settings)
     found = brokers.judge_addresses(addresses)
     answering = ",".join(each.address for each in addresses if not each.error)
     if answering:
-        found += await _visited(settings.model_copy(update={"brokers": answering}), sample, say)
+        found += await _run_all(settings.model_copy(update={"brokers": answering}), sample, say)
     made = {each.check for each in found}
     return found + [_unmade(check) for check in Check if check not in made]
 
 
-async def _visited(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
+async def _run_all(settings: Settings, sample: int, say: Callable[[str], None]) -> list[Finding]:
     found: list[Finding] = []
     try:
-        async with visit(settings, sample) as made:
-            examination = Examination(made)
+        async with cluster_facts(settings, sample) as made:
+            checks = Checks(made)
             for check in Check:
                 say(check)
-                found += await examination.make(check)
+                found += await checks.run(check)
     except (FailedError, UsageError, KafkaError, OSError) as error:
         found.append(failed(Check.BROKERS, error))
     return found
