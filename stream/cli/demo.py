@@ -19,7 +19,7 @@ from stream.cli import scrape
 from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError
-from stream.operate import leftovers
+from stream.operate import sandbox_topics
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.scratch import Scratch
 from stream.security_settings import UNSECURED
@@ -96,14 +96,14 @@ class Demo:
 
     def _sandboxed(self) -> Settings:
         """Topics and a group of our own on somebody's broker, deleted at the end, whatever happens between."""
-        prefix = leftovers.new_prefix()
+        prefix = sandbox_topics.new_prefix()
         settings = self.settings.model_copy(update={"topic_prefix": prefix, "group": f"{prefix}{self.settings.group}"})
         asyncio.run(topics.describe(settings))  # a broker that does not answer has nothing to delete either
         self._say(f"using {settings.brokers}; everything there is named {prefix}* and deleted at the end")
 
         def clean(_type: object, error: BaseException | None, _traceback: object) -> None:
             try:
-                asyncio.run(leftovers.delete(settings, [settings.group]))
+                asyncio.run(sandbox_topics.delete(settings, [settings.group]))
             except (FailedError, KafkaError) as failed:
                 later = printed.command(settings, "topics clean", "--execute")
                 message = f"{prefix}* on {settings.brokers} could not be deleted: {failed}. Later: {later}"

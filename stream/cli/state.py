@@ -19,8 +19,8 @@ from stream.operate import rebuild as rebuilding
 from stream.operate import show as showing
 from stream.operate import verify as verifying
 from stream.operate.rebuild import Plan
-from stream.operate.shards import contexts, insist_on_partitions
-from stream.operate.show import Shown
+from stream.operate.shards import contexts, require_same_partitions
+from stream.operate.show import StateReport
 from stream.printed import command
 
 FAILED: Final = 1
@@ -58,7 +58,7 @@ def show(
         raise typer.Exit(FAILED)
 
 
-def _print_states(settings: Settings, shown: Sequence[Shown]) -> None:
+def _print_states(settings: Settings, shown: Sequence[StateReport]) -> None:
     headers = ("partition", "generation", "format", "checkpoint", "age", "bytes", "views", "comments", "checkouts")
     more = ("watermark", "open", "held", "panes", "closed windows", "event ids", "checkout keys", "gaps", "settings")
     print_table([*headers, *more], [_state_row(each) for each in shown])
@@ -67,7 +67,7 @@ def _print_states(settings: Settings, shown: Sequence[Shown]) -> None:
             say(line)
 
 
-def _state_row(shown: Shown) -> list[object]:
+def _state_row(shown: StateReport) -> list[object]:
     figures = shown.figures
     if figures is None:
         return [shown.partition, *[None] * 17]
@@ -80,7 +80,7 @@ def _state_row(shown: Shown) -> list[object]:
     ]
 
 
-def _remarks(settings: Settings, shown: Shown) -> list[str]:
+def _remarks(settings: Settings, shown: StateReport) -> list[str]:
     if shown.problem:
         return [f"partition {shown.partition}: {shown.problem}"]
     if shown.figures is None:
@@ -92,7 +92,7 @@ def _remarks(settings: Settings, shown: Shown) -> list[str]:
     return _not_kept(shown) + differing + _others(settings, shown.partition, shown.figures["topics_made_anew"])
 
 
-def _not_kept(shown: Shown) -> list[str]:
+def _not_kept(shown: StateReport) -> list[str]:
     """Of a state that is continued in the format of an earlier version."""
     names = (shown.figures or {})["not_kept"]
     if not names:
@@ -266,7 +266,7 @@ def _print_done(plans: Sequence[Plan], text: str, *, as_json: bool) -> None:
 
 
 async def _plans(settings: Settings, numbers: Sequence[int]) -> list[tuple[ShardContext, Plan]]:
-    await insist_on_partitions(ROLE, settings)
+    await require_same_partitions(ROLE, settings)
     return [(context, await rebuilding.plan(context)) for context in await contexts(ROLE, settings, numbers)]
 
 

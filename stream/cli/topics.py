@@ -17,9 +17,9 @@ from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
 from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, set_config, uneven
 from stream.operate import grow as growing
-from stream.operate import leftovers, takeover
+from stream.operate import sandbox_topics, takeover
 from stream.operate.grow import Growth, Plan
-from stream.operate.leftovers import Stands
+from stream.operate.sandbox_topics import RunStatus
 from stream.printed import command
 from stream.sessions import topics
 
@@ -135,23 +135,25 @@ def clean(
     is touched.
     """
     seconds = _seconds(quiet)
-    found = do(leftovers.remove(settings, seconds)) if execute else ask(leftovers.look(settings, seconds))
+    found = (
+        do(sandbox_topics.remove(settings, seconds)) if execute else ask(sandbox_topics.find_runs(settings, seconds))
+    )
     if as_json:
         print_json(found)
         return
     rows = [(run.prefix + "*", _STANDS[run.stands], len(run.topics), len(run.groups)) for run in found]
     print_table(("run", "", "topics", "groups"), rows) if rows else say("no topics or groups of runs are there")
     if execute:
-        say(f"deleted what {sum(run.stands is Stands.LEFT for run in found)} runs have left")
+        say(f"deleted what {sum(run.stands is RunStatus.LEFT for run in found)} runs have left")
     elif rows:
         say("nothing is done without --execute")
 
 
 _STANDS: Final = {
-    Stands.RUNS: "runs: it has workers",
-    Stands.RECENT: "no workers, but written to a short time ago",
-    Stands.NEW: "nothing written yet: it may be starting",
-    Stands.LEFT: "left by a run that is over",
+    RunStatus.RUNS: "runs: it has workers",
+    RunStatus.RECENT: "no workers, but written to a short time ago",
+    RunStatus.NEW: "nothing written yet: it may be starting",
+    RunStatus.LEFT: "left by a run that is over",
 }
 
 

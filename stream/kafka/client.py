@@ -21,7 +21,7 @@ from stream.kafka.patches.abort_producer import abort_sending, retrieve_failures
 from stream.kafka.patches.access import client_of
 from stream.kafka.patches.admin import Admin as PatientAdmin
 from stream.kafka.patches.connection import secure
-from stream.kafka.patches.end_txn import insist_on_ends
+from stream.kafka.patches.end_txn import confirm_transaction_ends
 from stream.kafka.patches.fetch import hand_out_raw
 from stream.kafka.probe import Probe
 from stream.kafka.retries import BackoffPolicy, retry
@@ -111,7 +111,7 @@ def make_producer(settings: Settings, transactional_id: str) -> Producer:
         max_request_size=RECORD_BYTES,
         request_timeout_ms=REQUEST_MS,
     )
-    insist_on_ends(producer)
+    confirm_transaction_ends(producer)
     return producer
 
 

@@ -273,7 +273,7 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
         raise state_refused.unreadable_state(context, error) from error
     if machine.owner != context.owner:
         raise state_refused.other_owner(context, machine.owner)
-    _insist_on_partitions(context, machine)
+    _require_same_partitions(context, machine)
     await _identify(context, reader, machine, ids)
     await resolve_positions(context, reader, machine)
     log.info("restored", partition=context.partition, checkpoints=number, generation=machine.generation)
@@ -298,7 +298,7 @@ def _choose_format(context: ShardContext, machine: Machine) -> None:
         )
 
 
-def _insist_on_partitions(context: ShardContext, machine: Machine) -> None:
+def _require_same_partitions(context: ShardContext, machine: Machine) -> None:
     counted = machine.partitions
     if machine.moved_to not in {None, context.moving_to} or counted not in {None, context.partitions}:
         topics = dict.fromkeys(map(context.settings.topic, context.role.input_topics.values()), context.partitions)

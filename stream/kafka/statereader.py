@@ -209,7 +209,7 @@ async def read(
         for record in batches.get(partition, ()):
             if record.offset < end:
                 if not refused:
-                    _insist_on_records(record, partition)
+                    _require_records(record, partition)
                 yield record
         now = await reader.position(partition)
         if now != position:
@@ -219,7 +219,7 @@ async def read(
         await asyncio.sleep(0)
 
 
-def _insist_on_records(record: Any, partition: TopicPartition) -> None:
+def _require_records(record: Any, partition: TopicPartition) -> None:
     if isinstance(record, RefusedBatch):
         raise UnreadableError(partition, record.first, record.offset, record.detail)
 

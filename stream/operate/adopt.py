@@ -22,15 +22,15 @@ from stream.kafka.machine import Outputs
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import Adopted, ShardContext
 from stream.kafka.statereader import HangingTransactionError
-from stream.operate.shards import Stored, reading, stored
+from stream.operate.fencing import with_fenced_shard
+from stream.operate.shards import StoredState, reading, stored
 from stream.operate.show import HANGING
-from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
 
 
 @dataclass(frozen=True, slots=True)
-class Other:
+class RecreatedTopic:
     """A topic that is not the one the state knows. Offsets are of inputs: the others are only written to."""
 
     topic: str
@@ -49,7 +49,7 @@ class Plan:
     """What is adopted in one partition. Without ``checkpoint``, nothing was written."""
 
     partition: int
-    topics: list[Other]
+    topics: list[RecreatedTopic]
     checkpoint: int | None = None
 
 
@@ -76,7 +76,7 @@ async def plan(contexts: Sequence[ShardContext], positions: Adopted) -> list[Pla
     return plans
 
 
-async def _stored(reader: Reader, context: ShardContext) -> Stored | None:
+async def _stored(reader: Reader, context: ShardContext) -> StoredState | None:
     try:
         return await stored(reader, context)
     except StateError as error:
@@ -92,7 +92,9 @@ async def _rehearse(context: ShardContext) -> None:
         raise FailedError(f"the state of partition {context.partition}: {HANGING}") from None
 
 
-async def _others(reader: Reader, context: ShardContext, found: Stored, positions: Adopted) -> list[Other]:
+async def _others(
+    reader: Reader, context: ShardContext, found: StoredState, positions: Adopted
+) -> list[RecreatedTopic]:
     now = await topicids.ask(context.role, reader, context.settings)
     known = found.meta.topic_ids
     bounds = await recovery.input_bounds(context, reader)
@@ -110,13 +112,15 @@ async def _others(reader: Reader, context: ShardContext, found: Stored, position
         position = None if name is None else found.meta.positions.get(name)
         begin, end = (None, None) if name is None else bounds[name]
         goes_on_at = begin if name in again else position
-        others.append(Other(context.settings.topic(topic), known.get(topic), id_now, position, begin, end, goes_on_at))
+        others.append(
+            RecreatedTopic(context.settings.topic(topic), known.get(topic), id_now, position, begin, end, goes_on_at)
+        )
     return others
 
 
 async def execute(settings: Settings, contexts: Sequence[ShardContext], positions: Adopted) -> list[Plan]:
     """Does it. Raises UsageError while the group has members."""
-    await _insist_on_nobody(settings)
+    await _require_empty_group(settings)
     plans = {each.partition: each for each in await plan(contexts, positions)}
     return [
         await _adopt(replace(context, adopts=positions), plans[context.partition])
@@ -132,12 +136,12 @@ async def _adopt(context: ShardContext, planned: Plan) -> Plan:
         await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs
 
-    outputs = await with_shard(context, write, what="what is adopted")
+    outputs = await with_fenced_shard(context, write, what="what is adopted")
     log.warning("the state goes on with other topics", partition=context.partition, positions=outputs.positions)
     return replace(planned, checkpoint=outputs.checkpoint)
 
 
-async def _insist_on_nobody(settings: Settings) -> None:
+async def _require_empty_group(settings: Settings) -> None:
     found = await members.ask(settings, settings.connect_timeout.total_seconds())
     if found:
         raise UsageError(

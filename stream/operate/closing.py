@@ -15,7 +15,7 @@ from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import DEAD_LETTERS
-from stream.operate.taking import with_shard
+from stream.operate.fencing import with_fenced_shard
 from stream.sessions import topics
 from stream.sessions.machines import shard_of
 from stream.sessions.role import worker_role
@@ -36,7 +36,7 @@ async def contexts(settings: Settings, counted: int, moving_to: str) -> list[Sha
 
 async def close(context: ShardContext) -> None:
     """Fences the shard, writes what is open, and marks its state. May be done again: then nothing is written twice."""
-    await with_shard(context, partial(_finish, context), what="its end")
+    await with_fenced_shard(context, partial(_finish, context), what="its end")
 
 
 async def _finish(context: ShardContext, recovered: Recovered) -> None:

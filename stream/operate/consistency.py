@@ -125,11 +125,11 @@ def _without(value: Any, names: set[str]) -> Any:
 
 def different(one: Shard, other: Shard) -> list[str]:
     """In what two shards differ that should be the same; empty when in nothing."""
-    ours, theirs = _print(one), _print(other)
+    ours, theirs = _fingerprint(one), _fingerprint(other)
     return [name for name, value in ours.items() if theirs[name] != value]
 
 
-def _print(shard: Shard) -> dict[str, Any]:
+def _fingerprint(shard: Shard) -> dict[str, Any]:
     """What decides what the shard does next, in comparable form. (The drop line moves after a checkpoint is made.)"""
     return {
         "owner": shard.owner,

@@ -37,7 +37,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class UnmovedPartition:
     """An old partition of an input, and what of it the new set is to have."""
 
     topic: str
@@ -66,7 +66,7 @@ class Plan:
     """Of the new set."""
     closed: list[int]
     """Old shards that count nothing more."""
-    rest: list[Rest]
+    rest: list[UnmovedPartition]
     on_air: list[str]
     """Sessions on air in the old set. Those with events in both sets have two totals."""
     split: list[str]
@@ -83,7 +83,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
+class OldSet:
     """The old set."""
 
     settings: Settings
@@ -126,14 +126,14 @@ class Old:
         return len(self.closed) == self.counted
 
 
-async def look(settings: Settings, asked: Growth) -> Old:
+async def read_old_set(settings: Settings, asked: Growth) -> OldSet:
     """Raises UsageError for what cannot be grown so."""
     counts = await topics.counts(settings)
     found = await preflight.newest_states(WORKER, settings, counts[settings.topic(STATE)])
     outgrown = preflight.outgrown(WORKER, settings, found, counts) if found else None
     counted = min(counts.values()) if outgrown is None else outgrown.counted
     _check(settings, asked, counted, outgrown)
-    return Old(settings, counts, found, counted)
+    return OldSet(settings, counts, found, counted)
 
 
 def _check(settings: Settings, asked: Growth, counted: int, outgrown: Outgrown | None) -> None:
@@ -154,7 +154,7 @@ def target_of(settings: Settings, asked: Growth) -> Target:
 
 async def plan(settings: Settings, asked: Growth) -> Plan:
     """Where it stands, touching nobody."""
-    old = await look(settings, asked)
+    old = await read_old_set(settings, asked)
     target = target_of(settings, asked)
     made = await new_topics(target)
     there = all(topic.made is not Made.MISSING for topic in made)
@@ -197,7 +197,7 @@ def _inputs(target: Target) -> list[TopicPartition]:
     return [TopicPartition(name, number) for name in names for number in range(target.partitions)]
 
 
-async def _rest(old: Old, target: Target, *, there: bool) -> list[Rest]:
+async def _rest(old: OldSet, target: Target, *, there: bool) -> list[UnmovedPartition]:
     inputs, positions = old.inputs, old.positions
     moved = await moving.progress(old.settings, target, inputs) if there else {}
     async with reading(old.settings, inputs) as reader:
@@ -208,12 +208,14 @@ async def _rest(old: Old, target: Target, *, there: bool) -> list[Rest]:
         start = max(begins[tp], positions.get(tp, 0), done)
         counted = positions.get(tp)
         found.append(
-            Rest(tp.topic, tp.partition, counted, done if done >= 0 else None, ends[tp], max(0, ends[tp] - start))
+            UnmovedPartition(
+                tp.topic, tp.partition, counted, done if done >= 0 else None, ends[tp], max(0, ends[tp] - start)
+            )
         )
     return found
 
 
-async def _sessions(old: Old) -> tuple[set[str], dict[bytes, str]]:
+async def _sessions(old: OldSet) -> tuple[set[str], dict[bytes, str]]:
     """Ids of the sessions on air in the old set, and of all it holds, by key."""
     on_air: set[str] = set()
     held: dict[bytes, str] = {}

@@ -21,15 +21,15 @@ from stream.kafka.rebuild_cutoff import ANY
 from stream.kafka.recovery import Recovered
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
+from stream.operate.fencing import with_fenced_shard
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
-from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class InputToReread:
     """One topic to be read again."""
 
     topic: str
@@ -50,7 +50,7 @@ class Plan:
     generation_now: int | None
     """None: there is no state, or none that can be read."""
     generation: int
-    topics: list[Again]
+    topics: list[InputToReread]
     settings_differ: list[Change]
     """Settings of the state that is thrown away which are not ours."""
     checkpoint: int | None = None
@@ -72,7 +72,7 @@ async def plan(context: ShardContext) -> Plan:
     positions = {} if found is None else found.meta.positions
     again = []
     for name, (begin, end) in bounds.items():
-        again.append(Again(inputs[name].topic, begin, positions.get(name), end, end - begin))
+        again.append(InputToReread(inputs[name].topic, begin, positions.get(name), end, end - begin))
     generation_now = None if found is None else found.meta.generation
     differ = [] if found is None else differing(context, found.meta.policy)
     return Plan(context.partition, generation_now, machine.generation, again, differ)
@@ -87,6 +87,6 @@ async def execute(context: ShardContext, planned: Plan) -> Plan:
         await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
         return outputs
 
-    outputs = await with_shard(context, write, what="the rebuild", discard=ANY)
+    outputs = await with_fenced_shard(context, write, what="the rebuild", discard=ANY)
     log.warning("the shard is counted anew", partition=context.partition, generation=outputs.generation)
     return replace(planned, generation=outputs.generation, checkpoint=outputs.checkpoint)

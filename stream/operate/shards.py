@@ -23,7 +23,7 @@ TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredState:
     """The newest state of one partition, and what it says of itself."""
 
     context: ShardContext
@@ -44,7 +44,7 @@ async def contexts(role: Role, settings: Settings, numbers: Collection[int]) -> 
     return [ShardContext(settings, number, partitions, role) for number in sorted(set(numbers)) or range(partitions)]
 
 
-async def insist_on_partitions(role: Role, settings: Settings) -> None:
+async def require_same_partitions(role: Role, settings: Settings) -> None:
     """Before anything is counted here. Raises OutgrownError where partitions were added, or all was moved elsewhere."""
     counts = await topics.counts(role, settings)
     found = await preflight.newest_states(role, settings, counts[settings.topic(role.state)])
@@ -65,7 +65,7 @@ async def reading(settings: Settings, partitions: Iterable[TopicPartition]) -> A
         await client.end(reader)
 
 
-async def stored(reader: Reader, context: ShardContext) -> Stored | None:
+async def stored(reader: Reader, context: ShardContext) -> StoredState | None:
     """None when there is no state. Raises StateError for what is none, HangingTransactionError."""
     patience = context.settings.transaction_timeout.total_seconds()
     for left in reversed(range(TRIES)):
@@ -78,6 +78,6 @@ async def stored(reader: Reader, context: ShardContext) -> Stored | None:
     raise AssertionError  # the last try returns or raises
 
 
-def _opened(context: ShardContext, state: StateRecords) -> Stored:
+def _opened(context: ShardContext, state: StateRecords) -> StoredState:
     kept, content = StateLog.restore(state.records, context.settings.policy().checkpoint_span)
-    return Stored(context, state, context.role.machines.provenance(content), kept.number, content.checkpoints)
+    return StoredState(context, state, context.role.machines.provenance(content), kept.number, content.checkpoints)

@@ -21,7 +21,7 @@ from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topicids import Ids
 from stream.model.names import LIVE_RUN
-from stream.operate.shards import Stored, contexts, reading, stored
+from stream.operate.shards import StoredState, contexts, reading, stored
 from stream.sessions.figures import as_counted
 from stream.sessions.role import WORKER
 
@@ -29,7 +29,7 @@ HANGING: Final = "a transaction of somebody hangs at its end: what is behind can
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class StateReport:
     """One partition's state. ``problem`` says why there are no figures; None and no figures: nothing was counted yet.
 
     Times are ms. ``settings_differ``: a `Change` for each setting of the state that is not ours.
@@ -40,7 +40,7 @@ class Shown:
     figures: dict[str, Any] | None = None
 
 
-async def show(role: Role, settings: Settings, numbers: Collection[int]) -> list[Shown]:
+async def show(role: Role, settings: Settings, numbers: Collection[int]) -> list[StateReport]:
     """The states of these partitions, or of all. Raises UsageError for topics that are not as they must be."""
     found = await contexts(role, settings, numbers)
     shown = []
@@ -49,15 +49,15 @@ async def show(role: Role, settings: Settings, numbers: Collection[int]) -> list
         for context in found:
             try:
                 state = await stored(reader, context)
-                shown.append(Shown(context.partition, figures=_figures(state, ids) if state else None))
+                shown.append(StateReport(context.partition, figures=_figures(state, ids) if state else None))
             except StateError as error:
-                shown.append(Shown(context.partition, f"cannot be read: {error}"))
+                shown.append(StateReport(context.partition, f"cannot be read: {error}"))
             except HangingTransactionError:
-                shown.append(Shown(context.partition, HANGING))
+                shown.append(StateReport(context.partition, HANGING))
     return shown
 
 
-def _figures(found: Stored, ids: Ids) -> dict[str, Any]:
+def _figures(found: StoredState, ids: Ids) -> dict[str, Any]:
     """Those of any state, and what its machines say of theirs."""
     meta, context, state = found.meta, found.context, found.state
     role, settings = context.role, context.settings
@@ -100,7 +100,7 @@ async def show_session(settings: Settings, numbers: Collection[int], session_id:
     return held
 
 
-def restored(found: Stored) -> Shard:
+def restored(found: StoredState) -> Shard:
     """Under the settings it was counted with, whatever ours are. Raises StateError."""
     state = found.state
     return as_counted(found.meta.policy, state.records, found.context.placed(), vouched=state.vouched)
@@ -150,6 +150,6 @@ def totals_value(shard: Shard, session: Session) -> bytes:
     return session_value(session.session_id, totals, shard.policy.currency, head)
 
 
-def problems(shown: Sequence[Shown]) -> bool:
+def problems(shown: Sequence[StateReport]) -> bool:
     """Whether any of them cannot be read."""
     return any(each.problem for each in shown)

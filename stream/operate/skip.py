@@ -30,10 +30,10 @@ from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import Reason
 from stream.model.results import Record, RefusedBatch
+from stream.operate.fencing import with_fenced_shard
 from stream.operate.offsets import next_to_read
 from stream.operate.shards import reading, stored
 from stream.operate.show import HANGING, differing
-from stream.operate.taking import with_shard
 
 log: Final = structlog.get_logger("liveshop")
 
@@ -139,7 +139,7 @@ async def execute(context: ShardContext, skip: Skip) -> Plan:
         machine.skip(skip.name, records, skip.detail)
         return replace(done, checkpoint=await _commit(context, recovered))
 
-    done = await with_shard(context, write, what="the skip")
+    done = await with_fenced_shard(context, write, what="the skip")
     _record(done, skip)
     return done
 

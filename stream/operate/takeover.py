@@ -20,7 +20,7 @@ from stream.config import Settings
 from stream.core.deadletters import LETTER_BYTES, LetterSize
 from stream.model.names import DEAD_LETTERS, INPUTS
 from stream.operate import closing
-from stream.operate.grow import Growth, Old, Plan, look, new_topics, plan, target_of, worker_command
+from stream.operate.grow import Growth, OldSet, Plan, new_topics, plan, read_old_set, target_of, worker_command
 from stream.operate.moving import Mover, Target
 from stream.operate.shards import reading
 from stream.sessions import topics
@@ -36,7 +36,7 @@ async def execute(settings: Settings, asked: Growth, say: Say) -> Plan:
 
     ``say`` hears what is done now, and what people are to do.
     """
-    old = await look(settings, asked)
+    old = await read_old_set(settings, asked)
     target = target_of(settings, asked)
     await new_topics(target)
     await topics.copy(settings, target.settings, asked.partitions)
@@ -46,7 +46,7 @@ async def execute(settings: Settings, asked: Growth, say: Say) -> Plan:
         _let_switch(target, say)
         await _drain(old, asked, say)
     await _close(old, asked, say)
-    moved = await _move(await look(settings, asked), target, asked, say)
+    moved = await _move(await read_old_set(settings, asked), target, asked, say)
     say("looking for sessions with events in both sets")
     found = await plan(settings, asked)
     return replace(found, moved_records=moved.records, moved_letters=moved.letters)
@@ -57,14 +57,14 @@ def _let_switch(target: Target, say: Say) -> None:
     say(f"let producers write to {inputs} now, and start workers there: {worker_command(target.settings)}")
 
 
-async def _drain(old: Old, asked: Growth, say: Say) -> None:
+async def _drain(old: OldSet, asked: Growth, say: Say) -> None:
     """Until nothing has come to the old set for a while, and workers have counted it or count nothing at all."""
     say("waiting until producers have left the old set and its workers have counted it")
     watch = _Quiet(asked.quiet)
     async with reading(old.settings, old.inputs) as reader:
         while True:
             ends = await reader.end_offsets(old.inputs)
-            positions = (await look(old.settings, asked)).positions
+            positions = (await read_old_set(old.settings, asked)).positions
             left = sum(max(0, end - positions.get(tp, 0)) for tp, end in ends.items())
             came, counted = watch.since("records", ends), watch.since("positions", positions)
             if came >= asked.quiet and (not left or counted >= asked.quiet):
@@ -73,13 +73,13 @@ async def _drain(old: Old, asked: Growth, say: Say) -> None:
             await asyncio.sleep(LOOK_EVERY)
 
 
-async def _close(old: Old, asked: Growth, say: Say) -> None:
+async def _close(old: OldSet, asked: Growth, say: Say) -> None:
     for context in await closing.contexts(old.settings, old.counted, asked.to_prefix):
         await closing.close(context)
         say(f"partition {context.partition} of the old set is closed: all that was counted there is written")
 
 
-async def _move(old: Old, target: Target, asked: Growth, say: Say) -> Mover:
+async def _move(old: OldSet, target: Target, asked: Growth, say: Say) -> Mover:
     """Until nothing is left. Where partitions were added producers leave only now: until nothing has come for a while."""
     letters = LetterSize.of(await topics.max_bytes(target.settings, DEAD_LETTERS) or LETTER_BYTES)
     starts = {tp: old.positions.get(tp, 0) for tp in old.inputs}

@@ -20,7 +20,7 @@ from stream.kafka.shard_context import ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, STATE
-from stream.operate import rebuild, taking, verify
+from stream.operate import fencing, rebuild, verify
 from stream.printed import command as printed
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
@@ -149,7 +149,7 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
             context = ShardContext(config, 0, 2, WORKER)
             planned = await rebuild.plan(context)
             monkeypatch.setattr(Checkpoints, "write", slowly)
-            monkeypatch.setattr(taking, "PATIENCE", 0.0)
+            monkeypatch.setattr(fencing, "PATIENCE", 0.0)
             await rebuild.execute(context, planned)
             monkeypatch.setattr(Checkpoints, "write", write)
             await until(lambda: not memory.down, "it is taken up again")

@@ -195,7 +195,7 @@ def test_each_record_is_moved_once_whatever_interrupts_it(
         for number in range(2):
             await send_views(kafka, config, range(100), number)
         growth = Growth(to, 3, 1.0)
-        old, target = await grow.look(config, growth), grow.target_of(config, growth)
+        old, target = await grow.read_old_set(config, growth), grow.target_of(config, growth)
         await topics.copy(config, target.settings, 3)
 
         def mover() -> Mover:
@@ -284,7 +284,7 @@ def test_what_is_moved_comes_in_the_order_of_time_with_all_it_had(kafka: Embedde
                     partition=number % 2,
                 )
         asked = Growth(to, 4, 1.0)
-        old, target = await grow.look(config, asked), grow.target_of(config, asked)
+        old, target = await grow.read_old_set(config, asked), grow.target_of(config, asked)
         await topics.copy(config, target.settings, 4)
         order: list[int] = []
         async with Mover(config, target, dict.fromkeys(old.inputs, 0), LetterSize()) as mover:

@@ -19,8 +19,8 @@ from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.retries import BackoffPolicy
 from stream.kafka.shard_context import FencedError, ShardContext
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind
+from stream.operate import fencing
 from stream.operate import skip as skipping
-from stream.operate import taking
 from stream.operate.shards import contexts
 from stream.operate.skip import Skip
 from stream.sandbox.broker import EmbeddedKafka
@@ -269,7 +269,7 @@ def test_a_worker_that_takes_its_shard_back_is_fenced_again(
         await send_views(kafka, config, range(10, 12))
         monkeypatch.setattr(Checkpoints, "write", fenced)
         with monkeypatch.context() as impatient:
-            impatient.setattr(taking, "PATIENCE", 0.0)
+            impatient.setattr(fencing, "PATIENCE", 0.0)
             with pytest.raises(FailedError, match="partition 0 was taken back for"):
                 await skipping.execute(ShardContext(config, 0, 1, WORKER), ONE)
         assert (await skipping.execute(ShardContext(config, 0, 1, WORKER), ONE)).position == 11

@@ -248,7 +248,7 @@ class Producer:
                 raise ProducerFenced from None
             else:
                 if what == "end" and self._unanswered:
-                    give_up(self._txn_manager)  # as `insist_on_ends` has it do
+                    give_up(self._txn_manager)  # as `confirm_transaction_ends` has it do
                 else:
                     then()
                 self._wake()

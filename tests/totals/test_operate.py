@@ -6,7 +6,7 @@ import pytest
 
 from stream.kafka.recovery import rehearse
 from stream.operate import offsets, rebuild, skip
-from stream.operate.shards import contexts, insist_on_partitions
+from stream.operate.shards import contexts, require_same_partitions
 from stream.operate.show import show
 from stream.operate.skip import Skip
 from stream.sandbox.broker import EmbeddedKafka
@@ -24,7 +24,7 @@ def test_states_and_offsets_of_any_role_are_shown_skipped_and_counted_anew(kafka
         async with working(config):
             await await_totals(kafka, config, sums)
         await send(kafka, config.topic(PAID), [(b"a/1", b"5000")])
-        await insist_on_partitions(ROLE, config)
+        await require_same_partitions(ROLE, config)
         first, _ = await contexts(ROLE, config, ())
 
         figures = [each.figures or {} for each in await show(ROLE, config, ())]

@@ -52,7 +52,7 @@ def is_used_up(error: BaseException) -> bool:
     return bool(places) and places[-1].filename == _ASSERTED_IN
 
 
-def insist_on_ends(producer: AIOKafkaProducer) -> None:
+def confirm_transaction_ends(producer: AIOKafkaProducer) -> None:
     """To be called before the producer is started."""
     send, unanswered = producer.client.send, False
 

@@ -11,8 +11,8 @@ from stream import cli
 from stream.config import Settings
 from stream.kafka import client
 from stream.model.names import INPUTS, Kind
-from stream.operate import leftovers
-from stream.operate.leftovers import Run, Stands, is_over, prefix_of
+from stream.operate import sandbox_topics
+from stream.operate.sandbox_topics import Run, RunStatus, is_over, prefix_of
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.kafka.tools import send
@@ -29,17 +29,17 @@ A_MOMENT: Final = 0.001
 def test_only_a_whole_prefix_is_that_of_a_run(name: str) -> None:
     assert prefix_of(name) == ""
     assert prefix_of("sandbox-0123abcd.live.views") == "sandbox-0123abcd."
-    assert prefix_of(leftovers.new_prefix() + "liveshop")
+    assert prefix_of(sandbox_topics.new_prefix() + "liveshop")
 
 
 def test_what_may_be_starting_is_over_only_when_it_still_is_so() -> None:
-    def over(stands: Stands, new: set[str]) -> bool:
+    def over(stands: RunStatus, new: set[str]) -> bool:
         return is_over(Run("sandbox-0123abcd.", stands, (), ()), new)
 
-    assert over(Stands.LEFT, set())
-    assert over(Stands.NEW, {"sandbox-0123abcd."})
-    assert not over(Stands.NEW, set())
-    assert not any(over(stands, {"sandbox-0123abcd."}) for stands in (Stands.RUNS, Stands.RECENT))
+    assert over(RunStatus.LEFT, set())
+    assert over(RunStatus.NEW, {"sandbox-0123abcd."})
+    assert not over(RunStatus.NEW, set())
+    assert not any(over(stands, {"sandbox-0123abcd."}) for stands in (RunStatus.RUNS, RunStatus.RECENT))
 
 
 def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
 
 async def made(kafka: EmbeddedKafka, *, written: bool) -> Settings:
     """The topics of a run, with an event or without."""
-    prefix = leftovers.new_prefix()
+    prefix = sandbox_topics.new_prefix()
     config = Settings(brokers=kafka.bootstrap, topic_prefix=prefix, group=f"{prefix}liveshop")
     await topics.create(config, 1)
     if written:
@@ -104,11 +104,11 @@ def test_what_is_left_is_listed_and_deleted_and_nothing_else(
         await client.end(await joined(left))  # its group stays, empty
         member = await joined(alive)
         try:
-            found = {run.prefix: run for run in await leftovers.look(left, HOUR)}
+            found = {run.prefix: run for run in await sandbox_topics.find_runs(left, HOUR)}
             assert found[left.topic_prefix].groups == (left.group,)
             assert len(found[left.topic_prefix].topics) == len(topics.names(left))
             stands = {config.topic_prefix: found[config.topic_prefix].stands for config in (left, alive, new)}
-            assert list(stands.values()) == [Stands.RECENT, Stands.RUNS, Stands.NEW]
+            assert list(stands.values()) == [RunStatus.RECENT, RunStatus.RUNS, RunStatus.NEW]
             assert not any(run.prefix in name for run in found.values() for name in others)
 
             before = await there(left)
@@ -131,7 +131,7 @@ def test_what_is_left_is_listed_and_deleted_and_nothing_else(
 def test_the_end_of_a_run_needs_no_cleaning(kafka: EmbeddedKafka) -> None:
     async def main() -> None:
         config = await made(kafka, written=True)
-        await leftovers.delete(config, [config.group])
+        await sandbox_topics.delete(config, [config.group])
         await gone(config)
 
     asyncio.run(main())

@@ -1,7 +1,7 @@
-"""A shard taken over by hand, for one thing to be written: who works on it is fenced, and takes it back afterwards.
+"""Fences the worker of a shard, so that a command can write one checkpoint. The worker takes the shard back afterwards.
 
-A running worker may take it back sooner, before that is written. Then it is taken once more: a fenced worker pauses for
-longer each time. A broker may refuse what is written. In logs that were copied byte for byte from another cluster there are
+A running worker may take it back before the checkpoint is written. Then the command fences it again: a fenced worker pauses
+for longer each time. A broker may refuse the checkpoint. Logs that were copied byte for byte from another cluster hold
 producer ids that the new cluster gives away a second time (p: ``OutOfOrderSequenceNumber``). Each try has the next epoch,
 which in the end is a newer one than those in the logs.
 """
@@ -17,23 +17,23 @@ from stream.kafka.retries import BackoffPolicy, retry
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 
 PATIENCE: Final = 60.0
-"""Seconds after which a shard that is taken back is not taken again."""
+"""Seconds after which the command gives up."""
 AGAIN: Final = BackoffPolicy(first=0.1, most=0.5)
 
 Done = TypeVar("Done")
 
 
-async def with_shard(
+async def with_fenced_shard(
     context: ShardContext,
     work: Callable[[Recovered], Awaitable[Done]],
     *,
     what: str,
     discard: RebuildCutoff | None = None,
 ) -> Done:
-    """What ``work`` makes of the recovered shard; it writes a checkpoint, and may be called several times.
+    """Recovers the shard, calls ``work``, which writes a checkpoint, and returns its result.
 
-    After FencedError and CheckpointError it is tried anew, with a shard that is recovered anew. Raises FailedError that
-    ``what`` was not written after `PATIENCE` seconds of that, and whatever `recovery.recover` raises.
+    After FencedError and CheckpointError it recovers the shard and calls ``work`` again. Raises FailedError that ``what``
+    was not written after `PATIENCE` seconds, and whatever `recovery.recover` raises.
     """
 
     async def take() -> Done:
@@ -52,7 +52,7 @@ async def with_shard(
 
 
 class _NotWrittenError(Exception):
-    """``cause`` says why a shard that was recovered could not be written, this time."""
+    """``cause`` says why the checkpoint of a recovered shard was not written this time."""
 
     def __init__(self, cause: FencedError | CheckpointError) -> None:
         super().__init__(cause)

@@ -1,7 +1,7 @@
-"""What runs of ``liveshop run`` have on somebody's broker: topics and a group under a prefix of each run's own.
+"""Topics and groups that ``liveshop run`` makes on a broker of the user: each run has its own prefix, ``sandbox-…``.
 
-A run deletes them at its end. One that was killed leaves them, and here they are found and deleted. A run is alive when its
-group has members, or when something was written not long ago: its workers write at every checkpoint.
+A run deletes them at its end. A killed run leaves them; this module finds and deletes them. A run is alive when its group
+has members, or when something was written a short time ago: its workers write at every checkpoint.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from stream.kafka.patches import access
 from stream.sessions import topics
 
 START_SECONDS: Final = 60.0
-"""Within which a run that has made its topics has workers in its group, or ends."""
+"""Within so many seconds of making its topics, a run has workers in its group, or has ended."""
 GROUP_SECONDS: Final = 15.0
 _PREFIX: Final = re.compile(r"sandbox-[0-9a-f]{8}\.", re.ASCII)
 
 
-class Stands(StrEnum):
-    """Only what is ``left`` is deleted, and what is ``new`` and still is so after a while."""
+class RunStatus(StrEnum):
+    """Only ``left`` runs are deleted, and ``new`` ones that are still new after a while."""
 
     RUNS = "runs"
     """Its group has members."""
     RECENT = "recent"
-    """None are there now, but something was written a short time ago."""
+    """Its group has no members, but something was written a short time ago."""
     NEW = "new"
     """Nothing was ever written: it may be about to start."""
     LEFT = "left"
@@ -44,21 +44,21 @@ class Stands(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is there of one run."""
+    """The topics and groups of one run."""
 
     prefix: str
-    stands: Stands
+    stands: RunStatus
     topics: tuple[str, ...]
     groups: tuple[str, ...]
 
 
 def new_prefix() -> str:
-    """Of a run that begins."""
+    """The prefix of a new run."""
     return f"sandbox-{secrets.token_hex(4)}."
 
 
-async def look(settings: Settings, quiet: float) -> list[Run]:
-    """All there are, by prefix. ``quiet``: seconds without a record after which one without members is over.
+async def find_runs(settings: Settings, quiet: float) -> list[Run]:
+    """All runs, sorted by prefix. ``quiet``: a run without members is over after so many seconds without a record.
 
     Raises KafkaError, and FailedError without a broker.
     """
@@ -75,7 +75,7 @@ async def look(settings: Settings, quiet: float) -> list[Run]:
             own = tuple(sorted(group for group in groups if prefix_of(group) == prefix))
             members = sum(groups[group] for group in own)
             partitions = [TopicPartition(name, number) for name in names for number in range(sizes[name])]
-            stands = Stands.RUNS if members else await _written(reader, partitions, quiet)
+            stands = RunStatus.RUNS if members else await _written(reader, partitions, quiet)
             found.append(Run(prefix, stands, names, own))
         return found
     finally:
@@ -88,20 +88,20 @@ async def remove(settings: Settings, quiet: float) -> list[Run]:
 
     Where nothing was ever written it is looked at once more after ``quiet`` seconds, at most `START_SECONDS`.
     """
-    found = await look(settings, quiet)
-    new = {run.prefix for run in found if run.stands is Stands.NEW}
+    found = await find_runs(settings, quiet)
+    new = {run.prefix for run in found if run.stands is RunStatus.NEW}
     if new:
         await asyncio.sleep(min(quiet, START_SECONDS))
-        found = await look(settings, quiet)
+        found = await find_runs(settings, quiet)
     over = [run for run in found if is_over(run, new)]
     for run in over:
         await delete(settings.model_copy(update={"topic_prefix": run.prefix}), run.groups)
-    return [Run(run.prefix, Stands.LEFT, run.topics, run.groups) if run in over else run for run in found]
+    return [Run(run.prefix, RunStatus.LEFT, run.topics, run.groups) if run in over else run for run in found]
 
 
 def is_over(run: Run, new: Collection[str]) -> bool:
     """``new``: prefixes of those that were new at the look before."""
-    return run.stands is Stands.LEFT or (run.stands is Stands.NEW and run.prefix in new)
+    return run.stands is RunStatus.LEFT or (run.stands is RunStatus.NEW and run.prefix in new)
 
 
 async def delete(settings: Settings, groups: Iterable[str]) -> None:
@@ -141,15 +141,15 @@ async def _groups(admin: client.Admin) -> dict[str, int]:
     return found
 
 
-async def _written(reader: client.Reader, partitions: Collection[TopicPartition], quiet: float) -> Stands:
+async def _written(reader: client.Reader, partitions: Collection[TopicPartition], quiet: float) -> RunStatus:
     """By the newest record of a run without members."""
     if not partitions:
-        return Stands.LEFT
+        return RunStatus.LEFT
     if not any((await reader.end_offsets(partitions)).values()):
-        return Stands.NEW
+        return RunStatus.NEW
     since = int((time.time() - quiet) * 1000)
     newer = await reader.offsets_for_times(dict.fromkeys(partitions, since))
-    return Stands.RECENT if any(newer.values()) else Stands.LEFT
+    return RunStatus.RECENT if any(newer.values()) else RunStatus.LEFT
 
 
 async def _delete_group(admin: client.Admin, group: str) -> None:
