@@ -12,7 +12,7 @@ from stream.errors import FailedError, UsageError
 from stream.sandbox import jars
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.java import java
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 
 # a time is never asserted: the machine may be busy
 settings.register_profile("liveshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])

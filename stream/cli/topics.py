@@ -15,7 +15,7 @@ from stream.cli.output import lines, print_json, print_table, say
 from stream.config import CONNECTION, DECIDING, Settings, load
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
-from stream.kafka.topics import PARTITIONS, Made, Topic, at_risk, set_config, uneven
+from stream.kafka.topics import PARTITIONS, Topic, TopicStatus, at_risk, set_config, uneven
 from stream.operate import grow as growing
 from stream.operate import sandbox_topics, takeover
 from stream.operate.grow import Growth, Plan
@@ -191,8 +191,8 @@ def _refuse_unequal(settings: Settings, found: Sequence[Topic]) -> None:
 
 def _refuse_differences(settings: Settings, found: Sequence[Topic]) -> None:
     """FailedError that says what to do about each topic that is missing or differs."""
-    missing = [topic.name for topic in found if topic.made is Made.MISSING]
-    differing = [topic for topic in found if topic.made is Made.DIFFERS]
+    missing = [topic.name for topic in found if topic.made is TopicStatus.MISSING]
+    differing = [topic for topic in found if topic.made is TopicStatus.DIFFERS]
     todo = (
         [f"missing topics: {', '.join(missing)}. Make them with: {command(settings, 'topics create')}"]
         if missing
@@ -222,7 +222,7 @@ def _print(found: Sequence[Topic], *, as_json: bool) -> None:
 
 
 def _numbers(topic: Topic) -> tuple[str, str]:
-    return ("", "") if topic.made is Made.MISSING else (str(topic.partitions), str(topic.replication))
+    return ("", "") if topic.made is TopicStatus.MISSING else (str(topic.partitions), str(topic.replication))
 
 
 def _settings(topic: Topic) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity
-from stream.kafka.limits import Asked, problems
+from stream.kafka.limits import BrokerLimits, problems
 
 RELEASES: Final = {7: "3.3", 8: "3.4", 9: "3.5", 12: "3.6", 15: "3.7", 20: "3.8", 21: "3.9"} | {
     22: "4.0",
@@ -73,7 +73,7 @@ def judge_cluster(cluster: Cluster) -> list[Finding]:
     return [_silent(broker) for broker in cluster.brokers if broker.error] + _versions(answering, cluster.finalized)
 
 
-def judge_limits(settings: Settings, asked: Asked) -> list[Finding]:
+def judge_limits(settings: Settings, asked: BrokerLimits) -> list[Finding]:
     """``asked``: of the brokers that answer."""
     seen = [node for node, values in asked.items() if values]
     if not seen:

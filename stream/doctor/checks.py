@@ -90,7 +90,7 @@ class Checks:
     async def brokers(self) -> list[Finding]:
         cluster = await ask_brokers.cluster(self._facts)
         return brokers.judge_cluster(cluster) + brokers.judge_limits(
-            self._settings, await limits.ask(self._facts.admin)
+            self._settings, await limits.fetch(self._facts.admin)
         )
 
     async def clock(self) -> list[Finding]:
@@ -136,7 +136,7 @@ class Checks:
         counts = {topic.name: len(topic.partitions) for topic in self._facts.topics if topic.partitions}
         if outgrown := positions.judge_outgrown(shards, counts, self._settings):
             return outgrown
-        ids = await self._facts.patiently(lambda facts: topicids.ask(WORKER, facts.admin, facts.settings))
+        ids = await self._facts.patiently(lambda facts: topicids.fetch(WORKER, facts.admin, facts.settings))
         others = positions.judge_ids(shards, ids, self._settings)
         return others + positions.judge_positions(shards, owner, state)
 

@@ -1,6 +1,6 @@
 """Batches as they lie in the log: their headers, which can be read where the records cannot, and where a log stands.
 
-`look` is one fetch of one partition; it moves no consumer, and needs no partition assigned.
+`read_batches` is one fetch of one partition; it moves no consumer, and needs no partition assigned.
 """
 
 import struct
@@ -28,7 +28,7 @@ PREFIX: Final = 12
 CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
 CONTROL: Final = 0x20
 TRANSACTIONAL: Final = 0x10
-LOOK_BYTES: Final = 64 * 1024
+FETCH_BYTES: Final = 64 * 1024
 """Asked for in one look; a larger batch still comes whole."""
 READ_UNCOMMITTED: Final = 0
 
@@ -53,8 +53,8 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One partition of the log: where it begins and ends, and the batches from the offset on that was asked for."""
+class PartitionLog:
+    """The log of one partition: where it begins and ends, and the batches from the wanted offset on."""
 
     begin: int
     stable: int
@@ -64,9 +64,9 @@ class Look:
     batches: tuple[Batch, ...]
 
 
-async def look(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int) -> Look:
-    """What lies at an offset. Raises what the broker answers, a KafkaError, also for an offset that is not there."""
-    found, _ = await _fetch(reader, partition, offset, LOOK_BYTES)
+async def read_batches(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int) -> PartitionLog:
+    """The batches at an offset. Raises the KafkaError that the broker answers, also for an offset that is not there."""
+    found, _ = await _fetch(reader, partition, offset, FETCH_BYTES)
     return replace(found, batches=tuple(batch for batch in found.batches if batch.last >= offset))
 
 
@@ -75,9 +75,9 @@ async def damaged(reader: "AIOKafkaConsumer", partition: TopicPartition, offset:
 
     Its header may be damaged as well: where it ends is told by what follows it, the next batch or the end of the log.
     """
-    found, fetched = await _fetch(reader, partition, offset, LOOK_BYTES)
+    found, fetched = await _fetch(reader, partition, offset, FETCH_BYTES)
     if len(found.batches) == 1:
-        found, fetched = await _fetch(reader, partition, offset, LOOK_BYTES + found.batches[0].size)
+        found, fetched = await _fetch(reader, partition, offset, FETCH_BYTES + found.batches[0].size)
     following = min((batch.first for batch in found.batches if batch.first > offset), default=found.end)
     start, data, timestamp = 0, b"", -1
     for batch in found.batches:
@@ -87,7 +87,9 @@ async def damaged(reader: "AIOKafkaConsumer", partition: TopicPartition, offset:
     return data, max(offset, following - 1), timestamp
 
 
-async def _fetch(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int, size: int) -> tuple[Look, bytes]:
+async def _fetch(
+    reader: "AIOKafkaConsumer", partition: TopicPartition, offset: int, size: int
+) -> tuple[PartitionLog, bytes]:
     """One fetch of one partition, and its bytes. At least one batch comes, if it is there, however large."""
     connection = client_of(reader)
     leader = connection.cluster.leader_for_partition(partition)
@@ -101,7 +103,7 @@ async def _fetch(reader: "AIOKafkaConsumer", partition: TopicPartition, offset: 
     if error is not NoError:
         raise error(f"{partition.topic}, partition {partition.partition}, offset {offset}")
     fetched = fetched or b""
-    return Look(begin, stable, end, tuple(batches(fetched))), fetched
+    return PartitionLog(begin, stable, end, tuple(batches(fetched))), fetched
 
 
 def last_of(fetched: bytes, offset: int) -> int:

@@ -49,7 +49,7 @@ LIMITS: Final = (
     Limit("transaction_timeout", "transaction.max.timeout.ms", is_most=True),
 )
 
-Asked = Mapping[int, Mapping[str, int]]
+BrokerLimits = Mapping[int, Mapping[str, int]]
 """The brokers' settings by node. Empty where this user may not see them."""
 
 
@@ -65,7 +65,7 @@ class Problem:
         return f"{self.what}. {self.todo}"
 
 
-def problems(settings: Settings, asked: Asked) -> Iterator[Problem]:
+def problems(settings: Settings, asked: BrokerLimits) -> Iterator[Problem]:
     """One for each limit that our settings do not keep. What may not be seen is not judged."""
     for limit in LIMITS:
         strictest = _strictest(asked, limit)
@@ -81,7 +81,7 @@ def problems(settings: Settings, asked: Asked) -> Iterator[Problem]:
         )
 
 
-def least_batch(asked: Asked) -> int | None:
+def least_batch(asked: BrokerLimits) -> int | None:
     """The brokers' own limit on a batch, in bytes. None: it may not be seen."""
     return min((values[BATCH_LIMIT] for values in asked.values() if BATCH_LIMIT in values), default=None)
 
@@ -97,7 +97,7 @@ def refused(settings: Settings, setting: str) -> UsageError:
     )
 
 
-def _strictest(asked: Asked, limit: Limit) -> tuple[int, int] | None:
+def _strictest(asked: BrokerLimits, limit: Limit) -> tuple[int, int] | None:
     """Node and value."""
     found = [(values[limit.name], node) for node, values in asked.items() if limit.name in values]
     if not found:
@@ -138,7 +138,7 @@ def _raise_it(name: str, value: int) -> str:
     return f"set {name}={value} in server.properties of every broker, and restart them one after another"
 
 
-async def ask(admin: "Admin") -> Asked:
+async def fetch(admin: "Admin") -> BrokerLimits:
     """The settings of all brokers that answer. Empty ones where this user may not see them, or something goes wrong."""
     try:
         async with asyncio.timeout(ASK_SECONDS):

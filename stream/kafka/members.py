@@ -90,16 +90,16 @@ def _member(_member_id: str, client_id: str, host: str, metadata: bytes, owned: 
     return Member(client_id, host, topics, assignment)
 
 
-async def look(settings: Settings) -> Sequence[Member]:
+async def list_members(settings: Settings) -> Sequence[Member]:
     """The members of our group now; none when nobody can tell: then the join itself says what is wrong."""
     try:
-        return await ask(settings, PATIENCE)
+        return await fetch_members(settings, PATIENCE)
     except (KafkaError, TimeoutError) as error:
         log.debug("the members of the group are not known", error=type(error).__name__)
         return ()
 
 
-async def ask(settings: Settings, seconds: float) -> Sequence[Member]:
+async def fetch_members(settings: Settings, seconds: float) -> Sequence[Member]:
     """The same for who must know. Raises KafkaError, and TimeoutError when no coordinator answers within ``seconds``.
 
     On a cluster that has never had a group, the first question makes the topic of its coordinators.

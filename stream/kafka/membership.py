@@ -129,7 +129,7 @@ class Membership:
         """Returns when no member keeps us out. UsageError: the group has other topics, and has had from our start on."""
         told = -math.inf
         while True:
-            found = await members.look(self._settings)
+            found = await members.list_members(self._settings)
             others = members.others(self._role, self._settings, found)
             if others and not self._has_joined:
                 raise UsageError(others)
@@ -146,7 +146,7 @@ class Membership:
         """Who is in the group and should not be is told, and no reason to leave: what is counted is right."""
         await asyncio.sleep(CHECK_MEMBERS_AFTER)
         with suppress(UnreachableError, UsageError):  # whoever else connects says so
-            found = await members.look(self._settings)
+            found = await members.list_members(self._settings)
             self._owner.foreign_members(
                 members.others(self._role, self._settings, found) or members.earlier(self._settings, found)
             )

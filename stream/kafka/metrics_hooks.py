@@ -40,10 +40,10 @@ class MetricsHooks(Protocol):
     def rebalanced(self, seconds: float) -> None:
         """From revocation to all kept and new shards running."""
 
-    def ended(self, partition: int, *, looked: bool = False) -> None:
-        """A shard of ours has ended, and begins again: until its next look nobody knows how far behind it is.
+    def ended(self, partition: int, *, published: bool = False) -> None:
+        """A shard of ours has ended, and begins again: its lag is not known until its next view.
 
-        ``looked``: its last look is of just now, after a checkpoint of all that it had counted.
+        ``published``: its last look is of just now, after a checkpoint of all that it had counted.
         """
 
     def recovered(self, partition: int, seconds: float, records: int) -> None:
@@ -98,4 +98,4 @@ class MetricsHooks(Protocol):
         """The shards this worker owns now; series of others are dropped."""
 
     def shard(self, partition: int, view: Any) -> None:
-        """A fresh look at a shard, about every second."""
+        """A new view of a shard, about every second."""

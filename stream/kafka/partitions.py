@@ -112,7 +112,7 @@ class Partitions:
         Brokers before Kafka 3.1 do not know the question.
         """
         with suppress(IncompatibleBrokerVersion):
-            self.check(await topicids.ask_all(self.role, reader, self.settings))
+            self.check(await topicids.fetch_all(self.role, reader, self.settings))
 
     def check(self, answers: Answers) -> None:
         """The same, where brokers have answered."""

@@ -230,7 +230,7 @@ async def _make(
 ) -> tuple[Machine, int, int]:
     """The machine, the records it was made of, and where the state ended."""
     # before any position is looked at: should a topic be made anew meanwhile, it does not have this id
-    ids = await topicids.ask(context.role, reader, context.settings)
+    ids = await topicids.fetch(context.role, reader, context.settings)
     patience = context.settings.transaction_timeout.total_seconds()
     try:
         state = await statereader.read_state(reader, context.state, patience)

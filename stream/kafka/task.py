@@ -46,12 +46,12 @@ class ShardTask:
         after: "ShardTask | None" = None,
         delay: float = 0.0,
         brokers_there: Callable[[], Awaitable[None]] | None = None,
-        look_first: bool = False,
+        rehearse_first: bool = False,
     ) -> None:
         """``running`` is called each time it begins to read. ``after``: the partition's previous task, which must have
         ended first. ``delay``: seconds to wait first. It does not begin while ``brokers_there`` waits.
 
-        With ``look_first`` a state that would be refused is refused without fencing: somebody may be mending it just now.
+        ``rehearse_first``: refuse a bad state before fencing anybody, since somebody may be repairing it.
         """
         self.context = context
         self.phase = Phase.RECOVERING
@@ -65,7 +65,7 @@ class ShardTask:
         self._pausing = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._brokers_there = brokers_there
-        self._look_first = look_first
+        self._rehearse_first = rehearse_first
         self._task = asyncio.create_task(self._run(after, delay), name=f"shard {context.partition}")
 
     @property
@@ -109,7 +109,7 @@ class ShardTask:
         if self._brokers_there is not None:
             await self._brokers_there()
         began = time.monotonic()
-        if self._look_first and self._discard is None:
+        if self._rehearse_first and self._discard is None:
             with suppress(HangingTransactionError):  # which only who fences can end
                 await rehearse(self.context)
         recovered = await recover(self.context, discard=self._discard, current=self.current)

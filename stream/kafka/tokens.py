@@ -96,7 +96,7 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 @dataclass(slots=True)
-class _Held:
+class _CachedToken:
     token: str
     until: float
     """By the monotonic clock: when it is no longer handed out."""
@@ -108,7 +108,7 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
 
     settings: Settings
     _lock: Lock = field(default_factory=Lock)
-    _held: _Held | None = None
+    _cached: _CachedToken | None = None
     _tls: tuple[list[Stamp | None], ssl.SSLContext] | None = None
     """How the endpoint is known, by files that were these."""
 
@@ -117,17 +117,17 @@ class EndpointTokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka i
 
     def _current(self) -> str:
         with self._lock:
-            if self._held is None or time.monotonic() >= self._held.until:
-                self._held = self._asked()
-            return self._held.token
+            if self._cached is None or time.monotonic() >= self._cached.until:
+                self._cached = self._asked()
+            return self._cached.token
 
-    def _asked(self) -> _Held:
+    def _asked(self) -> _CachedToken:
         began = time.monotonic()
         answer = self._answer()
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise TokenError(f"{self.settings.sasl_token_url} answered without an access_token")
-        return _Held(token, began + _life(answer.get("expires_in")) * FRESH)
+        return _CachedToken(token, began + _life(answer.get("expires_in")) * FRESH)
 
     def _answer(self) -> Any:
         url = self.settings.sasl_token_url or ""

@@ -8,7 +8,7 @@ from stream.config import Settings
 from stream.core.deadletters import LEAST_LETTER
 from stream.errors import UsageError
 from stream.kafka import limits
-from stream.kafka.limits import BATCH_LIMIT, Asked
+from stream.kafka.limits import BATCH_LIMIT, BrokerLimits
 from stream.kafka.role import Role
 from stream.kafka.topics import MAX_BYTES, TIMESTAMPS, set_config
 
@@ -25,7 +25,9 @@ def min_batch_bytes(role: Role) -> dict[str, int]:
     return {name: LEAST_LETTER if name == role.letters else MIN_BATCH_BYTES for name in written}
 
 
-def check_configs(role: Role, settings: Settings, configs: Configs, brokers: Asked = MappingProxyType({})) -> None:
+def check_configs(
+    role: Role, settings: Settings, configs: Configs, brokers: BrokerLimits = MappingProxyType({})
+) -> None:
     """Raises UsageError with one line for each topic and each limit that a worker cannot work with, and the way out.
 
     What may not be seen is not judged: the type of each batch, and the broker when it refuses one, say it later.

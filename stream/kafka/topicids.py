@@ -48,14 +48,14 @@ def as_bytes(topic_id: str) -> bytes:
 # -- asking
 
 
-async def ask(role: Role, asker: Admin | Reader, settings: Settings) -> dict[str, str]:
+async def fetch(role: Role, asker: Admin | Reader, settings: Settings) -> dict[str, str]:
     """Of those of our topics that are there and may be seen. Empty where brokers know no ids (before Kafka 3.1).
 
     All brokers are asked, and must agree. KafkaError: they do not, or nobody answers.
     """
     for _ in range(AGREE_TRIES):
         try:
-            found = agreed(role, settings, await ask_all(role, asker, settings))
+            found = agreed(role, settings, await fetch_all(role, asker, settings))
         except IncompatibleBrokerVersion:
             return {}
         if found is not None:
@@ -69,7 +69,7 @@ async def current(role: Role, settings: Settings) -> dict[str, str]:
     admin = client.make_admin(settings)
     try:
         await client.start(admin, settings)
-        return await ask(role, admin, settings)
+        return await fetch(role, admin, settings)
     except (KafkaError, OSError) as error:
         log.warning("the ids of the topics are not known yet", error=type(error).__name__)
         return {}
@@ -77,7 +77,7 @@ async def current(role: Role, settings: Settings) -> dict[str, str]:
         await client.end(admin)
 
 
-async def ask_all(role: Role, asker: Admin | Reader, settings: Settings) -> Answers:
+async def fetch_all(role: Role, asker: Admin | Reader, settings: Settings) -> Answers:
     """What each broker says of our topics; none is created by asking. KafkaError when nobody answers.
 
     When some have answered, the others are not waited for any longer: a machine that is gone answers nobody.

@@ -38,7 +38,7 @@ BATCH_BYTES: Final = 1_048_588
 """What Kafka's topics take by default. It is set for each topic that a worker writes, since a broker may have less."""
 
 
-class Made(StrEnum):
+class TopicStatus(StrEnum):
     CREATED = "created"
     EXISTS = "exists"
     DIFFERS = "differs"
@@ -50,7 +50,7 @@ class Topic:
     """A topic as it is. ``differences`` are for people: ``retention.ms is 1000, should be 604800000``."""
 
     name: str
-    made: Made
+    made: TopicStatus
     partitions: int = 0
     replication: int = 0
     configs: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +70,9 @@ async def create(role: Role, settings: Settings, partitions: int | None, replica
     Raises UsageError for what a broker refuses (a bad number, no permission), FailedError without a broker.
     """
     async with _Admin(settings) as admin:
-        there = {topic.name: topic for topic in await _look(role, admin, settings) if topic.made is not Made.MISSING}
+        there = {
+            topic.name: topic for topic in await _look(role, admin, settings) if topic.made is not TopicStatus.MISSING
+        }
         partitions = partitions or max((topic.partitions for topic in there.values()), default=PARTITIONS)
         missing = [spec for spec in role.specs if settings.topic(spec.name) not in there]
         if missing:
@@ -88,7 +90,7 @@ def fitting(brokers: int) -> int:
 
 def at_risk(found: Iterable[Topic]) -> str | None:
     """What to tell who has let us choose: that topics just made have too few copies. None: they have enough."""
-    made = [topic.replication for topic in found if topic.made is Made.CREATED]
+    made = [topic.replication for topic in found if topic.made is TopicStatus.CREATED]
     if not made or min(made) >= SAFE_REPLICATION:
         return None
     if min(made) == 1:
@@ -109,7 +111,9 @@ async def copy(role: Role, settings: Settings, target: Settings, partitions: int
         old = await _look(role, admin, settings)
         own = await _configs(admin, [topic.name for topic in old], own=True)
         there = {
-            topic.name for topic in await _look(role, admin, target, configs=False) if topic.made is not Made.MISSING
+            topic.name
+            for topic in await _look(role, admin, target, configs=False)
+            if topic.made is not TopicStatus.MISSING
         }
         new = [
             NewTopic(target.topic(spec.name), partitions, topic.replication, topic_configs=own.get(topic.name, {}))
@@ -133,7 +137,7 @@ async def delete(role: Role, settings: Settings) -> list[str]:
     if not settings.topic_prefix:
         raise UsageError("topics are only deleted under a prefix: set --topic-prefix")
     async with _Admin(settings) as admin:
-        there = [topic.name for topic in await _look(role, admin, settings) if topic.made is not Made.MISSING]
+        there = [topic.name for topic in await _look(role, admin, settings) if topic.made is not TopicStatus.MISSING]
         if there:
             await admin.delete_topics(there)
     return there
@@ -149,7 +153,7 @@ async def counts(role: Role, settings: Settings, only: Collection[str] = ()) -> 
     async with _Admin(settings) as admin:
         every = await _look(role, admin, settings, configs=False)
         topics = [topic for topic in every if not only or topic.name in map(settings.topic, only)]
-        missing = [topic.name for topic in topics if topic.made is Made.MISSING]
+        missing = [topic.name for topic in topics if topic.made is TopicStatus.MISSING]
         brokers = await _brokers(admin) if missing else 0
     if missing:
         raise UsageError(
@@ -196,14 +200,16 @@ async def configs(role: Role, settings: Settings) -> dict[str, Mapping[str, str]
     async with _Admin(settings) as admin:
         found = await _look(role, admin, settings)
     return {
-        spec.name: topic.configs for spec, topic in zip(role.specs, found, strict=True) if topic.made is Made.EXISTS
+        spec.name: topic.configs
+        for spec, topic in zip(role.specs, found, strict=True)
+        if topic.made is TopicStatus.EXISTS
     }
 
 
-async def broker_limits(settings: Settings) -> limits.Asked:
+async def broker_limits(settings: Settings) -> limits.BrokerLimits:
     """What the brokers' own settings allow. Empty ones: this user may not see them."""
     async with _Admin(settings) as admin:
-        return await limits.ask(admin)
+        return await limits.fetch(admin)
 
 
 async def max_bytes(role: Role, settings: Settings, name: str) -> int | None:
@@ -286,7 +292,7 @@ async def _wait_for(role: Role, admin: client.Admin, settings: Settings) -> list
         async with asyncio.timeout(seconds):
             while True:
                 topics = await _look(role, admin, settings)
-                if all(topic.made is not Made.MISSING for topic in topics):
+                if all(topic.made is not TopicStatus.MISSING for topic in topics):
                     return topics
                 await asyncio.sleep(0.1)
     except TimeoutError:
@@ -300,14 +306,14 @@ async def _look(role: Role, admin: client.Admin, settings: Settings, *, configs:
     there = [name for name in wanted if any(partition["leader"] >= 0 for partition in listed.get(name, ()))]
     values = await _configs(admin, there) if configs and there else {}
     return [
-        _topic(name, listed[name], values.get(name, {})) if name in there else Topic(name, Made.MISSING)
+        _topic(name, listed[name], values.get(name, {})) if name in there else Topic(name, TopicStatus.MISSING)
         for name in wanted
     ]
 
 
 def _topic(name: str, partitions: list[dict[str, Any]], configs: Mapping[str, str]) -> Topic:
     copies = min(len(partition["replicas"]) for partition in partitions)
-    return Topic(name, Made.EXISTS, len(partitions), copies, configs)
+    return Topic(name, TopicStatus.EXISTS, len(partitions), copies, configs)
 
 
 async def _configs(admin: client.Admin, topics: Iterable[str], *, own: bool = False) -> dict[str, dict[str, str]]:
@@ -322,7 +328,7 @@ async def _configs(admin: client.Admin, topics: Iterable[str], *, own: bool = Fa
 
 def _reported(role: Role, topic: Topic, created: set[str], partitions: int, replication: int) -> Topic:
     """With how it came about and what differs from its spec; 0 partitions or copies: any will do."""
-    if topic.made is Made.MISSING:
+    if topic.made is TopicStatus.MISSING:
         return topic
     spec = next(spec for spec in role.specs if topic.name.endswith(spec.name))
     wanted = {**spec.configs, **({"partitions": str(partitions)} if partitions else {})}
@@ -332,6 +338,6 @@ def _reported(role: Role, topic: Topic, created: set[str], partitions: int, repl
     differences = tuple(
         f"{key} is {actual.get(key)}, should be {value}" for key, value in wanted.items() if actual.get(key) != value
     )
-    made = Made.CREATED if topic.name in created else Made.DIFFERS if differences else Made.EXISTS
+    made = TopicStatus.CREATED if topic.name in created else TopicStatus.DIFFERS if differences else TopicStatus.EXISTS
     shown = {key: actual[key] for key in spec.configs if key in actual}
     return Topic(topic.name, made, topic.partitions, topic.replication, shown, differences)

@@ -36,7 +36,7 @@ class TopicWatch:
         Brokers that do not answer, or do not agree yet, are asked again the next time.
         """
         try:
-            answers = await topicids.ask_all(self._role, reader, self._settings)
+            answers = await topicids.fetch_all(self._role, reader, self._settings)
         except (KafkaError, OSError):
             return
         self._look_for_missing(set.intersection(*(set(answer) for answer in answers)), running)

@@ -308,7 +308,7 @@ class Worker:
         epoch = self._membership.epoch
         return lambda: self._membership.current(epoch)
 
-    def _start(self, number: int, delay: float = 0.0, *, look_first: bool = False) -> None:
+    def _start(self, number: int, delay: float = 0.0, *, rehearse_first: bool = False) -> None:
         context = ShardContext(
             self._settings,
             number,
@@ -328,7 +328,7 @@ class Worker:
             delay=delay,
             running=self._recovered,
             brokers_there=self._watchdog.brokers_there,
-            look_first=look_first,
+            rehearse_first=rehearse_first,
         )
         self._shards[number] = shard
         shard.when_done(self._ended)
@@ -381,7 +381,7 @@ class Worker:
             raise UsageError(f"the broker refuses the work on partition {number}: {cause}") from error
         if isinstance(error, UnreadableError):
             self._waiting.begins(number, error)
-        self._hooks.ended(number, looked=isinstance(error, UnreadableError) and shard.shard_loop is not None)
+        self._hooks.ended(number, published=isinstance(error, UnreadableError) and shard.shard_loop is not None)
         if isinstance(error, FencedError):
             # never begin again on this assignment, never stay a member without the shard
             self._membership.rejoin(f"partition {number} has another producer now, or its transaction timed out")
@@ -398,9 +398,9 @@ class Worker:
         else:
             raise error
 
-    def _start_again(self, shard: ShardTask, delay: float, *, look_first: bool = False) -> None:
+    def _start_again(self, shard: ShardTask, delay: float, *, rehearse_first: bool = False) -> None:
         if shard.current():
-            self._start(shard.partition, delay, look_first=look_first)
+            self._start(shard.partition, delay, rehearse_first=rehearse_first)
         else:
             self._membership.rejoin(f"partition {shard.partition} failed on an assignment that is gone")
 
@@ -419,7 +419,7 @@ class Worker:
         log.error("a shard is down", partition=number, detail=str(error), again_in_seconds=REFUSED_AGAIN)
         self._health.refused(number, str(error))
         self._hooks.refused(number)
-        self._start_again(shard, REFUSED_AGAIN, look_first=True)
+        self._start_again(shard, REFUSED_AGAIN, rehearse_first=True)
 
 
 def _letters(role: Role, settings: Settings, configs: Configs) -> LetterSize:

@@ -14,7 +14,7 @@ import structlog
 
 from stream.kafka.health import BROKERS_AWAY, KEPT_OUT, PARTITIONS, STUCK, TOPICS
 from stream.model.results import Tally
-from stream.observe.shares import SharePolicy, ShareState, Told
+from stream.observe.shares import ExceededShare, SharePolicy, ShareState
 
 STALLED_AFTER: Final = 30.0
 """Seconds without a beat after which the worker is dead."""
@@ -53,7 +53,7 @@ class Health:
         """``topic``: the name on the broker of the topic that the code calls so."""
         self._clock = clock
         self._shares = ShareState(policy, topic)
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, ExceededShare] = {}
         """Shares of records above their limits, by key; bad ones are reasons instead."""
         self._beat = clock()
         self._reasons = {STARTING: "the group has not assigned partitions to this worker yet"}
@@ -77,7 +77,7 @@ class Health:
             self.clear(BAD_EVENTS)
         self._tell({each.key: each for each in told if not each.is_bad})
 
-    def _tell(self, told: dict[str, Told]) -> None:
+    def _tell(self, told: dict[str, ExceededShare]) -> None:
         """Logged when it is new, and when it is over."""
         for key in told.keys() - self._told.keys():
             log.warning("too many of its records", topic=told[key].topic, reason=told[key].name, detail=told[key].text)

@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.errors import UsageError
 from stream.observe import request
-from stream.observe.pages import EVERY, TEXT, Answer, Pages, Vitals
+from stream.observe.pages import EVERY, TEXT, Answer, HealthSource, Pages
 from stream.observe.request import Refusal, Request
 
 MOST_CLIENTS: Final = 128
@@ -56,7 +56,7 @@ class HttpServer:
     """
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, health: Vitals, *, every: float = EVERY
+        self, host: str, port: int, registry: CollectorRegistry, health: HealthSource, *, every: float = EVERY
     ) -> None:
         listener = _listen(host, port)
         self.host = host

@@ -179,8 +179,8 @@ class Metrics:
     def buffered(self, size: int) -> None:
         self._buffered.size = size
 
-    def ended(self, partition: int, *, looked: bool = False) -> None:
-        self._shards.ended(partition, looked=looked)
+    def ended(self, partition: int, *, published: bool = False) -> None:
+        self._shards.ended(partition, published=published)
 
     def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         self._shards.lag(partition, kind, records, seconds)

@@ -43,7 +43,7 @@ NOT_FOUND: Final = Answer(HTTPStatus.NOT_FOUND, TEXT, b"not found: see /\n")
 FAILED: Final = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"a page could not be made: see the log\n")
 
 
-class Vitals(Protocol):
+class HealthSource(Protocol):
     """Whether what is behind the pages lives and is ready: one worker (health.py), or several (fleet.py)."""
 
     def stalled(self) -> str | None:
@@ -92,7 +92,7 @@ class Page:
 class Pages:
     """All pages. ``every``: seconds that one is handed out for."""
 
-    def __init__(self, registry: CollectorRegistry, health: Vitals, *, every: float = EVERY) -> None:
+    def __init__(self, registry: CollectorRegistry, health: HealthSource, *, every: float = EVERY) -> None:
         self._registry = registry
         self._health = health
         self._metrics = {form: Page("/metrics", partial(self._render, form), every) for form in Form}

@@ -1,4 +1,4 @@
-"""Gauges of the shards this worker owns, made at scrape time from the last look at each; those of others are gone."""
+"""Gauges of the shards this worker owns, made at scrape time from the last view of each. It has none of others."""
 
 import time
 from collections import Counter
@@ -19,8 +19,8 @@ from stream.observe.catalog import Metric
 
 
 @dataclass(slots=True)
-class Look:
-    """What is known of one shard.
+class ShardStatus:
+    """The last known status of one shard.
 
     ``checkpoint``: when the last one committed, seconds since 1970. ``refused``: its state cannot be continued.
     ``stuck``, ``hidden``: seconds, as told last; ``waits_since``: since when something waits to be committed, by the
@@ -37,7 +37,7 @@ class Look:
     waits_since: float | None = None
 
     def stops(self) -> None:
-        """What is known only of a shard that runs is forgotten."""
+        """Forgets what is known of running shards only."""
         self.running, self.stuck = False, 0.0
         self.lag.clear()
         self.hidden.clear()
@@ -55,7 +55,7 @@ def gauge(metric: Metric, rows: Rows) -> Family:
 
 
 class Shards(Collector):
-    """Written by the event loop, read by the scrape. What is said of a shard that is not assigned is ignored."""
+    """Written by the event loop, read by the scrape. Reports on a shard that is not assigned are ignored."""
 
     def __init__(
         self,
@@ -74,22 +74,24 @@ class Shards(Collector):
         self._windows = windows
         self._rules: list[tuple[str, str]] = []
         self._lock = Lock()
-        self._looks: dict[int, Look] = {}
+        self._statuses: dict[int, ShardStatus] = {}
         self._brokers: int | None = None  # nobody has asked them yet
 
     def assigned(self, partitions: frozenset[int]) -> None:
         with self._lock:
-            self._looks = {partition: self._looks.get(partition, Look()) for partition in sorted(partitions)}
+            self._statuses = {
+                partition: self._statuses.get(partition, ShardStatus()) for partition in sorted(partitions)
+            }
 
     def brokers(self, connected: int) -> None:
-        """So many answer. While none does, lag is not known: what was known of it is forgotten."""
+        """So many answer. While none does, lag is not known and its series are gone."""
         with self._lock:
             self._brokers = connected
             if not connected:
-                for look in self._looks.values():
-                    look.lag.clear()
-                    look.hidden.clear()
-                    look.stuck = 0.0
+                for status in self._statuses.values():
+                    status.lag.clear()
+                    status.hidden.clear()
+                    status.stuck = 0.0
 
     def partitions(self, number: int) -> None:
         """So many are counted."""
@@ -104,67 +106,69 @@ class Shards(Collector):
     def recovered(self, partition: int, *, refused: bool = False) -> None:
         """A shard was restored, or it could not be."""
         with self._lock:
-            if look := self._looks.get(partition):
-                look.refused, look.running = refused, not refused
+            if status := self._statuses.get(partition):
+                status.refused, status.running = refused, not refused
                 if refused:
-                    look.view = look.waits_since = None
-                    look.stops()
+                    status.view = status.waits_since = None
+                    status.stops()
 
-    def ended(self, partition: int, *, looked: bool = False) -> None:
-        """Its lag is not known. All else stands still, as of its last look, until it is restored. It has something to
-        commit until it says otherwise: one that begins again and again, and never commits, must not look idle.
+    def ended(self, partition: int, *, published: bool = False) -> None:
+        """Its lag is not known. Everything else stays as in its last view until it is restored.
 
-        ``looked``: just now, with nothing left to commit, so its lag holds.
+        It counts as having something to commit until it says otherwise: a shard that starts again and again, and never
+        commits, must not look idle.
+
+        ``published``: its view was published just now, with nothing left to commit, so its lag holds.
         """
         with self._lock:
-            look = self._looks.get(partition)
-            if look and looked:
-                look.running = False
-            elif look:
-                look.stops()
-                look.waits_since = self._clock() if look.waits_since is None else look.waits_since
+            status = self._statuses.get(partition)
+            if status and published:
+                status.running = False
+            elif status:
+                status.stops()
+                status.waits_since = self._clock() if status.waits_since is None else status.waits_since
 
     def stuck(self, partition: int, seconds: float) -> None:
         with self._lock:
-            if look := self._looks.get(partition):
-                look.stuck = seconds
+            if status := self._statuses.get(partition):
+                status.stuck = seconds
 
     def hidden(self, partition: int, kind: Kind, seconds: float) -> None:
         """By an open transaction."""
         with self._lock:
-            look = self._looks.get(partition)
-            if look and self._brokers != 0:
-                look.hidden[kind] = seconds
+            status = self._statuses.get(partition)
+            if status and self._brokers != 0:
+                status.hidden[kind] = seconds
 
     def pending(self, partition: int, *, something: bool) -> None:
         """Whether a shard has something to commit."""
         with self._lock:
-            if look := self._looks.get(partition):
+            if status := self._statuses.get(partition):
                 if not something:
-                    look.waits_since = None
-                elif look.waits_since is None:
-                    look.waits_since = self._clock()
+                    status.waits_since = None
+                elif status.waits_since is None:
+                    status.waits_since = self._clock()
 
     def shard(self, partition: int, view: ShardView) -> None:
         with self._lock:
-            if look := self._looks.get(partition):
-                look.view = view
+            if status := self._statuses.get(partition):
+                status.view = view
 
     def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         with self._lock:
-            look = self._looks.get(partition)
-            if look and self._brokers != 0:
-                look.lag[kind] = (records, seconds)
+            status = self._statuses.get(partition)
+            if status and self._brokers != 0:
+                status.lag[kind] = (records, seconds)
 
     def checkpoint(self, partition: int, at: float) -> None:
         with self._lock:
-            if look := self._looks.get(partition):
-                look.checkpoint, look.waits_since = at, None
+            if status := self._statuses.get(partition):
+                status.checkpoint, status.waits_since = at, None
 
     def views(self) -> list[ShardView]:
-        """The last look at each shard that was looked at."""
+        """The last view of each shard that has one."""
         with self._lock:
-            return [look.view for look in self._looks.values() if look.view is not None]
+            return [status.view for status in self._statuses.values() if status.view is not None]
 
     def collect(self) -> Iterable[Family]:
         views = self.views()
@@ -172,8 +176,8 @@ class Shards(Collector):
             return [*self._by_partition(), *self._lags(), *_sums(views, self._windows), *_alerts(views, self._rules)]
 
     def _by_partition(self) -> Iterator[Family]:
-        looks = {(str(partition),): look for partition, look in self._looks.items()}
-        views = {labels: look.view for labels, look in looks.items() if look.view is not None}
+        statuses = {(str(partition),): status for partition, status in self._statuses.items()}
+        views = {labels: status.view for labels, status in statuses.items() if status.view is not None}
         marks = {labels: view.watermark for labels, view in views.items()}
         yield gauge(catalog.WATERMARK, [(labels, ms / 1000) for labels, ms in marks.items() if ms is not None])
         yield gauge(
@@ -194,34 +198,34 @@ class Shards(Collector):
         yield gauge(catalog.BOUND_USED, bounds.items())
         yield gauge(catalog.BROKERS_CONNECTED, [((), self._brokers or 0)])
         yield gauge(catalog.MAX_SESSIONS, [((), self._max_sessions)])
-        yield gauge(catalog.STATE_REFUSED, [(labels, int(look.refused)) for labels, look in looks.items()])
-        yield from self._moving(looks)
-        times = {labels: look.checkpoint for labels, look in looks.items()}
+        yield gauge(catalog.STATE_REFUSED, [(labels, int(status.refused)) for labels, status in statuses.items()])
+        yield from self._moving(statuses)
+        times = {labels: status.checkpoint for labels, status in statuses.items()}
         yield gauge(catalog.CHECKPOINT_TIMESTAMP, [(labels, at) for labels, at in times.items() if at is not None])
 
-    def _moving(self, looks: Mapping[tuple[str], Look]) -> Iterator[Family]:
+    def _moving(self, statuses: Mapping[tuple[str], ShardStatus]) -> Iterator[Family]:
         now = self._clock()
         waits = [
-            (labels, 0.0 if look.waits_since is None else max(0.0, now - look.waits_since))
-            for labels, look in looks.items()
+            (labels, 0.0 if status.waits_since is None else max(0.0, now - status.waits_since))
+            for labels, status in statuses.items()
         ]
         yield gauge(catalog.PARTITIONS, [((), self._partitions)])
-        yield gauge(catalog.SHARDS_ASSIGNED, [((), len(looks))])
-        yield gauge(catalog.SHARD_RUNNING, [(labels, int(look.running)) for labels, look in looks.items()])
-        yield gauge(catalog.STUCK, [(labels, look.stuck) for labels, look in looks.items()])
+        yield gauge(catalog.SHARDS_ASSIGNED, [((), len(statuses))])
+        yield gauge(catalog.SHARD_RUNNING, [(labels, int(status.running)) for labels, status in statuses.items()])
+        yield gauge(catalog.STUCK, [(labels, status.stuck) for labels, status in statuses.items()])
         yield gauge(catalog.UNCOMMITTED, waits)
         hidden = [
             ((self._topic(kind), *labels), seconds)
-            for labels, look in looks.items()
-            for kind, seconds in look.hidden.items()
+            for labels, status in statuses.items()
+            for kind, seconds in status.hidden.items()
         ]
         yield gauge(catalog.OPEN_TRANSACTION, hidden)
 
     def _lags(self) -> Iterator[Family]:
         lags = [
             ((self._topic(kind), str(partition)), lag)
-            for partition, look in self._looks.items()
-            for kind, lag in look.lag.items()
+            for partition, status in self._statuses.items()
+            for kind, lag in status.lag.items()
         ]
         yield gauge(catalog.LAG_RECORDS, [(labels, records) for labels, (records, _) in lags])
         known = [(labels, seconds) for labels, (_, seconds) in lags if seconds is not None]

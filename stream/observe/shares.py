@@ -32,7 +32,7 @@ class SharePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ExceededShare:
     """One share above its limit."""
 
     topic: str
@@ -74,7 +74,7 @@ class ShareState:
         self._seconds: deque[_Second] = deque()
         self._since: dict[Kind, float] = {}
         """Since when so many are rejected."""
-        self._told: dict[tuple[Kind, str], tuple[float, Told]] = {}
+        self._told: dict[tuple[Kind, str], tuple[float, ExceededShare]] = {}
         """What was above its limit, and when it was the last time."""
 
     def add(self, now: float, tally: Tally) -> None:
@@ -85,7 +85,7 @@ class ShareState:
             self._seconds.append(_Second(int(now)))
         self._seconds[-1].add(tally)
 
-    def judge(self, now: float) -> list[Told]:
+    def judge(self, now: float) -> list[ExceededShare]:
         """What is above its limit, in the order of the table. Call it about every second."""
         while self._seconds and self._seconds[0].at <= now - MINUTE:
             self._seconds.popleft()
@@ -97,22 +97,24 @@ class ShareState:
         bad = [told for kind in Kind if (told := self._bad(now, kind, minute))]
         return [*bad, *self._warnings(now, minute, {told.topic for told in bad})]
 
-    def _bad(self, now: float, kind: Kind, minute: _Second) -> Told | None:
+    def _bad(self, now: float, kind: Kind, minute: _Second) -> ExceededShare | None:
         number, of = minute.found[kind, REJECTED.name], minute.records[kind]
         if not self._is_above(self._policy.bad, number, of):
             self._since.pop(kind, None)
             return None
         if now - self._since.setdefault(kind, now) < MINUTE:
             return None
-        return Told(self._name(kind), REJECTED.name, f"{self._name(kind)}: {_rejected(kind, minute)}", is_bad=True)
+        return ExceededShare(
+            self._name(kind), REJECTED.name, f"{self._name(kind)}: {_rejected(kind, minute)}", is_bad=True
+        )
 
-    def _warnings(self, now: float, minute: _Second, bad_topics: set[str]) -> Iterator[Told]:
+    def _warnings(self, now: float, minute: _Second, bad_topics: set[str]) -> Iterator[ExceededShare]:
         for kind in Kind:
             for share in SHARES:
                 number, of = minute.found[kind, share.name], minute.records[kind]
                 if (share.any_number and number) or self._is_above(self._policy.warn, number, of):
                     text = f"{self._name(kind)}: of the last minute {share.told(number, of)}"
-                    self._told[kind, share.name] = now, Told(self._name(kind), share.name, text, is_bad=False)
+                    self._told[kind, share.name] = now, ExceededShare(self._name(kind), share.name, text, is_bad=False)
         for (kind, name), (at, told) in list(self._told.items()):
             share = _BY_NAME[name]
             if not share.any_number and at <= now - MINUTE:

@@ -95,7 +95,7 @@ async def _rehearse(context: ShardContext) -> None:
 async def _others(
     reader: Reader, context: ShardContext, found: StoredState, positions: Adopted
 ) -> list[RecreatedTopic]:
-    now = await topicids.ask(context.role, reader, context.settings)
+    now = await topicids.fetch(context.role, reader, context.settings)
     known = found.meta.topic_ids
     bounds = await recovery.input_bounds(context, reader)
     again = (
@@ -142,7 +142,7 @@ async def _adopt(context: ShardContext, planned: Plan) -> Plan:
 
 
 async def _require_empty_group(settings: Settings) -> None:
-    found = await members.ask(settings, settings.connect_timeout.total_seconds())
+    found = await members.fetch_members(settings, settings.connect_timeout.total_seconds())
     if found:
         raise UsageError(
             f"the group {settings.group} has members ({len(found)}): stop all workers first. One that was "

@@ -16,7 +16,7 @@ from stream.errors import FailedError, UsageError
 from stream.kafka import preflight, statereader
 from stream.kafka.partitions import Outgrown, judge
 from stream.kafka.shard_context import ShardContext
-from stream.kafka.topics import Made, Topic
+from stream.kafka.topics import Topic, TopicStatus
 from stream.model.names import INPUTS, KINDS, STATE
 from stream.operate import moving
 from stream.operate.moving import Target
@@ -157,7 +157,7 @@ async def plan(settings: Settings, asked: Growth) -> Plan:
     old = await read_old_set(settings, asked)
     target = target_of(settings, asked)
     made = await new_topics(target)
-    there = all(topic.made is not Made.MISSING for topic in made)
+    there = all(topic.made is not TopicStatus.MISSING for topic in made)
     rest = await _rest(old, target, there=there)
     on_air, held = await _sessions(old)
     starts = {TopicPartition(each.topic, each.partition): each.end - each.left for each in rest}
@@ -267,7 +267,7 @@ class Step:
 
 def steps(found: Plan) -> list[Step]:
     """With partitions added the backlog is moved first: behind what producers write to the new set it would be late."""
-    made = all(topic.made is not Made.MISSING for topic in found.topics)
+    made = all(topic.made is not TopicStatus.MISSING for topic in found.topics)
     closed = len(found.closed) == found.counted
     old, new = f"{found.from_prefix}live.*", f"{found.to_prefix}live.*"
     inputs = ", ".join(found.to_prefix + name for name in INPUTS.values())

@@ -80,7 +80,7 @@ async def _input_offsets(
     settings: Settings, reader: Reader, tp: TopicPartition, position: int | None, problem: str | None
 ) -> InputOffsets:
     begin, end = await statereader.bounds(reader, tp)
-    log = await batches.look(reader, tp, end)
+    log = await batches.read_batches(reader, tp, end)
     stable, end = log.stable, log.end  # of one answer: what is written between two would look like an open transaction
     lag = None if position is None else max(0, stable - max(position, begin))
     seconds: float | None = None if lag is None else 0.0

@@ -45,7 +45,7 @@ async def show(role: Role, settings: Settings, numbers: Collection[int]) -> list
     found = await contexts(role, settings, numbers)
     shown = []
     async with reading(settings, [context.state for context in found]) as reader:
-        ids = await topicids.ask(role, reader, settings)
+        ids = await topicids.fetch(role, reader, settings)
         for context in found:
             try:
                 state = await stored(reader, context)

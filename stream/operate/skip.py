@@ -236,7 +236,7 @@ async def _items(reader: Reader, tp: TopicPartition, records: Sequence[Record]) 
     for record in records:
         first = record.first if isinstance(record, RefusedBatch) else record.offset
         if batch is None or first > batch.last:
-            batch = next(iter((await batches.look(reader, tp, first)).batches), None)
+            batch = next(iter((await batches.read_batches(reader, tp, first)).batches), None)
         items.append(_item(record, batch))
     return items
 

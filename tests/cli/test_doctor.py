@@ -14,7 +14,7 @@ from stream.config import Settings
 from stream.doctor.finding import Check, Finding, Severity
 from stream.sandbox.broker import EmbeddedKafka
 from tests.live import create_topics
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "doctor" / "v1.schema.json").read_text())
 OK = Finding(Check.BROKERS, Severity.OK, "brokers", "all 3 answer")

@@ -13,7 +13,7 @@ from stream.config import Settings
 from stream.model.names import DEAD_LETTERS
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import damage, everything, headers, send_batches, send_views
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.tools import count, make
 
 

@@ -27,7 +27,7 @@ from stream.replay.backtest import Report, RuleSetReport
 from stream.replay.incidents import Incident, Span, Tally
 from stream.rules.reading import Problem
 from tests.hostile_texts import HOSTILE_IDS, HOSTILE_TEXTS
-from tests.observe.looks import session, view
+from tests.observe.views import session, view
 
 ROOM = Path(stream.cli.__file__).parent
 PRINTING = {"echo", "print", "secho"}

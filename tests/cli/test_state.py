@@ -12,7 +12,7 @@ from stream.config import Settings
 from stream.model.names import STATE
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import everything, send, send_views
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.tools import count, make
 
 

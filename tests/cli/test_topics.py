@@ -8,14 +8,14 @@ import pytest
 from stream.cli import main
 from stream.config import Settings
 from stream.errors import UsageError
-from stream.kafka.topics import Made, Topic
+from stream.kafka.topics import Topic, TopicStatus
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from stream.sessions.role import SPECS
 
 FOUND = [
-    Topic("x.live.views", Made.CREATED, 4, 1, {"retention.ms": "604800000"}),
-    Topic("x.live.comments", Made.DIFFERS, 4, 3, {}, ("retention.ms is 1000, should be 604800000",)),
+    Topic("x.live.views", TopicStatus.CREATED, 4, 1, {"retention.ms": "604800000"}),
+    Topic("x.live.comments", TopicStatus.DIFFERS, 4, 3, {}, ("retention.ms is 1000, should be 604800000",)),
 ]
 
 
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     async def describe(settings: Settings) -> list[Topic]:
         asked.append((settings.brokers, settings.topic_prefix))
-        return [*FOUND, Topic("x.live.state", Made.MISSING)]
+        return [*FOUND, Topic("x.live.state", TopicStatus.MISSING)]
 
     monkeypatch.setattr(topics, "create", create)
     monkeypatch.setattr(topics, "describe", describe)
@@ -89,7 +89,7 @@ def test_json_is_one_document(asked: list[Any], capsys: pytest.CaptureFixture[st
 
 def test_unequal_partitions_are_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     async def create(*_: object) -> list[Topic]:
-        return [FOUND[0], Topic("x.live.state", Made.EXISTS, 8, 1)]
+        return [FOUND[0], Topic("x.live.state", TopicStatus.EXISTS, 8, 1)]
 
     monkeypatch.setattr(topics, "create", create)
     assert ended("create", "--brokers", "k:9092") == 2

@@ -23,7 +23,7 @@ from stream.kafka.metrics_hooks import MetricsHooks
 from stream.observe import health as observe
 from stream.sandbox.broker import EmbeddedKafka
 from tests.live import Worker, create_topics, wait_for
-from tests.observe.looks import logging_restored, tally
+from tests.observe.views import logging_restored, tally
 from tests.support import PATIENCE
 
 Work = Callable[[Settings, MetricsHooks, Health, bool], Any]

@@ -14,7 +14,7 @@ from stream.observe.metrics import Metrics
 from stream.rules.reading import read_rules, shipped_text
 from tests.deploy import promtool
 from tests.live import PROJECT
-from tests.observe.looks import session, view
+from tests.observe.views import session, view
 
 PAGE: Final = (PROJECT / "docs" / "operate" / "metrics.md").read_text()
 ROWS: Final = re.findall(r"^\| ([^|]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE)

@@ -39,7 +39,7 @@ from tests.dlq.tools import Rec, write
 from tests.dlq.tools import refused as dead_letter
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings, until, view
 from tests.live import eventually
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka

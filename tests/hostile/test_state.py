@@ -29,7 +29,7 @@ from stream.sessions.worker import make_worker
 from tests.cli.test_processes import Supervised, partitions, read
 from tests.kafka.tools import BASE, Memory, everything, producer, send, send_views, settings, until
 from tests.live import wait_for
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.tools import count, eventually, make, totals, worker
 
 pytestmark = pytest.mark.kafka

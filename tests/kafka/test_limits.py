@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from stream.config import Settings, load
-from stream.kafka.limits import LEAST_REQUEST, Asked, Problem, least_batch, problems, refused
+from stream.kafka.limits import LEAST_REQUEST, BrokerLimits, Problem, least_batch, problems, refused
 
 SETTINGS = Settings(brokers="k:9092", session_timeout=timedelta(seconds=10), transaction_timeout=timedelta(seconds=10))
 GENEROUS = {
@@ -19,7 +19,7 @@ GENEROUS = {
 }
 
 
-def the_one(asked: Asked, settings: Settings = SETTINGS) -> Problem:
+def the_one(asked: BrokerLimits, settings: Settings = SETTINGS) -> Problem:
     (found,) = problems(settings, asked)
     return found
 

@@ -344,7 +344,7 @@ def test_a_position_beyond_the_end_is_refused(
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(10))
         with monkeypatch.context() as before:
-            before.setattr("stream.kafka.topicids.ask", no_ids)
+            before.setattr("stream.kafka.topicids.fetch", no_ids)
             await work(kafka, config)
         await make_anew(config, INPUTS[Kind.VIEWS])
         with pytest.raises(UsageError, match=r"ends at 0, but was read up to 10: the topic was made anew.*--rebuild"):
@@ -383,7 +383,7 @@ def test_a_state_without_ids_takes_those_it_finds_and_keeps_them(
         config = await make(kafka, prefix)
         await send_views(kafka, config, range(10))
         with monkeypatch.context() as before:
-            before.setattr("stream.kafka.topicids.ask", no_ids)
+            before.setattr("stream.kafka.topicids.fetch", no_ids)
             await work(kafka, config)
         async with recovered(config) as found:
             assert shard_of(found.machine).topic_ids == await topicids.current(WORKER, config)

@@ -71,10 +71,10 @@ class Looking:
         self.shard.topic_ids = {VIEWS: topicids.as_text(ID), STATE: topicids.as_text(ID)}
         self._watch = TopicWatch(WORKER, SETTINGS, self.health, Partitions(WORKER, SETTINGS, 4))
 
-        async def ask_all(*_: object) -> Any:
+        async def fetch_all(*_: object) -> Any:
             return self.answers
 
-        monkeypatch.setattr(topicids, "ask_all", ask_all)
+        monkeypatch.setattr(topicids, "ask_all", fetch_all)
 
     def look(self) -> Mapping[str, str]:
         context = ShardContext(SETTINGS, 0, 4, WORKER)
@@ -154,8 +154,8 @@ def test_each_topic_has_its_own_and_another_when_it_is_made_anew(kafka: Embedded
         await make_anew(config, VIEWS, partitions=2)
         reader = client.make_reader(config)
         await client.start(reader, config)
-        now = await topicids.ask(WORKER, reader, config)
-        (answered,) = await topicids.ask_all(WORKER, reader, config)
+        now = await topicids.fetch(WORKER, reader, config)
+        (answered,) = await topicids.fetch_all(WORKER, reader, config)
         await client.end(reader)
         assert topicids.made_anew(WORKER, before, now) == [VIEWS]
         assert {topic.partitions for topic in answered.values()} == {2}

@@ -8,7 +8,7 @@ import pytest
 
 from stream.children import free_port
 from stream.errors import FailedError, UsageError
-from stream.kafka.topics import Made, Topic, at_risk, create, fitting
+from stream.kafka.topics import Topic, TopicStatus, at_risk, create, fitting
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
@@ -22,11 +22,11 @@ QUICK = timedelta(milliseconds=500)
 def test_create_makes_all_and_then_nothing(kafka: EmbeddedKafka, prefix: str) -> None:
     config = settings(kafka, prefix)
     first = asyncio.run(topics.create(config, 3))
-    assert {(topic.made, topic.partitions, topic.replication) for topic in first} == {(Made.CREATED, 3, 1)}
+    assert {(topic.made, topic.partitions, topic.replication) for topic in first} == {(TopicStatus.CREATED, 3, 1)}
     assert [topic.differences for topic in first] == [()] * 8
     assert [topic.name for topic in first] == topics.names(config)
     second = asyncio.run(topics.create(config, 3))
-    assert {topic.made for topic in second} == {Made.EXISTS}
+    assert {topic.made for topic in second} == {TopicStatus.EXISTS}
     assert asyncio.run(topics.check(config)) == 3
 
 
@@ -36,7 +36,7 @@ def test_one_that_is_missing_gets_as_many_partitions_as_the_others(kafka: Embedd
     asyncio.run(topics.create(config, 3))
     asyncio.run(delete(config, SESSIONS))
     found = {topic.name: topic for topic in asyncio.run(topics.create(config, None))}
-    assert (found[prefix + SESSIONS].made, found[prefix + SESSIONS].partitions) == (Made.CREATED, 3)
+    assert (found[prefix + SESSIONS].made, found[prefix + SESSIONS].partitions) == (TopicStatus.CREATED, 3)
     assert asyncio.run(topics.check(config)) == 3
 
 
@@ -63,7 +63,7 @@ def test_what_differs_is_said_and_left_alone(kafka: EmbeddedKafka, prefix: str) 
     )
     asyncio.run(create(replace(WORKER, specs=others), config, 2))
     found = {topic.name: topic for topic in asyncio.run(topics.create(config, 4))}
-    assert {topic.made for topic in found.values()} == {Made.DIFFERS}
+    assert {topic.made for topic in found.values()} == {TopicStatus.DIFFERS}
     assert found[prefix + SESSIONS].differences == (
         "retention.ms is 1000, should be 7776000000",
         "partitions is 2, should be 4",
@@ -76,7 +76,7 @@ def test_missing_topics_are_all_named(kafka: EmbeddedKafka, prefix: str) -> None
         asyncio.run(topics.check(config))
     assert all(name in str(raised.value) for name in topics.names(config))
     described = asyncio.run(topics.describe(config))
-    assert {topic.made for topic in described} == {Made.MISSING}
+    assert {topic.made for topic in described} == {TopicStatus.MISSING}
 
 
 def test_differing_partition_counts_are_refused(kafka: EmbeddedKafka, prefix: str) -> None:
@@ -109,20 +109,20 @@ def test_there_are_three_copies_where_there_are_three_brokers_else_as_many_as_th
 
 
 def test_too_few_copies_are_told_once_with_what_that_means() -> None:
-    def made(copies: int, how: Made = Made.CREATED) -> list[Topic]:
-        return [Topic("live.views", how, 4, copies), Topic("live.state", Made.EXISTS, 4, 1)]
+    def made(copies: int, how: TopicStatus = TopicStatus.CREATED) -> list[Topic]:
+        return [Topic("live.views", how, 4, copies), Topic("live.state", TopicStatus.EXISTS, 4, 1)]
 
     assert "one broker, so each partition has one copy" in (at_risk(made(1)) or "")
     assert "2 brokers, so each partition has 2 copies" in (at_risk(made(2)) or "")
     assert at_risk(made(3)) is None
-    assert at_risk(made(1, Made.EXISTS)) is None, "it was told when they were made"
+    assert at_risk(made(1, TopicStatus.EXISTS)) is None, "it was told when they were made"
 
 
 def test_an_unset_number_of_copies_takes_topics_with_any(kafka: EmbeddedKafka, prefix: str) -> None:
     made = asyncio.run(topics.create(settings(kafka, prefix), 1, None))
-    assert {(topic.made, topic.replication) for topic in made} == {(Made.CREATED, 1)}
+    assert {(topic.made, topic.replication) for topic in made} == {(TopicStatus.CREATED, 1)}
     again = asyncio.run(topics.create(settings(kafka, prefix), 1, None))
-    assert {topic.made for topic in again} == {Made.EXISTS}
+    assert {topic.made for topic in again} == {TopicStatus.EXISTS}
 
 
 def test_a_broker_that_is_not_there_is_named(kafka: EmbeddedKafka, prefix: str) -> None:

@@ -243,8 +243,8 @@ class Memory:
     def lag(self, partition: int, kind: Kind, records: int, seconds: float | None) -> None:
         self.lags[partition, kind] = (records, seconds)
 
-    def ended(self, partition: int, *, looked: bool = False) -> None:
-        if looked:
+    def ended(self, partition: int, *, published: bool = False) -> None:
+        if published:
             return
         self.lags = {place: lag for place, lag in self.lags.items() if place[0] != partition}
 

@@ -19,7 +19,7 @@ from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.shares import SharePolicy
 from tests.live import fetch_page
-from tests.observe.looks import session, tally, view
+from tests.observe.views import session, tally, view
 from tests.support import PATIENCE
 
 

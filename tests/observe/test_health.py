@@ -10,7 +10,7 @@ from stream.kafka.health import Health as EdgeHealth
 from stream.model.results import Tally
 from stream.observe.health import Health
 from stream.observe.shares import SharePolicy
-from tests.observe.looks import judged
+from tests.observe.views import judged
 
 
 @dataclass

@@ -23,7 +23,7 @@ from stream.observe.http import MOST_CLIENTS, HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.request import MOST_HEAD
 from stream.observe.shares import SharePolicy
-from tests.observe.looks import tally
+from tests.observe.views import tally
 from tests.support import eventually
 
 DEADLINE = 60.0

@@ -18,7 +18,7 @@ import stream
 from stream.observe import logs
 from stream.plaintext import plain
 from tests.hostile_texts import HOSTILE_TEXTS
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 
 
 @pytest.fixture(autouse=True)

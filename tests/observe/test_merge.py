@@ -21,7 +21,7 @@ from stream.model.results import SessionView, ShardView
 from stream.observe import catalog
 from stream.observe.merge import RULES, Merge, Page, read
 from stream.observe.metrics import Metrics
-from tests.observe.looks import session, tally, view
+from tests.observe.views import session, tally, view
 from tests.support import PATIENCE
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -31,7 +31,7 @@ from stream.observe.metrics import Metrics
 from stream.observe.sessions import together
 from stream.observe.shares import SharePolicy
 from stream.observe.store import Cells
-from tests.observe.looks import session, tally, view
+from tests.observe.views import session, tally, view
 from tests.support import PATIENCE
 
 

@@ -20,7 +20,7 @@ from stream.observe.health import Health
 from stream.observe.http import HttpServer
 from stream.observe.metrics import Metrics
 from stream.observe.shares import SharePolicy
-from tests.observe.looks import session, tally, view
+from tests.observe.views import session, tally, view
 
 DEADLINE = 60.0
 CONFIG = """\

@@ -35,7 +35,7 @@ from stream.observe.shares import SharePolicy
 from stream.sessions.role import WORKER
 from tests.kafka.tools import Memory as Remembers
 from tests.live import PROJECT
-from tests.observe.looks import judged
+from tests.observe.views import judged
 
 if TYPE_CHECKING:
     from stream.kafka.task import ShardTask

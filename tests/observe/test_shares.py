@@ -7,8 +7,8 @@ import pytest
 
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from stream.model.results import Tally
-from stream.observe.shares import SharePolicy, ShareState, Told
-from tests.observe.looks import judged
+from stream.observe.shares import ExceededShare, SharePolicy, ShareState
+from tests.observe.views import judged
 
 POLICY = SharePolicy(bad=0.5, warn=0.05, minimum=100)
 
@@ -33,7 +33,7 @@ def found(state: ShareState, now: float) -> list[tuple[str, str, bool]]:
     return [(told.topic, told.name, told.is_bad) for told in state.judge(now)]
 
 
-def lasting(*tallies: Tally, seconds: int = 180, policy: SharePolicy = POLICY) -> list[Told]:
+def lasting(*tallies: Tally, seconds: int = 180, policy: SharePolicy = POLICY) -> list[ExceededShare]:
     state, told = ShareState(policy), []
     for second in range(seconds):
         for each in tallies:

@@ -20,7 +20,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.machines import shard_of
 from stream.sessions.role import WORKER
 from tests.kafka.tools import make_anew, send_views
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.tools import count, make
 
 pytestmark = pytest.mark.kafka

@@ -13,7 +13,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import SPECS
 from tests.kafka.tools import make_topics, send_views, settings
 from tests.live import Worker, wait_for
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.mirror import copy_logs, copy_records
 from tests.operate.pages import Block, Shell, to_run
 from tests.operate.tools import totals

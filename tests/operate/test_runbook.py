@@ -18,7 +18,7 @@ from stream.sessions.role import SPECS, WORKER
 from tests.faults.grown import partition_of
 from tests.kafka.tools import damage, delete, everything, headers, make_anew, send, send_batches, views
 from tests.live import PROJECT, Worker
-from tests.observe.looks import logging_restored
+from tests.observe.views import logging_restored
 from tests.operate.pages import FOLDER, Shell, blocks, to_run
 from tests.operate.tools import count, make, totals
 

@@ -77,7 +77,7 @@ def of(record: Any) -> tuple[Any, ...]:
 async def insist(reader: Any, config: Settings, tps: Iterable[TopicPartition], *, ids: bool) -> None:
     buffer = Buffer(reader, Everything())
     if ids:
-        now = await topicids.ask(WORKER, reader, config)
+        now = await topicids.fetch(WORKER, reader, config)
         buffer.insist_on({config.topic(name): topicids.as_bytes(topic_id) for name, topic_id in now.items()})
     reader.assign(list(tps))
     for tp in tps:
