@@ -114,7 +114,7 @@ class Settings(Security):
         description="how far behind the newest clock a pane is kept, beyond the longest window",
     )
     session_end_after: Duration = Field(
-        default=timedelta(minutes=15), description="silence after which a session has ended"
+        default=timedelta(minutes=15), description="so long after its last view or comment a session has ended"
     )
     session_keep: DurationOrZero = Field(
         default=timedelta(hours=24), description="how long an ended session's totals are held"

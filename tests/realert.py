@@ -17,7 +17,7 @@ from typing import Any
 from tests.recount import COUNTING, COUNTS, KINDS, PLATFORMS, Event, Judge, LogRecord, Recounted, Rules, Tally, capped
 
 Arrived = tuple[str, Event]  # kind and event
-CLOSING = ("cancelled", "refunded")  # they neither extend nor reopen a session
+CLOSING = ("cancelled", "refunded")  # they are not counted as events of a session
 
 
 @dataclass(frozen=True)
@@ -177,14 +177,17 @@ class Broadcast:
                 if since > until:
                     return
                 seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
-                on_air = last_of(seen) + self.end_after_ms > since
+                on_air = max(self.aired(seen)) + self.end_after_ms > since
                 look = Look(seen, begun, since, self.rules, 0, 0, known)
                 yield from self.slide(look, self.watches if on_air else [])
 
     def opening(self, since: int) -> int | None:
-        """The first event from then on that opens a session."""
-        times = [event["event_time"] for _, event in self.events if event.get("status") not in CLOSING]
-        return min((time for time in times if time >= since), default=None)
+        """The first view or comment from then on: checkouts open no session."""
+        return min((time for time in self.aired(self.events) if time >= since), default=None)
+
+    def aired(self, events: list[Arrived]) -> list[int]:
+        """Event times of views and comments."""
+        return [event["event_time"] for kind, event in events if kind != "checkouts"]
 
     def slide(self, look: Look, watches: list[MetricsHooks]) -> Iterator[Told]:
         seller, platform = labels(look.events)

@@ -156,6 +156,11 @@ FIGURES: Final = (
         by="product_clicks_by",
         of="Clicks",
     ),
+    Figure(
+        *("aired_to", How.MAXIMUM, Shown.ALERTS, "the same as on_air_to; alerts know that of the on-time events"),
+        since=4,
+        before="on_air_to",
+    ),
 )
 """Every figure, in the order in which they are stored."""
 

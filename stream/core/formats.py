@@ -76,6 +76,9 @@ class Format(NamedTuple):
         """Of the figures it holds."""
         return NAMES[: self.figures]
 
+    def holds(self, figure: str) -> bool:
+        return NAMES.index(figure) < self.figures
+
     @property
     def not_kept(self) -> list[str]:
         """Figures that are shown and not stored."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stream.core.state_format import Glance, Head
+from stream.core.state_format import Glance, Head, Outline
 from stream.core.switch import NATIVE
 
 if TYPE_CHECKING or not NATIVE:
@@ -17,6 +17,7 @@ else:
     from stream.core.native.unpacking import unpack, unpack_into
 
 head_of: Final = msgspec.msgpack.Decoder(Head).decode
+outline_of: Final = msgspec.msgpack.Decoder(Outline).decode
 glance_at: Final = msgspec.msgpack.Decoder(Glance).decode
 
-__all__ = ["glance_at", "head_of", "pack", "pack_item", "unpack", "unpack_into"]
+__all__ = ["glance_at", "head_of", "outline_of", "pack", "pack_item", "unpack", "unpack_into"]

@@ -17,7 +17,7 @@ from stream.core.counts import NEVER, Counts
 from stream.core.formats import NEWEST, Format
 from stream.core.framing import StateError
 from stream.core.ids import IdSet
-from stream.core.packing import head_of, pack, pack_item, unpack, unpack_into
+from stream.core.packing import head_of, outline_of, pack, pack_item, unpack, unpack_into
 from stream.core.policy import Policy
 from stream.core.session import Session
 from stream.core.state_keys import PANE, from_key, ids_bucket, pane_key
@@ -193,7 +193,7 @@ class Row:
         marks, pane = _item.decode(value)
         if pane:
             self.packed[session.key] = pane
-            session.recall(head_of(pane))
+            session.recall(outline_of(pane))
         if marks:
             self.marks[session.key] = marks
         return marks

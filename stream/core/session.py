@@ -16,9 +16,9 @@ from stream.core.counts import BREAKDOWNS, NEVER, Counts, merge_breakdowns, tota
 from stream.core.figures import SKETCHES
 from stream.core.formats import Format
 from stream.core.ids import hash_id
-from stream.core.packing import head_of, pack, unpack
+from stream.core.packing import head_of, outline_of, pack, unpack
 from stream.core.policy import Policy
-from stream.core.state_format import Head
+from stream.core.state_format import Head, Outline
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[list[str]], bool, bool, int, int, bool, int]).decode
@@ -37,9 +37,9 @@ class Session:
         "in_line",
         "key",
         "last_any",
-        "last_event",
         "let_go_at",
         "named",
+        "on_air_to",
         "revision",
         "seed",
         "session_id",
@@ -72,9 +72,10 @@ class Session:
         self.shown = [0, 0, 0, 0]
         """views, product clicks, comments, orders so far, for people to look at."""
         self.gmv: Money = {}
-        self.last_event = NEVER
-        """Of events that keep a session open: cancels and refunds aside."""
+        self.on_air_to = NEVER
+        """Of views and comments, which alone open a session and keep it open."""
         self.last_any = NEVER
+        """Of all events."""
         self.let_go_at = NEVER
         """When it is looked at next whether it is to be let go."""
         self.ended = False
@@ -107,7 +108,7 @@ class Session:
     def restore_base(self, base: bytes) -> None:
         """Of a session that knows nothing yet."""
         self._base = base
-        self.recall(head_of(base))
+        self.recall(outline_of(base))
 
     @property
     def changed(self) -> bool:
@@ -122,7 +123,7 @@ class Session:
         self.stale = True
         self.written_events = NEVER
 
-    def recall(self, counts: Head) -> None:
+    def recall(self, counts: Outline) -> None:
         """What it knows of a restored pane or of its base. A hundred thousand times after a restart: most add little."""
         self.events += counts.events
         more = (counts.views, counts.product_clicks, counts.comments, counts.orders_paid)
@@ -130,9 +131,8 @@ class Session:
             self.shown = list(map(add, self.shown, more))
         if counts.gmv:
             add_money(self.gmv, counts.gmv)
-        if counts.last_event > self.last_event:  # noqa: PLR1730  # a third of the time of max()
-            self.last_event = counts.last_event
-        if counts.label_at > self.last_any:  # noqa: PLR1730  # the same
+        self.on_air_to = max(self.on_air_to, counts.on_air_to)
+        if counts.label_at > self.last_any:  # noqa: PLR1730  # a third of the time of max()
             self.last_any = counts.label_at
 
     def absorb(self, pane: Counts, start: int) -> None:
@@ -171,12 +171,12 @@ class Session:
         return parts[0]
 
     def end_due(self, policy: Policy) -> int:
-        """Event time at which it has ended unless more comes; a session of cancels and refunds alone ends at once."""
-        return self.last_event + policy.session_end_after_ms if self.last_event != NEVER else self.last_any
+        """Event time at which it has ended unless more comes; one of checkouts alone has ended."""
+        return self.on_air_to + policy.session_end_after_ms if self.on_air_to != NEVER else self.last_any
 
     def let_go_due(self, policy: Policy) -> int:
         """In whole panes: thousands are let go together."""
-        due = self.last_any + policy.session_end_after_ms + policy.session_keep_ms
+        due = max(self.end_due(policy), self.last_any) + policy.session_keep_ms
         return -(-due // policy.pane_ms) * policy.pane_ms
 
     # -- packed

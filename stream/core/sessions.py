@@ -92,7 +92,7 @@ class Sessions:
             return self._wake(key, *found), False
         session = self.held[key] = Session(key)
         session.frozen = watermark is not None and self.gone.holds(session.seed, watermark)
-        session.ended = True  # until its first event that opens it
+        session.ended = True  # until its first view or comment
         session.written_ended = True
         return session, True
 
@@ -110,21 +110,21 @@ class Sessions:
         self._keep(session, session.let_go_due(self._policy))
         self._queue.wait(session)
 
-    def hear(self, pane: Pane, tally: Tally, *, opens: bool = True) -> None:
+    def hear(self, pane: Pane, tally: Tally) -> None:
         """What a pane has counted since it was heard of last."""
         session, untold = pane.session, pane.tell()
         if untold is not None:
             session.events += untold[0]
             if any(untold[1:]):  # most events are none of what is shown
                 self._show_more(pane, untold[1:], tally)
-        self._moved(session, *(newest(pane) if pane.late else (pane.last_event, pane.label_at)), opens=opens)
+        self._moved(session, pane.on_air_to, newest(pane)[1] if pane.late else pane.label_at)
         if session.stale:
             self.stale[session.key] = session
 
     def add(self, pane: Pane, tally: Tally) -> None:
-        """What is counted in no window. It opens no session, and none again: what has ended stays ended."""
+        """What is counted in no window."""
         session = pane.session
-        self.hear(pane, tally, opens=False)
+        self.hear(pane, tally)
         session.absorb(pane, NEVER)
         self.stale[session.key] = session
         if session.ended:
@@ -150,15 +150,15 @@ class Sessions:
                 session.shown[place] += number
                 self.shown[place] += number
 
-    def _moved(self, session: Session, last_event: int, last_any: int, *, opens: bool) -> None:
-        """Events were counted. One that ``opens``, the latest yet (no cancel or refund), opens the session, also again."""
+    def _moved(self, session: Session, on_air_to: int, last_any: int) -> None:
+        """Events were counted. A view or comment that is the latest yet opens the session, also again."""
         if last_any > session.last_any:
             session.last_any = last_any
             if session.let_go_at == NEVER:
                 self._keep(session, session.let_go_due(self._policy))
-        if last_event > session.last_event:
-            session.last_event = last_event
-            if session.ended and opens:
+        if on_air_to > session.on_air_to:
+            session.on_air_to = on_air_to
+            if session.ended:
                 session.ended = False
                 session.stale = True
                 self.open += 1

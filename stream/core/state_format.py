@@ -29,6 +29,8 @@ def _plain(names: tuple[str, ...]) -> list[tuple[str, type]]:
     return [(name, str if name in TEXTS else int) for name in names]
 
 
+UNKNOWN: Final = -2
+"""Instead of a figure that was not counted when its counts were stored."""
 _FIRST: Final = [
     (name, *_field(BY_NAME[name])[1:2]) for name in ("item_value", "local_item_value", "viewers", "buyers")
 ]
@@ -51,11 +53,15 @@ if TYPE_CHECKING:
 
     class Glance(_Figures): ...
 
+    class Outline(Head):
+        @property
+        def on_air_to(self) -> int: ...
+
     class Packed(Head): ...
 
 else:
     Head = msgspec.defstruct("Head", [*_plain(HEAD), ("gmv", Money)], array_like=True, gc=False)
-    """The beginning of packed counts, which is read without unpacking the rest: what a session knows of its panes."""
+    """The beginning of packed counts, which is read without unpacking the rest."""
 
     _Seen = msgspec.defstruct("_Seen", _plain(REST[: REST.index("platform") + 1]), array_like=True, gc=False)
 
@@ -71,6 +77,23 @@ else:
         @property
         def last(self) -> int:
             return self.plain.last
+
+    _Aired = msgspec.defstruct(
+        "_Aired",
+        [(name, str if name in TEXTS else int, UNKNOWN) for name in REST[: REST.index("on_air_to") + 1]],
+        array_like=True,
+        gc=False,
+    )
+
+    class Outline(Head, array_like=True, gc=False):
+        """What a session knows of its panes and of its base, read without unpacking the rest."""
+
+        plain: _Aired
+
+        @property
+        def on_air_to(self) -> int:
+            time = self.plain.on_air_to
+            return self.last_event if time == UNKNOWN else time
 
     Packed = msgspec.defstruct(
         "Packed",

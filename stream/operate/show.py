@@ -115,7 +115,7 @@ def session_of(shard: Shard, session: Session) -> dict[str, Any]:
         "revision": session.revision,
         "events": session.events,
         "written_events": None if session.written_events == NEVER else session.written_events,
-        "last_event": None if session.last_event == NEVER else session.last_event,
+        "last_event": totals.get("last_event"),
         "frozen": session.frozen,
         "totals": totals,
         "panes": [

@@ -33,8 +33,6 @@ from tests.core.worlds import (
 from tests.realert import standing
 from tests.recount import Judge, LogRecord, Recounted, starts
 
-CLOSING = ("cancelled", "refunded")
-
 
 class Recount:
     """What a shard holds that has read so much of each log."""
@@ -47,13 +45,13 @@ class Recount:
         """By session and start of the pane."""
         self.samples: dict[str, tuple[int, int]] = {}
         """By session: event time and concurrent viewers of the newest sample, of equals the largest."""
-        self.last_event: dict[str, int] = {}
-        self.late_orders = 0
+        self.aired_to: dict[str, int] = {}
+        """By session: its last view or comment, -1 where there are only checkouts."""
         for kind, judge in self.judges.items():
             for record in logs[kind]:
                 event, outcome = judge.judge(record, Recounted())
-                if event is not None and outcome == "total_only":
-                    self.late_orders += 1
+                if event is not None and outcome in ("counted", "total_only"):
+                    self.aired_to.setdefault(event["session_id"], -1)
                 if event is not None and outcome == "counted":
                     time = event["event_time"]
                     pane = event["session_id"], time - time % rules.pane_ms
@@ -62,9 +60,8 @@ class Recount:
                     if (viewers := event.get("concurrent_viewers")) is not None:
                         newest = self.samples.get(event["session_id"], (-1, -1))
                         self.samples[event["session_id"]] = max(newest, (time, viewers))
-                    last = self.last_event.setdefault(event["session_id"], -1)
-                    if event.get("status") not in CLOSING:
-                        self.last_event[event["session_id"]] = max(last, time)
+                    if kind is not Kind.CHECKOUTS:
+                        self.aired_to[event["session_id"]] = max(self.aired_to[event["session_id"]], time)
 
     def windows(self) -> Iterator[tuple[str, str]]:
         """Name and key of those that hold an event."""
@@ -123,7 +120,7 @@ class InputSample(Driver):
     """After each checkpoint what can be recounted of it, and more once the shard has done what is due."""
 
     ended: dict[str, int]
-    """By session: its last event when it ended."""
+    """By session: its last view or comment when it ended."""
     kept: dict[str, int]
     """As in the state."""
 
@@ -156,7 +153,7 @@ class InputSample(Driver):
         shard, never = self.shard, -(2**62)
         wall = never if shard.event_time.wall is None else shard.event_time.wall - self.policy.delay_ms
         now = max(wall, never if shard.watermark is None else shard.watermark)
-        for session, last in self._recount().last_event.items():
+        for session, last in self._recount().aired_to.items():
             if last < 0 or last + self.policy.session_end_after_ms <= now:
                 self.ended[session] = last
         self.kept = dict(self.ended)
@@ -181,11 +178,11 @@ class InputSample(Driver):
         assert view.checkout_keys == recounted.checkout_keys()
         firing = Counter((alert.alert, str(alert.severity)) for alert in self._firing())
         assert {labels: fired for labels, (_, fired) in view.alerts.items() if fired} == firing
-        if self.policy.session_keep_ms < DAY or recounted.late_orders:
-            return  # what is let go, and when, and what late orders open, tests/core/test_shard.py says
-        open_ = [each for each, last in recounted.last_event.items() if last >= 0 and self.ended.get(each) != last]
+        if self.policy.session_keep_ms < DAY:
+            return  # what is let go, and when, tests/core/test_shard.py says
+        open_ = [each for each, last in recounted.aired_to.items() if last >= 0 and self.ended.get(each) != last]
         assert view.sessions_open == len(open_)
-        assert view.sessions_held == len(recounted.last_event)
+        assert view.sessions_held == len(recounted.aired_to)
         self._look_at_what_is_held(recounted, view)
 
     def _look_at_what_is_held(self, recounted: Recount, view: ShardView) -> None:

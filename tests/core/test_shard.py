@@ -144,7 +144,7 @@ def test_a_late_order_of_a_session_that_nobody_saw_makes_totals_that_have_ended(
     assert (totals["status"], totals["counts"]["orders_paid"], totals["first_event"]) == ("ended", 1, T0 + MINUTE)
     room.crash()
     view = room.shard.view(5)
-    assert (view.sessions_open, view.sessions_held) == (1, 3)  # only the other one is open
+    assert (view.sessions_open, view.sessions_held) == (0, 3)
 
 
 def test_a_late_order_after_a_gap_says_that_something_may_be_missing() -> None:
@@ -180,27 +180,46 @@ def test_a_late_order_of_a_session_that_is_let_go_leaves_its_totals_as_they_are(
     assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 1
 
 
-def test_a_session_ends_reopens_and_ends_again_but_not_for_a_refund() -> None:
+def test_views_and_comments_open_a_session_again_and_checkouts_never_do() -> None:
     room = Room()
-    room.only(Kind.CHECKOUTS)
-    room.see(Kind.CHECKOUTS, T0)
-    room.see(Kind.CHECKOUTS, T0 + 16 * MINUTE, session_id="s2")
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0)
+    room.see(Kind.VIEWS, T0 + 16 * MINUTE, session_id="s2")
     room.settle()
     assert [(value["session_id"], value["status"]) for value in room.sessions] == [("s1", "ended"), ("s2", "open")]
     room.sessions.clear()
-    room.see(Kind.CHECKOUTS, T0 + 17 * MINUTE, status="refunded")
-    room.see(Kind.CHECKOUTS, T0 + 17 * MINUTE + 11_000, session_id="s2", checkout_id="k2")
+    room.see(Kind.CHECKOUTS, T0 + 16 * MINUTE, checkout_id="k1", status="paid")
+    room.see(Kind.CHECKOUTS, T0 + 17 * MINUTE, checkout_id="k1", status="refunded")
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0 + 17 * MINUTE, session_id="s2")
     room.settle()
     [first] = [value for value in room.sessions if value["session_id"] == "s1"]
-    assert first["status"] == "ended"
-    assert first["counts"]["orders_refunded"] == 1
-    assert first["last_event"] == T0
+    assert (first["status"], first["counts"]["orders_paid"], first["counts"]["orders_refunded"]) == ("ended", 1, 1)
+    assert first["last_event"] == T0 + 16 * MINUTE, "refunds aside"
     room.sessions.clear()
-    room.see(Kind.CHECKOUTS, T0 + 18 * MINUTE, checkout_id="k3")
+    room.see(Kind.COMMENTS, T0 + 17 * MINUTE)
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0 + 18 * MINUTE, session_id="s2")
     room.settle()
-    assert [(value["session_id"], value["status"]) for value in room.sessions if value["session_id"] == "s1"] == [
-        ("s1", "open")
-    ]
+    assert [value["status"] for value in room.sessions if value["session_id"] == "s1"] == ["open"]
+
+
+def test_a_session_of_checkouts_alone_has_totals_is_ended_and_is_held_from_its_last_one() -> None:
+    room = Room(Policy(session_keep_ms=HOUR))
+    for minute in (0, 30):
+        room.only(Kind.VIEWS)
+        room.see(Kind.CHECKOUTS, T0 + minute * MINUTE, checkout_id=f"k{minute}", status="paid", session_id="s1")
+        room.only(Kind.CHECKOUTS)
+        room.settle()
+    assert room.written() == [("ended", 1, 0), ("ended", 2, 0)]
+    room.crash()
+    view = room.shard.view(1)
+    assert (view.sessions_open, view.sessions_held) == (0, 1)
+    for minute, held in ((89, True), (120, True), (125, False)):  # the second drops its panes
+        room.see(Kind.CHECKOUTS, T0 + minute * MINUTE, checkout_id=f"k{minute}", session_id="s2")
+        room.only(Kind.CHECKOUTS)
+        room.settle()
+        assert (room.shard.sessions.find(b"s1") is not None) is held
 
 
 def test_a_silent_shard_ends_its_sessions_by_the_wall_clock() -> None:

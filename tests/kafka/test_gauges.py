@@ -148,9 +148,9 @@ async def _expected(kafka: EmbeddedKafka, config: Settings, generations: dict[in
         results = {key: each for key, each in results.items() if each["generation"] == generations.get(number, 0)}
         written = {f"{each['session_id']}/{each['window']}/{each['start']}" for each in results.values()}
         found.update(f"windows_open {name}" for name, key in recounted.windows() if key not in written)
-        found["sessions_held"] += len(recounted.last_event)
+        found["sessions_held"] += len(recounted.aired_to)
         ended = time.time() * 1000 - config.session_end_after.total_seconds() * 1000
-        found["sessions_open"] += sum(last > ended for last in recounted.last_event.values())
+        found["sessions_open"] += sum(last > ended for last in recounted.aired_to.values())
         clock = recounted.clocks[Kind.VIEWS]
         assert clock is not None
         policy = config.policy()

@@ -204,12 +204,12 @@ class Alerting:
             yield
 
     def _absorb(self, key: bytes, start: int, counts: Counts) -> None:
-        """What a session did on time in a slide. A cancel or refund begins no broadcast."""
+        """What a session did on time in a slide. Only a view or a comment begins a broadcast."""
         if not events_of(counts):
             return
         session_state = self.session_states.get(key)
         if session_state is None:
-            if counts.last_event == NEVER:
+            if counts.aired_to == NEVER:
                 return
             session_state = self.session_states[key] = SessionState(key, History(start, self._slide))
         session_state.history.begin(start)
@@ -230,7 +230,7 @@ class Alerting:
         for piece in pieces(pane for pane in changed if complete < pane.start < self.through):
             for pane in piece:
                 key = pane.session.key
-                if key in self.session_states or pane.last_event + self._end_after > self.through:
+                if key in self.session_states or pane.aired_to + self._end_after > self.through:
                     self._absorb(key, pane.start, pane)
             yield
 
@@ -243,7 +243,7 @@ class Alerting:
             for key in piece:
                 told = len(self.emitter.written)
                 session_state = self.session_states[key]
-                if rules and session_state.last_event + self._end_after > end:
+                if rules and session_state.aired_to + self._end_after > end:
                     if self.emitter.ask(rules, session_state, end, idle=idle):
                         self.stale[key] = session_state
                     session_state.history.forget(until)

@@ -12,13 +12,33 @@ from stream.model.alerts import read_alert
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _RuleState = tuple[int, bytes | None, int | None]
-_decode: Final = msgspec.msgpack.Decoder(tuple[Stored, tuple[int, int, str, str], list[tuple[str, _RuleState]]]).decode
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    history: Stored
+    labels: tuple[int, int, str, str]
+    rule_states: list[tuple[str, _RuleState]]
+    aired_to: int | None = None
+    """None of a version that did not tell views and comments from checkouts."""
+
+
+_decode: Final = msgspec.msgpack.Decoder(_Packed).decode
 
 
 class SessionState:
     """Its times are event times in ms; labels are those of the on-time event with the latest."""
 
-    __slots__ = ("history", "key", "label_at", "last_event", "platform", "rule_states", "seller", "session_id")
+    __slots__ = (
+        "aired_to",
+        "history",
+        "key",
+        "label_at",
+        "last_event",
+        "platform",
+        "rule_states",
+        "seller",
+        "session_id",
+    )
 
     def __init__(self, key: bytes, history: History) -> None:
         self.key = key
@@ -26,6 +46,8 @@ class SessionState:
         self.history = history
         self.last_event = NEVER
         """Of on-time events, cancels and refunds aside."""
+        self.aired_to = NEVER
+        """Of on-time views and comments, which alone put a session on air."""
         self.label_at = NEVER
         self.seller = ""
         self.platform = ""
@@ -35,25 +57,26 @@ class SessionState:
     def see(self, counts: Counts) -> None:
         """Labels and time of what a slide holds."""
         self.last_event = max(self.last_event, counts.last_event)
+        self.aired_to = max(self.aired_to, counts.aired_to)
         if counts.label_at >= self.label_at:
             self.label_at, self.seller, self.platform = counts.label_at, counts.seller, counts.platform
 
 
 def pack_session_state(session_state: SessionState, form: Format) -> bytes:
-    return _encode(
-        (
-            session_state.history.stored(form.column),
-            (session_state.last_event, session_state.label_at, session_state.seller, session_state.platform),
-            [(name, _pack(rule_state)) for name, rule_state in session_state.rule_states.items()],
-        )
+    packed = (
+        session_state.history.stored(form.column),
+        (session_state.last_event, session_state.label_at, session_state.seller, session_state.platform),
+        [(name, _pack(rule_state)) for name, rule_state in session_state.rule_states.items()],
     )
+    return _encode((*packed, session_state.aired_to) if form.holds("aired_to") else packed)
 
 
 def unpack_session_state(key: bytes, data: bytes) -> SessionState:
-    history, labels, rule_states = _decode(data)
-    session_state = SessionState(key, History(*history))
-    session_state.last_event, session_state.label_at, session_state.seller, session_state.platform = labels
-    session_state.rule_states = {name: _unpack(rule_state) for name, rule_state in rule_states}
+    packed = _decode(data)
+    session_state = SessionState(key, History(*packed.history))
+    session_state.last_event, session_state.label_at, session_state.seller, session_state.platform = packed.labels
+    session_state.rule_states = {name: _unpack(rule_state) for name, rule_state in packed.rule_states}
+    session_state.aired_to = session_state.last_event if packed.aired_to is None else packed.aired_to
     return session_state
 
 

@@ -307,6 +307,8 @@ cdef inline void _on_air(Pane pane, int64_t time) noexcept:
         pane.at[table.ON_AIR_TO] = time
     elif time < pane.at[table.ON_AIR_FROM]:
         pane.at[table.ON_AIR_FROM] = time
+    if time > pane.at[table.AIRED_TO]:
+        pane.at[table.AIRED_TO] = time
 
 
 cdef inline int _carry(Pane pane, const Plain* event) except -1:

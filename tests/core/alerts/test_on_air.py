@@ -190,6 +190,17 @@ def test_a_cancelled_order_keeps_nobody_on_air_and_begins_no_broadcast() -> None
     assert air.told() == ["undone s2 firing 15", "undone s2 resolved 16"]
 
 
+def test_checkouts_put_nobody_on_air_and_keep_nobody_there() -> None:
+    """A bank transfer is paid hours later, when nobody is there to be alerted for."""
+    air = Air(rule("paid", "w.orders_paid >= 1.0"))
+    air.see(0.5, "s1", kind=Kind.CHECKOUTS, status="paid")
+    air.see(0.5, "s2")
+    air.see(14.5, "s1", "s2", kind=Kind.CHECKOUTS, status="paid")
+    air.see(16.5, "s1", "s2", kind=Kind.CHECKOUTS, status="paid")
+    air.reach(30)
+    assert air.told() == ["paid s2 firing 15", "paid s2 resolved 16"]
+
+
 def test_nobody_is_looked_for_where_nobody_is_on_air() -> None:
     air = Air(BUSY)
     air.see(0.5, "s1", "s1")
@@ -282,6 +293,7 @@ def test_a_condition_that_cannot_be_told_is_counted_and_stops_no_other() -> None
 def test_sums_beyond_64_bits_are_kept_and_saturate(restart: bool) -> None:
     money = rule("money", "w.gmv_minor > 1.0", window_ms=2 * MINUTE)
     air = Air(money)
+    air.see(0.5, "s1")
     for minute in (0.5, 1.5):
         air.see(minute, "s1", kind=Kind.CHECKOUTS, status="paid", amount_minor=10**13, items=[])
     air.reach(2.05)
