@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from stream.core.checkpoint import read_meta
+from stream.core.cooperative import drained
 from stream.core.framing import StateError, StateRefusedError, first_needed
 from stream.core.pages import PAGE
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
@@ -1011,7 +1012,7 @@ def test_totals_are_counted_and_one_at_least_is_written_in_a_backlog() -> None:
     for number in range(3):
         room.see(Kind.VIEWS, T0 + number, session_id=f"s{number}")
     for in_backlog, number in ((True, 1), (False, 2)):
-        outputs = room.shard.collect(in_backlog=in_backlog)
+        outputs = room.shard.collect(in_backlog=True) if in_backlog else drained(room.shard.collecting())
         assert outputs is not None
         assert len(outputs.sessions) == outputs.tally.session_records == number
         room.shard.committed(outputs.checkpoint, outputs.checkpoint)
@@ -1071,3 +1072,86 @@ def test_all_that_come_back_after_they_were_let_go_are_told() -> None:
             room.see(Kind.VIEWS, T0 + hours * HOUR, session_id=session)
         room.settle()
     assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 2
+
+
+def after_minutes(room: Room, minutes: int) -> None:
+    """An event a minute of each topic, as late as lets each minute close with the next one's first."""
+    for minute in range(minutes):
+        for kind in KINDS:
+            room.see(kind, T0 + minute * MINUTE + room.policy.delay_ms, checkout_id=f"k{minute}")
+        room.settle()
+
+
+def test_no_slice_is_held_that_no_window_needs() -> None:
+    room = Room()
+    after_minutes(room, 30)
+    held = room.shard.rows.starts
+    assert (held[0] - MINUTE, len(held)) == (room.shard.drop_line, room.shard.slices_held)
+
+
+def test_panes_are_packed_once_all_clocks_have_passed_them_and_no_sooner() -> None:
+    room = Room()
+    after_minutes(room, 5)
+    room.see(Kind.VIEWS, T0 + 5 * MINUTE)
+    room.settle()
+    packed = {(start - T0) // MINUTE: bool(row.packed) and not row.panes for start, row in room.shard.rows.items()}
+    held = {minute: is_packed for minute, is_packed in packed.items() if minute >= 0}
+    assert held == {0: True, 1: True, 2: True, 3: True, 4: False, 5: False}
+
+
+def test_a_pane_that_was_marked_before_it_is_dropped_is_written_first() -> None:
+    """A gap marks it; by then no window needs it any more."""
+    room = Room()
+    after_minutes(room, 20)
+    line = room.shard.drop_line
+    for kind in KINDS:
+        room.see(kind, T0 + 20 * MINUTE + room.policy.delay_ms, checkout_id="k20")
+    while room.shard.work(100):
+        pass
+    outputs = room.shard.collect()
+    assert outputs is not None
+    room._take(outputs)
+    assert room.shard.drop_line == line + MINUTE
+    room.shard.gap(Kind.VIEWS, 1)
+    while room.shard.work(100):
+        pass
+    assert room.shard.rows.starts[0] == room.shard.drop_line
+    room.settle()
+    assert room.shard.rows.starts[0] > room.shard.drop_line
+    room.crash()
+    room.shard.finish()
+    room.settle()
+    assert (room.sessions[-1]["counts"]["views"], room.sessions[-1]["incomplete"]) == (21, True)
+
+
+def test_once_all_is_silent_totals_do_not_wait_for_ten_seconds_to_pass() -> None:
+    room = Room()
+    room.only(Kind.VIEWS)
+    for seconds, written in ((0, [("open", 1, 1)]), (3, [])):
+        room.see(Kind.VIEWS, T0 + seconds * 1000)
+        room.settle()
+        assert room.written() == written
+    room.shard.quiet(T0 + 4000)
+    room.settle()
+    assert room.written() == [("open", 2, 2)]
+
+
+def test_a_checkpoint_says_where_it_stands_and_how_new_its_newest_window_is() -> None:
+    room = Room(generation=3)
+    room.only(Kind.VIEWS)
+    for minute in (0, 2):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE)
+    assert room.shard.work(1000) is False
+    first = room.shard.collect()
+    assert first is not None
+    assert (first.generation, first.checkpoint, first.positions) == (3, 1, {Kind.VIEWS: 2})
+    assert first.newest_end == T0 + MINUTE
+    room._take(first)
+    room.see(Kind.VIEWS, T0 + 2 * MINUTE)
+    assert first.positions == {Kind.VIEWS: 2}, "what was given away stays as it was"
+    assert room.shard.work(1000) is False
+    second = room.shard.collect()
+    assert second is not None
+    assert (second.checkpoint, second.positions, second.newest_end) == (2, {Kind.VIEWS: 3}, None)
+    assert second.tally.outcomes[Kind.VIEWS, Outcome.COUNTED] == 1
+    assert [second.windows, second.dead_letters, second.alerts] == [[], [], []]

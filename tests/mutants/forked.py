@@ -168,16 +168,15 @@ class Runner:
                 self._reach.setdefault(function, []).append(test)
 
     def _in_order(self, function: str) -> list[str]:
-        """The quickest of each module, for most mistakes; then its own; then those that reach most, as the laws do."""
-        ordered = _in_turn(sorted(self._reach.get(function, ()), key=self._seconds.__getitem__))
-        times = accumulate(self._seconds[test] for test in ordered)
-        quick = sum(1 for seconds in times if seconds < AT_FIRST)
-        own = f"/test_{function.partition('.x')[0].rpartition('.')[2]}.py::"
+        """The quickest of its own module and then of each, for most mistakes; last those that reach most, as the laws do."""
+        tests = sorted(self._reach.get(function, ()), key=self._seconds.__getitem__)
+        own = [test for test in tests if is_own(function, test)]
+        widest = sorted(tests, key=lambda test: -self._wide[test])
+        return list(dict.fromkeys([*self._quick(own), *self._quick(_in_turn(tests)), *own, *widest]))
 
-        def turn(test: str) -> tuple[bool, float]:
-            return (False, self._seconds[test]) if own in test else (True, -self._wide[test])
-
-        return ordered[:quick] + sorted(ordered[quick:], key=turn)
+    def _quick(self, tests: Sequence[str]) -> Sequence[str]:
+        times = accumulate(self._seconds[test] for test in tests)
+        return tests[: sum(1 for seconds in times if seconds < AT_FIRST)]
 
     def _reached_by_test(self, tests: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
         """By test, the CPU seconds and the functions."""
@@ -225,6 +224,13 @@ class Runner:
 
     def _run(self, test: pytest.Item, following: pytest.Item | None) -> None:
         test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+
+
+def is_own(function: str, test: str) -> bool:
+    """Whether it is a test of the function's module, or of a package within the core."""
+    *folder, module = function.partition(".x")[0].split(".")[1:]
+    in_folder = test.startswith(f"tests/{'/'.join(folder)}/")
+    return in_folder and (len(folder) > 1 or f"/test_{module}.py::" in test)
 
 
 def _cpu_seconds() -> float:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.mutants.__main__ import scores
-from tests.mutants.forked import NOTICED, SURVIVED, TIMED_OUT, Functions
+from tests.mutants.forked import NOTICED, SURVIVED, TIMED_OUT, Functions, is_own
 
 
 def test_a_mutant_takes_the_place_of_a_function_wherever_that_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +58,10 @@ def test_scores_leave_out_what_is_argued() -> None:
     *_, module, whole = scores(rows, open_=[rows[3]["mutant"]])
     assert module.split() == ["stream.core.judge", "5", "2", "1", "1", "1", "75.0", "%"]
     assert whole.split()[1:] == module.split()[1:]
+
+
+def test_own_tests_are_those_of_the_module_or_of_a_package_within_the_core() -> None:
+    assert is_own("stream.core.shard.xǁShardǁread", "tests/core/test_shard.py::test_a[b]")
+    assert not is_own("stream.core.shard.xǁShardǁread", "tests/core/test_laws.py::test_a")
+    assert not is_own("stream.core.shard.xǁShardǁread", "tests/core/alerts/test_on_air.py::test_a")
+    assert is_own("stream.core.alerts.emitter.x__fired", "tests/core/alerts/test_on_air.py::test_a")

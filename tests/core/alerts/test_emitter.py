@@ -1,0 +1,117 @@
+"""What is told of alerts, word by word, in which order, and what a rebuild tells."""
+
+from dataclasses import replace
+
+from stream.core.alerts.emitter import Emitter, Mute
+from stream.core.alerts.history import History
+from stream.core.alerts.rule_state import RuleState
+from stream.core.alerts.session_state import SessionState
+from stream.core.policy import MINUTE
+from stream.model.alerts import Alert, Severity, Status, alert_id
+from stream.model.names import LIVE_RUN, Kind
+from tests.core.alerts.test_on_air import BUSY, T0, Air, rule
+
+FIRED = Alert(
+    alert="many",
+    session_id="s1",
+    seller_id="seller9",
+    status=Status.FIRING,
+    severity=Severity.PAGE,
+    since=T0 + MINUTE,
+    at=T0 + 2 * MINUTE,
+    run=LIVE_RUN,
+    summary="2 views",
+    runbook="look",
+    values={"views": 2},
+    id=alert_id("many", "s1", T0 + MINUTE),
+)
+
+
+def told_by(air: Air) -> list[Alert]:
+    while air.shard.work(100):
+        pass
+    outputs = air.shard.collect()
+    assert outputs is not None
+    air.shard.committed(outputs.checkpoint, outputs.checkpoint)
+    return outputs.alerts
+
+
+def test_an_alert_says_when_it_began_to_hold_and_when_it_was_told_and_is_resolved_with_the_same_words() -> None:
+    many = rule(
+        "many", "w.views >= 2.0", for_ms=MINUTE, severity=Severity.PAGE, summary="{views:.0f} views", runbook="look"
+    )
+    air = Air(many)
+    for minute in (0.5, 1.5):
+        air.see(minute, "s1", "s1", seller_id="seller9")
+    air.reach(2.2)
+    assert told_by(air) == [FIRED]
+    air.reach(3.2)
+    assert told_by(air) == [replace(FIRED, status=Status.RESOLVED, at=T0 + 3 * MINUTE)]
+
+
+def test_alerts_of_one_session_are_told_by_name_whatever_the_order_of_the_rules() -> None:
+    air = Air(rule("c", "w.views >= 2.0"), replace(BUSY, alert="b"), rule("a", "w.views >= 1.0"))
+    air.see(0.5, "s1", "s1", "s2", "s2")
+    air.reach(1.2)
+    assert air.told() == [f"{name} {session} firing 1" for session in ("s1", "s2") for name in "abc"]
+    air.restart()  # without rules all are resolved
+    air.reach(2.2)
+    assert air.told() == [f"{name} {session} resolved 2" for session in ("s1", "s2") for name in "abc"]
+
+
+def test_a_rule_for_others_hinders_none_that_follows_and_only_those_asked_are_counted() -> None:
+    air = Air(
+        rule("theirs", "w.views >= 1.0", sellers=frozenset({"nobody"})), BUSY, rule("odd", "w.views / w.comments > 1.0")
+    )
+    air.see(0.5, "s1", "s1")
+    air.reach(1.2)
+    assert air.told() == ["busy s1 firing 1"]
+    assert air.tally.evaluations == {"busy": 1, "odd": 1}
+    assert air.tally.evaluation_errors == {"odd": 1}
+    air.reach(2.2)
+    air.told()
+    assert air.tally.evaluations["busy"] == 1 + 2, "the clock is on air too"
+
+
+def test_what_was_told_is_counted_by_name_and_status() -> None:
+    air = Air(BUSY)
+    air.see(0.5, "s1", "s1", "s2", "s2")
+    air.see(1.5, "s1", "s1")
+    air.reach(2.2)
+    while air.shard.work(100):
+        pass
+    outputs = air.shard.collect()
+    assert outputs is not None
+    assert outputs.tally.transitions == {("busy", "firing"): 2, ("busy", "resolved"): 1}
+    assert outputs.tally.evaluation_errors == {}
+
+
+def test_a_rebuild_resolves_what_fires_no_more_and_tells_what_nobody_knew_of() -> None:
+    """Never before the time at which it was told to fire, and as decided: nothing was silent."""
+    known, new = FIRED, replace(FIRED, alert="new", id="1" * 16)
+    late, gone = (replace(FIRED, alert=name, id=name * 16, at=at, idle=True) for name, at in (("l", 900), ("g", 100)))
+    state = SessionState(b"s1", History(0, MINUTE))
+    state.rule_states = {
+        "many": RuleState(0, fired=known),
+        "new": RuleState(0, fired=new),
+        "pending": RuleState(0),
+    }
+    emitter = Emitter()
+    emitter.mute = Mute({Kind.VIEWS: 1}, {alert.key(): alert for alert in (known, late, gone)})
+    emitter.unmute([state], 500)
+    assert emitter.written == [
+        replace(late, status=Status.RESOLVED, at=900, idle=False),
+        replace(gone, status=Status.RESOLVED, at=500, idle=False),
+        new,
+    ]
+    assert emitter.mute is None
+
+
+def test_while_a_rebuild_is_silent_nothing_is_written_nor_counted() -> None:
+    air = Air(BUSY)
+    air.shard.alerting.be_silent({Kind.VIEWS: 100}, [])
+    air.see(0.5, "s1", "s1")
+    air.reach(1.2)
+    assert told_by(air) == []
+    assert air.shard.alerting.session_states[b"s1"].rule_states["busy"].fired is not None
+    assert air.shard.alerting.emitter.tally.transitions == {}
