@@ -1122,6 +1122,8 @@ def test_a_pane_that_was_marked_before_it_is_dropped_is_written_first() -> None:
     room.shard.finish()
     room.settle()
     assert (room.sessions[-1]["counts"]["views"], room.sessions[-1]["incomplete"]) == (21, True)
+    assert room.windows[f"s1/1m/{line + MINUTE}"]["revision"] == 1, "it was final, and is left alone"
+    assert room.windows[f"s1/1m/{line + 2 * MINUTE}"]["revision"] == 2
 
 
 def test_once_all_is_silent_totals_do_not_wait_for_ten_seconds_to_pass() -> None:

@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from itertools import product
+from itertools import count, product
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -330,3 +331,110 @@ def test_written_windows_of_every_kind_are_restored() -> None:
     marks = room.shard.windows.marks
     room.crash()
     assert room.shard.windows.marks == marks == len([key for key in room.windows if key.startswith("s1/")])
+
+
+def test_silence_has_closed_a_window_for_those_who_were_in_it_and_for_nobody_else() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    room.see(Kind.VIEWS, T0 + SECOND, session_id="s2")
+    room.settle()
+    assert f"s2/1m/{T0}" not in room.windows
+    room.shard.quiet(T0 + 3 * MINUTE)
+    room.settle()
+    window = room.windows[f"s2/1m/{T0}"]
+    assert (window["revision"], window["reason"]) == (1, "idle")
+
+
+def test_a_window_that_is_closed_to_the_millisecond_and_was_empty_is_written_at_the_next_checkpoint() -> None:
+    room = Room()
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0 + MINUTE + room.policy.delay_ms)
+    room.settle()
+    assert room.shard.windows.closed_through() == T0 + MINUTE
+    room.see(Kind.VIEWS, T0, session_id="s2")
+    room.settle()
+    window = room.windows[f"s2/1m/{T0}"]
+    assert (window["revision"], window["reason"]) == (1, "correction")
+    assert room.shard.windows._unsettled == [], "what is settled is not looked at again"
+
+
+def test_who_comes_to_a_window_while_it_is_closed_to_the_millisecond_is_not_forgotten() -> None:
+    room = Room()
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0)
+    room.see(Kind.VIEWS, T0 + MINUTE + room.policy.delay_ms, session_id="s3")
+    assert room.shard.work(1)
+    room.see(Kind.VIEWS, T0, session_id="s2")
+    outputs = room.shard.collect()
+    assert outputs is not None
+    room._take(outputs)
+    room.settle()
+    assert {session for session in ("s1", "s2") if f"{session}/1m/{T0}" in room.windows} == {"s1", "s2"}
+
+
+def test_of_a_pane_that_a_gap_has_marked_only_the_windows_that_are_not_final_are_corrected() -> None:
+    room = Room()
+    for minute in range(21):
+        if minute == 11:
+            room.see(Kind.VIEWS, T0 + minute * MINUTE, session_id="once")
+        for kind in KINDS:
+            room.see(kind, T0 + minute * MINUTE + room.policy.delay_ms, checkout_id=f"k{minute}")
+        room.settle()
+    assert room.shard.drop_line == T0 + 10 * MINUTE
+    room.shard.gap(Kind.VIEWS, 1)
+    room.settle()
+    revisions = [room.windows[f"once/5m/{T0 + minute * MINUTE}"]["revision"] for minute in range(7, 12)]
+    assert revisions == [1, 1, 1, 1, 2]
+
+
+def test_a_window_that_silence_has_closed_says_that_offsets_are_lost() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.shard.quiet(T0 + 2 * MINUTE)
+    room.settle()
+    room.shard.gap(Kind.VIEWS, 1)
+    room.settle()
+    window = room.windows[f"s1/1m/{T0}"]
+    assert (window["revision"], window["incomplete"]) == (2, True)
+
+
+def test_no_pane_is_dropped_before_its_windows_are_closed_wherever_a_checkpoint_comes() -> None:
+    """All clocks go far ahead while older windows are still being closed."""
+    expected = {start: len(set(range(start, start + 5)) & set(range(7))) for start in range(-4, 7)}
+    for steps in count():
+        room = Room()
+        for minute in range(7):
+            room.see(Kind.VIEWS, T0 + minute * MINUTE)
+        for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
+            room.see(kind, T0 + 2 * MINUTE + room.policy.delay_ms, session_id="clock")
+        more = room.shard.work(steps)
+        for kind in KINDS:
+            room.see(kind, T0 + 3 * HOUR, session_id="clock", checkout_id="k2")
+        outputs = room.shard.collect()
+        assert outputs is not None
+        room._take(outputs)
+        room.settle()
+        windows = [value for value in room.windows.values() if (value["session_id"], value["window"]) == ("s1", "5m")]
+        assert {(each["start"] - T0) // MINUTE: each["counts"]["views"] for each in windows} == expected, steps
+        if not more:
+            break
+    assert steps > 5
+
+
+def test_corrections_that_have_waited_are_spread_over_checkpoints_and_none_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream.core.windows.WAITING_BYTES", 1)
+    room = Trickle()
+    comments = [OLD + minute * MINUTE for minute in range(4)]
+    room.second(*comments)
+    for _ in range(20):
+        room.second()
+    assert room.second(*comments) == []
+    written = []
+    for _ in range(30):
+        room.second()
+        written.append(len(room.windows))
+    assert (max(written), sum(written)) == (1, 4 + 8), "of a minute four, of five minutes eight"
