@@ -115,3 +115,13 @@ def test_while_a_rebuild_is_silent_nothing_is_written_nor_counted() -> None:
     assert told_by(air) == []
     assert air.shard.alerting.session_states[b"s1"].rule_states["busy"].fired is not None
     assert air.shard.alerting.emitter.tally.transitions == {}
+
+
+def test_a_rebuild_that_is_interrupted_is_silent_until_the_same_ends_and_knows_what_was_told() -> None:
+    air = Air(BUSY)
+    silent = Mute({Kind.VIEWS: 100, Kind.COMMENTS: 7}, {FIRED.key(): FIRED})
+    air.shard.alerting.be_silent(silent.ends, [FIRED])
+    air.see(0.5, "s1")
+    assert air.told() == []
+    air.restart(BUSY)
+    assert air.shard.alerting.emitter.mute == silent
