@@ -52,6 +52,9 @@ class Provenance(msgspec.Struct):
     """Kafka's ids of the topics read and written, by their names in the code. Empty of a version that did not ask."""
 
 
+P = TypeVar("P", bound=Provenance)
+
+
 class _Item(msgspec.Struct, gc=False):
     """An item that is alive, and as it was last written. One object, however often it is written."""
 
@@ -308,12 +311,12 @@ class StateLog:
         self._offsets.clear()
 
 
-def newest_provenance(records: Iterable[tuple[int, bytes]]) -> Provenance:
+def newest_provenance(records: Iterable[tuple[int, bytes]], shape: type[P]) -> P:
     """What the last of these checkpoints says of itself, without reading what else it holds. Raises StateError."""
     found = list(checkpoints(records))
     if not found:
         raise StateError("there is no complete checkpoint")
-    return _head_of(found[-1]).head(Provenance)
+    return _head_of(found[-1]).head(shape)
 
 
 def provenance_of(value: bytes, offset: int) -> Provenance:

@@ -27,7 +27,7 @@ from aiokafka.errors import (
 
 from stream.config import Settings
 from stream.core.framing import StateError, StateRefusedError
-from stream.core.statelog import newest_provenance
+from stream.core.statelog import Provenance, newest_provenance
 from stream.errors import UsageError
 from stream.kafka import client, state_refused, statereader, topicids
 from stream.kafka.client import Producer, Reader
@@ -253,7 +253,7 @@ async def _make(
 def _generation(state: StateRecords) -> int | None:
     """Of a state that may be thrown away; -1 where nobody can tell, None without a state."""
     try:
-        return newest_provenance(state.records).generation if state.records else None
+        return newest_provenance(state.records, Provenance).generation if state.records else None
     except StateError:
         return -1
 

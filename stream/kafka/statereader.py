@@ -12,7 +12,7 @@ import structlog
 from aiokafka import TopicPartition
 
 from stream.core.framing import CHECKSUM, StateError, check, first_needed, is_part, newest_begins
-from stream.core.statelog import Provenance, newest_provenance
+from stream.core.statelog import P, Provenance, newest_provenance
 from stream.kafka.client import Reader
 from stream.kafka.patches.fetch import UnreadableError
 from stream.model.results import RefusedBatch
@@ -118,6 +118,15 @@ async def newest_checkpoint(reader: Reader, partition: TopicPartition) -> Newest
 
     Raises StateError when it cannot be read.
     """
+    found = await newest_head(reader, partition, Provenance)
+    return None if found is None else Newest(*found)
+
+
+async def newest_head(reader: Reader, partition: TopicPartition, shape: type[P]) -> tuple[P, int] | None:
+    """The same, with more of what it says of itself; and the offset of its last record.
+
+    Raises StateError when it cannot be read.
+    """
     try:
         begin, end = await bounds(reader, partition)
         newest = await newest_part(reader, partition, begin, end)
@@ -126,7 +135,7 @@ async def newest_checkpoint(reader: Reader, partition: TopicPartition) -> Newest
         state = StateRecords()
         async for record in read(reader, partition, newest_begins(newest.value, newest.offset), newest.offset + 1):
             state.add(record)
-        return Newest(newest_provenance(state.records), newest.offset)
+        return newest_provenance(state.records, shape), newest.offset
     except UnreadableError as error:
         raise StateError(str(error)) from error
 

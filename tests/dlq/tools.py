@@ -8,7 +8,7 @@ from stream.config import Settings
 from stream.core.deadletters import rows
 from stream.dlq.letters import Letter, letter_of
 from stream.model.names import DEAD_LETTERS, INPUTS, Kind, Reason
-from stream.model.results import DeadLetter, RefusedBatch
+from stream.model.results import DeadLetter, Record
 from stream.sandbox.broker import EmbeddedKafka
 from tests.kafka.tools import BASE, producer, view
 
@@ -29,7 +29,7 @@ class Rec:
 
 
 def refused(
-    record: Rec | RefusedBatch, reason: Reason = Reason.BAD_VALUE, detail: str = "x: y", kind: Kind = Kind.VIEWS
+    record: Record, reason: Reason = Reason.BAD_VALUE, detail: str = "x: y", kind: Kind = Kind.VIEWS
 ) -> DeadLetter:
     return DeadLetter(kind, record, reason, detail)
 

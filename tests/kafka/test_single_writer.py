@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stream.core.shard import Shard
-from stream.core.statelog import newest_provenance
+from stream.core.statelog import Provenance, newest_provenance
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
@@ -142,5 +142,5 @@ def test_a_state_says_which_producer_wrote_it(kafka: EmbeddedKafka, prefix: str)
     shard.transactional_id = context.transactional_id
     outputs = shard.collect()
     assert outputs is not None
-    meta = newest_provenance([(0, value) for _, value in outputs.state])
+    meta = newest_provenance([(0, value) for _, value in outputs.state], Provenance)
     assert meta.transactional_id == f"liveshop.{prefix}live.state.live.0"

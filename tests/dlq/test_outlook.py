@@ -1,0 +1,62 @@
+"""The outlook on an event is what a shard then makes of it."""
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stream.core.decode import decode_one
+from stream.core.policy import DAY, HOUR, MINUTE, SECOND
+from stream.dlq.outlook import Clocks, outlook
+from stream.model.events import Common
+from stream.model.names import KINDS, Kind, Outcome, Reason
+from tests.core.test_shard import BASES, T0, Room
+from tests.dlq.tools import Rec
+
+BOUNDS = (0, MINUTE, 310 * SECOND, HOUR, HOUR + MINUTE, DAY, 2 * DAY)
+moments = st.builds(
+    lambda bound, more: bound + more, st.sampled_from(BOUNDS), st.integers(-2, 2) | st.integers(-DAY, DAY)
+)
+
+
+def judged(clocks: dict[Kind, int], kind: Kind, time: int, now: int) -> Outcome | Reason:
+    """What a shard with these clocks makes of it."""
+    room = Room()
+    for each, clock in sorted(clocks.items(), key=lambda pair: pair[1]):
+        room.see(each, clock, checkout_id="first")
+    room.settle()
+    room.see(kind, time, seen=now, event_id="redriven")
+    before = sum((each.tally.outcomes for each in room.outputs), Counter[tuple[Kind, Outcome]]())
+    room.settle()
+    after = sum((each.tally.outcomes for each in room.outputs), Counter[tuple[Kind, Outcome]]())
+    [(found_kind, outcome)] = (after - before).elements()
+    assert found_kind is kind
+    refused = [
+        letter for each in room.outputs for letter in each.dead_letters if b"redriven" in (letter.record.value or b"")
+    ]
+    return refused[-1].reason if refused else outcome
+
+
+@given(st.dictionaries(st.sampled_from(KINDS), moments), st.sampled_from(KINDS), moments, st.integers(-MINUTE, 3 * DAY))
+@example({}, Kind.VIEWS, 0, 0)
+@example({Kind.CHECKOUTS: DAY}, Kind.CHECKOUTS, 0, 2 * DAY)
+@example({Kind.CHECKOUTS: DAY}, Kind.CHECKOUTS, 1, 2 * DAY)
+@example({Kind.VIEWS: 310 * SECOND}, Kind.VIEWS, 0, DAY)
+@example({Kind.VIEWS: 310 * SECOND}, Kind.VIEWS, 1, DAY)
+@example({Kind.VIEWS: 2 * HOUR}, Kind.COMMENTS, 0, DAY)
+@example({Kind.VIEWS: 2 * HOUR}, Kind.CHECKOUTS, 0, DAY)
+@example({}, Kind.VIEWS, MINUTE + 1, 0)
+def test_it_is_what_a_shard_says(clocks: dict[Kind, int], kind: Kind, time: int, now: int) -> None:
+    clocks = {each: T0 + clock for each, clock in clocks.items()}
+    value = json.dumps(BASES[kind] | {"event_id": "redriven", "event_time": T0 + time}).encode()
+    event = decode_one(kind, Rec(value, str(BASES[kind]["session_id"]).encode(), timestamp=T0 + now), 10**6)
+    assert isinstance(event, Common)
+    found = outlook(Clocks(Room().policy, clocks), kind, event, T0 + now)
+    assert found == judged(clocks, kind, T0 + time, T0 + now)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_state_nothing_is_late(kind: Kind) -> None:
+    assert judged({}, kind, T0 - 2 * DAY, T0) is Outcome.COUNTED
