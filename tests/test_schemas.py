@@ -20,12 +20,14 @@ from stream.core.decode import Rejected, decode_batch
 from stream.core.figures import FIGURES, UNNAMED, How
 from stream.core.policy import Policy
 from stream.core.shard import Shard
+from stream.dlq import ledger
 from stream.durations import parse_duration
 from stream.model.events import Action, Checkout, Comment, Status, View
 from stream.model.names import INPUTS, KINDS, Closed, Kind, Reason
 from stream.model.results import RefusedBatch
-from stream.sessions.role import SPECS
+from stream.sessions.role import SPECS as OF_WORKERS
 
+SPECS = (*OF_WORKERS, *ledger.ROLE.specs)
 ROOT = Path(__file__).parent.parent / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / "topics").glob("*.yaml"))
@@ -103,6 +105,13 @@ def test_every_schema_belongs_to_a_topic_and_has_examples() -> None:
 
 
 # With the code
+
+
+def test_what_says_which_letters_were_sent_again_is_as_its_schema_says() -> None:
+    check("redrives", json.loads(ledger.Entry("", 0, [(1, 2)], 2, "me").value()))
+    example = json.loads((ROOT / "redrives" / "examples" / "seconds.json").read_text())
+    assert json.loads(msgspec.json.decode(json.dumps(example), type=ledger.Entry).value()) == example
+    assert list(schema("redrives")["properties"]) == list(ledger.Entry.__struct_fields__)
 
 
 def test_there_is_a_page_for_every_topic() -> None:

@@ -1,4 +1,4 @@
-"""``liveshop dlq``: what was refused, looked at."""
+"""``liveshop dlq``: what was refused, looked at and sent again."""
 
 import time
 from collections.abc import Sequence
@@ -9,14 +9,19 @@ import typer
 
 from stream.cli.flags import takes_settings
 from stream.cli.letter import as_dict, print_letter
-from stream.cli.operating import ask
+from stream.cli.operating import NEEDED, ask, do, operator
 from stream.cli.output import print_json, print_table, say, show_json
 from stream.cli.progress import reading as progress
+from stream.cli.redriven import as_dict as redriven_as_dict
+from stream.cli.redriven import print_redriven
 from stream.cli.timestamps import in_zone, parse_event_time
 from stream.config import CONNECTION, Settings
 from stream.dlq import reading
+from stream.dlq import redrive as redriving
+from stream.dlq.fixes import FIXES, Fix
 from stream.dlq.grouping import Groups
 from stream.dlq.letters import Selection
+from stream.dlq.redrive import Done, Redrive
 from stream.dlq.verdict import verdict
 from stream.errors import FailedError, UsageError
 from stream.kafka.statereader import Passed
@@ -37,7 +42,9 @@ From: TypeAlias = Annotated[
 To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TIME", help="event times before this one")]
 Session: TypeAlias = Annotated[str | None, typer.Option("--session", metavar="ID", help="only of this session")]
 
-app: Final = typer.Typer(help="Show dead letters: what was refused, and why.", no_args_is_help=True)
+app: Final = typer.Typer(
+    help="Show dead letters: what was refused, and why; and send them again.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -141,6 +148,71 @@ def _place(given: str) -> tuple[int, int]:
     if not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()) or len(given) > 30:  # noqa: PLR2004  # two numbers of Kafka's
         raise UsageError(f"{given!r} is no place: write partition:offset in live.dead-letters, such as 3:1234")
     return int(partition), int(offset)
+
+
+@app.command()
+def fixes(as_json: Json = False) -> None:
+    """List the fixes that `redrive --fix` knows: small changes for the usual mistakes of producers."""
+    if as_json:
+        print_json([{"name": fix.name, "help": fix.help} for fix in FIXES.values()])
+    else:
+        print_table(("fix", "what it mends"), [(fix.name, fix.help) for fix in FIXES.values()])
+
+
+@app.command()
+@takes_settings((*NEEDED, "log_format"), required=("brokers",))
+def redrive(
+    settings: Settings,
+    *,
+    reason: Reasons = None,
+    topic: Topics = None,
+    begin: From = None,
+    end: To = None,
+    session: Session = None,
+    fix: Annotated[
+        list[str] | None, typer.Option("--fix", metavar="NAME", help="applied in this order (see dlq fixes)")
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, metavar="N", help="records a second, at most")] = 1000,
+    max_redrives: Annotated[
+        int, typer.Option(min=1, metavar="N", help="what was sent again so often already is left where it is")
+    ] = 3,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="who; without, user@host")] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="do it; without, only what would be sent is shown")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters again to the topics they came from, with key, headers and event time kept.
+
+    Only what would be counted now is sent: what would come back as a dead letter is told by why, and left. No letter is
+    ever sent twice: each transaction notes in live.redrives which letters it has sent, and the same command goes on after
+    a crash or Ctrl-C. Workers may run. Nothing is sent without --execute.
+    """
+    if not reason:
+        raise UsageError("--reason: say which, such as --reason bad_value; dlq list shows what there is")
+    meant = _selection(settings, reason, topic, (begin, end), session)
+    asked = Redrive(meant, by or operator(), tuple(map(_fix, fix or ())), rate, max_redrives)
+    if not execute:
+        with progress("offsets") as tell:
+            done = ask(redriving.look(settings, asked, tell))
+    else:
+        done = Done()
+        with progress("offsets") as tell:
+            try:
+                do(redriving.execute(settings, asked, tell, done))
+            except KeyboardInterrupt:
+                say(f"interrupted after {done.committed} records; they are noted, the same command goes on", err=True)
+                raise
+    if as_json:
+        show_json(redriven_as_dict(done, executed=execute), indent=True)
+    else:
+        print_redriven(done, executed=execute)
+
+
+def _fix(name: str) -> Fix:
+    if name not in FIXES:
+        raise UsageError(f"--fix: there is no {name!r}; there are {', '.join(FIXES)}")
+    return FIXES[name]
 
 
 # -- what is meant

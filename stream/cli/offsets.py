@@ -1,13 +1,11 @@
 """``liveshop offsets``: where each input stands, and skipping records that stop a shard."""
 
-import getpass
-import socket
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.operating import NEEDED, ROLE, ask, do
+from stream.cli.operating import NEEDED, ROLE, ask, do, operator
 from stream.cli.output import print_json, print_table, say
 from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
@@ -73,7 +71,7 @@ def skip(
     Workers may run: they are fenced and go on behind the records. Going back is a replay. Give the settings that the
     workers have.
     """
-    asked = Skip(_input(settings, topic), offset, offset if to is None else to, reason, by or _operator())
+    asked = Skip(_input(settings, topic), offset, offset if to is None else to, reason, by or operator())
     if execute:
         skipping.check(asked)
     plan = do(_skip(settings, partition, asked, execute=True)) if execute else ask(_skip(settings, partition, asked))
@@ -94,14 +92,6 @@ def _input(settings: Settings, topic: str) -> Name:
         if topic in {each, settings.topic(each)}:
             return name
     raise UsageError(f"--topic: {topic} is no input; they are {', '.join(map(settings.topic, inputs.values()))}")
-
-
-def _operator() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _print(plan: Plan) -> None:

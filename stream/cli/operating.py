@@ -1,7 +1,9 @@
 """What the operators' commands share: work that a broker may refuse, and yes or no."""
 
 import asyncio
+import getpass
 import logging
+import socket
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -55,3 +57,12 @@ def confirm(question: str, *, yes: bool) -> None:
         raise UsageError("nothing was done: this is no terminal to ask on, say --yes")
     if not typer.confirm(question, err=True):
         raise FailedError("nothing was done")
+
+
+def operator() -> str:
+    """Who types this, unless told otherwise."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -20,6 +20,7 @@ SESSIONS: Final = "live.sessions"
 ALERTS: Final = "live.alerts"
 DEAD_LETTERS: Final = "live.dead-letters"
 STATE: Final = "live.state"
+REDRIVES: Final = "live.redrives"
 OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, ALERTS, DEAD_LETTERS)
 
 

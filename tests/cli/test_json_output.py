@@ -17,6 +17,7 @@ from stream.sandbox.broker import EmbeddedKafka
 
 ALONE = {
     "version": [],
+    "dlq fixes": [],
     "rules check": [],
     "capacity": ["--rate=1000"],
     "backtest": ["--input={file}"],
@@ -37,6 +38,7 @@ ASKING = {
     "offsets skip": ["--topic=live.views", "--partition=0", "--offset=0", "--reason=test"],
     "dlq list": [],
     "dlq show": [],
+    "dlq redrive": ["--reason=late"],
     "alerts list": [],
     "alerts history": ["7301"],
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream.cli import main
-from stream.cli.offsets import _operator
+from stream.cli.operating import operator
 from stream.config import Settings
 from stream.model.names import DEAD_LETTERS
 from stream.sandbox.broker import EmbeddedKafka
@@ -68,7 +68,7 @@ def test_poison_is_shown_then_skipped(kafka: EmbeddedKafka, prefix: str, capsys:
     assert [(item["offset"], item["last"], item["records"]) for item in done["items"]] == [(10, 11, 2)]
     assert "records were skipped" in said.err
     (letter,) = asyncio.run(everything(kafka, config.topic(DEAD_LETTERS)))
-    assert headers(letter)["liveshop-detail"].decode() == f"skipped by {_operator()}: bad disk"
+    assert headers(letter)["liveshop-detail"].decode() == f"skipped by {operator()}: bad disk"
     assert headers(letter)["liveshop-origin"].decode().startswith(f"{prefix}live.views/0/10-11/")
 
     assert ended("skip", config, *named, "--execute") == 2

@@ -21,7 +21,14 @@ Schemas change only by adding. A consumer must ignore fields that it does not kn
 
 """
 INPUTS: Final = ("live.views", "live.comments", "live.checkouts")
-OUTPUTS: Final = ("live.session-windows", "live.sessions", "live.alerts", "live.dead-letters", "live.state")
+OUTPUTS: Final = (
+    "live.session-windows",
+    "live.sessions",
+    "live.alerts",
+    "live.dead-letters",
+    "live.state",
+    "live.redrives",
+)
 EXAMPLES: Final = {"live.session-windows": "contracts", "live.dead-letters": "missing-field"}
 """Which one is shown, where it is not the first by name."""
 Node = dict[str, Any]

@@ -47,8 +47,10 @@ pytestmark = pytest.mark.kafka
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
 LISTENER: Final = "LOGIN"
 WORKER, PRODUCER, READER, OPERATOR = "liveshop-worker", "shop-events", "dashboards", "liveshop-operator"
-SETUP, LETTERS = "liveshop-setup", "liveshop-letters"
-USERS: Final = {user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, "nobody")}
+SETUP, LETTERS, REDRIVER = "liveshop-setup", "liveshop-letters", "liveshop-redrive"
+USERS: Final = {
+    user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, REDRIVER, "nobody")
+}
 TYPES: Final = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
 OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
@@ -97,7 +99,7 @@ def acls(config: Settings, asked: argparse.Namespace) -> Iterator[tuple[Any, ...
     if asked.group:
         resources.append(("group", asked.group.replace("liveshop", config.group)))
     if asked.transactional_id:
-        name = asked.transactional_id.replace("live.state", config.topic(STATE))
+        name = asked.transactional_id.replace("liveshop.live.", f"liveshop.{config.topic('live.')}")
         resources.append(("transactional_id", name))
     if asked.cluster:
         resources.append(("cluster", "kafka-cluster"))
@@ -381,6 +383,27 @@ def test_dead_letters_are_read_by_few(guarded: EmbeddedKafka, prefix: str, capsy
             assert code in {1, 2}, text
             assert "viewer_id" not in text
             assert "Traceback" not in text
+
+
+def test_dead_letters_are_sent_again_by_whoever_may(
+    guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refused() -> None:
+        config = await prepared(guarded, prefix)
+        await write(guarded, config, [dead_letter(Rec())])
+
+    asyncio.run(refused())
+    words = ("dlq", "redrive", "--reason=bad_value", "--execute", "--json")
+    for user in (OPERATOR, READER, PRODUCER, LETTERS, "nobody"):
+        code, text = run(capsys, as_user(guarded, prefix, user), *words)
+        assert code in {1, 2}, text
+        assert "Traceback" not in text
+    for committed in (1, 0):
+        code, text = run(capsys, as_user(guarded, prefix, REDRIVER), *words)
+        assert code == 0, text
+        assert f'"committed": {committed}' in text
+    views = opened(guarded, prefix).topic(INPUTS[Kind.VIEWS])
+    assert len(asyncio.run(everything(guarded, views))) == 1
 
 
 def test_topics_are_made_by_whoever_may(

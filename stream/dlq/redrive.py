@@ -1,0 +1,259 @@
+"""Dead letters sent again, to the topics they came from: looked at first, then in transactions that name what they sent.
+
+A transaction holds the records and the line of live.redrives that names their letters, so that after a crash, a Ctrl-C or a
+lost broker the same command goes on exactly where the last transaction ended: nothing twice, nothing lost. There is one
+transactional id for all of an installation: whoever starts last goes on, and whoever was there before is told.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from stream.config import Settings
+from stream.core.framing import StateError
+from stream.core.statelog import Provenance
+from stream.dlq import ledger, reading
+from stream.dlq.drafts import Desk, Draft, Left, Refusal, Tally
+from stream.dlq.fixes import Fix
+from stream.dlq.ledger import Entry, Redriven
+from stream.dlq.letters import Selection
+from stream.dlq.outlook import Clocks
+from stream.errors import FailedError
+from stream.kafka import client, statereader, topicids
+from stream.kafka.client import Producer, Reader
+from stream.kafka.patches import end_txn
+from stream.kafka.shard_context import ShardContext
+from stream.kafka.statereader import HangingTransactionError
+from stream.model.names import DEAD_LETTERS, INPUTS, STATE, Kind
+from stream.operate.shards import reading as reader_of
+from stream.sessions import topics
+from stream.sessions.figures import policy_of
+from stream.sessions.role import WORKER
+
+log: Final = structlog.get_logger("liveshop")
+
+MOST: Final = 500
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Records of one transaction, and their bytes, but for the last one."""
+CLOCKS_SECONDS: Final = 10.0
+"""The workers' clocks are looked at again after so long."""
+
+
+class _Head(Provenance):
+    """What a checkpoint says of its clocks."""
+
+    clocks: dict[str, int | None] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """What an operator asks for."""
+
+    selection: Selection
+    by: str
+    fixes: tuple[Fix, ...] = ()
+    rate: int = 1000
+    """Records a second, at most."""
+    max_redrives: int = 3
+
+
+@dataclass(slots=True)
+class Done:
+    """What became of it so far."""
+
+    tally: Tally = field(default_factory=Tally)
+    read: int = 0
+    committed: int = 0
+    """Records that were sent."""
+    transactions: int = 0
+
+
+async def look(settings: Settings, asked: Redrive, tell: reading.Tell) -> Done:
+    """What would be sent and what not. Writes nothing, touches nobody."""
+    done = Done()
+    async with _opened(settings, asked) as letters:
+        redriven = await letters.redriven()
+        async for _ in letters.judged(redriven, done, tell):
+            pass
+    return done
+
+
+async def execute(settings: Settings, asked: Redrive, tell: reading.Tell, done: Done) -> None:
+    """Sends them. ``done`` is true at any moment, also when this is interrupted.
+
+    Raises FailedError when somebody else has taken over, or when brokers give trouble: the same command goes on.
+    """
+    await ledger.make(settings)
+    async with _opened(settings, asked) as letters:
+        name = f"liveshop.{ledger.partition(settings).topic}"
+        producer = client.make_producer(settings, name)
+        await client.start(producer, settings)
+        try:
+            redriven = await letters.redriven(settings.transaction_timeout.total_seconds())
+            await _send(letters, _Sending(settings, asked, producer, letters.topic_id, done), redriven, tell)
+        except ProducerFenced:
+            raise FailedError(
+                f"another redrive has taken over after {done.committed} records of this one; what both have sent is noted"
+            ) from None
+        except HangingTransactionError:
+            raise FailedError(
+                f"{ledger.partition(settings).topic} ends in an open transaction of somebody else: nothing was sent"
+            ) from None
+        except (KafkaError, TimeoutError) as error:
+            raise FailedError(
+                f"the broker could not do it after {done.committed} records: {type(error).__name__}: {error}. "
+                "What was committed is noted, and the same command goes on"
+            ) from error
+        finally:
+            await client.end(producer)
+    if done.committed:
+        log.warning("dead letters were sent again", records=done.committed, by=asked.by)
+
+
+async def _send(letters: "_Letters", sending: "_Sending", redriven: Redriven, tell: reading.Tell) -> None:
+    batch: list[Draft] = []
+    async for draft in letters.judged(redriven, sending.done, tell):
+        if batch and (
+            batch[0].letter.partition != draft.letter.partition
+            or len(batch) >= min(MOST, sending.asked.rate)
+            or sum(each.size for each in batch) >= MOST_BYTES
+        ):
+            await sending.commit(batch)
+            batch = []
+        batch.append(draft)
+    if batch:
+        await sending.commit(batch)
+
+
+@dataclass(slots=True)
+class _Sending:
+    settings: Settings
+    asked: Redrive
+    producer: Producer
+    topic_id: str
+    done: Done
+    free_at: float = field(default_factory=time.monotonic)
+    """When the next record may be sent by the rate."""
+
+    async def commit(self, batch: list[Draft]) -> None:
+        """In one transaction, at the rate that is allowed."""
+        await asyncio.sleep(max(0.0, self.free_at - time.monotonic()))
+        self.free_at = max(self.free_at, time.monotonic()) + len(batch) / self.asked.rate
+        seconds = self.settings.transaction_timeout.total_seconds()
+        async with asyncio.timeout(seconds):
+            await self.producer.begin_transaction()
+            sent = [await self._send(draft) for draft in batch]
+            entry = self._entry(batch)
+            tp = ledger.partition(self.settings)
+            sent.append(await self.producer.send(tp.topic, entry.value(), key=entry.key(), partition=tp.partition))
+            await asyncio.gather(*sent)
+        try:
+            await end_txn.commit(self.producer, seconds)
+        except end_txn.SpentError:
+            self._count(batch)  # it is committed, and nothing more can be done with this producer
+            raise
+        self._count(batch)
+
+    def _count(self, batch: list[Draft]) -> None:
+        self.done.committed += len(batch)
+        self.done.transactions += 1
+
+    async def _send(self, draft: Draft) -> "asyncio.Future[object]":
+        sent: asyncio.Future[object] = await self.producer.send(
+            draft.topic, draft.value, key=draft.key, partition=draft.partition, headers=list(draft.headers)
+        )
+        return sent
+
+    def _entry(self, batch: list[Draft]) -> Entry:
+        meant = self.asked.selection
+        return Entry(
+            topic_id=self.topic_id,
+            partition=batch[0].letter.partition,
+            offsets=ledger.runs(draft.letter.offset for draft in batch),
+            letters=len(batch),
+            by=self.asked.by,
+            fixes=[fix.name for fix in self.asked.fixes],
+            reasons=sorted(meant.reasons),
+            topics=sorted(meant.topics),
+            from_ms=meant.from_ms,
+            to_ms=meant.to_ms,
+            session=meant.session,
+        )
+
+
+# -- letters, judged by the clocks of now
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, asked: Redrive) -> AsyncIterator["_Letters"]:
+    number = await topics.check(settings, (*INPUTS.values(), STATE))
+    shards = [ShardContext(settings, each, number, WORKER) for each in range(number)]
+    partitions = await reading.partitions_of(settings)
+    is_there = await ledger.there(settings)
+    every = [*partitions, *(context.state for context in shards), *([ledger.partition(settings)] if is_there else [])]
+    async with reader_of(settings, every) as reader:
+        ids = await topicids.ask(WORKER, reader, settings)
+        yield _Letters(settings, asked, reader, shards, partitions, ids.get(DEAD_LETTERS, ""), is_there)
+
+
+@dataclass(slots=True)
+class _Letters:
+    settings: Settings
+    asked: Redrive
+    reader: Reader
+    shards: list[ShardContext]
+    partitions: list[TopicPartition]
+    topic_id: str
+    has_ledger: bool
+
+    async def redriven(self, patience: float | None = None) -> Redriven:
+        if not self.has_ledger:
+            return Redriven(())
+        return await ledger.read(self.reader, self.settings, self.topic_id, patience)
+
+    async def judged(self, redriven: Redriven, done: Done, tell: reading.Tell) -> AsyncIterator[Draft]:
+        """Those to send, in order; the others are noted. Ends where the topic ended at the beginning."""
+        ranges = await reading.stretches(self.reader, self.partitions, self.asked.selection.from_ms)
+        found = reading.Found()
+        desk, looked = await self._desk(), time.monotonic()
+        async for letter in reading.selected(self.reader, ranges, self.asked.selection, found, tell):
+            if time.monotonic() - looked > CLOCKS_SECONDS:
+                desk, looked = await self._desk(), time.monotonic()
+            judged: Draft | Refusal = Refusal(Left.REDRIVEN)
+            if not redriven.has(letter.partition, letter.offset):
+                judged = desk.judge(letter, int(time.time() * 1000))
+            done.tally.note(judged)
+            if isinstance(judged, Draft):
+                yield judged
+        done.read = found.read
+
+    async def _desk(self) -> Desk:
+        return Desk(
+            kinds={self.settings.topic(topic): kind for kind, topic in INPUTS.items()},
+            partitions=len(self.shards),
+            clocks=[await self._clocks(shard) for shard in self.shards],
+            fixes=self.asked.fixes,
+            max_redrives=self.asked.max_redrives,
+        )
+
+    async def _clocks(self, shard: ShardContext) -> Clocks:
+        """Under the settings of the worker, whatever ours are."""
+        try:
+            found = await statereader.newest_head(self.reader, shard.state, _Head)
+            if found is None:
+                return Clocks(self.settings.policy())
+            head, _ = found
+            clocks = {Kind(name): clock for name, clock in head.clocks.items() if clock is not None}
+            return Clocks(policy_of(head.policy), clocks)
+        except (StateError, ValueError) as error:
+            raise FailedError(
+                f"the state of partition {shard.partition} cannot be read, so nobody can say what would be late: {error}"
+            ) from None
