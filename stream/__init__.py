@@ -23,7 +23,7 @@ observe/  metrics, HTTP, logs, health
 doctor/   looks at everything the worker stands on: pure judgements, and probes/ that ask for facts
 operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, poison skipped; a larger set of topics;
           capacity of a load worked out
-dlq/      dead letters: listed, shown, mended and sent again
+dlq/      dead letters: listed, shown, mended and sent again, deleted
 replay/   what was recorded, in files or topics, run once more beside the live shards
 sandbox/  embedded Kafka, traffic simulator
 cli/      one module per command

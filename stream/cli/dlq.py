@@ -1,4 +1,4 @@
-"""``liveshop dlq``: what was refused, looked at and sent again."""
+"""``liveshop dlq``: what was refused, looked at, sent again and deleted."""
 
 import time
 from collections.abc import Sequence
@@ -16,11 +16,13 @@ from stream.cli.redriven import as_dict as redriven_as_dict
 from stream.cli.redriven import print_redriven
 from stream.cli.timestamps import in_zone, parse_event_time
 from stream.config import CONNECTION, Settings
+from stream.dlq import purge as purging
 from stream.dlq import reading
 from stream.dlq import redrive as redriving
 from stream.dlq.fixes import FIXES, Fix
 from stream.dlq.grouping import Groups
 from stream.dlq.letters import Selection
+from stream.dlq.purge import Cut
 from stream.dlq.redrive import Done, Redrive
 from stream.dlq.verdict import verdict
 from stream.errors import FailedError, UsageError
@@ -43,7 +45,7 @@ To: TypeAlias = Annotated[str | None, typer.Option("--to", metavar="TIME", help=
 Session: TypeAlias = Annotated[str | None, typer.Option("--session", metavar="ID", help="only of this session")]
 
 app: Final = typer.Typer(
-    help="Show dead letters: what was refused, and why; and send them again.", no_args_is_help=True
+    help="Show dead letters: what was refused, and why; send them again, or delete them.", no_args_is_help=True
 )
 
 
@@ -213,6 +215,66 @@ def _fix(name: str) -> Fix:
     if name not in FIXES:
         raise UsageError(f"--fix: there is no {name!r}; there are {', '.join(FIXES)}")
     return FIXES[name]
+
+
+@app.command()
+@takes_settings(_NEEDED, required=("brokers",))
+def purge(
+    settings: Settings,
+    *,
+    reason: Reasons = None,
+    topic: Topics = None,
+    end: To = None,
+    session: Session = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="COUNT", help="do it: the number of letters, as shown; without, nothing is deleted"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete the oldest dead letters of each partition, for good, up to the first that is not meant.
+
+    Kafka deletes what lies before an offset, and can pick nothing out. So letters that are meant but stand behind others
+    stay, and are counted. With --confirm and the number that was shown they are deleted, if there are still as many.
+    """
+    meant = _selection(settings, reason, topic, (None, end), session)
+    if meant == Selection():
+        raise UsageError("--to: say up to when, such as --to -7d; or which, by --reason, --topic or --session")
+    with progress("offsets") as tell:
+        if confirm is None:
+            cuts = ask(purging.plan(settings, meant, tell))
+        else:
+            cuts = do(purging.execute(settings, meant, confirm, tell))
+    if as_json:
+        print_json([_cut(each, confirmed=confirm is not None) for each in cuts])
+    else:
+        _print_cuts(cuts, confirmed=confirm is not None)
+
+
+def _cut(cut: Cut, *, confirmed: bool) -> dict[str, Any]:
+    names = ("topic", "partition", "before", "letters", "newest", "kept")
+    return {name: getattr(cut, name) for name in names} | {"deleted": confirmed and cut.letters > 0}
+
+
+def _print_cuts(cuts: Sequence[Cut], *, confirmed: bool) -> None:
+    headers = ("topic", "partition", "letters", "before offset", "the newest of them", "meant, but behind others")
+    rows = [
+        (
+            *(each.topic, each.partition, each.letters, each.before if each.letters else None),
+            *(in_zone(each.newest), each.kept),
+        )
+        for each in cuts
+    ]
+    print_table(headers, rows)
+    number = sum(each.letters for each in cuts)
+    if confirmed:
+        say(f"deleted {number} dead letters")
+    elif number:
+        say(f"would delete {number} dead letters for good; nothing is deleted without --confirm {number}")
+    else:
+        say("nothing to delete: the oldest letter of each partition is not meant")
 
 
 # -- what is meant

@@ -38,6 +38,7 @@ ASKING = {
     "offsets skip": ["--topic=live.views", "--partition=0", "--offset=0", "--reason=test"],
     "dlq list": [],
     "dlq show": [],
+    "dlq purge": ["--to=-1h"],
     "dlq redrive": ["--reason=late"],
     "alerts list": [],
     "alerts history": ["7301"],

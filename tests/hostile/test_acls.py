@@ -47,13 +47,13 @@ pytestmark = pytest.mark.kafka
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
 LISTENER: Final = "LOGIN"
 WORKER, PRODUCER, READER, OPERATOR = "liveshop-worker", "shop-events", "dashboards", "liveshop-operator"
-SETUP, LETTERS, REDRIVER = "liveshop-setup", "liveshop-letters", "liveshop-redrive"
+SETUP, LETTERS, REDRIVER, PURGER = "liveshop-setup", "liveshop-letters", "liveshop-redrive", "liveshop-purge"
 USERS: Final = {
-    user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, REDRIVER, "nobody")
+    user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, REDRIVER, PURGER, "nobody")
 }
 TYPES: Final = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
-OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 ALLOW: Final = 3
 ANY: Final = 1
 
@@ -404,6 +404,22 @@ def test_dead_letters_are_sent_again_by_whoever_may(
         assert f'"committed": {committed}' in text
     views = opened(guarded, prefix).topic(INPUTS[Kind.VIEWS])
     assert len(asyncio.run(everything(guarded, views))) == 1
+
+
+def test_dead_letters_are_deleted_by_whoever_may(
+    guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refused() -> None:
+        config = await prepared(guarded, prefix)
+        await write(guarded, config, [dead_letter(Rec())])
+
+    asyncio.run(refused())
+    words = ("dlq", "purge", "--reason=bad_value", "--confirm=1")
+    code, text = run(capsys, as_user(guarded, prefix, LETTERS), *words)
+    assert (code, "docs/security.md has the ACL" in text) == (2, True), text
+    code, text = run(capsys, as_user(guarded, prefix, PURGER), *words)
+    assert code == 0, text
+    assert "deleted 1 dead letters" in text
 
 
 def test_topics_are_made_by_whoever_may(
