@@ -7,7 +7,7 @@ transactional id for all of an installation: whoever starts last goes on, and wh
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,8 +27,9 @@ from stream.dlq.ledger import Entry, Redriven
 from stream.dlq.letters import Selection
 from stream.dlq.outlook import Clocks
 from stream.errors import FailedError
-from stream.kafka import client, statereader, topicids
+from stream.kafka import client, preflight, statereader, topicids
 from stream.kafka.client import Producer, Reader
+from stream.kafka.partitions import OutgrownError
 from stream.kafka.patches import end_txn
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
@@ -194,14 +195,29 @@ class _Sending:
 
 @asynccontextmanager
 async def _opened(settings: Settings, asked: Redrive) -> AsyncIterator["_Letters"]:
-    number = await topics.check(settings, (*INPUTS.values(), STATE))
+    counts = await topics.counts(settings, (*INPUTS.values(), STATE))
+    number = min(counts.values())
     shards = [ShardContext(settings, each, number, WORKER) for each in range(number)]
     partitions = await reading.partitions_of(settings)
     is_there = await ledger.there(settings)
     every = [*partitions, *(context.state for context in shards), *([ledger.partition(settings)] if is_there else [])]
     async with reader_of(settings, every) as reader:
+        await _insist_on_workers(settings, reader, shards, counts)
         ids = await topicids.ask(WORKER, reader, settings)
         yield _Letters(settings, asked, reader, shards, partitions, ids.get(DEAD_LETTERS, ""), is_there)
+
+
+async def _insist_on_workers(
+    settings: Settings, reader: Reader, shards: Sequence[ShardContext], counts: Mapping[str, int]
+) -> None:
+    """Raises OutgrownError where workers count nothing any more: what is sent there would be lost to everybody."""
+    try:
+        newest = [(shard, await statereader.newest_checkpoint(reader, shard.state)) for shard in shards]
+    except StateError:
+        return  # who asks for the clocks says so
+    why = preflight.outgrown(WORKER, settings, [each for each in newest if each[1] is not None], counts)
+    if why is not None:
+        raise OutgrownError(why, settings)
 
 
 @dataclass(slots=True)

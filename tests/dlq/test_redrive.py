@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from stream import cli
 from stream.children import Child
@@ -20,6 +21,7 @@ from stream.dlq.letters import Selection
 from stream.dlq.redrive import Done, Redrive
 from stream.model.names import DEAD_LETTERS, INPUTS, REDRIVES, Kind, Reason
 from stream.sandbox.broker import EmbeddedKafka
+from stream.sessions import topics
 from tests.dlq.tools import Rec, refused, write
 from tests.kafka import tools
 from tests.kafka.tools import BASE, everything, headers, send_views, until, view
@@ -138,6 +140,61 @@ def test_a_dry_run_tells_what_would_only_come_back_and_what_comes_back_too_often
     out = capsys.readouterr().out
     assert "would only come back as late: a replay of the recorded topics can count it" in out
     assert "nothing is sent without --execute" in out
+
+
+def test_what_a_worker_refuses_again_and_again_is_not_sent_for_ever(kafka: EmbeddedKafka, prefix: str) -> None:
+    """A session for which there is no room: nobody but the shard can know."""
+
+    async def main() -> None:
+        config = await make(kafka, prefix, max_sessions=1)
+        asked = Redrive(Selection(frozenset({"too_many_sessions"})), "me", max_redrives=2)
+        async with worker(config) as memory:
+            await send_views(kafka, config, [1])
+            await until(lambda: memory.counted == 1, "the first session is known")
+            await tools.send(kafka, config.topic(VIEWS), [(b"s2", view(2, "s2"))])
+            for redrives in range(3):
+                await until(lambda number=redrives + 2: memory.read == number, "it is refused")  # type: ignore[misc]  # bound now
+                letters = await everything(kafka, config.topic(DEAD_LETTERS))
+                assert [headers(each)["liveshop-redrives"] for each in letters] == [
+                    b"%d" % each for each in range(redrives + 1)
+                ]
+                done = Done()
+                await redriving.execute(config, asked, lambda _done, _every: None, done)
+                assert done.committed == (redrives < 2)
+            assert done.tally.left == {"redriven": 2, "loop": 1}
+        assert len(await sent(kafka, config)) == 2
+
+    asyncio.run(main())
+
+
+def test_nothing_is_sent_where_nothing_is_counted_any_more(
+    kafka: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Partitions were added: workers wait for a new set of topics."""
+
+    async def prepare() -> Settings:
+        config = await make(kafka, prefix)
+        await send_views(kafka, config, [1])
+        await count(kafka, config)
+        await write(kafka, config, [refused(Rec(), Reason.LATE)])
+        admin = AIOKafkaAdminClient(bootstrap_servers=config.brokers)
+        await admin.start()
+        try:
+            await admin.create_partitions({config.topic(VIEWS): NewPartitions(2)})
+        finally:
+            await admin.close()
+
+        async def added() -> bool:
+            return (await topics.counts(config))[config.topic(VIEWS)] == 2
+
+        await eventually(added, "there are two partitions")
+        return config
+
+    config = asyncio.run(prepare())
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["dlq", "redrive", *flags(config), "--reason=late", "--execute"])
+    assert caught.value.code == 2
+    assert "partitions were added: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
