@@ -17,6 +17,7 @@ import base64
 import json
 import math
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -298,6 +299,13 @@ def a_text(value: object) -> tuple[str, ...]:
     return FINE if isinstance(value, str) else WRONG_TYPE
 
 
+def a_name(value: object) -> tuple[str, ...]:
+    """For display: "up to 200 characters"."""
+    if not isinstance(value, str):
+        return WRONG_TYPE
+    return FINE if len(value) <= 200 else BAD_VALUE
+
+
 def a_flag(value: object) -> tuple[str, ...]:
     return FINE if isinstance(value, bool) else WRONG_TYPE
 
@@ -353,6 +361,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         *COMMON,
         ("action", REQUIRED, one_of(ACTIONS, "unknown_action")),
         ("product_id", OPTIONAL, an_id()),
+        ("product_name", OPTIONAL, a_name),
+        ("basket_number", OPTIONAL, an_integer(1, 10**6)),
         ("count", OPTIONAL, an_integer(1, 10**6)),
         ("gift_value", OPTIONAL, an_integer(0, MAX_MONEY)),
         ("watch_ms", OPTIONAL, an_integer(0, DAY_MS)),
@@ -619,6 +629,9 @@ class Breakdown:
     unnamed: Sums = field(default_factory=Sums)
     from_views: set[str] = field(default_factory=set)
     from_checkouts: set[str] = field(default_factory=set)
+    called: dict[str, dict[str, tuple[int, str | int]]] = field(
+        default_factory=dict
+    )  # id -> field -> event time, value
 
     def click(self, name: str, bound: int) -> None:
         self.sums(name, self.from_views, bound).clicks += 1
@@ -628,6 +641,12 @@ class Breakdown:
 
     def order(self, name: str, money: Money, bound: int) -> None:
         self.sums(name, self.from_checkouts, bound).add_order(money)
+
+    def call(self, name: str, field: str, said: tuple[int, str | int], bound: int) -> None:
+        """Names and numbers of products, "each on its own", of "the first 1,000 products of which events say any"."""
+        if name in self.called or len(self.called) < bound:
+            fields = self.called.setdefault(name, {})
+            fields[field] = max(fields.get(field, said), said)
 
     def sums(self, name: str, side: set[str], bound: int) -> Sums:
         if name not in side:
@@ -641,6 +660,9 @@ class Breakdown:
         for name, sums in other.named.items():
             self.named.setdefault(name, Sums()).add(sums)
         self.unnamed.add(other.unnamed)
+        for name, fields in other.called.items():
+            for field_, said in fields.items():
+                self.call(name, field_, said, sys.maxsize)
 
 
 @dataclass(slots=True)
@@ -784,6 +806,10 @@ def count_view(tally: Tally, event: Event, bound: int) -> None:
         tally.sources.setdefault(source_of(event), Sums()).views += 1
     if action == "product_click":
         count_click(tally, event, bound)
+    if action in ("pin", "unpin", "product_impression", "product_click", "add_to_cart") and event.get("product_id"):
+        for name in ("product_name", "basket_number"):
+            if event.get(name):  # an empty name names nothing
+                tally.products.call(event["product_id"], name, (event["event_time"], event[name]), bound)
 
 
 def count_sample(tally: Tally, event: Event) -> None:
@@ -1017,7 +1043,9 @@ def ranked(breakdown: Breakdown, id_name: str, money_name: str, currency: str) -
 
     def element(label: Value, sums: Sums) -> Value:
         pins = {"pins": capped(sums.pins)} if id_name == "product_id" else {}
+        called = breakdown.called.get(label.get(id_name, ""), {})
         return label | {
+            **{field: value for field, (_, value) in called.items()},
             "product_clicks": capped(sums.clicks),
             "orders_paid": capped(sums.orders),
             money_name: money_value(sums.money),

@@ -1,5 +1,7 @@
 """Breakdowns: by source, of which there are few, and by an unbounded id (product, affiliate), exact up to a bound.
 
+What products are called hangs on ids, too (`Labels`), with a bound of its own: names decide no figure.
+
 The bound is per session and pane, and once more per session, separately for ids from views (`Clicks`) and from
 checkouts (`Orders`): which ids are named is then a function of one log, whatever the interleaving of the topics.
 
@@ -11,6 +13,8 @@ them to its unnamed sum, the session to its named ones.
 from collections.abc import Set as AbstractSet
 
 import msgspec
+
+from stream.core.figures import NEVER
 
 Money = dict[str, int]
 """Minor units by currency."""
@@ -145,6 +149,53 @@ class Orders(msgspec.Struct, array_like=True, gc=False):
         for id_, sales in other.spilled.items():
             (beyond if only is None else named.setdefault(id_, Sales())).add(sales.orders, sales.money)
         beyond.add(other.beyond.orders, other.beyond.money)
+
+
+class Label(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a product is called, for display. Name and number stand each on its own, with the event time that said it."""
+
+    name_at: int = NEVER
+    name: str = ""
+    """Empty: not known."""
+    number_at: int = NEVER
+    number: int = 0
+    """In the basket; 0: not known."""
+
+    def latest(self, other: "Label") -> "Label":
+        """Of two, each from the later event, ties to the greater: in whatever order they come."""
+        name = max((self.name_at, self.name), (other.name_at, other.name))
+        return Label(*name, *max((self.number_at, self.number), (other.number_at, other.number)))
+
+
+class Labels(msgspec.Struct, array_like=True, gc=False):
+    """Labels by id, from views. What is beyond the bound is not known: there is nothing to add up."""
+
+    named: dict[str, Label] = {}
+    spilled: dict[str, Label] = {}
+
+    def note(self, id_: str, label: Label, limit: int, known: set[str]) -> bool:
+        """As `Clicks.count`: ``known`` are the ids the session names; True when this is one more of them."""
+        if id_ in self.named or len(self.named) < limit:
+            is_new = id_ not in self.named
+            _put(self.named, id_, label)
+            return is_new and _make_known(id_, limit, known)
+        if id_ in known:
+            _put(self.spilled, id_, label)
+        return False
+
+    def merge(self, other: "Labels", only: AbstractSet[str] | None = None) -> None:
+        """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
+        for id_, label in other.named.items():
+            if only is None or id_ in only:
+                _put(self.named, id_, label)
+        if only is not None:
+            for id_, label in other.spilled.items():
+                _put(self.named, id_, label)
+
+
+def _put(labels: dict[str, Label], id_: str, label: Label) -> None:
+    before = labels.get(id_)
+    labels[id_] = label if before is None else before.latest(label)
 
 
 def _make_known(id_: str, limit: int, known: set[str]) -> bool:

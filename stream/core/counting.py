@@ -3,18 +3,23 @@
 ``limit`` is the number of ids that a breakdown names; `PLAIN_ONLY` stands for neither breakdowns nor uniques: what is left
 is all that alerts are decided on, in two thirds of the time.
 
+Each `COUNT` gives about how many bytes of text the pane holds beside its figures from now on, which hardly any does.
+
 What an event adds one to cannot reach the end of 64 bits: that takes 10^19 events of one session. What it adds more to is
 capped, since the pane may be one in C; money is of Python's integers, and grows on.
 """
 
 from typing import Final
 
-from stream.core.breakdown import Clicks, Money, Orders, add_money
+from stream.core.breakdown import Clicks, Label, Labels, Money, Orders, add_money
+from stream.core.figures import NEVER
 from stream.core.panes import Pane
-from stream.model.events import OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
+from stream.model.events import LABELLED, OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
 from stream.model.money import capped
 
 PLAIN_ONLY: Final = -1
+LABEL_BYTES: Final = 40
+"""What a label takes in the state, besides the product's id and name."""
 
 
 def _carry(pane: Pane, event: Event, time: int) -> None:
@@ -55,11 +60,11 @@ def _on_air(pane: Pane, time: int) -> None:
         pane.aired_to = time
 
 
-def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
+def count_view(pane: Pane, event: View, limit: int) -> int:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
     pane.events += 1
     _carry(pane, event, event.event_time)
     _on_air(pane, event.event_time)
-    action = event.action
+    action, product = event.action, event.product_id
     if action == "heartbeat":
         pane.heartbeats += 1
     elif action == "enter":
@@ -73,7 +78,7 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     elif action == "product_click":
         pane.product_clicks += 1
         if limit != PLAIN_ONLY:
-            pane.note_click(event.source, event.product_id, event.affiliate_id, limit)
+            pane.note_click(event.source, product, event.affiliate_id, limit)
     elif action == "impression":
         pane.impressions += 1
     elif action == "add_to_cart":
@@ -85,8 +90,8 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
     elif action == "gift":
         pane.gifts = capped(pane.gifts + (1 if event.count is None else event.count))
         pane.gift_value = capped(pane.gift_value + (event.gift_value or 0))
-    elif action == "pin" and event.product_id is not None and limit != PLAIN_ONLY:
-        count_pin(pane, event.product_id, limit)
+    elif action == "pin" and product is not None and limit != PLAIN_ONLY:
+        count_pin(pane, product, limit)
     watch_ms = event.watch_ms
     if watch_ms is not None:
         pane.watch_ms = capped(pane.watch_ms + watch_ms)
@@ -98,6 +103,9 @@ def count_view(pane: Pane, event: View, limit: int) -> None:  # noqa: C901, PLR0
         if time > pane.last_at or (time == pane.last_at and viewers > pane.last):
             pane.last_at = time
             pane.last = viewers
+    if product is None or limit == PLAIN_ONLY or action not in LABELLED:
+        return 0
+    return count_label(pane, product, event.product_name or "", event.basket_number or 0, time, limit)
 
 
 def count_pin(pane: Pane, product: str, limit: int) -> None:
@@ -113,24 +121,41 @@ def count_pin(pane: Pane, product: str, limit: int) -> None:
     pane.product_pins.count_as(pane.product_clicks_by, product, known)
 
 
-def count_comment(pane: Pane, event: Comment, _limit: int) -> None:
+def count_label(pane: Pane, product: str, name: str, number: int, time: int, limit: int) -> int:  # noqa: PLR0917  # once per event that has one
+    """What a product is called; neither decides any figure. Without a name the text is empty, without a number it is 0."""
+    if not name and not number:
+        return 0
+    session = pane.session
+    if pane.product_labels is None:
+        pane.product_labels = Labels()
+    labels = pane.product_labels
+    before = len(labels.named) + len(labels.spilled)
+    label = Label(time if name else NEVER, name, time if number else NEVER, number)
+    if labels.note(product, label, limit, session.named["product_labels"]):
+        session.stale = True
+    is_new = len(labels.named) + len(labels.spilled) > before
+    return LABEL_BYTES + len(product) + len(name) if is_new else 0
+
+
+def count_comment(pane: Pane, event: Comment, _limit: int) -> int:
     pane.events += 1
     _carry(pane, event, event.event_time)
     _on_air(pane, event.event_time)
     pane.comments += 1
+    return 0
 
 
-def count_checkout(pane: Pane, event: Checkout, limit: int) -> None:
+def count_checkout(pane: Pane, event: Checkout, limit: int) -> int:
     """A ``paid`` of a COD checkout never comes here: its order was counted at its ``initiated``."""
     pane.events += 1
     _carry(pane, event, event.event_time)
     status = event.status
     if status == "cancelled":
         pane.orders_cancelled += 1
-        return
+        return 0
     if status == "refunded":
         pane.orders_refunded += 1
-        return
+        return 0
     _span(pane, event.event_time)
     if status == "initiated":
         pane.checkouts_initiated += 1
@@ -143,6 +168,7 @@ def count_checkout(pane: Pane, event: Checkout, limit: int) -> None:
         pane.checkouts_failed += 1
     else:
         _count_order(pane, event, limit)
+    return 0
 
 
 def _count_order(pane: Pane, event: Checkout, limit: int) -> None:

@@ -29,7 +29,7 @@ class How(Enum):
     SKETCH = auto()
     """A union of CPC sketches: unique values."""
     BREAKDOWN = auto()
-    """Figures by an id or by a name, of the type ``of`` (core/breakdown.py)."""
+    """Figures or labels by an id or by a name, of the type ``of`` (core/breakdown.py)."""
 
 
 class Shown(Flag):
@@ -66,7 +66,7 @@ class Figure(NamedTuple):
     by: str = ""
     """Of a `How.LATEST`: the figure of its event time. Of a breakdown: another, whose ids it names; both have one bound."""
     of: str = "int"
-    """Type of a plain figure (int or str) or of a breakdown (Source, Clicks, Orders)."""
+    """Type of a plain figure (int or str) or of a breakdown (Source, Clicks, Orders, Labels)."""
     before: str = ""
     """A plain figure that stands for it where counts were stored before it existed; without one, nothing was counted."""
 
@@ -160,6 +160,12 @@ FIGURES: Final = (
         *("aired_to", How.MAXIMUM, Shown.ALERTS, "the same as on_air_to; alerts know that of the on-time events"),
         since=4,
         before="on_air_to",
+    ),
+    Figure(
+        *("product_labels", How.BREAKDOWN, RESULTS, "what products are called: names and basket numbers, for display"),
+        since=4,
+        written="products",
+        of="Labels",
     ),
 )
 """Every figure, in the order in which they are stored."""

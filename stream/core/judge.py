@@ -34,7 +34,7 @@ else:
 LETTER: Final = 300
 """Bytes that a dead letter takes until the checkpoint, besides what it holds: an empty record takes as much."""
 
-COUNT: Final[dict[Kind, Callable[..., None]]] = {
+COUNT: Final[dict[Kind, Callable[..., int]]] = {
     Kind.VIEWS: count_view,
     Kind.COMMENTS: count_comment,
     Kind.CHECKOUTS: count_checkout,
@@ -74,6 +74,8 @@ class Judge:
         self.changed.clear()
         self.dead: list[DeadLetter] = []
         self.dead_bytes = 0
+        self.label_bytes = 0
+        """Of what products are called, as it was counted."""
         self.tally = Tally()
 
     @property
@@ -168,10 +170,12 @@ class Judge:
                 pane.changed = True
                 changed.append(pane)
             if time + on_time > clock:
-                count(pane, event, limit)
+                held = count(pane, event, limit)
             else:
                 self.tally.not_on_time[kind] += 1
-                count_late(count, pane, event, limit)
+                held = count_late(count, pane, event, limit)
+            if held:
+                self.label_bytes += held
         self.set_clock(kind, clock)
 
     def clock(self, kind: Kind) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from stream.core.breakdown import Clicks, Money, Orders, Sales
+from stream.core.breakdown import Clicks, Label, Labels, Money, Orders, Sales
 from stream.core.counts import COUNTERS, NEVER, Counts, estimate
 from stream.core.figures import BY_NAME, MONIES, Shown
 from stream.core.rates import DERIVED, RATES, Of, Rate
@@ -164,22 +164,26 @@ def ranked(
     currency: str,
     id_name: str,
     money_name: str,
+    *,
+    labels: Labels | None = None,
     **others: Clicks | None,
 ) -> list[Value]:
     """By money in ``currency`` descending, clicks descending, id ascending; then the rest, then the unnamed.
 
-    ``others`` by their names: what else is counted of the same ids, and does not rank them.
+    ``others`` by their names: what else is counted of the same ids, and does not rank them. No more do ``labels``.
     """
     if clicks is None and orders is None:
         return []
     clicks = clicks or Clicks()
     orders = orders or Orders()
     more = [(name, figures or Clicks()) for name, figures in others.items()]
+    called: Mapping[str, Label] = {} if labels is None else labels.named
     rows = _rows(clicks.named, orders.named, currency)
     rows.sort()  # ids differ, so that no two sales are compared
     listed: list[Value] = [
         {
             id_name: id_,
+            **_labelled(called.get(id_)),
             "product_clicks": -number,
             "orders_paid": capped(sales.orders),
             money_name: money(sales.money) if sales.money else {},
@@ -200,6 +204,14 @@ def ranked(
     if clicks.beyond or orders.beyond.orders or any(beyond.values()):
         listed.append(_sum({"unnamed": True}, clicks.beyond, orders.beyond, money_name, beyond))
     return listed
+
+
+def _labelled(label: Label | None) -> Value:
+    """What is not known is absent."""
+    if label is None:
+        return {}
+    fields: Value = {"product_name": label.name, "basket_number": label.number}
+    return {name: value for name, value in fields.items() if value}
 
 
 _NO_SALES: Final = Sales()
@@ -249,7 +261,9 @@ def figures_of(counts: Counts, currency: str, shown: Shown = Shown.WINDOWS) -> V
         counts.affiliate_clicks, counts.affiliate_orders, currency, "affiliate_id", "gmv_minor"
     )
     clicks, orders, pins = counts.product_clicks_by, counts.product_orders, counts.product_pins
-    value["products"] = ranked(clicks, orders, currency, "product_id", "item_value_minor", pins=pins)
+    value["products"] = ranked(
+        clicks, orders, currency, "product_id", "item_value_minor", labels=counts.product_labels, pins=pins
+    )
     if counts.incomplete:
         value["incomplete"] = True
     return value

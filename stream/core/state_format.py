@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from stream.core.breakdown import Clicks, Money, Orders, Source
+from stream.core.breakdown import Clicks, Labels, Money, Orders, Source
 from stream.core.figures import ADDED, BREAKDOWNS, BY_NAME, HEAD, REST, TEXTS, Figure, How
 
-_BREAKDOWN: Final = {"Clicks": Clicks, "Orders": Orders}
+_BREAKDOWN: Final = {"Clicks": Clicks, "Orders": Orders, "Labels": Labels}
 IN_ONE: Final = tuple(name for name in BREAKDOWNS if BY_NAME[name] not in ADDED)
 """Breakdowns by id of the first layout, in an array of their own."""
 

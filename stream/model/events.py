@@ -20,6 +20,10 @@ Money = Annotated[int, Meta(ge=0, le=10**13)]
 """Minor units of a currency."""
 GiftValue = Annotated[int, Meta(ge=0, le=10**13)]
 """What all gifts of one event are worth, in the unit of the platform. The range is that of money: some platforms use it."""
+ProductName = Annotated[str, Meta(max_length=200)]
+"""For display, in any script; an empty one names nothing."""
+BasketNumber = Annotated[int, Meta(ge=1, le=10**6)]
+"""What a host calls "number 7": the product's place in the basket."""
 
 Action = Literal[
     "impression",
@@ -63,6 +67,8 @@ NO_SLASH: Final = ("session_id", "seller_id", "creator_id", "affiliate_id")
 """Ids that become parts of keys."""
 PINS: Final = frozenset(("pin", "unpin"))
 """Actions of the host, which are of one product: they need a ``product_id``."""
+LABELLED: Final = frozenset((*PINS, "product_impression", "product_click", "add_to_cart"))
+"""Actions whose product may be named: of others ``product_name`` and ``basket_number`` are ignored."""
 MAX_ITEMS: Final = 200
 """Items of one checkout."""
 MAX_ITEM_VALUE: Final = 10**13
@@ -84,6 +90,8 @@ class View(Common, frozen=True, gc=False, kw_only=True):
     affiliate_id: Id | None = None
     source: str | None = None
     product_id: Id | None = None
+    product_name: ProductName | None = None
+    basket_number: BasketNumber | None = None
     count: Annotated[int, Meta(ge=1, le=10**6)] | None = None
     gift_value: GiftValue | None = None
     watch_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None

@@ -85,6 +85,12 @@ def test_good_events_decode() -> None:
         (Kind.VIEWS, {"gift_value": 10**13 + 1}, "bad_value", "gift_value"),
         (Kind.VIEWS, {"gift_value": 2**64}, "bad_value", "gift_value"),
         (Kind.VIEWS, {"gift_value": 1.0}, "wrong_type", "gift_value"),
+        (Kind.VIEWS, {"product_name": "x" * 201}, "bad_value", "product_name"),
+        (Kind.VIEWS, {"product_name": "\u00e9" * 201}, "bad_value", "product_name"),
+        (Kind.VIEWS, {"product_name": 7}, "wrong_type", "product_name"),
+        (Kind.VIEWS, {"basket_number": 0}, "bad_value", "basket_number"),
+        (Kind.VIEWS, {"basket_number": 10**6 + 1}, "bad_value", "basket_number"),
+        (Kind.VIEWS, {"basket_number": "7"}, "wrong_type", "basket_number"),
         (Kind.VIEWS, {"action": "pin"}, "missing_field", "product_id: missing, but action pin needs it"),
         (Kind.VIEWS, {"action": "unpin", "pad": "x" * 600}, "missing_field", "product_id"),
         (Kind.VIEWS, {"action": "pin", "more": "\u00e9"}, "missing_field", "product_id"),
@@ -133,6 +139,12 @@ def test_the_largest_values_are_read_and_nothing_is_read_into_what_is_absent() -
     gift = decode(Kind.VIEWS, changed(Kind.VIEWS, action="gift", count=10**6, gift_value=10**13))
     assert isinstance(gift, View)
     assert (gift.count, gift.gift_value) == (10**6, 10**13)
+    for name in ("\u00e9\U0001f525" * 100, "", "a/b\n"):
+        pin = decode(
+            Kind.VIEWS, changed(Kind.VIEWS, action="pin", product_id="p", product_name=name, basket_number=10**6)
+        )
+        assert isinstance(pin, View)
+        assert (pin.product_name, pin.basket_number) == (name, 10**6)
     order = decode(Kind.CHECKOUTS, changed(Kind.CHECKOUTS, discount_minor=10**13, voucher_id="v" * 128))
     assert isinstance(order, Checkout)
     assert (order.discount_minor, order.voucher_id) == (10**13, "v" * 128)

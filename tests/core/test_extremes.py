@@ -338,7 +338,7 @@ def arrive(pane: Pane, arrival: Arrival) -> None:
         )
     else:
         event = View(**common, action="like" if what == "like" else "leave", count=size, watch_ms=size)
-    count: Callable[..., None] = count_checkout if what == "paid" else count_view
+    count: Callable[..., int] = count_checkout if what == "paid" else count_view
     if late:
         count_late(count, pane, event, 5)
     else:

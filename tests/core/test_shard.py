@@ -415,6 +415,77 @@ def test_a_clock_from_before_that_is_ahead_of_the_brokers_stays_until_it_has_pas
     assert room.windows[f"s1/1m/{T0}"]["counts"]["views"] == 4
 
 
+def called(value: dict[str, Any]) -> list[tuple[str, str | None, int | None]]:
+    """What the products of a record are called: id, name and number."""
+    return [(row["product_id"], row.get("product_name"), row.get("basket_number")) for row in value["products"]]
+
+
+def test_a_product_is_called_as_the_latest_event_says_and_name_and_number_stand_each_on_its_own() -> None:
+    room = Room()
+    said: list[tuple[int, str, dict[str, Any]]] = [
+        (5, "pin", {"product_name": "Kaos", "basket_number": 7}),
+        (9, "product_impression", {"product_name": "Kaos XL"}),  # the number stays
+        (9, "add_to_cart", {"product_name": "Kaos M"}),  # of the same moment: the greater bytes
+        (8, "unpin", {"product_name": "Kopi", "basket_number": 8}),  # the number is newer
+        (12, "product_click", {}),
+        (13, "product_impression", {"product_name": "", "basket_number": None}),
+        (14, "enter", {"product_name": "of no product", "basket_number": 1}),
+        (15, "product_click", {"product_id": None, "product_name": "of none", "basket_number": 2}),
+    ]
+    for second, action, fields in said:
+        room.see(Kind.VIEWS, T0 + second * 1000, **({"action": action, "product_id": "p1"} | fields))
+    room.see(Kind.CHECKOUTS, T0, status="paid", items=[{"product_id": "p2", "quantity": 1, "unit_price_minor": 1}])
+    room.see(
+        Kind.VIEWS,
+        T0 + MINUTE,
+        action="product_impression",
+        product_id="p2",
+        product_name="Kopi / 1\N{VULGAR FRACTION ONE HALF}",
+    )
+    room.see(Kind.VIEWS, T0 + MINUTE, action="product_click", product_id="p1", basket_number=9)
+    room.shard.finish()
+    room.settle()
+    assert called(room.windows[f"s1/1m/{T0}"]) == [("p2", None, None), ("p1", "Kaos XL", 8)]
+    assert called(room.windows[f"s1/1m/{T0 + MINUTE}"]) == [("p1", None, 9)], "a window knows its own events"
+    assert called(room.sessions[-1]) == [("p2", "Kopi / 1\N{VULGAR FRACTION ONE HALF}", None), ("p1", "Kaos XL", 9)]
+
+
+def test_what_products_are_called_outlives_their_panes_and_restarts_and_has_a_bound() -> None:
+    room = Room(Policy(max_ids=2))
+    for number, product in enumerate(("p1", "p2", "p3")):
+        room.see(
+            *(Kind.VIEWS, T0),
+            action="product_impression",
+            product_id=product,
+            product_name=f"name of {product}",
+            basket_number=number + 1,
+        )
+    for product in ("p3", "p1"):
+        room.see(Kind.VIEWS, T0 + 1, action="product_click", product_id=product)
+    room.settle()
+    for hours in (1, 3):
+        room.crash()
+        room.see(Kind.VIEWS, T0 + hours * HOUR, action="product_click", product_id="p1")
+        room.only(Kind.VIEWS)
+        room.settle()
+    assert called(room.sessions[-1]) == [("p1", "name of p1", 1), ("p3", None, None)]
+    room.see(Kind.VIEWS, T0 + 3 * HOUR + 1, action="pin", product_id="p1", product_name="another")
+    room.shard.finish()
+    room.settle()
+    assert called(room.sessions[-1]) == [("p1", "another", 1), ("p3", None, None)]
+
+
+def test_what_products_are_called_counts_as_waiting() -> None:
+    room = Room()
+    for number in range(100):
+        room.see(Kind.VIEWS, T0, action="product_impression", product_id=f"p{number}", product_name="x" * 200)
+    assert room.shard.waiting_bytes > 100 * 240
+    room.settle()
+    assert room.shard.waiting_bytes == 0
+    room.see(Kind.VIEWS, T0 + 1)
+    assert room.shard.waiting_bytes > 100 * 100, "the whole pane is written anew"
+
+
 def test_refused_bytes_count_as_waiting() -> None:
     room = Room()
     room.see(Kind.VIEWS, T0 + HOUR)

@@ -74,6 +74,7 @@ VIEW_ACTIONS = (
     "product_click",
     "product_click",
     "product_click",
+    "product_impression",
     "heartbeat",
     "like",
     "impression",
@@ -144,6 +145,10 @@ def _view(happening: Happening) -> dict[str, Any]:
         value |= {"count": happening.amount, "watch_ms": happening.amount, "concurrent_viewers": happening.amount}
     if happening.amount % 3:
         value["gift_value"] = happening.amount
+    if happening.amount % 4 > 1:  # of a product in its turn another, in any action
+        value["product_name"] = ("", "kaos", "Kopi \N{HOT BEVERAGE}", "kaos")[happening.amount % 4]
+    if happening.amount > 3:
+        value["basket_number"] = happening.amount
     return value
 
 

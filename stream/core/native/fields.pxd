@@ -8,10 +8,11 @@ from stream.core.native.spans cimport Span
 ctypedef struct Plain:
     int64_t time  # of the event; what is not plain has its time as well, and -1 when it is no event
     int64_t moment  # how far it moves its topic's clock: the time, or the broker's timestamp of its record if that is less
-    int64_t count  # -1: absent, as of the next three
+    int64_t count  # -1: absent, as of the next four
     int64_t gift_value
     int64_t watch_ms
     int64_t viewers
+    int64_t basket_number
     uint64_t seed  # hash of the key: Session.seed
     uint64_t id    # hash of the event id, with that seed
     Span key
@@ -22,6 +23,7 @@ ctypedef struct Plain:
     Span affiliate
     Span source
     Span product
+    Span product_name
     uint8_t action  # its place in model.events.Action; 0 of a comment
     bint pin        # the action needs a product
     bint plain      # False: ask PlainEvents.other

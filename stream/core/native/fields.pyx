@@ -143,6 +143,7 @@ cdef bint read_value(Reading* reading, const Fields* fields, Order* order, Place
 cdef inline void begin_anew(Reading* reading) noexcept nogil:
     memset(reading, 0, sizeof(Reading))
     reading.plain.count = reading.plain.gift_value = reading.plain.watch_ms = reading.plain.viewers = -1
+    reading.plain.basket_number = -1
     reading.plain.plain = True
 
 
@@ -177,6 +178,8 @@ cdef size_t place_of(str name):
         "affiliate_id": <char*>&reading.plain.affiliate - <char*>&reading,
         "source": <char*>&reading.plain.source - <char*>&reading,
         "product_id": <char*>&reading.plain.product - <char*>&reading,
+        "product_name": <char*>&reading.plain.product_name - <char*>&reading,
+        "basket_number": <char*>&reading.plain.basket_number - <char*>&reading,
     }
     return places.get(name, <char*>&reading.ignored - <char*>&reading)
 

@@ -59,7 +59,7 @@ def _enum(names: Iterable[str]) -> str:
     return "".join(f"    {name.upper()} = {place}\n" for place, name in enumerate(names))
 
 
-_SORTS: Final = ("MONEY", "SKETCH", "Clicks", "Orders")
+_SORTS: Final = ("MONEY", "SKETCH", "Clicks", "Orders", "Labels")
 
 
 def _pxd(table: Any) -> str:
@@ -103,7 +103,7 @@ cdef enum:
 cdef enum:
 {_enum(held)}
 cdef enum:
-    ADDED_MONEY, ADDED_SKETCH, ADDED_CLICKS, ADDED_ORDERS
+    ADDED_MONEY, ADDED_SKETCH, ADDED_CLICKS, ADDED_ORDERS, ADDED_LABELS
 
 cdef enum:
     NUMBERS = {len(numbers)}

@@ -23,11 +23,11 @@ from typing import get_args
 
 from stream.core.figures import NEVER as _NEVER
 from stream.core.counting import PLAIN_ONLY as _PLAIN_ONLY
-from stream.core.counting import count_pin
+from stream.core.counting import count_label, count_pin
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
 from stream.core.windows import FAR_AHEAD as _FAR_AHEAD
-from stream.model.events import OTHER, PLATFORMS, Action
+from stream.model.events import LABELLED, OTHER, PLATFORMS, Action
 from stream.model.names import Kind, Outcome
 
 cdef extern from "Python.h":
@@ -55,6 +55,9 @@ NAMES = (
 )
 if NAMES.split() != list(get_args(Action)):
     raise ImportError("model/events.py lists other actions than are counted here")
+cdef bint[UNPIN + 1] NAMES_PRODUCTS
+for _place, _name in enumerate(get_args(Action)):
+    NAMES_PRODUCTS[_place] = _name in LABELLED
 
 
 # -- the panes of a row, found by the hash of their key
@@ -159,6 +162,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
     cdef Py_ssize_t most = policy.max_pane_events, room = 0
+    cdef int64_t labels = 0  # bytes of them
     cdef Counting counting = counting_of(kind, events)
     cdef uint8_t topic = 1 << <int>PLACE[kind]
     cdef object known = judge.known[kind]
@@ -205,8 +209,9 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
         if not pane.changed:
             pane.changed = True
             changed.append(pane)
-        counting(pane, event, limit)
+        labels += counting(pane, event, limit)
     judge.set_clock(kind, clock)
+    judge.label_bytes += labels
     if duplicates:
         judge.uncount(kind, DUPLICATE, duplicates)
 
@@ -270,7 +275,17 @@ cdef int _count_view(Pane pane, const Plain* event, int64_t limit) except -1:
         add_to(pane, table.WATCH_MS, event.watch_ms)
     if event.viewers >= 0:
         _sample(pane, event.time, event.viewers)
+    if event.product_name.size or event.basket_number > 0:
+        return _count_label(pane, event, limit)
     return 0
+
+
+cdef int _count_label(Pane pane, const Plain* event, int64_t limit) except -1:
+    cdef uint8_t action = event.action
+    if event.product.at == NULL or limit == PLAIN_ONLY or not NAMES_PRODUCTS[action]:
+        return 0
+    name = "" if event.product_name.at == NULL else _text(event.product_name)
+    return count_label(pane, _text(event.product), name, max(event.basket_number, 0), event.time, limit)
 
 
 cdef int _count_comment(Pane pane, const Plain* event, int64_t _limit) except -1:

@@ -223,6 +223,11 @@ cdef int _orders(Buffer* buffer, object orders) except -1:
     return _sales_by_id(buffer, slot_get(orders, ORDERS_SPILLED))
 
 
+cdef int _labels(Buffer* buffer, object labels) except -1:
+    """Few events carry any: by msgspec."""
+    return _byte(buffer, 0xC0) if labels is None else _raw(buffer, _encode(labels))
+
+
 cdef int _plain(Buffer* buffer, Counts counts, int place) except -1:
     """A number, or the text at an inverted place."""
     return _whole(buffer, counts.at[place]) if place >= 0 else _text(buffer, held_by(counts, ~place))
@@ -289,8 +294,10 @@ cdef int _added(Buffer* buffer, Counts counts, int number) except -1:
             _sketch(buffer, counts, place)
         elif sort == table.ADDED_CLICKS:
             _clicks(buffer, held_by(counts, place))
-        else:
+        elif sort == table.ADDED_ORDERS:
             _orders(buffer, held_by(counts, place))
+        else:
+            _labels(buffer, held_by(counts, place))
     return 0
 
 

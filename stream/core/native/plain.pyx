@@ -179,6 +179,7 @@ cdef class PlainEvents:
         return numbers | {
             "watch_ms": plain.watch_ms,
             "concurrent_viewers": plain.viewers,
+            "basket_number": plain.basket_number,
             "session_id": text_of(&plain.key),
             "seller_id": text_of(&plain.seller),
             "viewer_id": text_of(&plain.viewer),
@@ -187,6 +188,7 @@ cdef class PlainEvents:
             "affiliate_id": text_of(&plain.affiliate),
             "source": text_of(&plain.source),
             "product_id": text_of(&plain.product),
+            "product_name": text_of(&plain.product_name),
             "action": plain.action,
             "seed": plain.seed,
             "id": plain.id,

@@ -29,7 +29,7 @@ from stream.core.native.json cimport (
 )
 from stream.core.native.slots cimport slot_get
 
-from stream.core.breakdown import Clicks, Orders, Sales
+from stream.core.breakdown import Clicks, Label, Orders, Sales
 
 cdef enum:
     LISTED = 20
@@ -64,11 +64,13 @@ cdef int _compare(const void* one, const void* other) noexcept nogil:
 
 cdef int ranked(
     Buffer* buffer, const char* name, object clicks, object orders, str currency, const char* id_name,
-    const char* money_name, const char* pins_name, object pins
+    const char* money_name, const char* pins_name, object pins,
+    object labels
 ) except -1:
     cdef dict clicked = None
     cdef dict sold = None
     cdef dict pinned = None
+    cdef dict called = None
     cdef object beyond = None
     cdef int64_t clicks_beyond = 0
     cdef int64_t pins_beyond = 0
@@ -92,7 +94,9 @@ cdef int ranked(
             raise TypeError
         sold = slot_get(orders, ORDERS_NAMED)
         beyond = slot_get(orders, ORDERS_BEYOND)
-    _list_all(buffer, clicked or {}, sold or {}, pinned or {}, currency, &names)
+    if labels is not None:
+        called = labels.named
+    _list_all(buffer, clicked or {}, sold or {}, pinned or {}, called, currency, &names)
     if clicks_beyond or pins_beyond or (beyond is not None and slot_get(beyond, SALES_ORDERS)):
         put(buffer, b',{"unnamed":true')
         _figures(buffer, clicks_beyond, pins_beyond, beyond, &names)
@@ -104,7 +108,7 @@ cdef int ranked(
 
 
 cdef int _list_all(
-    Buffer* buffer, dict clicked, dict sold, dict pinned, str currency, const Names* names
+    Buffer* buffer, dict clicked, dict sold, dict pinned, dict called, str currency, const Names* names
 ) except -1:
     cdef Py_ssize_t most = len(clicked) + len(sold)
     cdef Py_ssize_t number = 0
@@ -127,7 +131,7 @@ cdef int _list_all(
                     rows[number].pins = capped(pinned.get(id_, 0))
                 number += 1
         qsort(rows, number, sizeof(Ranked), _compare)
-        _list(buffer, rows, number, names)
+        _list(buffer, rows, number, called, names)
     finally:
         PyMem_Free(rows)
     return 0
@@ -150,15 +154,31 @@ cdef int _row(Ranked* row, object id_, int64_t clicks, object sales, str currenc
     return 0
 
 
-cdef int _list(Buffer* buffer, const Ranked* rows, Py_ssize_t number, const Names* names) except -1:
+cdef int _list(Buffer* buffer, const Ranked* rows, Py_ssize_t number, dict called, const Names* names) except -1:
     cdef Py_ssize_t place
     for place in range(min(number, LISTED)):
         put(buffer, names.id)
         text(buffer, <object>rows[place].key)
+        if called:
+            _label(buffer, called.get(<object>rows[place].key))
         sales = None if rows[place].sales == NULL else <object>rows[place].sales
         _figures(buffer, rows[place].clicks, rows[place].pins, sales, names)
     if number > LISTED:
         _rest(buffer, rows + LISTED, number - LISTED, names)
+    return 0
+
+
+cdef int _label(Buffer* buffer, object label) except -1:
+    """None: not known."""
+    if label is None:
+        return 0
+    if type(label) is not Label:
+        raise TypeError
+    if label.name:
+        put(buffer, b',"product_name":')
+        text(buffer, label.name)
+    if label.number:
+        field(buffer, b',"basket_number":', capped(label.number))
     return 0
 
 

@@ -290,9 +290,10 @@ cdef int _write(Buffer* buffer, bytes head, Counts counts, str currency, bint to
     _rates(buffer, counts, currency, totals)
     _by_source(buffer, held_by(counts, table.SOURCES))
     ranked(buffer, b',"by_affiliate":', held_by(counts, table.AFFILIATE_CLICKS), held_by(counts, table.AFFILIATE_ORDERS), currency,
-            b',{"affiliate_id":', b',"gmv_minor":', NULL, None)
+            b',{"affiliate_id":', b',"gmv_minor":', NULL, None, None)
     ranked(buffer, b',"products":', held_by(counts, table.PRODUCT_CLICKS_BY), held_by(counts, table.PRODUCT_ORDERS), currency,
-            b',{"product_id":', b',"item_value_minor":', b',"pins":', held_by(counts, table.PRODUCT_PINS))
+            b',{"product_id":', b',"item_value_minor":', b',"pins":', held_by(counts, table.PRODUCT_PINS),
+            held_by(counts, table.PRODUCT_LABELS))
     if counts.incomplete:
         put(buffer, b',"incomplete":true')
     return byte(buffer, b"}"[0])

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from stream.core.breakdown import Clicks, Money, Orders, Source, add_money
+from stream.core.breakdown import Clicks, Labels, Money, Orders, Source, add_money
 from stream.core.figures import (
     BREAKDOWNS,
     DEFAULTS,
@@ -122,7 +122,7 @@ def merge_breakdowns(into: Counts, part: Counts, only: Mapping[str, AbstractSet[
             _merge_breakdown(into, name, more, None if only is None else only[NAMED_BY[name]])
 
 
-def _merge_breakdown(into: Counts, name: str, more: Clicks | Orders, only: AbstractSet[str] | None) -> None:
+def _merge_breakdown(into: Counts, name: str, more: Clicks | Orders | Labels, only: AbstractSet[str] | None) -> None:
     mine = getattr(into, name)
     if mine is None:
         mine = type(more)()

@@ -24,13 +24,13 @@ _COLUMN: Final = [
 """Of each figure in a column whether it is money, and its place among those or among the sums."""
 
 
-def count_late(count: Callable[..., None], pane: "Pane", event: Any, limit: int) -> None:
+def count_late(count: Callable[..., int], pane: "Pane", event: Any, limit: int) -> int:
     """Counts the event into the pane as ``count`` does, and what it changes into the pane's late part."""
     late = pane.late = pane.late or Late()
     own, sums = _moments(pane), _capped_sums(pane)
     monies = [dict(money) for money in _monies(pane)]
     _set_moments(pane, late.moments)
-    count(pane, event, limit)
+    held = count(pane, event, limit)
     late.moments = _moments(pane)
     _set_moments(pane, own)
     late.sums = tuple(map(add, late.sums, map(sub, _capped_sums(pane), sums)))
@@ -38,6 +38,7 @@ def count_late(count: Callable[..., None], pane: "Pane", event: Any, limit: int)
         for currency, minor in now.items():
             if minor != before.get(currency, 0):
                 into[currency] = into.get(currency, 0) + minor - before.get(currency, 0)
+    return held
 
 
 def _capped_sums(counts: "Counts") -> tuple[int, ...]:

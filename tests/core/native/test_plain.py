@@ -38,6 +38,8 @@ MORE: dict[str, Any] = {
     "affiliate_id": None,
     "source": "for_you",
     "product_id": "p 7",
+    "product_name": "XL/a",
+    "basket_number": 10**6,
     "count": 5,
     "gift_value": 10**13,
     "watch_ms": 86_400_000,
@@ -138,12 +140,13 @@ def told(event: View | Comment, stamp: int) -> dict[str, Any]:
     """What the struct of a plain event has to say."""
     seed = xxhash.xxh3_64_intdigest(event.session_id.encode())
     names = ("event_time", "session_id", "seller_id", "viewer_id", "platform", "creator_id", "affiliate_id", "source")
-    figures = ("count", "gift_value", "watch_ms", "concurrent_viewers")
+    figures = ("count", "gift_value", "watch_ms", "concurrent_viewers", "basket_number")
     return (
         {name: getattr(event, name) for name in names}
         | {name: -1 if getattr(event, name, None) is None else getattr(event, name) for name in figures}
         | {
             "product_id": getattr(event, "product_id", None),
+            "product_name": getattr(event, "product_name", None),
             "action": get_args(Action).index(event.action) if isinstance(event, View) else 0,
             "seed": seed,
             "id": xxhash.xxh3_64_intdigest(event.event_id.encode(), seed),
@@ -242,8 +245,15 @@ def test_what_comes_in_great_numbers_is_plain() -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (Kind.VIEWS, {name: value for name, value in MORE.items() if name != "text"}),
-        (Kind.COMMENTS, {name: value for name, value in MORE.items() if name != "gift_value"}),
+        (Kind.VIEWS, {name: value for name, value in MORE.items() if name not in {"text", "nothing", "ratio", "flag"}}),
+        (
+            Kind.COMMENTS,
+            {
+                name: value
+                for name, value in MORE.items()
+                if name not in {"gift_value", "basket_number", "flag", "number"}
+            },
+        ),
         (Kind.COMMENTS, {"text": "\N{LATIN SMALL LETTER E WITH ACUTE}\u2028\U0010ffff" * 5}),
         (Kind.VIEWS, {"event_time": 2**42, "event_id": "e" * 128, "platform": "", "viewer_id": "a/b"}),
         (Kind.VIEWS, {"a/b": 0, "": -0.5, "c": 10**17}),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.core.breakdown import Clicks, Orders, Sales, Source
+from stream.core.breakdown import Clicks, Label, Labels, Orders, Sales, Source
 from stream.core.figures import COUNTERS, MONIES, Shown
 from stream.core.render import divide, in_python
 from stream.model.money import MAX_SUM
@@ -24,6 +24,7 @@ ids = st.text(max_size=3) | st.integers(0, 99).map(str)
 sales = st.builds(Sales, small | numbers, monies)
 clicks = st.builds(Clicks, st.dictionaries(ids, numbers, max_size=50), small, st.dictionaries(ids, small, max_size=2))
 orders = st.builds(Orders, st.dictionaries(ids, sales, max_size=50), sales)
+labels = st.builds(Label, st.just(1), st.text(max_size=5), st.just(1), st.integers(0, 10**6))
 sources = st.dictionaries(ids, st.builds(Source, small, small | numbers, small, monies))
 sums = st.dictionaries(
     st.sampled_from((*COUNTERS, "samples", "sample_sum", "peak", "last", "on_air_from", "on_air_to")), numbers
@@ -51,6 +52,7 @@ def counts_of(sums: dict[str, int], viewers: int, **others: Any) -> Any:
             "product_clicks_by": st.none() | clicks,
             "affiliate_clicks": st.none() | clicks,
             "product_pins": st.none() | clicks,
+            "product_labels": st.none() | st.builds(Labels, st.dictionaries(ids, labels, max_size=50)),
             "product_orders": st.none() | orders,
             "affiliate_orders": st.none() | orders,
             "incomplete": st.booleans(),
@@ -91,12 +93,16 @@ def test_what_is_common_is_not_left_to_python() -> None:
     named = {str(number): number for number in range(40)}
     shown = {"product_clicks_by": Clicks(named, 3), "product_orders": Orders({"7": Sales(2, {"IDR": 9})})}
     counts = counts_of(figures, 3, **money, **shown, product_pins=Clicks(dict.fromkeys(named, 1)))
+    counts.product_labels = Labels({"7": Label(1, 'Layar 14"', 1, 3), "39": Label(1, "\u00e9"), "38": Label(number=9)})
     for of in Shown.WINDOWS, Shown.SESSIONS:
         written = rendering.value_of(b'{"a":1}', counts, "IDR", of is Shown.SESSIONS)
         assert written is not None
         assert written == in_python({"a": 1}, counts, "IDR", of)
         value = json.loads(written)
         assert (value["products"][-2]["rest"], value["products"][-2]["pins"]) == (20, 20)
+        assert [(row.get("product_name"), row.get("basket_number")) for row in value["products"][:4]] == [
+            *(('Layar 14"', 3), ("\u00e9", None), (None, 9), (None, None)),
+        ]
         assert value["rates"]["local_share"] == 0.25
         assert value["rates"]["discount_rate"] == {"IDR": 0.0, "USD": 0.5}
         assert ("gmv_per_hour_minor" in value["rates"]) == (of is Shown.SESSIONS)
