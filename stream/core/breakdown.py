@@ -151,7 +151,7 @@ class Orders(msgspec.Struct, array_like=True, gc=False):
         beyond.add(other.beyond.orders, other.beyond.money)
 
 
-class Label(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Label(msgspec.Struct, array_like=True, gc=False):
     """What a product is called, for display. Name and number stand each on its own, with the event time that said it."""
 
     name_at: int = NEVER
@@ -161,10 +161,12 @@ class Label(msgspec.Struct, array_like=True, frozen=True, gc=False):
     number: int = 0
     """In the basket; 0: not known."""
 
-    def latest(self, other: "Label") -> "Label":
-        """Of two, each from the later event, ties to the greater: in whatever order they come."""
-        name = max((self.name_at, self.name), (other.name_at, other.name))
-        return Label(*name, *max((self.number_at, self.number), (other.number_at, other.number)))
+    def take(self, time: int, name: str, number: int) -> None:
+        """What an event says. Each is of the latest event that says it, ties to the greater: whatever comes first."""
+        if name and time >= self.name_at and (time > self.name_at or name > self.name):
+            self.name_at, self.name = time, name
+        if number and time >= self.number_at and (time > self.number_at or number > self.number):
+            self.number_at, self.number = time, number
 
 
 class Labels(msgspec.Struct, array_like=True, gc=False):
@@ -173,15 +175,13 @@ class Labels(msgspec.Struct, array_like=True, gc=False):
     named: dict[str, Label] = {}
     spilled: dict[str, Label] = {}
 
-    def note(self, id_: str, label: Label, limit: int, known: set[str]) -> bool:
-        """As `Clicks.count`: ``known`` are the ids the session names; True when this is one more of them."""
-        if id_ in self.named or len(self.named) < limit:
-            is_new = id_ not in self.named
-            _put(self.named, id_, label)
-            return is_new and _make_known(id_, limit, known)
-        if id_ in known:
-            _put(self.spilled, id_, label)
-        return False
+    def label(self, id_: str, limit: int, known: set[str]) -> Label | None:
+        """Of an id that is not named yet; None beyond the bound. ``known`` are the ids the session names."""
+        if len(self.named) < limit:
+            _make_known(id_, limit, known)
+            self.named[id_] = Label()
+            return self.named[id_]
+        return self.spilled.setdefault(id_, Label()) if id_ in known else None
 
     def merge(self, other: "Labels", only: AbstractSet[str] | None = None) -> None:
         """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""
@@ -194,8 +194,11 @@ class Labels(msgspec.Struct, array_like=True, gc=False):
 
 
 def _put(labels: dict[str, Label], id_: str, label: Label) -> None:
-    before = labels.get(id_)
-    labels[id_] = label if before is None else before.latest(label)
+    mine = labels.get(id_)
+    if mine is None:
+        mine = labels[id_] = Label()
+    mine.take(label.name_at, label.name, 0)
+    mine.take(label.number_at, "", label.number)
 
 
 def _make_known(id_: str, limit: int, known: set[str]) -> bool:

@@ -11,8 +11,7 @@ capped, since the pane may be one in C; money is of Python's integers, and grows
 
 from typing import Final
 
-from stream.core.breakdown import Clicks, Label, Labels, Money, Orders, add_money
-from stream.core.figures import NEVER
+from stream.core.breakdown import Clicks, Labels, Money, Orders, add_money
 from stream.core.panes import Pane
 from stream.model.events import LABELLED, OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
 from stream.model.money import capped
@@ -125,16 +124,23 @@ def count_label(pane: Pane, product: str, name: str, number: int, time: int, lim
     """What a product is called; neither decides any figure. Without a name the text is empty, without a number it is 0."""
     if not name and not number:
         return 0
-    session = pane.session
-    if pane.product_labels is None:
-        pane.product_labels = Labels()
     labels = pane.product_labels
-    before = len(labels.named) + len(labels.spilled)
-    label = Label(time if name else NEVER, name, time if number else NEVER, number)
-    if labels.note(product, label, limit, session.named["product_labels"]):
-        session.stale = True
-    is_new = len(labels.named) + len(labels.spilled) > before
-    return LABEL_BYTES + len(product) + len(name) if is_new else 0
+    if labels is None:
+        labels = pane.product_labels = Labels()
+    label = labels.named.get(product)
+    if label is not None:
+        label.take(time, name, number)
+        return 0
+    session = pane.session
+    known = session.named["product_labels"]
+    knew = len(known)
+    label = labels.label(product, limit, known)
+    session.stale = session.stale or len(known) > knew
+    if label is None:
+        return 0
+    held = 0 if label.name or label.number else LABEL_BYTES + len(product) + len(name)
+    label.take(time, name, number)
+    return held
 
 
 def count_comment(pane: Pane, event: Comment, _limit: int) -> int:
