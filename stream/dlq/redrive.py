@@ -203,7 +203,7 @@ async def _opened(settings: Settings, asked: Redrive) -> AsyncIterator["_Letters
     every = [*partitions, *(context.state for context in shards), *([ledger.partition(settings)] if is_there else [])]
     async with reader_of(settings, every) as reader:
         await _insist_on_workers(settings, reader, shards, counts)
-        ids = await topicids.ask(WORKER, reader, settings)
+        ids = await topicids.fetch(WORKER, reader, settings)
         yield _Letters(settings, asked, reader, shards, partitions, ids.get(DEAD_LETTERS, ""), is_there)
 
 
