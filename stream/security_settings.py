@@ -43,15 +43,19 @@ class Security(BaseModel):
         description="plaintext, ssl, sasl_plaintext or sasl_ssl; not given: sasl_ssl with a sasl_mechanism, ssl with any "
         "tls_ file, else plaintext",
     )
-    tls_ca_file: File = Field(default=None, description="PEM of the CAs that brokers are trusted by; else the system's")
-    tls_cert_file: File = Field(default=None, description="PEM of our certificate, for brokers that demand one")
-    tls_key_file: File = Field(default=None, description="PEM of its private key, when not in tls_cert_file too")
+    tls_ca_file: File = Field(default=None, description="PEM file of the CAs of the brokers; default the system's")
+    tls_cert_file: File = Field(
+        default=None, description="PEM file of the client certificate, for brokers that require one"
+    )
+    tls_key_file: File = Field(
+        default=None, description="PEM file of its private key, if tls_cert_file does not hold it"
+    )
     tls_key_password: Secret = Field(default=None, description="password of the private key")
     tls_key_password_file: File = Field(
         default=None, description="file with the password of the private key; or LIVESHOP_TLS_KEY_PASSWORD itself"
     )
     tls_check_hostname: bool = Field(
-        default=True, description="whether a broker's certificate must be for the name it is reached by"
+        default=True, description="whether a broker's certificate must name the host that liveshop connects to"
     )
     sasl_mechanism: Annotated[Mechanism | None, _or_none(str.upper)] = Field(
         default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
@@ -62,19 +66,19 @@ class Security(BaseModel):
         default=None, description="file with the password of PLAIN and SCRAM; or LIVESHOP_SASL_PASSWORD itself"
     )
     sasl_token_file: File = Field(
-        default=None, description="OAUTHBEARER: file with a token that somebody else renews, read for each connection"
+        default=None, description="OAUTHBEARER: file with a token that another program renews; read for each connection"
     )
     sasl_token_url: Text = Field(
         default=None,
         description="OAUTHBEARER: endpoint that gives tokens for client credentials: https, or http on this machine; "
         "trusted by the system's CAs and by those of tls_ca_file",
     )
-    sasl_client_id: Text = Field(default=None, description="OAUTHBEARER: who asks at sasl_token_url")
+    sasl_client_id: Text = Field(default=None, description="OAUTHBEARER: client id for sasl_token_url")
     sasl_secret: Secret = Field(default=None, description="OAUTHBEARER: the secret of sasl_client_id")
     sasl_secret_file: File = Field(
         default=None, description="file with the secret of sasl_client_id; or LIVESHOP_SASL_SECRET itself"
     )
-    sasl_scope: Text = Field(default=None, description="OAUTHBEARER: scope asked for at sasl_token_url")
+    sasl_scope: Text = Field(default=None, description="OAUTHBEARER: scope to request from sasl_token_url")
 
     @property
     def protocol(self) -> Protocol:

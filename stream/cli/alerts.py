@@ -17,13 +17,13 @@ from stream.operate import alerts
 _NEEDED: Final = (*CONNECTION, "group", "topic_prefix")
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
-app: Final = typer.Typer(help="Show which session alerts fire, and which did.", no_args_is_help=True)
+app: Final = typer.Typer(help="Show which session alerts fire now, and which fired before.", no_args_is_help=True)
 
 
 @app.command("list")
 @takes_settings(_NEEDED, required=("brokers",))
 def list_firing(settings: Settings, as_json: Json = False) -> None:
-    """Show what fires now: the newest word of live.alerts on each alert and session. Reads only."""
+    """Show the alerts that fire now, by the newest record of each alert and session. Reads only."""
     found, others = ask(alerts.firing(settings))
     _warn(others)
     if as_json:
@@ -44,8 +44,8 @@ def history(
 ) -> None:
     """Show when a session's alerts fired and were resolved. Reads only.
 
-    As far as live.alerts remembers: it is compacted, so that after a day or so only the newest word on each alert and
-    session is left, for 30 days. What would have fired in the recorded topics says: liveshop backtest.
+    live.alerts is compacted: after about a day it holds only the newest record of each alert and session, for 30 days. For
+    older alerts, evaluate the rules over the recorded topics with `liveshop backtest`.
     """
     found, others = ask(alerts.history(settings, session))
     _warn(others)

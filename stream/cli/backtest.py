@@ -34,31 +34,30 @@ def command(
     settings: Settings,
     *,
     begin: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="first decisions to tell; default all there is")
+        str | None, typer.Option("--from", metavar="TIME", help="start of the report; default the oldest event")
     ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="end of the decisions to tell; default now")
-    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="end of the report; default now")] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--input", metavar="FILE", help="a recording (.ndjson or .ndjson.gz) instead of the topics"),
+        typer.Option(
+            "--input", metavar="FILE", help="read this recording (.ndjson or .ndjson.gz) instead of the topics"
+        ),
     ] = None,
-    partitions: Annotated[
-        int, typer.Option(min=1, help="with --input: partitions its keys are placed on, as the topics would have")
-    ] = 4,
+    partitions: Annotated[int, typer.Option(min=1, help="with --input: number of partitions of the topics")] = 4,
     compare: Annotated[
-        str | None, typer.Option(metavar="FILE", help="old rules (a file, or default): show what differs from them")
+        str | None,
+        typer.Option(metavar="FILE", help="rules to compare with (a file, or default); shows the differences"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Try alert rules against history: what would have fired, when, for how long, for whom, with which values.
 
-    The rules (--rules, or the shipped ones) are asked of the recorded topics, or of a recording as `liveshop simulate`
-    writes and plays it, by the code of the live shard, in event time. Reads only: no group, no results. Give the settings
-    that the workers have. Times are 2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now.
+    Evaluates the rules (--rules, or the shipped ones) in event time with the code of the live shard. It reads the topics, or
+    a recording that `liveshop simulate --to` wrote. It joins no group and writes nothing. Give the settings of the workers.
+    Times are 2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now.
 
-    Live decisions marked "idle" were made before everything was there, and may differ. Exit code 3: lines of the
-    recording were no messages.
+    Live alerts marked "idle" were decided before all events were there, and may differ. Exit code 3: some lines of the
+    recording are not messages.
     """
     if source is None and settings.brokers is None:
         raise UsageError("nothing to read: set --brokers or LIVESHOP_BROKERS to host:port, or give --input FILE")

@@ -19,24 +19,27 @@ DAY: Final = timedelta(days=1)
 
 def command(
     *,
-    rate: Annotated[float, typer.Option(min=1, metavar="N", help="events a second at the height, of all three inputs")],
+    rate: Annotated[float, typer.Option(min=1, metavar="N", help="events a second at peak, all three inputs together")],
     sessions: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="on air at one time  [default: one for 2.4 events a second]")
+        int | None,
+        typer.Option(min=1, metavar="N", help="sessions on air at a time  [default: one for 2.4 events a second]"),
     ] = None,
     air_time: Annotated[str, typer.Option(metavar="TIME", help="how long a broadcast lasts")] = "2h",
-    busy: Annotated[str, typer.Option(metavar="TIME", help="of each day at the height, else nothing")] = "24h",
+    busy: Annotated[
+        str, typer.Option(metavar="TIME", help="how much of each day is at peak; the rest has no load")
+    ] = "24h",
     rejected: Annotated[
-        float, typer.Option(min=0, max=1, metavar="SHARE", help="of events that become dead letters")
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="share of events that become dead letters")
     ] = 0.001,
-    session_keep: Annotated[str, typer.Option(metavar="TIME", help="as the workers have it")] = "24h",
+    session_keep: Annotated[str, typer.Option(metavar="TIME", help="the setting session_keep of the workers")] = "24h",
     replication: Annotated[int, typer.Option(min=1, metavar="N", help="copies of each partition")] = 3,
-    show_figures: Annotated[bool, typer.Option("--figures", help="show what it is worked out from")] = False,
+    show_figures: Annotated[bool, typer.Option("--figures", help="show the measured figures")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Work out what a load needs: partitions, workers, memory, CPU, broker traffic, the size of each topic.
 
-    From figures that `make bench` prints: multiply CPU by what your machine is slower. Asks no Kafka. The sums are explained
-    in docs/operate/capacity.md.
+    The figures come from `make bench`. If your machine is slower, multiply the CPU by that factor. Needs no Kafka. See
+    docs/operate/capacity.md for the sums.
     """
     load = Load(
         rate=rate,

@@ -31,15 +31,15 @@ def command(
         typer.Option(
             min=1,
             max=100_000,
-            help="newest records of each input partition to look at: their keys, and what a worker would make of them",
+            help="newest records of each input partition to check: their keys, and whether a worker would count them",
         ),
     ] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Look at brokers, topics, group, state and records, and say what is wrong and what to do.
+    """Check brokers, topics, group, states and records. Says what is wrong and what to do.
 
-    Give it the settings of the worker. It only reads: nothing is written, created or committed. Exit code 1 when there is
-    an error; warnings do not fail.
+    Give the settings of the worker. Reads only: it writes, creates and commits nothing. Exit code 1: there is an error.
+    Warnings do not fail.
     """
     _quieten(settings)
     with _progress() as say:

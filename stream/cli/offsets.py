@@ -19,13 +19,15 @@ from stream.operate.skip import Item, Plan, Skip
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
-app: Final = typer.Typer(help="Show where the inputs stand, or skip records that stop a shard.", no_args_is_help=True)
+app: Final = typer.Typer(
+    help="Show the offsets and lag of each input, or skip records that stop a shard.", no_args_is_help=True
+)
 
 
 @app.command()
 @takes_settings(NEEDED, required=("brokers",))
 def show(settings: Settings, as_json: Json = False) -> None:
-    """Show for each input partition what the log has, where the state stands, what the group says, and the lag.
+    """Show for each input partition the offsets of the log, the state and the group, and the lag.
 
     The state's position is what counts; the group's offsets are written for tools. Reads only.
     """
@@ -57,19 +59,19 @@ def skip(
     settings: Settings,
     *,
     topic: Annotated[str, typer.Option(metavar="NAME", help="the input, such as live.views")],
-    partition: Annotated[int, typer.Option(metavar="N")],
-    offset: Annotated[int, typer.Option(metavar="A", help="the record to skip: where the shard stands")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="why; kept with the dead letters")],
-    to: Annotated[int | None, typer.Option(metavar="B", help="the last record to skip; without, only one")] = None,
-    by: Annotated[str | None, typer.Option(metavar="NAME", help="who; without, user@host")] = None,
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only what lies there is shown")] = False,
+    partition: Annotated[int, typer.Option(metavar="N", help="the partition")],
+    offset: Annotated[int, typer.Option(metavar="A", help="the record to skip: the next one that the shard reads")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why you skip it; kept with the dead letter")],
+    to: Annotated[int | None, typer.Option(metavar="B", help="the last record to skip; default only one")] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="who skips it; default user@host")] = None,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without it only the records are shown")] = False,
     as_json: Json = False,
 ) -> None:
-    """Go forward over records that stop a shard: exactly those named, the first of them the next to be read.
+    """Skip records that stop a shard. The first of them must be the next one that the shard reads.
 
-    Each becomes a dead letter with the reason "skipped"; a damaged batch becomes one. Nothing is done without --execute.
-    Workers may run: they are fenced and go on behind the records. Going back is a replay. Give the settings that the
-    workers have.
+    Each becomes a dead letter with the reason "skipped"; a damaged batch becomes one dead letter. Skips with --execute.
+    Workers may run: they are fenced and go on behind the records. The command never goes back. Give the settings of the
+    workers.
     """
     asked = Skip(_input(settings, topic), offset, offset if to is None else to, reason, by or operator())
     if execute:

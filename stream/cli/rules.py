@@ -27,10 +27,10 @@ app: Final = typer.Typer(help="Check alert rules, or show those that come with l
 @takes_settings(NEEDED)
 def check(
     settings: Settings,
-    file: Annotated[Path | None, typer.Argument(help="the file; else what the setting rules names")] = None,
+    file: Annotated[Path | None, typer.Argument(help="the file; default: the file of the setting rules")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a file of alert rules: every mistake at once, as FILE:LINE: rule NAME: what is wrong. Exit code 2 if any.
+    """Check a file of alert rules. Prints every mistake as FILE:LINE: rule NAME: what is wrong. Exit code 2 if any.
 
     Windows and baselines must be whole slides of the worker's windows: give it the same --windows.
     """
@@ -48,7 +48,7 @@ def check(
 
 @app.command()
 def show() -> None:
-    """Print the rules that come with liveshop, to begin a file of your own with: liveshop rules show > rules.yaml"""
+    """Print the rules that come with liveshop. To start your own file: liveshop rules show > rules.yaml"""
     say(shipped_text().removesuffix("\n"))
 
 

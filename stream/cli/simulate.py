@@ -86,13 +86,15 @@ def command(
         Path | None, typer.Option("--from", metavar="FILE", help="play this recording (.ndjson or .ndjson.gz) instead")
     ] = None,
     speed: Annotated[
-        float, typer.Option(min=0, help="with --from: times the recorded pace; 0 is as fast as it goes")
+        float, typer.Option(min=0, help="with --from: factor of the recorded pace; 0 is as fast as possible")
     ] = 1,
-    shift: Annotated[bool, typer.Option("--shift", help="with --from: move event times so that it begins now")] = False,
+    shift: Annotated[
+        bool, typer.Option("--shift", help="with --from: move event times so that the recording begins now")
+    ] = False,
     target: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="write the traffic to this file, sending nothing")
+        Path | None, typer.Option("--to", metavar="FILE", help="write the traffic to this file and send nothing")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="with --to: write over a file that is there")] = False,
+    force: Annotated[bool, typer.Option("--force", help="with --to: overwrite an existing file")] = False,
     start_ms: Annotated[
         int | None, typer.Option(min=0, help="with --to: when the traffic begins, ms since 1970; default now")
     ] = None,
@@ -100,11 +102,12 @@ def command(
 ) -> None:
     """Send traffic like that of real live shopping to live.views, live.comments and live.checkouts.
 
-    Hosts of different talent, viewers who come, look, talk, buy and go, surges, repeats, late and bad events. Runs until
-    Ctrl-C, SIGTERM or --for. The topics must exist: see `liveshop topics create`. Do not point it at topics that count.
+    The traffic has hosts of different talent, viewers who come, comment, buy and go, surges, repeats, late and bad events.
+    Runs until Ctrl-C, SIGTERM or --for. The topics must exist: see `liveshop topics create`. Never use it on topics with
+    real traffic.
 
     A recording has one JSON object a line: {"topic": "live.views", "key": "7301", "at": ms, "value": {...}}, where `at` is
-    the time of arrival; bytes that are no JSON stand in "raw" as base64. Lines that are not like that are counted, exit 3.
+    the time of arrival; bytes that are not JSON are in "raw" as base64. Other lines are counted, and the exit code is 3.
     """
     plan = Plan(seed, rate, sessions, bad, outages=_outages(outage))
     began = int(time.time() * 1000)

@@ -26,11 +26,11 @@ from stream.printed import command
 FAILED: Final = 1
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 Partitions: TypeAlias = Annotated[
-    list[int] | None, typer.Option("--partition", metavar="N", help="only this one; may be given again")
+    list[int] | None, typer.Option("--partition", metavar="N", help="only this partition; may be given again")
 ]
 
 app: Final = typer.Typer(
-    help="Look at the shards' states, verify them, count a shard anew, adopt other topics.", no_args_is_help=True
+    help="Show and verify the states of shards, rebuild a shard, or adopt recreated topics.", no_args_is_help=True
 )
 
 
@@ -39,7 +39,7 @@ app: Final = typer.Typer(
 def show(
     settings: Settings,
     partition: Partitions = None,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="what the state holds of one session")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="show what the states hold of this session")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what each shard's state holds: positions, clocks, sessions, panes, sizes and settings.
@@ -179,14 +179,14 @@ def rebuild(
     *,
     partition: Partitions = None,
     every: Annotated[bool, typer.Option("--all", help="all partitions")] = False,
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without it only the plan is shown")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")] = False,
     as_json: Json = False,
 ) -> None:
-    """Throw the state of shards away and count them anew from the oldest records, as a new generation.
+    """Discard the state of shards and count them again from the oldest records, as a new generation.
 
-    Shows the plan; nothing is done without --execute. Workers may run: with their next checkpoint they are fenced, and go
-    on from the new beginning. Give the settings that the workers have: the new state is counted under them.
+    Shows the plan; does it with --execute. Workers may run: they are fenced at their next checkpoint, and go on from the new
+    beginning. Give the settings of the workers: the new state is counted under them.
     """
     if bool(partition) == every:
         raise UsageError("say which: --partition N, once or more, or --all")
@@ -210,19 +210,18 @@ def adopt(
     positions: Annotated[
         Adopted,
         typer.Option(
-            help="where reading goes on in inputs that are others: keep (same log, same offsets, as on another cluster) or "
-            "beginning (another log: all of it is read, besides what was counted)"
+            help="where to go on reading in the new inputs: keep (same log and offsets, as on another cluster) or "
+            "beginning (another log: all of it is counted as well)"
         ),
     ],
     partition: Partitions = None,
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without it only the plan is shown")] = False,
     as_json: Json = False,
 ) -> None:
-    """Take the topics that are there now for those of the states: after a move to another cluster, or when one was made
-    anew.
+    """Go on with other topics of the same names: after a move to another cluster, or when a topic was recreated.
 
-    Shows the plan; nothing is done without --execute, and that not while the group has members (exit code 2). Give the
-    settings that the workers have: the checkpoint that is written stores them.
+    Shows the plan; does it with --execute, which needs a group without members (else exit code 2). Give the settings of the
+    workers: the checkpoint that is written stores them.
     """
     if not execute:
         planned = ask(_adoption(settings, partition or (), positions))

@@ -20,7 +20,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:9464/metrics"
 def command(
     urls: Annotated[
         list[str] | None,
-        typer.Option("--url", help=f"metrics of a worker; may be given again  [default: {DEFAULT_URL}]"),
+        typer.Option("--url", help=f"address of a worker's metrics; may be given again  [default: {DEFAULT_URL}]"),
     ] = None,
     *,
     rows: Annotated[
@@ -28,17 +28,17 @@ def command(
         typer.Option(
             "--sessions",
             min=0,
-            help="sessions to show, the rest is summed; not given: as many as the terminal has lines for, 15 without one. "
-            "A worker names its --top-sessions busiest ones",
+            help="sessions to show; the others are summed. Default: as many as fit the terminal, 15 without one. "
+            "A worker has metrics for its --top-sessions busiest sessions",
         ),
     ] = None,
-    every: Annotated[str, typer.Option(metavar="TIME", help="time between two looks")] = "1s",
-    once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a line for each look")] = False,
+    every: Annotated[str, typer.Option(metavar="TIME", help="time between two scrapes")] = "1s",
+    once: Annotated[bool, typer.Option("--once", help="scrape once and exit")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, one line for each scrape")] = False,
 ) -> None:
     """Show the busiest live sessions right now: views, clicks, orders, GMV, conversion and comments a minute.
 
-    Reads the /metrics of one or more workers until Ctrl-C; counts of different workers are summed.
+    Scrapes the /metrics of one or more workers until Ctrl-C, and sums their counts.
     """
     addresses = urls or [DEFAULT_URL]
     seconds = _seconds(every)

@@ -31,7 +31,7 @@ SHOWN: Final = 20
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 app: Final = typer.Typer(
-    help="Make or show the topics, let a set with more partitions take over, or delete what killed runs left.",
+    help="Create or show the topics, move to more partitions, or delete the topics of killed runs.",
     no_args_is_help=True,
 )
 
@@ -44,23 +44,23 @@ def create(
         int | None,
         typer.Option(
             min=1,
-            help="shards: the most workers that can share the work; not given: as many as the topics that are there have, "
+            help="partitions of each topic: at most so many workers share them; default as many as existing topics have, "
             f"or {PARTITIONS}",
         ),
     ] = None,
     replication: Annotated[
         int | None,
-        typer.Option(min=1, help="copies of each partition; not given: 3, or as many as there are brokers, if fewer"),
+        typer.Option(min=1, help="copies of each partition; default 3, or the number of brokers if that is smaller"),
     ] = None,
     may_differ: Annotated[
         bool,
-        typer.Option("--may-differ", help="topics that are there may differ: end with 0, as a deployment wants it"),
+        typer.Option("--may-differ", help="exit with 0 even if an existing topic differs, for deployments"),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the topics that are missing; those that exist are left as they are. May be run again.
+    """Create the topics that are missing. Existing topics stay as they are. May be run again.
 
-    Exit code 1: a topic that was there is not as it should be.
+    Exit code 1: an existing topic differs from what it should be.
     """
     found = asyncio.run(topics.create(settings, partitions, replication))
     _print(found, as_json=as_json)
@@ -74,7 +74,7 @@ def create(
 @app.command()
 @takes_settings(NEEDED, required=("brokers",))
 def show(settings: Settings, as_json: Json = False) -> None:
-    """Show every topic as it is, and how it differs from what it should be. Exit code 1: one is missing or differs."""
+    """Show every topic and how it differs from what it should be. Exit code 1: a topic is missing or differs."""
     found = asyncio.run(topics.describe(settings))
     _print(found, as_json=as_json)
     _refuse_differences(settings, found)
@@ -85,20 +85,20 @@ def show(settings: Settings, as_json: Json = False) -> None:
 def grow(
     settings: Settings,
     *,
-    partitions: Annotated[int, typer.Option(min=1, metavar="N", help="of each topic of the new set")],
-    to_prefix: Annotated[str, typer.Option(metavar="PREFIX", help="put before the names of the new topics")],
+    partitions: Annotated[int, typer.Option(min=1, metavar="N", help="partitions of each topic of the new set")],
+    to_prefix: Annotated[str, typer.Option(metavar="PREFIX", help="prefix of the new topics")],
     quiet: Annotated[
-        str, typer.Option(metavar="TIME", help="producers have left the old set when nothing has come for so long")
+        str, typer.Option(metavar="TIME", help="producers have left the old set when no record has come for so long")
     ] = "30s",
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the plan is shown")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without it only the plan is shown")] = False,
     as_json: Json = False,
 ) -> None:
     """Give a new set of topics more partitions and let it take over; every event is counted once.
 
-    Shows how it stands and what is to do; nothing is done without --execute. That makes the new topics, waits until
-    producers have left the old ones and workers have counted them, and moves what they have not. Ctrl-C ends it at any
-    time; the same command goes on. Give the settings that the workers have. See docs/operate/partitions.md. Exit code 3:
-    records that nobody can read became dead letters of the new set.
+    Shows the state of the move and the next steps. With --execute it creates the new topics, waits until producers have
+    left the old ones and workers have counted them, and moves the records that are left. Ctrl-C ends it at any time; the
+    same command goes on. Give the settings of the workers. See docs/operate/partitions.md. Exit code 3: unreadable records
+    became dead letters of the new set.
     """
     asked = Growth(to_prefix, partitions, _seconds(quiet))
     load({"topic_prefix": to_prefix}, None, {})  # it has the form of a prefix
@@ -122,17 +122,16 @@ def clean(
     quiet: Annotated[
         str,
         typer.Option(
-            metavar="TIME", help="a run without workers is over when nothing has been written to its topics for so long"
+            metavar="TIME", help="a run without workers is over when nothing was written to its topics for so long"
         ),
     ] = "5m",
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without, only the list is shown")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without it only the list is shown")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete the topics and groups that killed runs of `liveshop run` have left: sandbox-<8 hex digits>.*
 
-    Lists them; nothing is done without --execute. A run is left alone while its group has members, and while its topics are
-    written to. One to which nothing was ever written may be starting: it is looked at again after a minute. No other topic
-    is touched.
+    Lists them; deletes them with --execute. It keeps a run whose group has members or whose topics are written to. A run
+    without any record may be starting, so the command checks it again after a minute. Other topics are never touched.
     """
     seconds = _seconds(quiet)
     found = (

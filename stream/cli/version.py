@@ -16,9 +16,7 @@ SHOWN: Final = ("aiokafka", "msgspec", "prometheus-client", "datasketches")
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """Show the version of liveshop, of Python and of what matters beneath, the format of states, and whether the hot path is
-    native.
-    """
+    """Show versions of liveshop, Python and libraries, formats of states, and whether the hot path is native."""
     found = {"liveshop": __version__, "python": platform.python_version(), "core": core(), "state": state()}
     found |= {name: _version(name) for name in SHOWN}
     if as_json:

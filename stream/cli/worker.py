@@ -35,7 +35,7 @@ def command(
     rebuild: Annotated[
         bool,
         typer.Option(
-            "--rebuild", metavar="", help="count everything anew from the oldest records, as a new generation"
+            "--rebuild", metavar="", help="count everything again from the oldest records, as a new generation"
         ),
     ] = False,
     processes: Annotated[
@@ -44,8 +44,8 @@ def command(
             min=1,
             max=MOST,
             metavar="N",
-            help="worker processes on this machine; with more than 1, --http-port shows "
-            "all of them on one page, and each has a page of its own on the ports that follow",
+            help="worker processes on this machine; with several, --http-port shows "
+            "all of them on one page, and the ports after it show one process each",
         ),
     ] = 1,
     process: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Count views, comments and checkouts from Kafka into windows, totals and metrics.
 
-    Runs until SIGTERM (exit 0) or Ctrl-C (130); both make a last checkpoint, a second signal ends it at once. The
+    Runs until SIGTERM (exit code 0) or Ctrl-C (130). Both make a last checkpoint; a second signal ends it at once. The
     topics must exist: see `liveshop topics create`. With --processes, a process that dies is started again.
     """
     logs.configure(settings.log_level, settings.log_format, process=process)

@@ -124,7 +124,7 @@ KNOWN_SESSIONS: Final = _gauge(
 )
 DELAY: Final = _gauge(
     "delay_seconds",
-    "The setting: how long a window waits for stragglers. The watermark is that much behind the newest events.",
+    "The setting: how long a window stays open for late events. The watermark is that much behind the newest events.",
     merge="max",
 )
 MAX_SESSIONS: Final = _gauge(

@@ -107,7 +107,7 @@ def _fetch_into(folder: Path, pinned: Path, say: Say) -> None:
         into.mkdir()
         fetcher = fetcher_into(Path(scratch) / "fetched")
         wanted = read(pinned)
-        say(f"fetching Kafka, {len(wanted)} jars, once, into {folder} (43 MB)")
+        say(f"fetching Kafka, {len(wanted)} jars, once, into {folder} (45 MB)")
         _fetch_all(wanted, fetcher, into, say)
         into.rename(folder)
 
