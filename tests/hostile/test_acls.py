@@ -30,6 +30,7 @@ from stream.kafka.recovery import recover
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
+from stream.operate.sandbox_topics import new_prefix
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
 from stream.sessions import role
@@ -215,6 +216,16 @@ async def _batches(consumer: AIOKafkaConsumer) -> AsyncIterator[list[Any]]:
         found = await consumer.getmany(timeout_ms=200)
         for records in found.values():
             yield records
+
+
+async def names(guarded: EmbeddedKafka) -> tuple[list[str], list[str]]:
+    """Of all topics and groups, as somebody who may see all."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=guarded.bootstrap)
+    try:
+        await admin.start()
+        return await admin.list_topics(), [name for name, *_ in await admin.list_consumer_groups()]
+    finally:
+        await admin.close()
 
 
 async def sees(guarded: EmbeddedKafka, user: str, topic: str) -> bool:
@@ -431,3 +442,28 @@ def test_topics_are_made_by_whoever_may(
     assert code == 2, text
     code, text = run(capsys, as_user(guarded, prefix, SETUP), "topics", "create", *few)
     assert code == 0, text
+
+
+def test_topics_of_killed_runs_are_deleted_by_whoever_may(
+    guarded: EmbeddedKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prefix = new_prefix()
+
+    async def left() -> None:
+        config = await prepared(guarded, prefix)
+        async with working(config) as memory:
+            await produce(guarded, PRODUCER, config.topic(INPUTS[Kind.VIEWS]), [view(0)])
+            await until(lambda: memory.counted == 1, "it is counted, so the group has offsets")
+
+    asyncio.run(left())
+    capsys.readouterr()
+    clean = ("topics", "clean", "--quiet", "1ms", "--execute", "--json")
+    for user, stands in (("nobody", None), (SETUP, "left"), (SETUP, None)):
+        code, text = run(capsys, as_user(guarded, prefix, user), *clean)
+        assert code == 0, text
+        runs = {each["prefix"]: each for each in json.loads(text)}
+        assert (runs[prefix]["stands"] if prefix in runs else None) == stands, user
+        if stands:
+            assert len(runs[prefix]["groups"]) == 1
+    topics, groups = asyncio.run(names(guarded))
+    assert not any(name.startswith(prefix) for name in (*topics, *groups))
