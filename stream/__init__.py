@@ -25,7 +25,7 @@ operate/  by hand: states shown, verified, rebuilt, adopted; offsets shown, pois
           capacity of a load worked out
 dlq/      dead letters: listed, shown, mended and sent again, deleted
 replay/   what was recorded, in files or topics, run once more beside the live shards
-sandbox/  embedded Kafka, traffic simulator
+sandbox/  embedded Kafka, or logs in memory in its place; traffic simulator
 cli/      one module per command
 
 config.py    Settings: flags, environment, file; all errors reported together

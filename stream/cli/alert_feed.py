@@ -1,4 +1,4 @@
-"""What live.alerts says, read beside a command that does something else: a thread with a loop of its own."""
+"""Alerts as they are written, seen beside a command that does something else."""
 
 import asyncio
 from collections import deque
@@ -17,16 +17,34 @@ EVERY: Final = 0.5
 END_SECONDS: Final = 5.0
 
 
-class AlertFeed:
-    """Every alert of the topic, while the context lasts. A broker that is away is asked again."""
+class Alerts:
+    """Noted by one thread, shown by another."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._seen: deque[Alert] = deque(maxlen=KEPT)
-        self._stopped = Event()
-        self._thread = Thread(target=self._run, name="alerts", daemon=True)
         self.number = 0
         """Of all that were seen."""
+
+    def note(self, alert: Alert) -> None:
+        self._seen.append(alert)
+        self.number += 1
+
+    def seen(self) -> list[Alert]:
+        """Firing and resolved, oldest first."""
+        return list(self._seen)
+
+    def fired(self) -> list[Alert]:
+        return [alert for alert in self.seen() if alert.status is Status.FIRING]
+
+
+class AlertFeed(Alerts):
+    """Every alert of live.alerts, while the context lasts. A broker that is away is asked again."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="alerts", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -38,16 +56,5 @@ class AlertFeed:
         self._stopped.set()
         self._thread.join(END_SECONDS)
 
-    def seen(self) -> list[Alert]:
-        """Firing and resolved, oldest first."""
-        return list(self._seen)
-
-    def fired(self) -> list[Alert]:
-        return [alert for alert in self.seen() if alert.status is Status.FIRING]
-
     def _run(self) -> None:
-        asyncio.run(alerts.follow(self._settings, self._note, self._stopped.is_set, EVERY))
-
-    def _note(self, alert: Alert) -> None:
-        self._seen.append(alert)
-        self.number += 1
+        asyncio.run(alerts.follow(self._settings, self.note, self._stopped.is_set, EVERY))

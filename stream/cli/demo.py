@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -16,12 +16,14 @@ from aiokafka.errors import KafkaError
 from stream import printed
 from stream.children import Child, free_port, is_free, liveshop
 from stream.cli import scrape
+from stream.cli.alert_feed import AlertFeed, Alerts
 from stream.cli.flags import EVERY, environment
 from stream.config import CONNECTION, SETTINGS, Settings
-from stream.errors import FailedError
+from stream.errors import FailedError, UsageError
 from stream.operate import sandbox_topics
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.scratch import Scratch
+from stream.sandbox.traffic import Plan
 from stream.security_settings import UNSECURED
 from stream.sessions import topics
 
@@ -34,14 +36,43 @@ SIMULATORS: Final = (*CONNECTION, "topic_prefix")
 """The settings that the simulator takes."""
 
 
+WITHOUT: Final = "Or look without a Kafka, with nothing kept: liveshop run --no-kafka"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asked for. ``traffic`` are flags of ``liveshop simulate``."""
+    """What the command line asked for."""
 
     settings: Settings
     partitions: int
     workers: int
-    traffic: tuple[str, ...]
+    plan: Plan
+
+    @property
+    def traffic(self) -> list[str]:
+        """The plan as flags of ``liveshop simulate``."""
+        plan = self.plan
+        outages = ",".join(f"{begin}ms-{end}ms" for begin, end in plan.outages)
+        return [f"--rate={plan.rate}", f"--sessions={plan.sessions}", f"--seed={plan.seed}", f"--outage={outages}"]
+
+
+class Stage(Protocol):
+    """Everything that ``run`` shows, between ``with`` and its end."""
+
+    settings: Settings
+    urls: list[str]
+    """Of /metrics, one for each worker."""
+    alerts: Alerts
+
+    @property
+    def where(self) -> str:
+        """Which Kafka, for people."""
+
+    def look(self) -> scrape.Look:
+        """Now. Raises FailedError when something has ended that should run."""
+
+    def end_traffic(self) -> int:
+        """No more traffic; how many messages were sent."""
 
 
 class _Summary(msgspec.Struct):
@@ -60,7 +91,11 @@ class Demo:
         self._folder = Path()
         self.settings = asked.settings
         self.urls: list[str] = []
-        """Of /metrics, one for each worker."""
+        self.alerts = Alerts()
+
+    @property
+    def where(self) -> str:
+        return f"Kafka    {self.settings.brokers}"
 
     def __enter__(self) -> Self:
         try:
@@ -88,10 +123,14 @@ class Demo:
         self._wait_for_workers()
         self._say("starting the simulated traffic")
         self._simulator = self._start_simulator()
+        self.alerts = self._stack.enter_context(AlertFeed(self.settings))
 
     def _own_kafka(self) -> Settings:
         self._say("starting an embedded Kafka")
-        kafka = self._stack.enter_context(EmbeddedKafka(self._say))
+        try:
+            kafka = self._stack.enter_context(EmbeddedKafka(self._say))
+        except (UsageError, FailedError) as error:
+            raise type(error)(f"{error}\n{WITHOUT}") from None
         return self.settings.model_copy(update={"brokers": kafka.bootstrap, **UNSECURED})
 
     def _sandboxed(self) -> Settings:
@@ -115,10 +154,7 @@ class Demo:
         return settings
 
     def _start_worker(self, number: int) -> None:
-        asked = self.settings.http_port if number == 0 else 0
-        port = asked if asked and is_free(asked, self.settings.http_host) else free_port(self.settings.http_host)
-        if asked not in {0, port}:
-            self._say(f"port {asked} is taken, so /metrics is on {port}")
+        port = page_port(self.settings, self._say) if number == 0 else free_port(self.settings.http_host)
         settings = self.settings.model_copy(update={"http_port": port, "log_format": self._log_format()})
         log = self._folder / f"worker-{number}.log"
         self._workers.append(Child(liveshop("worker", *_flags(settings)), log=log, environ=environment(settings)))
@@ -185,6 +221,15 @@ class Demo:
 
     def _tails(self) -> str:
         return "\n".join(worker.tail() for worker in self._workers)
+
+
+def page_port(settings: Settings, say: Callable[[str], None]) -> int:
+    """That of the settings, or a free one where that is taken, which is said."""
+    asked, host = settings.http_port, settings.http_host
+    port = asked if asked and is_free(asked, host) else free_port(host)
+    if asked not in {0, port}:
+        say(f"port {asked} is taken, so /metrics is on {port}")
+    return port
 
 
 def _flags(settings: Settings, names: Collection[str] = EVERY) -> list[str]:

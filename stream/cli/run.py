@@ -3,8 +3,8 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from shutil import get_terminal_size
@@ -16,19 +16,25 @@ import typer
 
 from stream import rules
 from stream.cli import scrape, table
-from stream.cli.alert_feed import AlertFeed
-from stream.cli.demo import Asked, Demo
+from stream.cli.alert_feed import Alerts
+from stream.cli.demo import Asked, Demo, Stage
 from stream.cli.flags import takes_settings
+from stream.cli.in_process import InProcess
 from stream.cli.output import say, show_json
 from stream.cli.progress import steps
 from stream.cli.screen import Screen
-from stream.config import Settings
+from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
+from stream.model.alerts import Alert
 from stream.sandbox.outage import parse_outages
+from stream.sandbox.traffic import Plan
+from stream.sources import flag, variable
 
 SETTLE_SECONDS: Final = 30.0
 """After the simulator has stopped, until every message it sent is counted."""
+HURRY_SECONDS: Final = 5.0
+"""The same when Ctrl-C or SIGTERM has ended it: then the summary says what is counted so far."""
 LOOK_SECONDS: Final = 1.0
 LINE_SECONDS: Final = 5.0
 """Between two lines where there is no terminal; the first few come every second."""
@@ -41,7 +47,15 @@ MOST_ALERTS: Final = 50
 
 
 class _Ended(BaseException):
-    """SIGTERM or a closed terminal: an orderly end."""
+    """SIGTERM: an orderly end."""
+
+
+class _HungUp(BaseException):
+    """The terminal is closed: the same, but nobody reads a summary."""
+
+
+NOT_WITHOUT_KAFKA: Final = (*CONNECTION, "topic_prefix", "group")
+"""Settings that say which Kafka, and what is whose in it."""
 
 
 @takes_settings()
@@ -57,24 +71,36 @@ def command(
         str | None, typer.Option("--for", metavar="TIME", help="end after this long, such as 30s, with a summary")
     ] = None,
     outage: Annotated[str, typer.Option(metavar="WHEN", help="payments fail then: 'at 20s for 2m', or 20s-2m20s")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="with --for: print the summary as JSON")] = False,
+    no_kafka: Annotated[
+        bool, typer.Option("--no-kafka", help="count in this process, without a Kafka: nothing is kept")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON, and all else on stderr")] = False,
 ) -> None:
     """Start a Kafka, simulate live shopping, count it, and show the busiest sessions. Ctrl-C stops all of it.
 
     The embedded Kafka needs the extra liveshop[sandbox], which make installs. On a broker of yours (--brokers or
     LIVESHOP_BROKERS) it uses topics and a group of its own, named sandbox-<8 hex digits>.*, and deletes them at the end.
+    With --no-kafka the same shards count in this process: there are no topics to read, and nothing is kept.
+
+    A summary is printed at the end. The exit code is 0 after --for and SIGTERM, and 130 after Ctrl-C; a second Ctrl-C
+    ends it without the summary.
     """
     seconds = _seconds(length)
-    _check_outage(outage)
+    plan = Plan(seed, rate, sessions, outages=_outages(outage))
+    if no_kafka:
+        _check_without_kafka(settings, workers)
     settings = with_rules(settings, outage)
     _check_rules(settings)
-    flags = [f"--rate={rate}", f"--sessions={sessions}", f"--seed={seed}", f"--outage={outage}"]
-    asked = Asked(_with_rows(settings), partitions, workers, tuple(flags))
-    with _orderly(), steps() as step, Demo(asked, step) as stage, AlertFeed(stage.settings) as feed:
+    asked = Asked(_with_rows(settings), partitions, workers, plan)
+    make: Callable[[Asked, Callable[[str], None]], AbstractContextManager[Stage]] = InProcess if no_kafka else Demo
+    with _orderly(), steps() as step, make(asked, step) as stage:
         step("")
-        _watch(stage, feed, seconds, quiet=as_json)
-        if seconds is not None:
-            _summary(stage, feed, as_json=as_json)
+        try:
+            _watch(stage, seconds, quiet=as_json)
+        except (KeyboardInterrupt, _Ended):
+            _end(stage, step, HURRY_SECONDS, as_json=as_json)
+            raise
+        _end(stage, step, SETTLE_SECONDS, as_json=as_json)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -84,11 +110,20 @@ def _seconds(text: str | None) -> float | None:
         raise UsageError(f"--for: {error}") from None
 
 
-def _check_outage(text: str) -> None:
+def _outages(text: str) -> tuple[tuple[int, int], ...]:
     try:
-        parse_outages(text)
+        return parse_outages(text)
     except ValueError as error:
         raise UsageError(f"--outage: {error}") from None
+
+
+def _check_without_kafka(settings: Settings, workers: int) -> None:
+    """UsageError for what is asked of a Kafka."""
+    default = Settings()
+    given = [name for name in NOT_WITHOUT_KAFKA if getattr(settings, name) != getattr(default, name)]
+    named = [f"{flag(name)} ({variable(name)})" for name in given] + (["--workers"] if workers > 1 else [])
+    if named:
+        raise UsageError(f"--no-kafka counts in this process alone: leave out {', '.join(named)}")
 
 
 def with_rules(settings: Settings, outage: str) -> Settings:
@@ -117,32 +152,32 @@ def _check_rules(settings: Settings) -> None:
 def _orderly() -> Iterator[None]:
     """SIGTERM and SIGHUP end everything in order, with exit code 0, as Ctrl-C does with 130."""
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise _Ended
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise _Ended if number == signal.SIGTERM else _HungUp
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
-    except _Ended:
+    except (_Ended, _HungUp):
         return
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _watch(stage: Demo, feed: AlertFeed, seconds: float | None, *, quiet: bool) -> None:
+def _watch(stage: Stage, seconds: float | None, *, quiet: bool) -> None:
     """Show what happens, for ``seconds`` or for ever; on stderr when stdout is ``quiet``."""
     notes = [
-        f"Kafka    {stage.settings.brokers}",
+        stage.where,
         *(f"metrics  {url}" for url in stage.urls),
         *([f"rules    {DEMO_RULES.name}: quick ones, for a look"] if stage.settings.rules == str(DEMO_RULES) else []),
         f"ends after {seconds:g} s" if seconds is not None else "Ctrl-C stops everything",
     ]
     deadline = None if seconds is None else time.monotonic() + seconds
     if sys.stdout.isatty() and not quiet:
-        _watch_table(stage, feed, deadline, notes)
+        _watch_table(stage, deadline, notes)
     else:
-        _watch_lines(stage, feed, deadline, notes, lambda text: say(text, err=quiet))
+        _watch_lines(stage, deadline, notes, lambda text: say(text, err=quiet))
 
 
 def _left(deadline: float | None, most: float) -> float:
@@ -150,18 +185,17 @@ def _left(deadline: float | None, most: float) -> float:
     return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
 
 
-def _watch_table(stage: Demo, feed: AlertFeed, deadline: float | None, notes: list[str]) -> None:
+def _watch_table(stage: Stage, deadline: float | None, notes: list[str]) -> None:
     pace = scrape.Pace()
     with Screen() as screen:
         while (pause := _left(deadline, LOOK_SECONDS)) > 0:
             look = stage.look()
-            screen.show(table.screenful(look, pace.note(look), console=screen.console, notes=notes, alerts=feed.seen()))
+            rate, alerts = pace.note(look), stage.alerts.seen()
+            screen.show(table.screenful(look, rate, console=screen.console, notes=notes, alerts=alerts))
             time.sleep(pause)
 
 
-def _watch_lines(
-    stage: Demo, feed: AlertFeed, deadline: float | None, notes: list[str], say: Callable[[str], None]
-) -> None:
+def _watch_lines(stage: Stage, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
     pace = scrape.Pace()
     for note in notes:
         say(note)
@@ -170,23 +204,29 @@ def _watch_lines(
         look = stage.look()
         shown += 1
         say(table.line(look, pace.note(look)))
-        told = _tell_alerts(feed, told, say)
+        told = _tell_alerts(stage.alerts, told, say)
         time.sleep(pause)
 
 
-def _tell_alerts(feed: AlertFeed, told: int, say: Callable[[str], None]) -> int:
+def _tell_alerts(alerts: Alerts, told: int, say: Callable[[str], None]) -> int:
     """Those written since ``told``; how many there are now."""
-    number, seen = feed.number, feed.seen()
+    number, seen = alerts.number, alerts.seen()
     for alert in seen[len(seen) - min(number - told, len(seen)) :]:
         say(table.alert_line(alert))
     return number
 
 
-def _summary(stage: Demo, feed: AlertFeed, *, as_json: bool) -> None:
-    """Every outcome, once each message that was sent has one, and the alerts that have fired."""
+def _end(stage: Stage, step: Callable[[str], None], patience: float, *, as_json: bool) -> None:
+    """The summary, once each message that was sent has its outcome."""
+    step("stopping the traffic, and counting the rest of it")
     sent = stage.end_traffic()
-    look = _settled(stage, sent)
-    fired = feed.fired()
+    look = _settled(stage, sent, patience)
+    step("")
+    _summary(sent, look, stage.alerts.fired(), as_json=as_json)
+
+
+def _summary(sent: int, look: scrape.Look, fired: Sequence[Alert], *, as_json: bool) -> None:
+    """Every outcome, and the alerts that have fired."""
     if as_json:
         alerts = [msgspec.json.decode(alert.value()) for alert in fired[-MOST_ALERTS:]]
         show_json({"sent": sent, **table.as_dict(look, None, ROWS), "alerts": alerts})
@@ -202,13 +242,17 @@ def _summary(stage: Demo, feed: AlertFeed, *, as_json: bool) -> None:
         say(f"  {table.alert_line(alert)}")
 
 
-def _settled(stage: Demo, sent: int) -> scrape.Look:
-    """The look at which everything sent is read and committed. FailedError when that takes too long."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+def _settled(stage: Stage, sent: int, patience: float) -> scrape.Look:
+    """The look at which everything sent is read and committed. When that takes longer than ``patience`` seconds, the last
+    one, or FailedError where nobody is in a hurry.
+    """
+    deadline = time.monotonic() + patience
     while True:
         look = stage.look()
         if look.read >= sent and look.lag.total() == 0:
             return look
         if time.monotonic() > deadline:
-            raise FailedError(f"of {sent:,} messages {look.read:,} are counted after {SETTLE_SECONDS:.0f} s")
+            if patience < SETTLE_SECONDS:
+                return look
+            raise FailedError(f"of {sent:,} messages {look.read:,} are counted after {patience:.0f} s")
         time.sleep(0.2)

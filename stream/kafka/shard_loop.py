@@ -14,9 +14,8 @@ from stream.core.alignment import PIECE, Alignment, ReadAhead
 from stream.core.silence import Hidden, LeftOut, Silence
 from stream.core.timed import Timed
 from stream.kafka import time_slices
-from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import ms
-from stream.kafka.inputs import Inputs
+from stream.kafka.log import Sink, Source
 from stream.kafka.machine import Machine, Name, Outputs
 from stream.kafka.metrics_hooks import Activity, MetricsHooks
 from stream.kafka.patches.fetch import UnreadableError
@@ -76,7 +75,7 @@ class ShardLoop:
     """One life of a shard with its inputs and its producer. Everything in it runs in one task."""
 
     def __init__(
-        self, context: ShardContext, machine: Machine, inputs: Inputs, checkpoints: Checkpoints, hooks: MetricsHooks
+        self, context: ShardContext, machine: Machine, inputs: Source, checkpoints: Sink, hooks: MetricsHooks
     ) -> None:
         self.machine = machine
         self._account = inputs.account

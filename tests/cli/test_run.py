@@ -25,13 +25,20 @@ from stream.children import free_port
 from stream.cli import run
 from stream.config import Settings
 from stream.core.policy import MINUTE
+from stream.errors import FailedError
 from stream.model.names import Outcome
 from stream.rules.reading import load_rules
+from stream.sandbox import broker, jars
 from stream.sandbox.broker import EmbeddedKafka
 from tests.support import PATIENCE, eventually
 
 COMMAND = [sys.executable, "-m", "stream.cli", "run", "--http-port=0"]
 
+STAGES = pytest.mark.parametrize(
+    "stage",
+    [pytest.param([], marks=pytest.mark.kafka, id="embedded Kafka"), pytest.param(["--no-kafka"], id="no Kafka")],
+)
+"""What it counts on."""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -86,10 +93,9 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.kafka
-def test_for_a_while_it_counts_everything_and_ends_by_itself(kafka: EmbeddedKafka, folder: Path) -> None:
-    assert kafka.running
-    with running("--for=5s", "--json", "--rate=300", "--sessions=10", folder=folder) as process:
+@STAGES
+def test_for_a_while_it_counts_everything_and_ends_by_itself(stage: list[str], folder: Path) -> None:
+    with running(*stage, "--for=5s", "--json", "--rate=300", "--sessions=10", folder=folder) as process:
         out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, err
     summary = orjson.loads(out)
@@ -113,26 +119,26 @@ rules:
 """
 
 
-@pytest.mark.kafka
+@STAGES
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_alert_of_an_outage_is_shown_and_listed_with_session_text_and_value(
-    kafka: EmbeddedKafka, folder: Path, tmp_path: Path, as_json: bool
+    stage: list[str], folder: Path, tmp_path: Path, as_json: bool
 ) -> None:
-    assert kafka.running
     (tmp_path / "quick.yaml").write_text(QUICK)
-    flags = [f"--rules={tmp_path / 'quick.yaml'}", "--windows=5s", "--delay=1s", "--outage=0s-10m", "--for=45s"]
+    flags = [*stage, f"--rules={tmp_path / 'quick.yaml'}", "--windows=5s", "--delay=1s", "--outage=0s-10m", "--for=2m"]
     flags += ["--rate=500", "--sessions=3", *(["--json"] if as_json else [])]
     told = r"firing  payments_fail \(page\)  session \d{19}, seller s\d+: [\d,]+ of [\d,]+ failed"
     with running(*flags, folder=folder) as process:
-        out, err = process.communicate(timeout=2 * PATIENCE)
-    assert process.returncode == 0, err
-    live, _, summary = out.rpartition("alerts fired: ")
-    assert re.search(told, err if as_json else live), "while it runs"
+        showing(process.stderr if as_json else process.stdout, told)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
     if as_json:
         found = orjson.loads(out)["alerts"]
         assert {each["alert"] for each in found} == {"payments_fail"}
         assert all(each["values"]["checkouts_failed"] > 0 for each in found)
     else:
+        summary = out.rpartition("alerts fired: ")[2]
         assert summary.startswith("payments_fail ")
         assert re.search(told, summary)
 
@@ -176,9 +182,8 @@ def test_on_a_broker_that_is_not_its_own_nothing_remains(kafka: EmbeddedKafka, f
 
 
 @linux
-@pytest.mark.kafka
-def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: EmbeddedKafka, folder: Path) -> None:
-    assert kafka.running
+@STAGES
+def test_ctrl_c_on_a_terminal_shows_a_table_and_a_summary_and_leaves_no_process(stage: list[str], folder: Path) -> None:
     main, terminal = pty.openpty()
 
     def take_terminal() -> None:
@@ -188,7 +193,7 @@ def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: Embedde
 
     env = {**os.environ, "TMPDIR": str(folder), "COLUMNS": "150", "LINES": "50", "TERM": "xterm"}
     process = subprocess.Popen(
-        COMMAND,
+        [*COMMAND, *stage],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -201,9 +206,10 @@ def test_ctrl_c_on_a_terminal_shows_a_table_and_leaves_no_process(kafka: Embedde
         assert "metrics  http://127.0.0.1:" in shown
         assert "Ctrl-C stops everything" in shown
         children = descendants(process.pid)
-        assert len(children) == 3, "broker, worker, simulator"
+        assert len(children) == (0 if stage else 3), "broker, worker, simulator"
         os.write(main, b"\x03")
-        read_until(main, lambda _: process.poll() is not None)
+        after = read_until(main, lambda _: process.poll() is not None)
+        assert re.search(r"[\d,]+ messages sent, [\d,]+ records read\r\n", after)
         assert process.returncode == 130
         assert not alive(children)
         assert not list(folder.iterdir())
@@ -228,13 +234,26 @@ def read_until(terminal: int, enough: Callable[[str], bool]) -> str:
     return eventually(look, what="the terminal shows it") or ""
 
 
+@STAGES
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_with_the_summary_as_json(
+    stage: list[str], folder: Path, number: signal.Signals, code: int
+) -> None:
+    with running(*stage, "--json", folder=folder) as process:
+        showing(process.stderr, "read [1-9]")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code, err
+    [line] = out.splitlines()
+    summary = orjson.loads(line)
+    assert summary["sent"] >= summary["read"] == sum(summary["outcomes"].values()) > 0
+    assert not list(folder.iterdir())
+
+
 @linux
 @pytest.mark.kafka
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -9)])
-def test_however_it_ends_no_process_is_left(
-    kafka: EmbeddedKafka, folder: Path, number: signal.Signals, code: int
-) -> None:
-    assert kafka.running
+def test_however_it_ends_no_process_is_left(folder: Path, number: signal.Signals, code: int) -> None:
     with running(folder=folder) as process:
         counting(process)
         children = descendants(process.pid)
@@ -249,8 +268,7 @@ def test_however_it_ends_no_process_is_left(
 
 @linux
 @pytest.mark.kafka
-def test_a_child_that_fails_ends_it_with_the_end_of_its_log(kafka: EmbeddedKafka, folder: Path) -> None:
-    assert kafka.running
+def test_a_child_that_fails_ends_it_with_the_end_of_its_log(folder: Path) -> None:
     with running(folder=folder) as process:
         counting(process)
         children = descendants(process.pid)
@@ -264,14 +282,14 @@ def test_a_child_that_fails_ends_it_with_the_end_of_its_log(kafka: EmbeddedKafka
 
 
 def test_a_broker_that_does_not_answer_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
-    broker = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     with pytest.raises(SystemExit) as caught:
-        cli.main(["run", f"--brokers={broker}", "--connect-timeout=4s"])
+        cli.main(["run", f"--brokers={address}", "--connect-timeout=4s"])
     assert caught.value.code == 1
     *early, last = capsys.readouterr().err.splitlines()
-    why = f"{broker} refuses connections (refused)"
+    why = f"{address} refuses connections (refused)"
     assert early == [f"liveshop: no Kafka broker answers yet: {why}"]
-    assert last == f"liveshop: no Kafka broker answered at {broker} within 4 s: {why}"
+    assert last == f"liveshop: no Kafka broker answered at {address} within 4 s: {why}"
 
 
 def test_without_java_one_message_names_the_ways_out(
@@ -287,7 +305,44 @@ def test_without_java_one_message_names_the_ways_out(
     message = capsys.readouterr().err
     assert "Java 17 or newer is missing" in message
     assert "LIVESHOP_BROKERS=host:port" in message
+    assert message.endswith("Or look without a Kafka, with nothing kept: liveshop run --no-kafka\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_without_the_jars_the_message_names_a_way_without_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def unreachable(*_: object) -> Path:
+        raise FailedError("kafka-clients-4.3.0.jar of Kafka could not be fetched: no route to host")
+
+    monkeypatch.setattr(broker, "java", lambda: "java")
+    monkeypatch.setattr(jars, "fetch", unreachable)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "--for=5s"])
+    assert caught.value.code == 1
+    assert re.search(r"no route to host\n.* liveshop run --no-kafka\n$", capsys.readouterr().err)
+
+
+def test_without_a_kafka_it_says_that_nothing_is_kept(folder: Path) -> None:
+    with running("--no-kafka", "--for=1s", folder=folder) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "no Kafka: all is counted in this process, and nothing is kept\n" in out
+    assert not list(folder.iterdir())
+
+
+def test_without_a_kafka_it_takes_nothing_that_needs_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIVESHOP_BROKERS", "host:9092")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "--no-kafka", "--topic-prefix=a.", "--workers=2"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "liveshop: --no-kafka counts in this process alone: leave out --brokers (LIVESHOP_BROKERS), "
+        "--topic-prefix (LIVESHOP_TOPIC_PREFIX), --workers\n"
+    )
 
 
 @pytest.mark.parametrize(
