@@ -46,7 +46,7 @@ $(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.packages
 	else echo "they cannot be had: no embedded Kafka without a Java 17+ and Kafka's jars in .cache/; or name a Kafka: LIVESHOP_BROKERS=host:port; or keep nothing: $(BIN)/liveshop run --no-kafka" >&2; fi
 
 run: $(VENV)/.made $(VENV)/.sandbox  ## everything in one go: embedded Kafka, simulated traffic, a worker, a live table (FOR=30s ends by itself)
-	@exec $(BIN)/liveshop run $(if $(FOR),--for $(FOR))
+	@$(BIN)/liveshop run $(if $(FOR),--for $(FOR)) || [ $$? -eq 130 ]  # Ctrl-C is no error
 
 test: $(VENV)/.made $(VENV)/.sandbox  ## all tests, the broker tests on embedded Kafkas, two files at a time
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -1,9 +1,25 @@
 """What ``make`` says while it works: nobody sits before a silent terminal."""
 
 import re
+import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(("code", "failed"), [(0, False), (1, True), (2, True), (130, False)])
+def test_ctrl_c_in_make_run_is_no_error_of_make(tmp_path: Path, code: int, failed: bool) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "liveshop"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    for mark in (".packages", ".made", ".sandbox"):  # in this order: each is newer than the one before
+        (tmp_path / mark).touch()
+    done = subprocess.run(["make", "run", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert bool(done.returncode) == failed
+    assert bool(done.stderr) == failed, done.stderr
 
 
 def recipes() -> list[list[str]]:

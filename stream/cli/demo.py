@@ -31,6 +31,8 @@ READY_SECONDS: Final = 60.0
 WORKER_SECONDS: Final = 12.0
 """A worker promises to leave within ten."""
 SIMULATOR_SECONDS: Final = 10.0
+TRAFFIC_SECONDS: Final = 20.0
+"""Until the first message is counted. It is shown without one then: little traffic may take longer."""
 LOOKS: Final = 3
 SIMULATORS: Final = (*CONNECTION, "topic_prefix")
 """The settings that the simulator takes."""
@@ -124,6 +126,7 @@ class Demo:
         self._say("starting the simulated traffic")
         self._simulator = self._start_simulator()
         self.alerts = self._stack.enter_context(AlertFeed(self.settings))
+        self._wait_for_traffic()
 
     def _own_kafka(self) -> Settings:
         self._say("starting an embedded Kafka")
@@ -182,6 +185,12 @@ class Demo:
             else:
                 return
         raise FailedError(f"{', '.join(self.urls)} did not answer within {READY_SECONDS:.0f} s:\n{self._tails()}")
+
+    def _wait_for_traffic(self) -> None:
+        """A simulator that is still starting would be ended without a summary, and `--for` is a time of traffic."""
+        deadline = time.monotonic() + TRAFFIC_SECONDS
+        while not self.look().read and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def check(self) -> None:
         """FailedError with the end of its log when something has ended that should run."""
