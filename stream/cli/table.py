@@ -1,7 +1,7 @@
 """A look at the workers, for people: a line, a live table, a summary; and as JSON."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -15,7 +15,7 @@ from stream.cli.output import UNCUT, lines, text
 from stream.cli.scrape import Look, SessionRow
 from stream.cli.timestamps import clock, in_zone
 from stream.model.alerts import Alert, Status
-from stream.model.money import capped, readable
+from stream.model.money import EXPONENTS, capped, readable
 from stream.model.names import KINDS, Outcome
 from stream.observe.sessions import OTHER
 
@@ -248,9 +248,16 @@ def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str
         "alerts_fired": fired(look),
         "sessions_open": look.sessions_open,
         "sessions_held": look.sessions_held,
+        "minor_digits": _minor_digits(shown if rest is None else (*shown, rest)),
         "sessions": [_session_dict(row) for row in shown],
         "others": None if rest is None else _session_dict(rest),
     }
+
+
+def _minor_digits(rows: Iterable[SessionRow]) -> dict[str, int]:
+    """Of every currency: 81900000 with 2 is Rp 819.000."""
+    codes = sorted({code for row in rows for code in row.gmv_minor})
+    return {code: EXPONENTS[code] for code in codes if code in EXPONENTS}
 
 
 def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

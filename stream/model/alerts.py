@@ -82,6 +82,8 @@ class Alert:
     runbook: str
     values: dict[str, int | float]
     id: str
+    minor_digits: dict[str, int] = field(default_factory=dict)
+    """Of the currency of money among the values: 81900000 with 2 is Rp 819.000. Empty where there is none."""
     idle: bool = False
     """Decided while a topic was left out of the watermark or the shard was silent."""
 
@@ -90,8 +92,9 @@ class Alert:
 
     def value(self) -> bytes:
         fields = asdict(self)
-        if not self.idle:
-            del fields["idle"]
+        for name in ("idle", "minor_digits"):
+            if not fields[name]:
+                del fields[name]
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
@@ -101,7 +104,8 @@ def read_alert(value: bytes) -> Alert:
         alert = msgspec.json.decode(value, type=Alert)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    if not all(_LEAST <= number <= _MOST for number in (alert.since, alert.at, *alert.values.values())):
+    numbers = (alert.since, alert.at, *alert.values.values(), *alert.minor_digits.values())
+    if not all(_LEAST <= number <= _MOST for number in numbers):
         raise ValueError("a number has more than 64 bits")
     return alert
 

@@ -39,6 +39,8 @@ class Incident:
     summary: str
     values: dict[str, int | float]
     """Those it fired with."""
+    minor_digits: dict[str, int]
+    """Of the currency of money among them; empty where there is none."""
     id: str
 
     @property
@@ -68,6 +70,7 @@ def _began(alert: Alert) -> Incident:
         resolved=None,
         summary=alert.summary,
         values=alert.values,
+        minor_digits=alert.minor_digits,
         id=alert.id,
     )
 

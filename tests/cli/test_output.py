@@ -117,7 +117,7 @@ def alert(text: str) -> Alert:
 
 
 def incident(text: str) -> Incident:
-    return Incident("busy", text, text, Severity.PAGE, 0, 0, None, text, {}, "0")
+    return Incident("busy", text, text, Severity.PAGE, 0, 0, None, text, {}, {}, "0")
 
 
 def input_offsets(text: str) -> InputOffsets:

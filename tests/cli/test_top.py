@@ -131,7 +131,7 @@ def test_the_table_has_alerts_and_then_the_busiest_first_with_readable_money() -
     lines = shown(table.render(look(), 398.4, rows=5, width=120)).splitlines()
     assert lines[0].strip() == "events/s 398 · read 12,630 · lag 5 · sessions 40 · windows 1m 42, 5m 38"
     assert lines[1].strip() == "results up to 08:53:10 UTC (10 s ago, 10 s of it the delay)"
-    assert "counted 12,500  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[2]
+    assert "counted 12,500  total_only 0  duplicate 120  not_an_order 3  tombstone 0  late 0  rejected 7" in lines[2]
     assert lines[3].strip() == "firing checkout_failures 2"
     heads = ["session", "seller", "alert", "views", "clicks", "orders", "GMV", "conversion", "comments/min"]
     assert lines[4].split() == heads
@@ -161,6 +161,7 @@ def test_sessions_beyond_the_rows_are_summed_with_the_others_in_one_line() -> No
     values = table.as_dict(look(), None, rows=1)
     assert [row["session_id"] for row in values["sessions"]] == ["7302"], "an alert fires for it"
     assert values["others"]["views"] == 450
+    assert values["minor_digits"] == {"IDR": 2, "USD": 2}, "of the others, too"
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 50), (60, 24), (40, 30)])
@@ -248,7 +249,8 @@ def test_nothing_counted_yet_is_shown_too() -> None:
     assert empty.behind is None
     assert "windows none yet" in shown(table.render(empty, None, rows=5))
     assert "no alert fires" in shown(table.render(empty, None, rows=5))
-    assert table.as_dict(empty, None)["sessions"] == []
+    values = table.as_dict(empty, None)
+    assert (values["sessions"], values["minor_digits"]) == ([], {})
 
 
 def test_alerts_that_fire_and_that_have_fired() -> None:
@@ -269,10 +271,10 @@ def test_the_summary_names_every_outcome_by_input_with_reasons() -> None:
     lines = table.outcome_lines(look())
     assert lines[0].split() == ["all", "views", "comments", "checkouts"]
     assert [line.split()[0] for line in lines[1:]] == [
-        *("counted", "duplicate", "not_an_order", "tombstone", "late", "rejected")
+        *("counted", "total_only", "duplicate", "not_an_order", "tombstone", "late", "rejected")
     ]
     assert lines[1].split()[1:] == ["12,500", "12,000", "500", "0"]
-    assert lines[6].endswith("(bad_value 5, not_utf8 2)")
+    assert lines[7].endswith("(bad_value 5, not_utf8 2)")
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -22,7 +22,8 @@ def decided(status: Status, since: int, at: int, session: str = "7", alert: str 
         run="live",
         summary="",
         runbook="",
-        values={"views": at},
+        values={"gmv_minor": at},
+        minor_digits={"IDR": 2},
         id=alert_id(alert, session, since),
     )
 
@@ -46,7 +47,7 @@ def span(begin: int, end: int) -> Span:
 def test_a_firing_and_its_resolving_are_one_incident_with_the_values_it_fired_with() -> None:
     [found] = incidents(firing(1, 2, 5), span(0, 10))
     assert (found.since, found.fired, found.resolved) == (MINUTE, 2 * MINUTE, 5 * MINUTE)
-    assert found.values == {"views": 2}
+    assert (found.values, found.minor_digits) == ({"gmv_minor": 2}, {"IDR": 2})
 
 
 def test_incidents_of_several_sessions_are_in_the_order_they_fired() -> None:

@@ -8,7 +8,7 @@ SPAN = Span(1000, 2000)
 
 
 def incident(fired: int, resolved: int | None) -> Incident:
-    return Incident("a", "7", "s1", Severity.PAGE, fired, fired, resolved, "", {}, f"{fired}")
+    return Incident("a", "7", "s1", Severity.PAGE, fired, fired, resolved, "", {}, {}, f"{fired}")
 
 
 def test_each_part_of_the_span_says_how_many_were_firing_in_it() -> None:

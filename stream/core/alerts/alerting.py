@@ -60,7 +60,7 @@ class Alerting:
         """Slides that end here or earlier are judged."""
         self.complete = LONG_AGO
         """Every on-time event of slides that end here or earlier had come when it was last evaluated."""
-        self.emitter = Emitter()
+        self.emitter = Emitter(policy.currency)
         self.format = NEWEST
         self.stale: dict[bytes, SessionState] = {}
         """Those whose item in the state is out of date."""

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from stream.core.alerts.figures import is_money
 from stream.core.alerts.history import Lookback
 from stream.core.alerts.rule_state import RuleState, judged
 from stream.core.alerts.session_state import SessionState
 from stream.model.alerts import Alert, Status, alert_id
+from stream.model.money import EXPONENTS
 from stream.model.names import LIVE_RUN, Kind
 from stream.model.results import Tally
 
@@ -27,7 +29,9 @@ class Mute:
 class Emitter:
     """The alerts of one shard since its last checkpoint."""
 
-    def __init__(self) -> None:
+    def __init__(self, currency: str) -> None:
+        """``currency`` in which rules see money."""
+        self._digits = {currency: EXPONENTS[currency]}
         self.written: list[Alert] = []
         self.mute: Mute | None = None
         self.tally = Tally()
@@ -63,10 +67,38 @@ class Emitter:
         if rule_state is not None:
             session_state.rule_states[rule.alert] = rule_state
             if told is Status.FIRING:
-                rule_state.fired = _fired(session_state, compiled, verdict, rule_state, end, idle=idle)
+                rule_state.fired = self._fired(session_state, compiled, verdict, rule_state, end, idle=idle)
                 self._tell(rule_state.fired)
         elif told is Status.RESOLVED and before is not None:
             self._tell_resolved(before, end, idle=idle)
+
+    def _fired(
+        self,
+        session_state: SessionState,
+        compiled: "CompiledRule",
+        verdict: "Verdict",
+        rule_state: RuleState,
+        end: int,
+        *,
+        idle: bool,
+    ) -> Alert:
+        rule = compiled.rule
+        return Alert(
+            alert=rule.alert,
+            session_id=session_state.session_id,
+            seller_id=session_state.seller,
+            status=Status.FIRING,
+            severity=rule.severity,
+            since=rule_state.since,
+            at=end,
+            run=LIVE_RUN,
+            summary=compiled.summary(verdict.values),
+            runbook=rule.runbook,
+            values=verdict.values,
+            id=alert_id(rule.alert, session_state.session_id, rule_state.since),
+            minor_digits=dict(self._digits) if any(map(is_money, verdict.values)) else {},
+            idle=idle,
+        )
 
     def resolve(self, session_state: SessionState, names: Iterable[str], end: int, *, idle: bool) -> None:
         """Rules that are gone or no longer for this session, or all of them when it goes off air."""
@@ -103,30 +135,3 @@ class Emitter:
         for alert in firing:
             if alert.id not in before:
                 self._tell(alert)
-
-
-def _fired(
-    session_state: SessionState,
-    compiled: "CompiledRule",
-    verdict: "Verdict",
-    rule_state: RuleState,
-    end: int,
-    *,
-    idle: bool,
-) -> Alert:
-    rule = compiled.rule
-    return Alert(
-        alert=rule.alert,
-        session_id=session_state.session_id,
-        seller_id=session_state.seller,
-        status=Status.FIRING,
-        severity=rule.severity,
-        since=rule_state.since,
-        at=end,
-        run=LIVE_RUN,
-        summary=compiled.summary(verdict.values),
-        runbook=rule.runbook,
-        values=verdict.values,
-        id=alert_id(rule.alert, session_state.session_id, rule_state.since),
-        idle=idle,
-    )

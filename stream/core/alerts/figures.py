@@ -150,6 +150,11 @@ def shown_name(path: str) -> str:
     return path.removeprefix("w.")
 
 
+def is_money(name: str) -> bool:
+    """Whether a figure, by its name in an alert's values, is money in minor units."""
+    return name.endswith("_minor")
+
+
 def names_of(column: str) -> list[str]:
     """Every figure of ``w``, ``base`` or ``median``."""
     return sorted(COUNTS) if column == "median" else sorted([*FIGURES, OWN[column]])

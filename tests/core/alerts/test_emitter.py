@@ -49,6 +49,20 @@ def test_an_alert_says_when_it_began_to_hold_and_when_it_was_told_and_is_resolve
     assert told_by(air) == [replace(FIRED, status=Status.RESOLVED, at=T0 + 3 * MINUTE)]
 
 
+def test_an_alert_with_money_says_how_many_digits_its_minor_unit_has() -> None:
+    """81900000 is Rp 819.000: without the digits it is read 100 times too large."""
+    sold = ("w.gmv_minor > 0.0", "w.gpm_minor > 0.0", "w.aov_minor > base.item_value_minor")
+    air = Air(*(rule(f"money{place}", when, baseline_ms=MINUTE) for place, when in enumerate(sold)), BUSY)
+    air.see(0.5, "s1", "s1")
+    air.see(0.5, "s1", kind=Kind.CHECKOUTS, status="paid", amount_minor=81_900_000, items=[])
+    air.reach(1.2)
+    digits = {"money0": {"IDR": 2}, "money1": {"IDR": 2}, "money2": {"IDR": 2}, "busy": {}}
+    assert {alert.alert: alert.minor_digits for alert in told_by(air)} == digits
+    air.reach(2.2)
+    resolved = [alert for alert in told_by(air) if alert.status is Status.RESOLVED]
+    assert {alert.alert: alert.minor_digits for alert in resolved} == digits
+
+
 def test_alerts_of_one_session_are_told_by_name_whatever_the_order_of_the_rules() -> None:
     air = Air(rule("c", "w.views >= 2.0"), replace(BUSY, alert="b"), rule("a", "w.views >= 1.0"))
     air.see(0.5, "s1", "s1", "s2", "s2")
@@ -96,7 +110,7 @@ def test_a_rebuild_resolves_what_fires_no_more_and_tells_what_nobody_knew_of() -
         "new": RuleState(0, fired=new),
         "pending": RuleState(0),
     }
-    emitter = Emitter()
+    emitter = Emitter("IDR")
     emitter.mute = Mute({Kind.VIEWS: 1}, {alert.key(): alert for alert in (known, late, gone)})
     emitter.unmute([state], 500)
     assert emitter.written == [

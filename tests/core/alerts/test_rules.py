@@ -154,3 +154,6 @@ def test_an_alert_is_written_as_the_contract_says() -> None:
     )
     assert read_alert(alert.value()) == alert
     assert len(alert.id) == 16
+    money = replace(alert, values={"gmv_minor": 81900000}, minor_digits={"IDR": 2})
+    assert b'","minor_digits":{"IDR":2},"run":"live",' in money.value()
+    assert read_alert(money.value()) == money
