@@ -51,11 +51,10 @@ class ShardPlayer:
             {"action": action} for name, action in ACTIONS.items() for _ in range(counts.get(name, 0))
         ]
         views += [{"action": "like", "count": counts["likes"]}] if counts.get("likes") else []
-        return {
-            Kind.VIEWS: views,
-            Kind.COMMENTS: [{"text": "halo"}] * counts.get("comments", 0),
-            Kind.CHECKOUTS: list(self._checkouts(counts)),
-        }
+        comments, checkouts = [{"text": "halo"}] * counts.get("comments", 0), list(self._checkouts(counts))
+        if checkouts and not views and not comments:  # checkouts alone keep no session on air
+            views.append({"action": "leave"})
+        return {Kind.VIEWS: views, Kind.COMMENTS: comments, Kind.CHECKOUTS: checkouts}
 
     def _checkouts(self, counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
         on_delivery = counts.get("cod_orders", 0)
