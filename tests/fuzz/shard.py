@@ -33,7 +33,22 @@ FIGURES: Final = {
     Kind.CHECKOUTS: ("amount_minor", "discount_minor", "attempt"),
 }
 CHOICES: Final[dict[Kind, dict[str, tuple[Any, ...]]]] = {
-    Kind.VIEWS: {"action": ("enter", "product_click", "start", "end", "like", "heartbeat", "leave", "gift", "pin")},
+    Kind.VIEWS: {
+        "action": (
+            "enter",
+            "product_click",
+            "start",
+            "end",
+            "like",
+            "heartbeat",
+            "leave",
+            "gift",
+            "pin",
+            "add_to_cart",
+        ),
+        "product_name": (None, "", "Kaos", "Kopi \N{HOT BEVERAGE}", "x" * 200, '\x00\\"'),
+        "basket_number": (None, 1, 2, 10**6, 10**6 + 1),
+    },
     Kind.COMMENTS: {},
     Kind.CHECKOUTS: {
         "status": ("initiated", "submitted", "paid", "failed", "cancelled", "refunded"),
