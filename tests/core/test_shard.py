@@ -475,6 +475,18 @@ def test_what_products_are_called_outlives_their_panes_and_restarts_and_has_a_bo
     assert called(room.sessions[-1]) == [("p1", "another", 1), ("p3", None, None)]
 
 
+def test_a_session_hears_a_name_of_a_product_it_knows_from_a_pane_that_is_full() -> None:
+    room = Room(Policy(max_ids=1))
+    told = [(0, "p1", "old"), (MINUTE, "p2", "other"), (MINUTE + 1, "p1", "new"), (2 * MINUTE, "p2", "other")]
+    for time, product, name in told:
+        room.see(Kind.VIEWS, T0 + time, action="add_to_cart", product_id=product, product_name=name)
+    room.see(Kind.VIEWS, T0 + MINUTE + 2, action="product_click", product_id="p1")
+    room.shard.finish()
+    room.settle()
+    assert called(room.windows[f"s1/1m/{T0 + MINUTE}"]) == [("p1", None, None)]
+    assert called(room.sessions[-1]) == [("p1", "new", None)]
+
+
 def test_what_products_are_called_counts_as_waiting() -> None:
     room = Room()
     for number in range(100):
