@@ -11,8 +11,11 @@ from stream.core.checkpoint import fitting_meta, read_meta, reading
 from stream.core.figures import NAMES
 from stream.core.framing import LaterStateError, StateError
 from stream.core.policy import HOUR, MINUTE, Policy
+from stream.core.shard import Shard
+from stream.core.state_keys import ALERTS
 from stream.core.statelog import Restored, StateLog
 from stream.model.names import KINDS, Kind
+from tests.core.alerts.test_on_air import BUSY, Air
 from tests.core.test_shard import T0, Room
 
 
@@ -89,3 +92,20 @@ def test_a_restored_shard_stands_where_it_stood() -> None:
     assert after.gaps == before.gaps == {Kind.COMMENTS: None}
     assert (after.drop_line, after.checkpoint) == (before.drop_line, before.checkpoint)
     assert after.view(9) == before.view(9)
+
+
+def test_what_the_alerts_know_of_a_session_is_looked_at_where_no_checksum_vouches_for_it() -> None:
+    air = Air(BUSY)
+    air.see(0.5, "s1")
+    air.reach(1.2)
+    air.told()
+    log, content = StateLog.restore(air.state, air.policy.checkpoint_span)
+    history, *others = msgspec.msgpack.decode(content.items[ALERTS + b"s1"])
+    content.items[ALERTS + b"s1"] = msgspec.msgpack.encode([[*history[:4], b"\x01"], *others])
+    shard = Shard(air.policy)
+    shard.log = log
+    with pytest.raises(StateError) as error:
+        shard.fill(content)
+    found = f"{log.written_in(ALERTS + b's1')}: what the alerts know of a session cannot be unpacked"
+    assert (str(error.value), log.written_in(ALERTS + b"s1")[:10]) == (found, "checkpoint")
+    Shard(air.policy).fill(content, vouched=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from stream.core.alerts.emitter import Emitter, Mute
 from stream.core.alerts.history import History
 from stream.core.alerts.rule_state import RuleState
+from stream.core.alerts.rules import Rules
 from stream.core.alerts.session_state import SessionState
 from stream.core.policy import MINUTE
 from stream.model.alerts import Alert, Severity, Status, alert_id
@@ -77,14 +78,14 @@ def test_a_rule_for_others_hinders_none_that_follows_and_only_those_asked_are_co
     air = Air(
         rule("theirs", "w.views >= 1.0", sellers=frozenset({"nobody"})), BUSY, rule("odd", "w.views / w.comments > 1.0")
     )
-    air.see(0.5, "s1", "s1")
+    air.see(0.5, "s1", "s1", "s2")
     air.reach(1.2)
     assert air.told() == ["busy s1 firing 1"]
-    assert air.tally.evaluations == {"busy": 1, "odd": 1}
-    assert air.tally.evaluation_errors == {"odd": 1}
+    assert air.tally.evaluations == {"busy": 2, "odd": 2}
+    assert air.tally.evaluation_errors == {"odd": 2}
     air.reach(2.2)
     air.told()
-    assert air.tally.evaluations["busy"] == 1 + 2, "the clock is on air too"
+    assert air.tally.evaluations["busy"] == 2 + 3, "the clock is on air too"
 
 
 def test_what_was_told_is_counted_by_name_and_status() -> None:
@@ -139,3 +140,25 @@ def test_a_rebuild_that_is_interrupted_is_silent_until_the_same_ends_and_knows_w
     assert air.told() == []
     air.restart(BUSY)
     assert air.shard.alerting.emitter.mute == silent
+
+
+def test_a_rule_may_be_for_some_sessions_or_for_those_of_a_platform() -> None:
+    air = Air(
+        rule("named", "w.views >= 1.0", sessions=frozenset({"s1"})),
+        rule("shop", "w.views >= 1.0", platforms=frozenset({"lazada"})),
+    )
+    air.see(0.5, "s1", platform="shopee")
+    air.see(0.5, "s2", platform="lazada")
+    air.reach(1.2)
+    assert air.told() == ["named s1 firing 1", "shop s2 firing 1"]
+
+
+def test_a_session_is_kept_anew_only_when_it_stands_otherwise() -> None:
+    state = SessionState(b"s1", History(0, MINUTE))
+    emitter = Emitter()
+    calm, stirred = Rules([BUSY], MINUTE), Rules([rule("calm", "w.views < 1.0")], MINUTE)
+    assert not emitter.ask(calm, state, MINUTE, idle=False)
+    assert emitter.ask(stirred, state, MINUTE, idle=False), "it begins to fire"
+    assert emitter.ask(calm, state, 2 * MINUTE, idle=False), "its rule is gone"
+    assert not emitter.ask(calm, state, 3 * MINUTE, idle=False)
+    assert [alert.status for alert in emitter.written] == [Status.FIRING, Status.RESOLVED]
