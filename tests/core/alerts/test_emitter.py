@@ -155,7 +155,7 @@ def test_a_rule_may_be_for_some_sessions_or_for_those_of_a_platform() -> None:
 
 def test_a_session_is_kept_anew_only_when_it_stands_otherwise() -> None:
     state = SessionState(b"s1", History(0, MINUTE))
-    emitter = Emitter()
+    emitter = Emitter("IDR")
     calm, stirred = Rules([BUSY], MINUTE), Rules([rule("calm", "w.views < 1.0")], MINUTE)
     assert not emitter.ask(calm, state, MINUTE, idle=False)
     assert emitter.ask(stirred, state, MINUTE, idle=False), "it begins to fire"
