@@ -121,15 +121,14 @@ async def execute(settings: Settings, asked: Redrive, tell: reading.Tell, done: 
 
 async def _send(letters: "_Letters", sending: "_Sending", redriven: Redriven, tell: reading.Tell) -> None:
     batch: list[Draft] = []
+    size = 0
     async for draft in letters.judged(redriven, sending.done, tell):
-        if batch and (
-            batch[0].letter.partition != draft.letter.partition
-            or len(batch) >= min(MOST, sending.asked.rate)
-            or sum(each.size for each in batch) >= MOST_BYTES
-        ):
+        is_full = len(batch) >= min(MOST, sending.asked.rate) or size >= MOST_BYTES
+        if batch and (is_full or batch[0].letter.partition != draft.letter.partition):
             await sending.commit(batch)
-            batch = []
+            batch, size = [], 0
         batch.append(draft)
+        size += draft.size
     if batch:
         await sending.commit(batch)
 
