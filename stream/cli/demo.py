@@ -90,6 +90,7 @@ class Demo:
         self._stack = ExitStack()
         self._workers: list[Child] = []
         self._simulator: Child | None = None
+        self._kafka: EmbeddedKafka | None = None
         self._folder = Path()
         self.settings = asked.settings
         self.urls: list[str] = []
@@ -131,7 +132,7 @@ class Demo:
     def _own_kafka(self) -> Settings:
         self._say("starting an embedded Kafka")
         try:
-            kafka = self._stack.enter_context(EmbeddedKafka(self._say))
+            self._kafka = kafka = self._stack.enter_context(EmbeddedKafka(self._say))
         except (UsageError, FailedError) as error:
             raise type(error)(f"{error}\n{WITHOUT}") from None
         return self.settings.model_copy(update={"brokers": kafka.bootstrap, **UNSECURED})
@@ -194,6 +195,8 @@ class Demo:
 
     def check(self) -> None:
         """FailedError with the end of its log when something has ended that should run."""
+        if self._kafka is not None:
+            self._kafka.check()
         running = [*self._workers, *([self._simulator] if self._simulator else [])]
         for child in running:
             if child.code is not None:

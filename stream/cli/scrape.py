@@ -64,6 +64,8 @@ class Look:
     """By partition, seconds since 1970."""
     delay: float | None = None
     """Seconds that windows wait for stragglers, so that watermarks are at least so far behind. None: not told."""
+    unready: set[str] = field(default_factory=set)
+    """Why workers are not ready, as docs/operate/readiness.md names it."""
     sessions_open: int = 0
     sessions_held: int = 0
     firing: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -160,6 +162,11 @@ def _firing(look: Look, labels: Labels, value: float) -> None:
         _row(look, labels).firing[labels["alert"]] += _whole(value)
 
 
+def _unready(look: Look, labels: Labels, value: float) -> None:
+    if value > 0:
+        look.unready.add(labels["reason"])
+
+
 def _delay(look: Look, _labels: Labels, value: float) -> None:
     look.delay = max(value, look.delay or 0.0)
 
@@ -197,6 +204,7 @@ _NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
     catalog.SESSION_INFO.name: _seller,
     catalog.SESSION_ALERTS_FIRING.name: _firing,
     catalog.DELAY.name: _delay,
+    catalog.UNREADY.name: _unready,
 }
 
 

@@ -33,7 +33,12 @@ ALERTS_SHARE: Final = 4
 def line(look: Look, rate: float | None) -> str:
     """One line for a log."""
     alerts = f" · firing {firing(look)}" if firing(look) else ""
-    return f"{clock(look.wall)}  {_head(look, rate)} · {_until(look)}{alerts}"
+    unready = f" · {_unready(look)}" if look.unready else ""
+    return f"{clock(look.wall)}  {_head(look, rate)} · {_until(look)}{alerts}{unready}"
+
+
+def _unready(look: Look) -> str:
+    return f"not ready: {', '.join(sorted(look.unready))} (/readyz says more)"
 
 
 def _head(look: Look, rate: float | None) -> str:
@@ -41,7 +46,7 @@ def _head(look: Look, rate: float | None) -> str:
     parts = [
         f"events/s {per_second}",
         f"read {look.read:,}",
-        f"lag {look.lag.total():,}",
+        f"lag {look.lag.total():,}" if look.lag else "lag unknown",
         f"sessions {look.sessions_open:,}",
         f"windows {windows(look) or 'none yet'}",
     ]
@@ -148,7 +153,8 @@ def _height(what: RenderableType, console: Console) -> int:
 
 def _above(look: Look, rate: float | None) -> list[Text]:
     alerts = text(f"firing {firing(look)}", "bold red") if firing(look) else text("no alert fires", "dim")
-    return [text(_head(look, rate), "bold"), text(_until(look)), text(_outcomes(look)), alerts]
+    unready = [text(_unready(look), "bold red")] if look.unready else []
+    return [text(_head(look, rate), "bold"), *unready, text(_until(look)), text(_outcomes(look)), alerts]
 
 
 def _newest(alerts: Sequence[Alert], console: Console) -> list[Text]:
@@ -240,6 +246,7 @@ def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str
         "results_until_seconds": look.results_until,
         "delay_seconds": look.delay,
         "watermark_lag_seconds": None if look.behind is None else round(look.behind, 3),
+        "not_ready": sorted(look.unready),
         "lag_records": dict(sorted(look.lag.items())),
         "outcomes": {outcome.value: look.outcome(outcome) for outcome in Outcome},
         "dead_letters": {reason: number for reason, number in sorted(look.reasons.items()) if number},

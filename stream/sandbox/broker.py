@@ -118,6 +118,12 @@ class EmbeddedKafka:
     def running(self) -> bool:
         return self._child is not None and self._child.code is None
 
+    def check(self) -> None:
+        """Raises FailedError with the end of its log when it does not run any more."""
+        if not self.running:
+            code = None if self._child is None else self._child.code
+            raise FailedError(f"the embedded Kafka ended with code {code}:\n{tail(self.log)}")
+
     @property
     def _folder(self) -> Path:
         if self._scratch is None:
@@ -238,8 +244,7 @@ class EmbeddedKafka:
             if self._child is None or self._child.code is not None:
                 if may_be_taken and _TAKEN.encode() in self.log.read_bytes()[began:]:
                     return False
-                code = None if self._child is None else self._child.code
-                raise FailedError(f"the embedded Kafka ended with code {code}:\n{tail(self.log)}")
+                self.check()
             if answers(HOST, self._ports[0]):
                 return True
             time.sleep(0.05)

@@ -14,7 +14,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import orjson
 import pytest
@@ -23,6 +23,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream import cli
 from stream.children import free_port
 from stream.cli import run
+from stream.cli.alert_feed import Alerts
+from stream.cli.scrape import Look
 from stream.config import Settings
 from stream.core.policy import MINUTE
 from stream.errors import FailedError
@@ -279,6 +281,51 @@ def test_a_child_that_fails_ends_it_with_the_end_of_its_log(folder: Path) -> Non
     assert re.search(r"worker-0 ended with code -9:\n.+", err)
     assert not alive(children)
     assert not list(folder.iterdir())
+
+
+@linux
+@pytest.mark.kafka
+def test_an_embedded_kafka_that_is_stopped_ends_it_and_says_so(folder: Path) -> None:
+    with running(folder=folder) as process:
+        counting(process)
+        children = descendants(process.pid)
+        [victim] = [pid for pid in children if b"kafka.Kafka" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(victim, signal.SIGKILL)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "liveshop: the embedded Kafka ended with code -9:" in err
+    assert not alive(children)
+
+
+class Away:
+    """A stage on brokers that are away when Ctrl-C is pressed."""
+
+    where, urls, settings, alerts = "Kafka", [], Settings(), Alerts()  # type: ignore[var-annotated]
+
+    def __init__(self, *_: object) -> None:
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def look(self) -> Look:
+        raise KeyboardInterrupt
+
+    def end_traffic(self) -> int:
+        raise FailedError("Kafka has not acknowledged the last messages")
+
+
+def test_ctrl_c_while_the_brokers_are_away_is_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "Demo", Away)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run"])
+    assert caught.value.code == 130
+    assert "no summary: Kafka has not acknowledged the last messages\n" in capsys.readouterr().err
 
 
 def test_a_broker_that_does_not_answer_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:

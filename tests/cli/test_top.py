@@ -108,6 +108,24 @@ def test_counters_and_gauges_are_read() -> None:
     assert table.windows(seen) == "1m 42, 5m 38"
 
 
+AWAY = """\
+liveshop_unready{reason="brokers_away"} 1.0
+liveshop_unready{reason="stuck"} 0.0
+"""
+
+
+def test_brokers_that_are_away_are_no_quiet_minute() -> None:
+    """Without the reason, nothing comes, nothing lags, and nobody knows why."""
+    lines = [line for line in METRICS.splitlines(keepends=True) if not line.startswith("liveshop_lag_records{")]
+    away = look("".join(lines) + AWAY)
+    said = "not ready: brokers_away (/readyz says more)"
+    assert said in table.line(away, 0.0)
+    assert "lag unknown" in table.line(away, 0.0)
+    assert said in shown(table.render(away, 0.0, 10))
+    assert table.as_dict(away, None)["not_ready"] == ["brokers_away"]
+    assert "not ready" not in shown(table.render(look(), 0.0, 10)) + table.line(look(), 0.0)
+
+
 def screen(
     seen: Look, width: int, height: int, *, notes: Sequence[str] = (), alerts: Sequence[Alert] = ()
 ) -> list[str]:
