@@ -4,6 +4,9 @@ A full collection over the sessions and panes of a large shard would hold the ev
 here forms cycles. A shard or a consumer that has ended does, and is collected soon after. Rare accidents do as well, such
 as a request that refers to itself; a long-lived worker could gather thousands. For these there is a full collection now and
 then, while the loop has nothing to do (`LoopLoad`).
+
+Nothing can stop a collection that has begun. So one begins only if the goal for stalls leaves room for twice the CPU per
+object of the slowest of the last few. Otherwise it is left out until no records come, or a shard has ended.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ import gc
 import math
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
@@ -31,7 +35,11 @@ FULL_EVERY: Final = 900.0
 RETRY_AFTER: Final = 10.0
 """Seconds until it checks again whether a full collection would be short enough."""
 FIRST_GUESS: Final = 3e-7
-"""Seconds a full collection takes per object, until one is measured."""
+"""CPU seconds a full collection takes per object at most, until one is measured."""
+SPARE: Final = 2
+"""Times the measured CPU that the next one may take: objects lie elsewhere in memory then."""
+MEASURED: Final = 4
+"""Full collections of which the slowest says what the next one takes."""
 STALL: Final = 0.05
 """Seconds: the goal for the longest stall of the loop."""
 QUIET_STALL: Final = 1.0
@@ -100,7 +108,8 @@ class Reclaimer:
         self._due = math.inf
         self._pause = RECLAIM_AFTER
         self._full_at = time.monotonic() + FULL_EVERY
-        self._each = FIRST_GUESS
+        self._measured: deque[float] = deque(maxlen=MEASURED)
+        """CPU seconds per object."""
 
     def add(self, *things: object) -> None:
         """These have ended. Each is watched by itself, since different objects may hold it."""
@@ -123,17 +132,19 @@ class Reclaimer:
         if load is LoopLoad.BUSY or time.monotonic() < self._full_at:
             return False
         self._full_at = time.monotonic() + RETRY_AFTER
-        expected = self._each * gc.get_freeze_count()
-        return expected <= (QUIET_STALL if load is LoopLoad.QUIET else STALL)
+        each = SPARE * max(self._measured) if self._measured else FIRST_GUESS
+        return each * gc.get_freeze_count() <= (QUIET_STALL if load is LoopLoad.QUIET else STALL)
 
     def _collect_all(self) -> None:
         looked_at = gc.get_freeze_count()
-        began = time.perf_counter()
+        began, busy = (
+            time.perf_counter(),
+            time.thread_time(),
+        )  # that the machine was suspended says nothing of the next one
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        seconds = time.perf_counter() - began
-        self._tell(seconds)
-        self._each = seconds / max(looked_at, YOUNG)
+        self._tell(time.perf_counter() - began)
+        self._measured.append((time.thread_time() - busy) / max(looked_at, YOUNG))
         self._full_at = time.monotonic() + FULL_EVERY
         trim_memory()

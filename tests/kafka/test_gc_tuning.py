@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream.kafka import gc_tuning
-from stream.kafka.gc_tuning import FULL_EVERY, RETRY_AFTER, LoopLoad, Reclaimer
+from stream.kafka.gc_tuning import FULL_EVERY, MEASURED, RETRY_AFTER, LoopLoad, Reclaimer
 
 
 class Plain:
@@ -78,9 +78,13 @@ def test_once_it_is_gone_nothing_old_is_looked_at_again(monkeypatch: pytest.Monk
 
 def test_it_is_looked_for_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
+
+    def clock() -> float:
+        return now
+
     looked: list[float] = []
     monkeypatch.setattr(gc_tuning, "RECLAIM_AFTER", 2.0)
-    monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
+    monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=clock, perf_counter=clock, thread_time=clock))
     monkeypatch.setattr(gc_tuning, "trim_memory", lambda: looked.append(now))
     monkeypatch.setattr(gc_tuning, "collect", lambda: None)
     reclaimer, held = Reclaimer(), Cyclic()
@@ -99,11 +103,14 @@ class World:
     """A clock that stands still, and a collector that takes so long for each of so many objects."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, objects: int, each: float = 2e-7) -> None:
-        self.now = 0.0
+        self.now = self._cpu = 0.0
         self.objects = objects
         self.each = each
+        self.suspended = 0.0
+        """Seconds for which the machine stands still in each full collection."""
         self.told: list[float] = []
-        monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(monotonic=self._now, perf_counter=self._now))
+        clocks = {"monotonic": self._now, "perf_counter": self._now, "thread_time": self._busy}
+        monkeypatch.setattr(gc_tuning, "time", SimpleNamespace(**clocks))
         nothing = {"freeze": lambda: None, "unfreeze": lambda: None}
         collector = SimpleNamespace(collect=self._collect, get_freeze_count=lambda: self.objects, **nothing)
         monkeypatch.setattr(gc_tuning, "gc", collector)
@@ -113,8 +120,13 @@ class World:
     def _now(self) -> float:
         return self.now
 
+    def _busy(self) -> float:
+        return self._cpu
+
     def _collect(self, generation: int = 2) -> None:
-        self.now += self.objects * self.each if generation == 2 else 0.0
+        if generation == 2:
+            self._cpu += self.objects * self.each
+            self.now += self.objects * self.each + self.suspended
 
     def beats(self, seconds: float, load: LoopLoad) -> int:
         """Half a second each. Returns how many full collections there were."""
@@ -158,8 +170,38 @@ def test_what_the_last_one_took_says_what_the_next_one_will(monkeypatch: pytest.
     world = World(monkeypatch, 100_000, each=2e-6)  # a slow machine: 0.2 s, where 0.03 s was guessed
     assert world.beats(2 * FULL_EVERY, LoopLoad.IDLE) == 1
     assert world.beats(DAY, LoopLoad.IDLE) == 0
-    world.objects = 20_000
+    world.objects = 20_000  # 0.04 s, and twice that would be too long
+    assert world.beats(DAY, LoopLoad.IDLE) == 0
+    world.objects = 10_000
     assert world.beats(RETRY_AFTER + 1, LoopLoad.IDLE) == 1
+
+
+def test_none_begins_that_may_take_longer_than_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the state grows to, as long as the time per object does not double from one to the next."""
+    world = World(monkeypatch, 20_000)
+    for turn in range(200):
+        world.objects += 2_000
+        world.each = (1e-7, 1.9e-7, 1.2e-7)[turn % 3]
+        world.beats(FULL_EVERY + RETRY_AFTER, LoopLoad.IDLE)
+    assert len(world.told) > 20
+    assert max(world.told) <= gc_tuning.STALL
+
+
+def test_the_slowest_of_the_last_few_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 100_000, each=4e-7)
+    assert world.beats(FULL_EVERY + 1, LoopLoad.IDLE) == 1
+    world.each = 1e-8
+    assert world.beats(DAY, LoopLoad.IDLE) == 0, "twice 0.04 s is too long"
+    assert world.beats(MEASURED * (FULL_EVERY + RETRY_AFTER), LoopLoad.QUIET) >= MEASURED
+    assert world.beats(FULL_EVERY + RETRY_AFTER, LoopLoad.IDLE) == 1
+
+
+def test_a_machine_that_was_suspended_meanwhile_does_not_end_it_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, 50_000)
+    world.suspended = 3600.0
+    assert world.beats(FULL_EVERY + 1, LoopLoad.IDLE) == 1
+    world.suspended = 0.0
+    assert world.beats(FULL_EVERY + RETRY_AFTER, LoopLoad.IDLE) == 1
 
 
 def test_a_cycle_that_was_left_alone_is_gone_then(monkeypatch: pytest.MonkeyPatch) -> None:
