@@ -150,6 +150,55 @@ def test_a_decision_that_its_coordinator_lost_after_some_of_its_markers_is_made_
     stage.play(act)
 
 
+@pytest.mark.parametrize(
+    ("marked", "left"),
+    [
+        ((), {STATE: 1, SESSIONS: 1, DEAD_LETTERS: 1}),
+        ((STATE,), {STATE: 1, SESSIONS: 0, DEAD_LETTERS: 0}),
+        ((SESSIONS,), {STATE: 1, SESSIONS: 2, DEAD_LETTERS: 1}),
+        ((STATE, SESSIONS, DEAD_LETTERS), {STATE: 1, SESSIONS: 1, DEAD_LETTERS: 1}),
+    ],
+)
+def test_a_coordinator_that_aborts_what_another_has_half_committed_tears_a_checkpoint(
+    prefix: str, marked: Collection[str], left: dict[str, int]
+) -> None:
+    """What docs/operate/faults.md says of it: the transaction's time was up before its commit was asked for again.
+
+    State and positions are one record, so nothing is counted twice, whatever is torn. Results of that one checkpoint are
+    missing where the state was committed, and there twice where it was not.
+    """
+    stage = in_memory(prefix)
+
+    def lose(name: str, producer: int, epoch: int, *, commit: bool) -> None:
+        losing.stop()
+        for topic in map(stage.settings.topic, marked):
+            stage.cluster.mark(TopicPartition(topic, 0), producer, epoch, commit=commit)
+        stage.cluster.transactions._fence(stage.cluster.transactions._by_id[name])
+        raise TransportError("killed")
+
+    losing = patch.object(stage.cluster.transactions, "end", lose)
+    outputs = Outputs(sessions=[(b"s", b"{}")], dead_letters=[letter()], state=[(b"k", b"v")])
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = ShardContext(stage.settings, 0, 1, WORKER)
+        recovered = await recovery.recover(context, discard=None, current=lambda: True)
+        losing.start()
+        with pytest.raises(FencedError):
+            await Checkpoints(context, recovered.producer, recovered.state_end).write(outputs)
+        await client.end(recovered.producer)
+        heir = client.make_producer(stage.settings, context.transactional_id)
+        await client.start(heir, stage.settings)
+        if not stage.cluster.log(context.state).committed():  # begun again from where it was before
+            await Checkpoints(context, heir).write(outputs)
+        await client.end(heir)
+        await asyncio.sleep(1)
+        logs = {name: stage.cluster.log(TopicPartition(stage.settings.topic(name), 0)) for name in left}
+        assert {name: len(log.committed()) for name, log in logs.items()} == left
+
+    stage.play(act)
+
+
 def letter() -> DeadLetter:
     return DeadLetter(Kind.COMMENTS, Given(b"{", offset=4), Reason.INVALID_JSON, "value: not JSON")
 
