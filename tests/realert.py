@@ -78,7 +78,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class MetricsHooks:
+class PlainRule:
     """A rule: its spans, and its condition as a Python function."""
 
     alert: str
@@ -111,22 +111,22 @@ def told_of(value: dict[str, Any]) -> Told:
 
 
 def realert(
-    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[MetricsHooks]
+    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, plain_rules: Iterable[PlainRule]
 ) -> list[Told]:
     """Everything that must be told, in the order of its slides."""
-    watches = list(watches)
+    plain_rules = list(plain_rules)
     sessions = on_time(records, rules)
-    broadcasts = [Broadcast(name, events, rules, end_after_ms, watches) for name, events in sessions.items()]
+    broadcasts = [Broadcast(name, events, rules, end_after_ms, plain_rules) for name, events in sessions.items()]
     return sorted(told for broadcast in broadcasts for told in broadcast.told())
 
 
 def standing(
-    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, watches: Iterable[MetricsHooks], until: int
+    records: Iterable[LogRecord], rules: Rules, end_after_ms: int, plain_rules: Iterable[PlainRule], until: int
 ) -> Counter[tuple[str, str]]:
     """How many are pending and firing after the slides that end then or earlier: (alert, "pending" or "firing")."""
-    watches, found = list(watches), Counter[tuple[str, str]]()
+    plain_rules, found = list(plain_rules), Counter[tuple[str, str]]()
     for name, events in on_time(records, rules).items():
-        broadcast = Broadcast(name, events, rules, end_after_ms, watches)
+        broadcast = Broadcast(name, events, rules, end_after_ms, plain_rules)
         list(broadcast.told(until))
         found.update((each, "firing" if was["seller"] else "pending") for each, was in broadcast.standing.items())
     return found
@@ -157,13 +157,13 @@ class Broadcast:
     """One session, of which each stretch on air is judged by itself."""
 
     def __init__(
-        self, name: str, events: list[Arrived], rules: Rules, end_after_ms: int, watches: list[MetricsHooks]
+        self, name: str, events: list[Arrived], rules: Rules, end_after_ms: int, plain_rules: list[PlainRule]
     ) -> None:
         self.name = name
         self.events = events
         self.rules = rules
         self.end_after_ms = end_after_ms
-        self.watches = watches
+        self.plain_rules = plain_rules
         self.standing: dict[str, dict[str, Any]] = {}  # pending without a seller, firing with one
 
     def told(self, until: int = 2**62) -> Iterator[Told]:
@@ -179,7 +179,7 @@ class Broadcast:
                 seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
                 on_air = max(self.aired(seen)) + self.end_after_ms > since
                 look = Look(seen, begun, since, self.rules, 0, 0, known)
-                yield from self.slide(look, self.watches if on_air else [])
+                yield from self.slide(look, self.plain_rules if on_air else [])
 
     def opening(self, since: int) -> int | None:
         """The first view or comment from then on: checkouts open no session."""
@@ -189,29 +189,29 @@ class Broadcast:
         """Event times of views and comments."""
         return [event["event_time"] for kind, event in events if kind != "checkouts"]
 
-    def slide(self, look: Look, watches: list[MetricsHooks]) -> Iterator[Told]:
+    def slide(self, look: Look, plain_rules: list[PlainRule]) -> Iterator[Told]:
         seller, platform = labels(look.events)
         asked = set()
-        for hooks in watches:
-            if hooks.concerns(seller, platform):
-                asked.add(hooks.alert)
-                holds = hooks.holds(replace(look, window_ms=hooks.window_ms, baseline_ms=hooks.baseline_ms))
-                yield from self.step(hooks, seller, look.end, holds=holds)
+        for rule in plain_rules:
+            if rule.concerns(seller, platform):
+                asked.add(rule.alert)
+                holds = rule.holds(replace(look, window_ms=rule.window_ms, baseline_ms=rule.baseline_ms))
+                yield from self.step(rule, seller, look.end, holds=holds)
         for alert in set(self.standing) - asked:
             yield from self.resolve(alert, look.end)
 
-    def step(self, hooks: MetricsHooks, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
+    def step(self, rule: PlainRule, seller: str, end: int, *, holds: bool) -> Iterator[Told]:
         if holds:
-            self.standing.setdefault(hooks.alert, {"since": end, "seller": None, "calm": None})
-        was = self.standing.get(hooks.alert)
+            self.standing.setdefault(rule.alert, {"since": end, "seller": None, "calm": None})
+        was = self.standing.get(rule.alert)
         if was is None:
             return
         was["calm"] = None if holds else end if was["calm"] is None else was["calm"]
-        if was["seller"] is None and holds and end - was["since"] >= hooks.for_ms:
+        if was["seller"] is None and holds and end - was["since"] >= rule.for_ms:
             was["seller"] = seller
-            yield Told(end, hooks.alert, self.name, "firing", was["since"], seller)
-        elif not holds and (was["seller"] is None or end - was["calm"] >= hooks.keep_ms):
-            yield from self.resolve(hooks.alert, end)
+            yield Told(end, rule.alert, self.name, "firing", was["since"], seller)
+        elif not holds and (was["seller"] is None or end - was["calm"] >= rule.keep_ms):
+            yield from self.resolve(rule.alert, end)
 
     def resolve(self, alert: str, end: int) -> Iterator[Told]:
         was = self.standing.pop(alert)

@@ -18,7 +18,7 @@ from stream.core.alerts.alerting import Alerting
 from stream.core.cooperative import Steps
 from stream.core.figures import BY_NAME, FIGURES, UNNAMED_FIGURES
 from stream.core.formats import Format
-from stream.core.framing import LaterStateError, StateError, StateRefusedError
+from stream.core.framing import ChangedSettingsError, LaterStateError, StateError
 from stream.core.ids import TimedHashes
 from stream.core.judge import Judge
 from stream.core.known import Known
@@ -79,7 +79,7 @@ def _check_figures(meta: Meta) -> None:
 
 
 def fitting_meta(content: Restored, policy: Policy) -> Meta:
-    """The same, of a state that can be gone on with. Raises StateRefusedError for one counted under other settings, too."""
+    """The same for a state that can be continued. Raises ChangedSettingsError for one counted under other settings."""
     meta = read_meta(content)
     strangers = {key[:1] for key in content.items} - ITEMS | {key[:1] for key in content.buckets} - BUCKETS
     if strangers:
@@ -87,7 +87,7 @@ def fitting_meta(content: Restored, policy: Policy) -> Meta:
     current: dict[str, Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(policy.deciding()))
     changes = refused_changes(meta.policy, current)
     if changes:
-        raise StateRefusedError(changes)
+        raise ChangedSettingsError(changes)
     return meta
 
 

@@ -44,7 +44,7 @@ class StateError(Exception):
     """The records are not a state that this version can read. Its text names the record or the checkpoint."""
 
 
-class StateRefusedError(StateError):
+class ChangedSettingsError(StateError):
     """The state was counted under settings that a running state cannot leave."""
 
     def __init__(self, changes: list[tuple[str, object, object]]) -> None:

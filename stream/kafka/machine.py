@@ -189,7 +189,7 @@ class Machines(Protocol):
     ) -> Machine:
         """From the records (offset, value) of the state. ``vouched``: each had its checksum.
 
-        Raises StateError for records that are no state, StateRefusedError for one counted under other settings. It is
+        Raises StateError for records that are no state, ChangedSettingsError for one counted under other settings. It is
         called in a thread of its own.
         """
 

@@ -26,7 +26,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import Settings
-from stream.core.framing import StateError, StateRefusedError
+from stream.core.framing import ChangedSettingsError, StateError
 from stream.core.statelog import Provenance, newest_provenance
 from stream.errors import UsageError
 from stream.kafka import client, state_refused, statereader, topicids
@@ -267,7 +267,7 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
             restore, context.settings, context.placed(), state.records, vouched=state.vouched
         )
         state.records.clear()  # a copy of all that is in the machine now
-    except StateRefusedError as error:
+    except ChangedSettingsError as error:
         raise state_refused.changed_settings(context, error.changes) from error
     except StateError as error:
         raise state_refused.unreadable_state(context, error) from error

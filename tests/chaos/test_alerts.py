@@ -18,7 +18,7 @@ from tests.chaos.faults import Slot
 from tests.chaos.profile import PARTITIONS, Profile
 from tests.live import Outgoing, create_topics, delete_topics, send
 from tests.outputs import Follower, read_inputs
-from tests.realert import MetricsHooks, Told, realert, told_of
+from tests.realert import PlainRule, Told, realert, told_of
 from tests.support import PATIENCE
 
 SECOND: Final = 1000
@@ -70,15 +70,15 @@ def attempts(counts: dict[str, int]) -> int:
     return counts["checkouts_failed"] + counts["orders_paid"] - counts["cod_orders"]
 
 
-WATCHES: Final = [
-    MetricsHooks(
+PLAIN_RULES: Final = [
+    PlainRule(
         "failures",
         lambda seen: attempts(seen.w) >= 2 and seen.w["checkouts_failed"] > 0.5 * attempts(seen.w),
         window_ms=30 * SECOND,
         for_ms=10 * SECOND,
         keep_ms=20 * SECOND,
     ),
-    MetricsHooks(
+    PlainRule(
         "surge",
         lambda seen: (
             seen.w["comments"] >= 4
@@ -88,7 +88,7 @@ WATCHES: Final = [
         window_ms=10 * SECOND,
         baseline_ms=60 * SECOND,
     ),
-    MetricsHooks(
+    PlainRule(
         "quiet",
         lambda seen: (
             seen.base["events"] >= 20
@@ -99,7 +99,7 @@ WATCHES: Final = [
         baseline_ms=30 * SECOND,
         for_ms=10 * SECOND,
     ),
-    MetricsHooks("stalled", lambda seen: seen.silent_ms >= 20 * SECOND, window_ms=10 * SECOND, for_ms=10 * SECOND),
+    PlainRule("stalled", lambda seen: seen.silent_ms >= 20 * SECOND, window_ms=10 * SECOND, for_ms=10 * SECOND),
 ]
 LENGTH: Final = 300 * SECOND
 """Event time of the traffic."""
@@ -165,7 +165,7 @@ async def alerts(follower: Follower, found: list[dict[str, Any]]) -> list[Told]:
 
 def expected_of(records: Iterable[Any], given: Profile) -> list[Told]:
     end_after = int(given.loaded().session_end_after.total_seconds() * 1000)
-    told = realert(records, given.rules, end_after, WATCHES)
+    told = realert(records, given.rules, end_after, PLAIN_RULES)
     return [each for each in told if not each.session_id.startswith("end")]
 
 
@@ -183,7 +183,7 @@ def test_alerts_are_those_of_an_undisturbed_run_each_told_once(
     async def main() -> None:
         await disturbed(kafka.bootstrap, prefix, slots, start_ms)
         expected = await asyncio.to_thread(expected_of, await read_inputs(kafka.bootstrap, prefix, PARTITIONS), given)
-        assert {told.alert for told in expected} == {hooks.alert for hooks in WATCHES}, "the traffic shows too little"
+        assert {told.alert for told in expected} == {rule.alert for rule in PLAIN_RULES}, "the traffic shows too little"
         found: list[dict[str, Any]] = []
         async with Follower(kafka.bootstrap, [f"{prefix}live.alerts"], PARTITIONS) as follower:
             deadline = time.monotonic() + PATIENCE

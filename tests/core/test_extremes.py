@@ -31,10 +31,10 @@ from stream.model.money import MAX_SUM
 from stream.model.names import Kind
 from stream.operate.consistency import different
 from tests import recount as recounts
-from tests.core.alerts.test_alerting import QUIETED, compared, hooks
+from tests.core.alerts.test_alerting import QUIETED, compared, plain_rule
 from tests.core.test_laws import LAW, assert_same, recounted
 from tests.core.worlds import POLICY, SECOND, T0, Driver, Happening, Step, World, rules_of, schedules, worlds
-from tests.realert import Look, MetricsHooks, realert
+from tests.realert import Look, PlainRule, realert
 from tests.test_schemas import check
 
 SCALE = 2**60
@@ -205,7 +205,7 @@ CONDITIONS: list[Callable[[Look], bool]] = [
 Seen = dict[tuple[str, str, int], dict[str, int]]
 
 
-def watches(seen: Seen) -> list[MetricsHooks]:
+def plain_rules(seen: Seen) -> list[PlainRule]:
     """What the second opinion looks at is noted in ``seen``."""
 
     def noted(alert: str, holds: Callable[[Look], bool]) -> Callable[[Look], bool]:
@@ -215,7 +215,7 @@ def watches(seen: Seen) -> list[MetricsHooks]:
 
         return look
 
-    return [hooks(rule, noted(rule.alert, holds)) for rule, holds in zip(RULES, CONDITIONS, strict=True)]
+    return [plain_rule(rule, noted(rule.alert, holds)) for rule, holds in zip(RULES, CONDITIONS, strict=True)]
 
 
 @LAW
@@ -228,7 +228,7 @@ def test_alerts_are_decided_on_the_saturated_recount(world: World, schedule: tup
     seen: Seen = {}
     with counters_by(COUNTED):
         told = Grown(world, POLICY, COMPILED).run(calm)
-        assert compared(told) == realert(records, rules_of(POLICY), POLICY.session_end_after_ms, watches(seen))
+        assert compared(told) == realert(records, rules_of(POLICY), POLICY.session_end_after_ms, plain_rules(seen))
     for alert in told.alerts:
         assert read_alert(alert.value()) == alert
         assert all(abs(number) <= MAX_SUM for number in whole_numbers(json.loads(alert.value())))

@@ -15,7 +15,7 @@ from stream.core.policy import DAY, HOUR, MINUTE, Policy
 from stream.model.alerts import Alert, Status
 from stream.model.names import KINDS, Kind
 from stream.model.results import ShardView
-from tests.core.alerts.test_alerting import COMPILED, FAR_ON, QUIETED, RULES, WATCHES, rule
+from tests.core.alerts.test_alerting import COMPILED, FAR_ON, PLAIN_RULES, QUIETED, RULES, rule
 from tests.core.test_laws import LAW
 from tests.core.test_shard import T0, Room
 from tests.core.worlds import (
@@ -259,7 +259,7 @@ def test_alerts_pending_and_firing_are_those_of_the_second_opinion(world: World,
             shard = driver.shard
             read = [each for kind in KINDS for each in driver.logs[kind][: shard.positions.get(kind, 0)]]
             until = -1 if shard.watermark is None else shard.watermark
-            expected = standing(read, rules_of(POLICY), POLICY.session_end_after_ms, WATCHES, until)
+            expected = standing(read, rules_of(POLICY), POLICY.session_end_after_ms, PLAIN_RULES, until)
             view = shard.view(100)
             shown = {alert: counts for (alert, _), counts in view.alerts.items()}
             by_session = Counter(alert for each in view.busiest for alert, _ in each.firing)

@@ -8,7 +8,7 @@ import pytest
 
 from stream.core.checkpoint import read_meta
 from stream.core.cooperative import drained
-from stream.core.framing import StateError, StateRefusedError, first_needed
+from stream.core.framing import ChangedSettingsError, StateError, first_needed
 from stream.core.pages import PAGE
 from stream.core.policy import DAY, HOUR, MINUTE, Policy, WindowSpec
 from stream.core.shard import PANE_BYTES, WINDOW_BYTES, Shard
@@ -600,7 +600,7 @@ def test_a_state_is_refused_under_settings_it_cannot_follow(changes: dict[str, A
     if refused is None:
         room.crash(Policy(**changes))
         return
-    with pytest.raises(StateRefusedError, match=refused):
+    with pytest.raises(ChangedSettingsError, match=refused):
         room.crash(Policy(**changes))
 
 

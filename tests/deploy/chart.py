@@ -18,7 +18,7 @@ VALUES: Final = sorted((CHART / "ci").glob("*.yaml"))
 SECONDS: Final = 120
 
 
-class StateRefusedError(Exception):
+class RefusedError(Exception):
     """Helm does not render this."""
 
 
@@ -46,6 +46,6 @@ def render(values: Path, chart: Path = CHART) -> Rendered:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     found = json.loads(done.stdout)
     if "error" in found:
-        raise StateRefusedError(found["error"])
+        raise RefusedError(found["error"])
     files = {Path(name).name: text for name, text in found["files"].items() if text.strip()}
     return Rendered(files, files.pop("NOTES.txt"), found["lint"])

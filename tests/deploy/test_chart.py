@@ -23,7 +23,7 @@ from stream.observe.health import STALLED_AFTER
 from stream.rules.reading import read_rules
 from stream.security_settings import Security
 from tests.deploy import tools
-from tests.deploy.chart import CHART, VALUES, Rendered, StateRefusedError, render
+from tests.deploy.chart import CHART, VALUES, RefusedError, Rendered, render
 from tests.test_readme import CONTENTS
 
 DEPLOY = CHART.parents[1]
@@ -51,7 +51,7 @@ def of(name: str) -> Rendered:
 def refusal(text: str, tmp_path: Path) -> str:
     tools.need()
     (tmp_path / "values.yaml").write_text(text)
-    with pytest.raises(StateRefusedError) as refused:
+    with pytest.raises(RefusedError) as refused:
         render(tmp_path / "values.yaml")
     return str(refused.value)
 

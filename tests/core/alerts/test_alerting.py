@@ -15,7 +15,7 @@ from stream.core.policy import Policy, WindowSpec
 from stream.model.alerts import Rule, Severity, Status
 from tests.core.worlds import POLICY, SECOND, Driver, Happening, Step, Told, World, rules_of, schedules, worlds
 from tests.examples import examples
-from tests.realert import MetricsHooks, on_time, realert, told_of
+from tests.realert import PlainRule, on_time, realert, told_of
 
 LAW = settings(
     max_examples=examples(200),
@@ -37,8 +37,8 @@ def rule(alert: str, when: str, **more: Any) -> Rule:
     return Rule(alert=alert, when=when, **(usual | more))
 
 
-def hooks(of: Rule, holds: Any) -> MetricsHooks:
-    return MetricsHooks(
+def plain_rule(of: Rule, holds: Any) -> PlainRule:
+    return PlainRule(
         alert=of.alert,
         holds=holds,
         window_ms=of.window_ms,
@@ -83,11 +83,11 @@ def share(part: int, whole: int, otherwise: float) -> float:
     return part / whole if whole else otherwise
 
 
-WATCHES = [
-    hooks(CLICKS, lambda seen: seen.w["product_clicks"] >= 2),
-    hooks(STALLED, lambda seen: seen.silent_ms >= 15 * SECOND and seen.base["events"] > 1),
-    hooks(FAILURES, lambda seen: 1 <= seen.w["checkouts_failed"] >= seen.w["orders_paid"]),
-    hooks(
+PLAIN_RULES = [
+    plain_rule(CLICKS, lambda seen: seen.w["product_clicks"] >= 2),
+    plain_rule(STALLED, lambda seen: seen.silent_ms >= 15 * SECOND and seen.base["events"] > 1),
+    plain_rule(FAILURES, lambda seen: 1 <= seen.w["checkouts_failed"] >= seen.w["orders_paid"]),
+    plain_rule(
         SURGE,
         lambda seen: (
             seen.w["comments"] >= 1
@@ -95,19 +95,19 @@ WATCHES = [
             and seen.w["comments"] > median(seen.medians("comments"))
         ),
     ),
-    hooks(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
-    hooks(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
-    hooks(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
-    hooks(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
-    hooks(GIVEN, lambda seen: seen.w["gifts"] > 1 and seen.w["gift_value"] > seen.base["gift_value"]),
-    hooks(
+    plain_rule(MONEY, lambda seen: seen.w["gmv_minor"] > seen.base["gmv_minor"]),
+    plain_rule(BUSY, lambda seen: seen.w["events"] + seen.w["heartbeats"] > 3),
+    plain_rule(SEASONED, lambda seen: min(seen.end - seen.window_ms - seen.begun, seen.baseline_ms) / 60_000 > 0.3),
+    plain_rule(UNDONE, lambda seen: seen.w["orders_cancelled"] + seen.base["orders_cancelled"] >= 1),
+    plain_rule(GIVEN, lambda seen: seen.w["gifts"] > 1 and seen.w["gift_value"] > seen.base["gift_value"]),
+    plain_rule(
         CHEAP,
         lambda seen: (
             seen.w["discounted_orders"] > 0
             and share(seen.w["discount_minor"], seen.w["gmv_minor"] + seen.w["discount_minor"], 0) > 0.2
         ),
     ),
-    hooks(
+    plain_rule(
         FOREIGN,
         lambda seen: (
             share(
@@ -152,7 +152,7 @@ def alert_fields(alert: Any) -> dict[str, Any]:
 
 def recomputed(world: World, policy: Policy = POLICY) -> list[Any]:
     records = [record for log in world.records().values() for record in log]
-    return realert(records, rules_of(policy), policy.session_end_after_ms, WATCHES)
+    return realert(records, rules_of(policy), policy.session_end_after_ms, PLAIN_RULES)
 
 
 SILENT_AND_BACK = World(
