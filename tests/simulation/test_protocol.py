@@ -4,7 +4,7 @@ What fencing catches in the end leaves no wrong result, however it came to that;
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -58,6 +58,18 @@ async def producing(context: ShardContext, name: str | None = None) -> AsyncIter
         yield producer
 
 
+def play_with_producer(stage: InMemory, act: Callable[[ShardContext, Producer], Awaitable[None]]) -> None:
+    """Plays ``act`` with the topics, the context of their only shard, and its producer."""
+
+    async def whole() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            await act(context, producer)
+
+    stage.play(whole)
+
+
 @asynccontextmanager
 async def recovered(context: ShardContext) -> AsyncIterator[Recovered]:
     found = await recover(context, discard=None, current=lambda: True)
@@ -90,17 +102,14 @@ def test_ordinary_checkpoints_follow_each_other_and_nobody_reads_between_them(pr
     """Each takes a record and its marker; what else lay there would be read, each time."""
     stage = in_memory(prefix)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as producer:
-            checkpoints = Checkpoints(context, producer, 0)
-            with patch.object(
-                single_writer, "check_only_markers", side_effect=AssertionError("what lies between is looked at")
-            ):
-                assert [await checkpoints.write(first_checkpoint(context)) for _ in range(4)] == [0, 2, 4, 6]
+    async def act(context: ShardContext, producer: Producer) -> None:
+        checkpoints = Checkpoints(context, producer, 0)
+        with patch.object(
+            single_writer, "check_only_markers", side_effect=AssertionError("what lies between is looked at")
+        ):
+            assert [await checkpoints.write(first_checkpoint(context)) for _ in range(4)] == [0, 2, 4, 6]
 
-    stage.play(act)
+    play_with_producer(stage, act)
 
 
 def test_what_our_group_has_written_where_ours_should_follow_is_a_fence(prefix: str) -> None:
@@ -135,38 +144,32 @@ def test_another_producer_of_the_same_id_is_a_fence(prefix: str) -> None:
 def test_a_state_that_has_lost_its_end_takes_nothing_more_of_this_shard(prefix: str) -> None:
     stage = in_memory(prefix)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as producer:
-            with pytest.raises(CheckpointError, match="has lost records: 0 comes after 5"):
-                await Checkpoints(context, producer, 5).write(first_checkpoint(context))
-        assert stage.cluster.log(context.state).committed() == []
+    async def act(context: ShardContext, producer: Producer) -> None:
+        with pytest.raises(CheckpointError, match="has lost records: 0 comes after 5"):
+            await Checkpoints(context, producer, 5).write(first_checkpoint(context))
 
-    stage.play(act)
+    play_with_producer(stage, act)
+    assert stage.cluster.log(context_of(stage).state).committed() == []
 
 
 def test_an_end_that_nobody_answers_is_given_up(prefix: str) -> None:
     """aiokafka would ask for ever."""
     stage = in_memory(prefix)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as producer:
-            commit = producer.commit_transaction
+    async def act(context: ShardContext, producer: Producer) -> None:
+        commit = producer.commit_transaction
 
-            async def in_the_dark() -> None:
-                stage.cluster.go_down()
-                await commit()
+        async def in_the_dark() -> None:
+            stage.cluster.go_down()
+            await commit()
 
-            with patch.object(producer, "commit_transaction", in_the_dark):
-                async with asyncio.timeout(60):
-                    with pytest.raises(CheckpointError, match="TimeoutError"):
-                        await Checkpoints(context, producer, 0).write(first_checkpoint(context))
-            stage.cluster.come_back()
+        with patch.object(producer, "commit_transaction", in_the_dark):
+            async with asyncio.timeout(60):
+                with pytest.raises(CheckpointError, match="TimeoutError"):
+                    await Checkpoints(context, producer, 0).write(first_checkpoint(context))
+        stage.cluster.come_back()
 
-    stage.play(act)
+    play_with_producer(stage, act)
 
 
 def test_where_a_broker_does_not_say_where_the_state_lies_nothing_is_committed(prefix: str) -> None:
@@ -177,30 +180,24 @@ def test_where_a_broker_does_not_say_where_the_state_lies_nothing_is_committed(p
     def forgetful(*asked: Any) -> Any:
         return dict.fromkeys(append(*asked), -1)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as producer:
-            with patch.object(stage.cluster, "produce", forgetful), pytest.raises(CheckpointError, match="did not say"):
-                await Checkpoints(context, producer).write(first_checkpoint(context))
-        assert stage.cluster.log(context.state).committed() == []
+    async def act(context: ShardContext, producer: Producer) -> None:
+        with patch.object(stage.cluster, "produce", forgetful), pytest.raises(CheckpointError, match="did not say"):
+            await Checkpoints(context, producer).write(first_checkpoint(context))
 
-    stage.play(act)
+    play_with_producer(stage, act)
+    assert stage.cluster.log(context_of(stage).state).committed() == []
 
 
 def test_a_checkpoint_that_fails_hides_nothing_from_readers_of_shared_partitions(prefix: str) -> None:
     stage = in_memory(prefix)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as producer:
-            with pytest.raises(CheckpointError):
-                await Checkpoints(context, producer, 5).write(first_checkpoint(context))
-            await asyncio.sleep(0.5)  # less than the timeout of a transaction
-            assert stage.cluster.log(context.state).open == {}
+    async def act(context: ShardContext, producer: Producer) -> None:
+        with pytest.raises(CheckpointError):
+            await Checkpoints(context, producer, 5).write(first_checkpoint(context))
+        await asyncio.sleep(0.5)  # less than the timeout of a transaction
+        assert stage.cluster.log(context.state).open == {}
 
-    stage.play(act)
+    play_with_producer(stage, act)
 
 
 # -- recovery
@@ -210,17 +207,14 @@ def test_a_checkpoint_that_fails_hides_nothing_from_readers_of_shared_partitions
 def test_who_has_lost_the_assignment_fences_nobody(prefix: str, discard: Any) -> None:
     stage = in_memory(prefix)
 
-    async def act() -> None:
-        await stage.make_topics()
-        context = context_of(stage)
-        async with producing(context) as owner:
-            for answers in ([False], *([[True, False]] if discard else [])):
-                left = iter(answers)
-                with pytest.raises(OutdatedError):
-                    await recover(context, discard=discard, current=lambda left=left: next(left, True))  # type: ignore[misc]
-            await Checkpoints(context, owner).check_ownership({Kind.VIEWS: 0})  # it is not fenced
+    async def act(context: ShardContext, owner: Producer) -> None:
+        for answers in ([False], *([[True, False]] if discard else [])):
+            left = iter(answers)
+            with pytest.raises(OutdatedError):
+                await recover(context, discard=discard, current=lambda left=left: next(left, True))  # type: ignore[misc]
+        await Checkpoints(context, owner).check_ownership({Kind.VIEWS: 0})  # it is not fenced
 
-    stage.play(act)
+    play_with_producer(stage, act)
 
 
 def test_what_a_shard_is_made_of_says_where_the_state_ends_and_who_writes_it(prefix: str) -> None:
