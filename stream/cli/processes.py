@@ -135,7 +135,7 @@ class _Supervisor:
             if self._ending.is_set():
                 return code
             if code == WRONG:
-                log.error("a process cannot do its work, and would fail again: all end", process=number)
+                log.error("a process has an error that a restart does not mend: all processes stop", process=number)
                 return code
             pause = backoff.pause(clock() - began)
             log.warning(

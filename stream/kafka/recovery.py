@@ -206,7 +206,9 @@ async def _end_forgotten(context: ShardContext, producer: Producer) -> None:
                 await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
             await producer.abort_transaction()
     except (KafkaError, TimeoutError) as error:
-        log.warning("it could not be ended", partition=context.partition, error=type(error).__name__)
+        log.warning(
+            "the hanging transaction could not be ended", partition=context.partition, error=type(error).__name__
+        )
 
 
 async def _by_key(context: ShardContext, producer: Producer) -> list[TopicPartition]:
@@ -349,7 +351,7 @@ async def _fresh(context: ShardContext, reader: Reader, ids: Ids) -> Machine:
     found = await input_bounds(context, reader)
     earliest = context.settings.start_at == "earliest"
     machine = _new(context, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
-    log.info("nothing there yet: begins", partition=context.partition, at=context.settings.start_at)
+    log.info("no state yet: the shard starts", partition=context.partition, at=context.settings.start_at)
     return machine
 
 
@@ -408,7 +410,7 @@ async def resolve_positions(context: ShardContext, reader: Reader, machine: Mach
 
 def _note_lost_offsets(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
     log.error(
-        "records are gone before they were read: results are marked incomplete",
+        "retention deleted records before they were read: results are marked incomplete",
         topic=context.inputs[name].topic,
         partition=context.partition,
         lost_at_most=lost,

@@ -100,7 +100,7 @@ class Credentials:
         except UsageError as error:
             if self._stamps is None:
                 raise
-            log.warning("renewed files cannot be used yet, the earlier ones are", why=str(error))
+            log.warning("renewed files cannot be used yet: connections use the earlier ones", why=str(error))
             return self._options
         if self._stamps not in {None, stamps}:  # another connection may have been quicker
             log.info("certificates or secrets were renewed: new connections use them")

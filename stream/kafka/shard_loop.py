@@ -395,9 +395,11 @@ class ShardLoop:
             clock, where = self.machine.clocks[name], {"topic": name, "partition": self._context.partition}
             if out:
                 seconds = None if clock is None else (newest - clock) / 1000
-                log.warning("a topic is far behind the others, nothing waits for it", **where, behind_seconds=seconds)
+                log.warning(
+                    "a topic is far behind the others: windows do not wait for it", **where, behind_seconds=seconds
+                )
             else:
-                log.info("a topic that was far behind is waited for again", **where)
+                log.info("a topic has caught up: windows wait for it again", **where)
 
     def _unread(self, name: Name) -> int:
         return self.inputs.lag(name) + self._read_ahead.number(name)

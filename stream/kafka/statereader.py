@@ -95,7 +95,7 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
         raise StateError(f"it begins at offset {start}, and that record is missing")
     if state.strays:
         log.warning(
-            "records that are not of liveshop were passed over: somebody else writes there",
+            "skipped records that liveshop did not write: another program writes to the topic",
             expected="state",
             topic=partition.topic,
             partition=partition.partition,
@@ -281,7 +281,7 @@ class Passed:
         """A line in the log when there were any."""
         if self.number:
             log.warning(
-                "records that are not of liveshop were passed over: somebody else writes there",
+                "skipped records that liveshop did not write: another program writes to the topic",
                 expected=what,
                 topic=self.partition.topic,
                 partition=self.partition.partition,

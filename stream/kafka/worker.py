@@ -230,7 +230,7 @@ class Worker:
             except Exception as error:
                 if not _is_mendable(error):
                     raise
-                log.warning("the topics cannot be looked at", error=_named(error))
+                log.warning("the topics cannot be checked", error=_named(error))
                 continue
             if found is None:
                 break

@@ -80,9 +80,18 @@ class Health:
     def _tell(self, told: dict[str, ExceededShare]) -> None:
         """Logged when it is new, and when it is over."""
         for key in told.keys() - self._told.keys():
-            log.warning("too many of its records", topic=told[key].topic, reason=told[key].name, detail=told[key].text)
+            log.warning(
+                "too many records of a topic have this outcome",
+                topic=told[key].topic,
+                reason=told[key].name,
+                detail=told[key].text,
+            )
         for key in self._told.keys() - told.keys():
-            log.info("few enough of its records again", topic=self._told[key].topic, reason=self._told[key].name)
+            log.info(
+                "few enough records of a topic have this outcome again",
+                topic=self._told[key].topic,
+                reason=self._told[key].name,
+            )
         self._told = told
 
     def assigned(self, partitions: frozenset[int], kept: frozenset[int] = frozenset()) -> None:

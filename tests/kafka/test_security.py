@@ -310,7 +310,9 @@ def test_files_that_cannot_be_used_yet_change_nothing(secured: SecuredKafka) -> 
         secured.replace("one.pem", other_chain.decode())
         with capture_logs() as logs:
             assert await credentials.current() is first
-        assert [line["event"] for line in logs] == ["renewed files cannot be used yet, the earlier ones are"]
+        assert [line["event"] for line in logs] == [
+            "renewed files cannot be used yet: connections use the earlier ones"
+        ]
         secured.replace("one.key", other_key.decode())
         renewed = await credentials.current()
         assert renewed["ssl_context"] is not first["ssl_context"]

@@ -152,7 +152,12 @@ def test_a_share_that_is_told_is_logged_once_and_leaves_it_ready(health: Health,
         run(health, clock, 200, judged(10))
         assert health.notes() == []
     told = {name: lines[0][name] for name in ("log_level", "event", "topic", "reason")}
-    assert told == {"log_level": "warning", "event": "too many of its records", "topic": "live.views", "reason": "late"}
+    assert told == {
+        "log_level": "warning",
+        "event": "too many records of a topic have this outcome",
+        "topic": "live.views",
+        "reason": "late",
+    }
     assert "a producer was offline" in lines[0]["detail"]
     assert [line["log_level"] for line in lines] == ["warning", "info"]
 
