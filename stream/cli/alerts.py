@@ -10,7 +10,7 @@ from stream.cli.operating import ask
 from stream.cli.output import print_table, say, show_written
 from stream.cli.timestamps import in_zone
 from stream.config import CONNECTION, Settings
-from stream.kafka.statereader import Passed
+from stream.kafka.statereader import SkippedRecords
 from stream.model.alerts import Alert
 from stream.operate import alerts
 
@@ -68,7 +68,7 @@ def _whose(alert: Alert) -> Sequence[object]:
     )
 
 
-def _warn(others: Sequence[Passed]) -> None:
+def _warn(others: Sequence[SkippedRecords]) -> None:
     """On stderr: what was found is all there is of ours."""
     for each in others:
         where = f"{each.partition.topic}, partition {each.partition.partition}"

@@ -26,7 +26,7 @@ from stream.dlq.purge import Cut
 from stream.dlq.redrive import Done, Redrive
 from stream.dlq.verdict import verdict
 from stream.errors import FailedError, UsageError
-from stream.kafka.statereader import Passed
+from stream.kafka.statereader import SkippedRecords
 from stream.model.names import DEAD_LETTERS, INPUTS, Reason
 
 _NEEDED: Final = (*CONNECTION, "group", "topic_prefix")
@@ -312,7 +312,7 @@ def _kinds(settings: Settings) -> dict[str, Any]:
     return {settings.topic(topic): kind for kind, topic in INPUTS.items()}
 
 
-def _warn(others: Sequence[Passed]) -> None:
+def _warn(others: Sequence[SkippedRecords]) -> None:
     for each in others:
         where = f"{each.partition.topic}, partition {each.partition.partition}"
         what = f"records that are no dead letters were left out: {each.number}, the first at offset {each.first}"

@@ -12,7 +12,7 @@ from stream.dlq.letters import Letter, Selection, letter_of
 from stream.errors import UsageError
 from stream.kafka import statereader
 from stream.kafka.client import Reader
-from stream.kafka.statereader import Passed
+from stream.kafka.statereader import SkippedRecords
 from stream.model.names import DEAD_LETTERS
 from stream.operate.shards import reading
 from stream.sessions import topics
@@ -28,10 +28,10 @@ class Found:
 
     read: int = 0
     """Dead letters, whether selected or not."""
-    others: dict[TopicPartition, Passed] = field(default_factory=dict)
+    others: dict[TopicPartition, SkippedRecords] = field(default_factory=dict)
     """Records that are no dead letters."""
 
-    def passed(self) -> list[Passed]:
+    def passed(self) -> list[SkippedRecords]:
         return [each for each in self.others.values() if each.number]
 
 
@@ -65,7 +65,7 @@ async def stretches(reader: Reader, partitions: list[TopicPartition], from_ms: i
 async def letters(reader: Reader, stretch: Stretch, found: Found, tell: Callable[[int], None]) -> AsyncIterator[Letter]:
     """Those of a stretch, in order. ``tell`` is told the offset that is reached, now and then."""
     tp = stretch.partition
-    others = found.others.setdefault(tp, Passed(tp))
+    others = found.others.setdefault(tp, SkippedRecords(tp))
     async for record in statereader.read(reader, tp, stretch.begin, stretch.end, refused=True):
         letter = letter_of(record, tp.partition)
         others.note(record.offset, is_right=letter is not None)

@@ -247,7 +247,7 @@ class Generations:
     ) -> None:
         """To their ends. ``generation_of`` a record: None for what is no result of ours, whatever it says."""
         for partition in partitions:
-            others = Passed(partition)
+            others = SkippedRecords(partition)
             begin, end = await bounds(reader, partition)
             async for record in read(reader, partition, max(begin, self.ends.get(partition, 0)), end, refused=True):
                 if not is_tombstone(record):
@@ -263,8 +263,8 @@ def is_tombstone(record: Any) -> bool:
     return record.value is None and not isinstance(record, RefusedBatch)
 
 
-class Passed:
-    """Records of one partition that are not what they should be, counted."""
+class SkippedRecords:
+    """Counts the records of one partition that liveshop did not write."""
 
     def __init__(self, partition: TopicPartition) -> None:
         self.partition = partition

@@ -11,23 +11,23 @@ from stream.config import Settings
 from stream.errors import FailedError
 from stream.kafka import statereader
 from stream.kafka.client import Reader
-from stream.kafka.statereader import Passed, is_tombstone
+from stream.kafka.statereader import SkippedRecords, is_tombstone
 from stream.model.alerts import Alert, Severity, Status
 from stream.model.names import ALERTS
 from stream.operate.shards import reading
 from stream.sessions import topics
-from stream.sessions.told import alert_of
+from stream.sessions.written_alerts import alert_of
 
 _FIRST: Final = {severity: place for place, severity in enumerate(Severity)}
 """Pages before tickets."""
-Found = tuple[list[Alert], list[Passed]]
+Found = tuple[list[Alert], list[SkippedRecords]]
 """What was asked for, and by partition how many records were no alerts of liveshop."""
 
 
 async def firing(settings: Settings) -> Found:
     """Alerts whose newest record says so: the gravest first, and of those the oldest."""
     newest: dict[bytes, Alert] = {}
-    others: dict[TopicPartition, Passed] = {}
+    others: dict[TopicPartition, SkippedRecords] = {}
     async for key, alert in _recorded(settings, others):
         newest.pop(key, None)
         if alert is not None and alert.status is Status.FIRING:
@@ -38,7 +38,7 @@ async def firing(settings: Settings) -> Found:
 
 async def history(settings: Settings, session_id: str) -> Found:
     """Every record of a session's alerts that retention and compaction have left, in order of event time."""
-    others: dict[TopicPartition, Passed] = {}
+    others: dict[TopicPartition, SkippedRecords] = {}
     found = [
         alert async for _, alert in _recorded(settings, others) if alert is not None and alert.session_id == session_id
     ]
@@ -46,7 +46,7 @@ async def history(settings: Settings, session_id: str) -> Found:
 
 
 async def _recorded(
-    settings: Settings, others: dict[TopicPartition, Passed]
+    settings: Settings, others: dict[TopicPartition, SkippedRecords]
 ) -> AsyncIterator[tuple[bytes, Alert | None]]:
     """Everything committed so far, each partition in order, by key; None takes an alert back, as nothing of ours does.
 
@@ -56,7 +56,7 @@ async def _recorded(
     partitions = [TopicPartition(settings.topic(ALERTS), number) for number in numbers]
     async with reading(settings, partitions) as reader:
         for partition in partitions:
-            passed = others[partition] = Passed(partition)
+            passed = others[partition] = SkippedRecords(partition)
             begin, end = await statereader.bounds(reader, partition)
             async for record in statereader.read(reader, partition, begin, end, refused=True):
                 alert = alert_of(record)

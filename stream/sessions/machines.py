@@ -15,7 +15,7 @@ from stream.kafka.machine import Change, Machine, Machines, Name, Placed
 from stream.model.names import ALERTS
 from stream.sessions.figures import as_counted, figures
 from stream.sessions.rules_reload import ReloadedRules
-from stream.sessions.told import firing
+from stream.sessions.written_alerts import firing
 
 MOST_GENERATIONS: Final = 2**31
 """No state is rebuilt so often."""

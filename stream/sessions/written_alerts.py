@@ -1,21 +1,21 @@
-"""Alerts that were told, as they lie in their topic."""
+"""Alerts as they were written to their topic."""
 
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from stream.kafka.client import Reader
-from stream.kafka.statereader import Passed, bounds, is_tombstone, read
+from stream.kafka.statereader import SkippedRecords, bounds, is_tombstone, read
 from stream.model.alerts import Alert, Status, read_alert
 
 
 async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
     """The alerts of which the newest committed record says that they are firing.
 
-    What is no alert is passed over, and takes back none that is.
+    Records that are no alerts are skipped, and take back no alert.
     """
     found: dict[bytes, Alert] = {}
-    others = Passed(partition)
+    others = SkippedRecords(partition)
     begin, end = await bounds(reader, partition)
     async for record in read(reader, partition, begin, end, refused=True):
         alert = alert_of(record)
@@ -30,7 +30,7 @@ async def firing(reader: Reader, partition: TopicPartition) -> list[Alert]:
 
 
 def alert_of(record: Any) -> Alert | None:
-    """None for a tombstone, and for what is no alert of ours under its own key."""
+    """None for a tombstone, and for a record that is no alert of ours under its own key."""
     try:
         alert = read_alert(record.value or b"")
     except ValueError:
