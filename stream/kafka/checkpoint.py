@@ -74,7 +74,7 @@ class Checkpoints:
         Raises FencedError when another producer has taken over or the transaction timed out, CheckpointError for anything
         else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout,
         those of its end for longer.
-        RefusedError: another installation writes the same state. A dead letter that is too large for its topic is
+        StateRefusedError: another installation writes the same state. A dead letter that is too large for its topic is
         LetterRefusedError, any other record UsageError: it names the topic and its limit.
         """
         first: int = await self._in_transaction(lambda: self._send_alone(outputs))

@@ -68,7 +68,7 @@ def outgrown(role: Role, settings: Settings, found: Found, counts: Mapping[str, 
 async def check_states(
     role: Role, settings: Settings, partitions: int, discards: RebuildCutoffs, found: Found | None = None
 ) -> None:
-    """Raises RefusedError when every state there is would be refused under these settings, or is another's.
+    """Raises StateRefusedError when every state there is would be refused under these settings, or is another's.
 
     When only some are, the worker joins, and those stay down with a message: the others are worked on. What cannot be
     read is for recovery to tell, and a partition without a state has no settings. States of ``discards`` are to be thrown
@@ -90,7 +90,7 @@ async def check_states(
 
 
 async def check_topics(role: Role, settings: Settings, found: Found, discards: RebuildCutoffs) -> None:
-    """Raises RefusedError when every state there is, but for those of ``discards``, is of other topics of these names."""
+    """Raises StateRefusedError when every state, but for those of ``discards``, is of other topics of these names."""
     ids = await topicids.current(role, settings)
     metas = _kept(found, discards)
     anew = [(context, names) for context, meta in metas if (names := topicids.made_anew(role, meta.topic_ids, ids))]

@@ -31,7 +31,7 @@ class TopicWatch:
         self._partitions = partitions
 
     async def look(self, reader: Reader, running: Running) -> None:
-        """Raises RefusedError when a topic was made anew, OutgrownError when partitions were added to one.
+        """Raises StateRefusedError when a topic was made anew, OutgrownError when partitions were added to one.
 
         Brokers that do not answer, or do not agree yet, are asked again the next time.
         """
