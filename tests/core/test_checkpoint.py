@@ -10,7 +10,7 @@ from stream import __version__
 from stream.core.checkpoint import fitting_meta, read_meta, reading
 from stream.core.figures import NAMES
 from stream.core.framing import LaterStateError, StateError
-from stream.core.policy import HOUR, MINUTE, Policy
+from stream.core.policy import DAY, HOUR, MINUTE, Policy
 from stream.core.shard import Shard
 from stream.core.state_keys import ALERTS
 from stream.core.statelog import Restored, StateLog
@@ -109,3 +109,14 @@ def test_what_the_alerts_know_of_a_session_is_looked_at_where_no_checksum_vouche
     found = f"{log.written_in(ALERTS + b's1')}: what the alerts know of a session cannot be unpacked"
     assert (str(error.value), log.written_in(ALERTS + b"s1")[:10]) == (found, "checkpoint")
     Shard(air.policy).fill(content, vouched=True)
+
+
+def test_what_is_held_for_a_time_leaves_the_state_when_that_is_over() -> None:
+    room = Room(Policy(session_keep_ms=HOUR, max_gone_sessions=1))
+    held = []
+    for day in range(6):
+        for kind in KINDS:
+            room.see(kind, T0 + day * DAY, session_id=f"s{day}", checkout_id=f"k{day}")
+        room.settle()
+        held.append(len(room.shard.log.buckets()))
+    assert held[-3:] == [held[-1]] * 3

@@ -162,3 +162,14 @@ def test_a_session_is_kept_anew_only_when_it_stands_otherwise() -> None:
     assert emitter.ask(calm, state, 2 * MINUTE, idle=False), "its rule is gone"
     assert not emitter.ask(calm, state, 3 * MINUTE, idle=False)
     assert [alert.status for alert in emitter.written] == [Status.FIRING, Status.RESOLVED]
+
+
+def test_a_rebuild_that_waits_for_a_slide_makes_no_checkpoint_of_nothing() -> None:
+    air = Air(BUSY)
+    air.shard.alerting.be_silent({Kind.VIEWS: 1}, [])
+    air.see(0.5, "s1", "s1")
+    air.reach(1.2)
+    assert air.checkpoint() == []
+    assert air.checkpoint() is None
+    assert air.shard.alerting.emitter.mute is not None
+    assert air.told() == ["busy s1 firing 1"]
