@@ -120,7 +120,9 @@ def test_no_pane_goes_before_its_correction() -> None:
     room.second(minute)
     for kind in (Kind.VIEWS, Kind.CHECKOUTS):
         room.see(kind, T0 + 2 * HOUR, checkout_id="later")
-    written = dict(room.told(15))
+    written = dict(room.told(5))
+    assert room.shard.drop_line == room.shard.windows.first_waiting() - 1
+    written |= {second + 5: found for second, found in room.told(10)}
     assert written.keys() == {0, 9}, "the windows that are closed, and then what waited"
     assert written[9] == [("s1 20", 2, 2)]
     room.settle()
