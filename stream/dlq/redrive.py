@@ -154,7 +154,7 @@ class _Sending:
             entry = self._entry(batch)
             tp = ledger.partition(self.settings)
             sent.append(await self.producer.send(tp.topic, entry.value(), key=entry.key(), partition=tp.partition))
-            await asyncio.gather(*sent)
+            _raise_worst(await asyncio.gather(*sent, return_exceptions=True))
         try:
             await end_txn.commit(self.producer, seconds)
         except end_txn.SpentError:
@@ -187,6 +187,14 @@ class _Sending:
             to_ms=meant.to_ms,
             session=meant.session,
         )
+
+
+def _raise_worst(results: Sequence[object]) -> None:
+    """A fence before anything else: what it makes of the other requests is not what happened."""
+    errors = [each for each in results if isinstance(each, BaseException)]
+    fences = [each for each in errors if isinstance(each, ProducerFenced)]
+    if errors:
+        raise (fences or errors)[0]
 
 
 # -- letters, judged by the clocks of now

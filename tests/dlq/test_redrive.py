@@ -19,6 +19,7 @@ from stream.dlq import redrive as redriving
 from stream.dlq.fixes import FIXES
 from stream.dlq.letters import Selection
 from stream.dlq.redrive import Done, Redrive
+from stream.errors import FailedError
 from stream.model.names import DEAD_LETTERS, INPUTS, REDRIVES, Kind, Reason
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
@@ -27,6 +28,7 @@ from tests.kafka import tools
 from tests.kafka.tools import BASE, everything, headers, send_views, until, view
 from tests.live import path, wait_for
 from tests.operate.tools import count, eventually, make, totals, worker
+from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
 VIEWS: Final = INPUTS[Kind.VIEWS]
@@ -163,6 +165,30 @@ def test_what_a_worker_refuses_again_and_again_is_not_sent_for_ever(kafka: Embed
                 assert done.committed == (redrives < 2)
             assert done.tally.left == {"redriven": 2, "loop": 1}
         assert len(await sent(kafka, config)) == 2
+
+    asyncio.run(main())
+
+
+def test_a_second_redrive_takes_over_and_the_first_ends(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        every = [refused(Rec(view(number)), Reason.LATE) for number in range(100)]
+        await write(kafka, config, every)
+        slow, fast = (Redrive(Selection(frozenset({"late"})), "me", rate=rate) for rate in (2, 1000))
+        done, other = Done(), Done()
+        first = asyncio.create_task(redriving.execute(config, slow, lambda _done, _every: None, done))
+        try:
+            await until(lambda: done.committed or first.done(), "the first has sent some")
+            await redriving.execute(config, fast, lambda _done, _every: None, other)
+            with pytest.raises(FailedError, match="another redrive has taken over"):
+                async with asyncio.timeout(PATIENCE):
+                    await first
+        finally:
+            first.cancel()
+        found = [record.value for record in await sent(kafka, config)]
+        assert sorted(found) == sorted(each.record.value or b"" for each in every)
+        assert done.committed > 0
+        assert other.committed > 0
 
     asyncio.run(main())
 
