@@ -38,9 +38,6 @@ SIMULATORS: Final = (*CONNECTION, "topic_prefix")
 """The settings that the simulator takes."""
 
 
-WITHOUT: Final = "Or look without a Kafka, with nothing kept: liveshop run --no-kafka"
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the command line asked for."""
@@ -134,7 +131,8 @@ class Demo:
         try:
             self._kafka = kafka = self._stack.enter_context(EmbeddedKafka(self._say))
         except (UsageError, FailedError) as error:
-            raise type(error)(f"{error}\n{WITHOUT}") from None
+            without = f"Or look without a Kafka, with nothing kept: {_program()} run --no-kafka"
+            raise type(error)(f"{error}\n{without}") from None
         return self.settings.model_copy(update={"brokers": kafka.bootstrap, **UNSECURED})
 
     def _sandboxed(self) -> Settings:
@@ -233,6 +231,11 @@ class Demo:
 
     def _tails(self) -> str:
         return "\n".join(worker.tail() for worker in self._workers)
+
+
+def _program() -> str:
+    """As it was called: who ran make has no liveshop on the PATH."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "liveshop" else "liveshop"
 
 
 def page_port(settings: Settings, say: Callable[[str], None]) -> int:

@@ -65,6 +65,7 @@ class InProcess:
         self._stack.enter_context(http)
         self.urls.append(f"{http.url}/metrics")
         self._say("starting the shards and the simulated traffic")
+        self._be_ready()
         self._thread.start()
         return self
 
@@ -100,7 +101,6 @@ class InProcess:
 
     async def _work(self) -> None:
         """Until all is over."""
-        self._be_ready()
         try:
             async with asyncio.TaskGroup() as group:
                 shards = [group.create_task(_run_shard(self._shard(number))) for number in range(len(self._inputs))]

