@@ -12,7 +12,7 @@ from typing import Final
 PACKAGE: Final = "stream.core.native"
 MODULES: Final = (
     *("breakdowns", "counts", "fields", "hashing", "hashtable", "ids", "judging", "packing", "plain", "ranking"),
-    *("records", "rendering", "table", "totals", "uniques", "unpacking"),
+    *("records", "rendering", "table", "totals", "uniques"),
 )
 """All or none: some know each other's structs."""
 

@@ -1,6 +1,6 @@
 """What is written in C by hand and only makes bytes: what would all the work of a shard cost without it?
 
-Packing, unpacking and JSON have a Python version that does the same. Each is taken out in turn while the same events are
+Packing and JSON have a Python version that does the same. Each is taken out in turn while the same events are
 decoded, counted, closed and collected, windows and totals included. Instructions are counted, by valgrind: seconds say
 nothing on a machine that others use. What Kafka costs comes on top and is the same for all, so the shares are upper bounds.
 """
@@ -51,21 +51,10 @@ SHAPES: Final = {
 
 def parts() -> dict[str, Mapping[Any, Any]]:
     """By name: what stands for what, native and Python."""
-    from stream.core.native import packing, unpacking
-    from stream.core.native.counts import Counts
+    from stream.core.native import packing
     from stream.core.pure import packing as pure
 
-    def unpack(data: bytes) -> Counts:
-        """Counts in C, since they are added up there."""
-        counts = Counts()
-        pure.unpack_into(counts, data)
-        return counts
-
-    return {
-        "unpacking": {unpacking.unpack: unpack, unpacking.unpack_into: pure.unpack_into},
-        "packing": {packing.pack: pure.pack, packing.pack_item: pure.pack_item},
-        "JSON": {render.natively: None},
-    }
+    return {"packing": {packing.pack: pure.pack, packing.pack_item: pure.pack_item}, "JSON": {render.natively: None}}
 
 
 @contextmanager

@@ -641,6 +641,20 @@ def test_other_bounds_on_sessions_apply_from_the_restart_on() -> None:
     assert refused == [b"s2", b"s3"]
 
 
+def test_a_restart_unpacks_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it makes no difference to a restart how long that takes: panes and sums stay packed until somebody needs them."""
+    room, unpacked = Room(), list[bytes]()
+    for minute in range(20):
+        room.see(Kind.VIEWS, T0 + minute * MINUTE)
+        room.settle()
+    for module in ("panes", "session"):
+        monkeypatch.setattr(f"stream.core.{module}.unpack", unpacked.append)
+    monkeypatch.setattr("stream.core.panes.unpack_into", lambda _, data: unpacked.append(data))
+    room.crash()
+    assert room.shard.rows
+    assert not unpacked
+
+
 @pytest.mark.parametrize("spoil", [PANE, SESSION, IDS, KNOWN, b""])
 def test_a_state_that_cannot_be_unpacked_is_no_crash(spoil: bytes) -> None:
     room = Room()

@@ -12,7 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from stream.core.counting import count_checkout, count_comment, count_view
+from stream.core.counts import Counts
 from stream.core.figures import BREAKDOWNS, MONIES, PLAIN
+from stream.core.packing import unpack, unpack_into
+from stream.core.pure import counts as pure_counts
 from stream.core.pure import packing as pure
 from stream.core.pure.panes import Pane
 from stream.core.session import Session
@@ -60,21 +63,20 @@ def run(data: bytes) -> None:
     assert found is not None or not right
     if found is not None and (found.viewers or found.buyers):
         return
-    expected = _unpacked(pure, data)
+    expected = _read(pure_counts.Counts(), data)
     assert expected is not None or not right
-    if NATIVE:
-        from stream.core.native import packing, unpacking
+    if NATIVE and right:
+        from stream.core.native import packing
 
-        read = _unpacked(unpacking, data)
-        if right:
-            assert read == expected, f"native {read} instead of {expected}"
-            assert packing.pack(unpacking.unpack(data)) == pure.pack(pure.unpack(data))
+        read = _read(Counts(), data)
+        assert read == expected, f"native {read} instead of {expected}"
+        assert packing.pack(unpack(data)) == pure.pack(unpack(data))
 
 
-def _unpacked(way: Any, data: bytes) -> dict[str, Any] | None:
-    """What is read; None when it is refused, whatever is raised."""
+def _read(counts: Any, data: bytes) -> dict[str, Any] | None:
+    """What is read into them; None when it is refused, whatever is raised."""
     try:
-        counts = way.unpack(data)
+        unpack_into(counts, data)
     except Exception:  # noqa: BLE001 - vetting tells what is wrong
         return None
     return {name: getattr(counts, name) for name in (*PLAIN, *MONIES, "sources", *BREAKDOWNS, "incomplete")}

@@ -86,7 +86,6 @@ def _pxd(table: Any) -> str:
         "column": [by_shown[name] for name in table.COLUMN],
         "head": map(at, table.HEAD),
         "rest": map(at, table.REST),
-        "stand_ins": [at(before) if (before := table.BY_NAME[name].before) else -1 for name in table.REST],
         "added": [~at(figure.name) for figure in table.ADDED],
         "added_sorts": [_SORTS.index(figure.of if figure.of in _SORTS else figure.how.name) for figure in table.ADDED],
     }

@@ -1,4 +1,4 @@
-"""Counts as msgpack, by hand; pure/packing.py is the definition, and msgspec reads it (unpacking.pyx).
+"""Counts as msgpack, by hand; pure/packing.py is the definition, and core/packing.py reads it.
 
 It knows what counts usually hold. Whatever else there is, as an integer beyond 64 bits, is `_OddError`, and left to the
 Python version, which saturates.

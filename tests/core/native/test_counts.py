@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.figures import BREAKDOWNS, FIGURES, MONIES, PLAIN, REST, UNNAMED_FIGURES
 from stream.core.formats import Format
-from stream.core.packing import head_of
+from stream.core.packing import head_of, unpack, unpack_into
 from stream.core.pure import counts as pure_counts
 from stream.core.pure import ontime as pure_ontime
 from stream.core.pure import packing as pure_packing
@@ -24,7 +24,6 @@ from tests.core.test_decode import CHECKOUT, COMMENT, VIEW
 native_counts = pytest.importorskip("stream.core.native.counts", reason="built without a C compiler")
 native_totals = pytest.importorskip("stream.core.native.totals")
 native_packing = pytest.importorskip("stream.core.native.packing")
-native_unpacking = pytest.importorskip("stream.core.native.unpacking")
 
 T0 = 1_700_000_000_000
 KINDS: Any = {"view": (count_view, View, VIEW), "checkout": (count_checkout, Checkout, CHECKOUT)}
@@ -94,15 +93,22 @@ steps = st.lists(
 Steps = list[tuple[dict[str, Any], bool]]
 
 
-def one_way(native: bool) -> tuple[Any, Any, Any, Any]:
-    """The modules of totals, panes, packing and unpacking."""
+def one_way(native: bool) -> tuple[Any, Any, Any]:
+    """The modules of totals, panes and packing."""
     if native:
-        return native_totals, native_counts, native_packing, native_unpacking
-    return pure_counts, pure_panes, pure_packing, pure_packing
+        return native_totals, native_counts, native_packing
+    return pure_counts, pure_panes, pure_packing
+
+
+def unpacked(data: bytes) -> pure_counts.Counts:
+    """As Python has it."""
+    counts = pure_counts.Counts()
+    unpack_into(counts, data)
+    return counts
 
 
 def pane_of(steps: Steps, *, native: bool, limit: int = 2) -> Any:
-    _, panes, packing, unpacking = one_way(native)
+    _, panes, packing = one_way(native)
     pane = panes.Pane(Session(b"s"), T0)
     for fields, late in steps:
         match fields["kind"]:
@@ -115,7 +121,7 @@ def pane_of(steps: Steps, *, native: bool, limit: int = 2) -> Any:
                 data = packing.pack(pane)
                 session = pane.session
                 pane = panes.Pane(session, T0)
-                unpacking.unpack_into(pane, data)
+                unpack_into(pane, data)
             case kind:
                 _count(pane, kind, fields, late=late, limit=limit)
     return pane
@@ -154,8 +160,8 @@ def test_counting_packing_and_unpacking_are_the_same(steps: Steps) -> None:
     assert native.session.stale == pure.session.stale
     data = native_packing.pack(native)
     assert data == pure_packing.pack(pure) == pure_packing.pack(native)
-    assert shown(native_unpacking.unpack(data)) == shown(pure_packing.unpack(data))
-    assert native_packing.pack(native_unpacking.unpack(data)) == data
+    assert shown(unpack(data)) == shown(unpacked(data))
+    assert native_packing.pack(unpack(data)) == data
 
 
 @given(steps)
@@ -163,7 +169,7 @@ def test_whatever_is_in_them_is_packed_alike(steps: Steps) -> None:
     native = pane_of(steps, native=True)
     data = native_packing.pack(native)
     assert data == pure_packing.pack(native)
-    pure, again = pure_packing.unpack(data), native_unpacking.unpack(data)
+    pure, again = unpacked(data), unpack(data)
     assert shown(again) == shown(pure)
 
 
@@ -172,10 +178,10 @@ def test_totals_are_the_same(panes: list[Steps], bounded: bool, packed: bool) ->
     only: dict[str, Any] | None = {name: {"p1", "p2"} for name in BREAKDOWNS} if bounded else None
     found = []
     for native in (True, False):
-        totals, _, packing, unpacking = one_way(native)
+        totals, _, packing = one_way(native)
         parts = [pane_of(steps, native=native) for steps in panes]
         if packed:
-            parts = [unpacking.unpack(packing.pack(part)) for part in parts]
+            parts = [(unpack if native else unpacked)(packing.pack(part)) for part in parts]
         before = [shown(part) for part in parts]
         whole = totals.total(parts, only)
         assert [shown(part) for part in parts] == before
@@ -200,7 +206,7 @@ def test_columns_and_what_is_told_are_the_same(steps: Steps) -> None:
 def test_adding_is_the_same(first: Steps, second: Steps) -> None:
     found = []
     for native in (True, False):
-        totals, _, _, _ = one_way(native)
+        totals, _, _ = one_way(native)
         into, part = (pane_of(steps, native=native) for steps in (first, second))
         into.add(part)
         totals.merge_breakdowns(into, part)
@@ -211,9 +217,9 @@ def test_adding_is_the_same(first: Steps, second: Steps) -> None:
 @given(st.binary(max_size=300))
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011  # whatever the Python version says
-        pure_packing.unpack(data)
+        unpacked(data)
     with pytest.raises(Exception):  # noqa: B017, PT011
-        native_unpacking.unpack(data)
+        unpack(data)
 
 
 @given(calm, st.data())
@@ -225,10 +231,10 @@ def test_damaged_bytes_are_an_error_or_what_the_python_version_reads(steps: Step
         packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(packed[: data.draw(st.integers(0, len(packed)))]) if data.draw(st.booleans()) else bytes(packed)
     try:
-        native = shown(native_unpacking.unpack(damaged))
+        native = shown(unpack(damaged))
     except Exception:  # noqa: BLE001  # any, so long as it is one: figures of another type are none either
         return
-    read = shown(pure_packing.unpack(damaged)).items()
+    read = shown(unpacked(damaged)).items()
     assert native == {name: min(value, MAX_SUM) if isinstance(value, int) else value for name, value in read}  # 64 bits
 
 
@@ -250,14 +256,14 @@ def test_what_was_never_counted_can_be_set_and_read() -> None:
         counts.gmv = None
 
 
-@pytest.mark.parametrize("unpack", [pure_packing.unpack, native_unpacking.unpack])
-def test_what_was_stored_before_a_figure_existed_has_what_stands_for_it(unpack: Any) -> None:
+@pytest.mark.parametrize("read", [unpacked, unpack])
+def test_what_was_stored_before_a_figure_existed_has_what_stands_for_it(read: Any) -> None:
     """GMV by the hour of a session that was on air when liveshop was upgraded."""
     pane = native_counts.Pane(Session(b"s"), T0)
     pane.events, pane.first_event, pane.last_event, pane.on_air_from, pane.on_air_to = 2, T0 + 1, T0 + 9, T0 + 2, T0 + 5
     values = msgspec.msgpack.decode(native_packing.pack(pane))
     older = msgspec.msgpack.encode([*values[:8], values[8][: REST.index("gifts")], *values[9:]])
-    restored, same = unpack(older), unpack(native_packing.pack(pane))
+    restored, same = read(older), read(native_packing.pack(pane))
     assert (restored.on_air_from, restored.on_air_to, restored.gifts) == (T0 + 1, T0 + 9, 0)
     assert (same.on_air_from, same.on_air_to) == (T0 + 2, T0 + 5)
 
@@ -279,7 +285,7 @@ def test_what_is_no_sketch_of_ours_is_refused_at_once(place: int) -> None:
     sketch = bytes(pane.viewers.serialize())
     damaged = bytes(byte ^ 1 if at == place else byte for at, byte in enumerate(sketch))
     with pytest.raises(Exception):  # noqa: B017, PT011  # the library's own
-        native_unpacking.unpack(native_packing.pack(pane).replace(sketch, damaged))
+        unpack(native_packing.pack(pane).replace(sketch, damaged))
 
 
 def test_the_head_is_read_without_the_rest() -> None:
