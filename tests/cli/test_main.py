@@ -92,6 +92,19 @@ def test_a_command_that_there_is_not_is_answered_with_one_that_there_is(
     assert capsys.readouterr().err == says
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["state", "shwo"], "show"), (["topics", "creat"], "create"), (["rules", "chekc"], "check")],
+)
+def test_so_is_a_part_of_a_command_that_there_is_not(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(arguments) == 2
+    told = capsys.readouterr().err
+    assert "Did you mean " in told
+    assert f"'{meant}'" in told
+
+
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", ""])
 def test_a_zone_that_nobody_knows_is_wrong_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(["top", f"--timezone={name}"]) == 2

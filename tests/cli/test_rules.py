@@ -86,6 +86,11 @@ def test_a_right_file_is_shown_as_it_was_understood(capsys: pytest.CaptureFixtur
     assert orjson.loads(shown)["rules"][0]["window_ms"] == 60_000
 
 
+def test_a_rule_needs_no_runbook(capsys: pytest.CaptureFixture[str], wrong: str) -> None:
+    Path(wrong).write_text(WRONG.replace("vievs", "views").replace("    runbook: x\n", ""))
+    assert run(capsys, "check", wrong)[0] == 0
+
+
 def test_windows_decide_what_a_rule_may_look_at(capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     Path(wrong).write_text(WRONG.replace("vievs", "views"))
     code, shown = run(capsys, "check", wrong, "--windows", "7m")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream.cli import main
+from stream.cli import main, state
 from stream.config import Settings
 from stream.model.names import STATE
 from stream.sandbox.broker import EmbeddedKafka
@@ -107,6 +107,15 @@ def test_a_rebuild_is_planned_then_confirmed_then_done(
     assert ended("show", config, "--partition", "0", "--json") == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["figures"]["generation"], shown["figures"]["positions"]["views"]) == (1, 0)
+
+
+def test_a_session_is_shown_with_its_money_as_people_read_it(capsys: pytest.CaptureFixture[str]) -> None:
+    totals = {"session_id": "s1", "counts": {"orders_paid": 2}, "gmv_minor": {"IDR": 81900000, "USD": 1234}}
+    held = {"partition": 0, "status": "live", "events": 2, "written_events": 2, "revision": 1, "last_event": 0}
+    state._print_session(held | {"totals": totals, "panes": []})
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "gmv Rp 819.000" in rows
+    assert "gmv USD 12.34" in rows
 
 
 def test_a_rebuild_names_its_partitions(capsys: pytest.CaptureFixture[str]) -> None:
