@@ -414,7 +414,7 @@ COMMITS: Final = Row(
             _quantiles("checkpoint_duration_seconds"),
         ),
         Panel(
-            "BlockedShards to be committed",
+            "Waiting to be committed",
             "lines",
             "s",
             "For how long a partition has had something to commit and has committed nothing: the worst of each worker.",
