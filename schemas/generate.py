@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stream.core.figures import FIGURES, UNNAMED, Figure, How, Shown
-from stream.core.rates import DERIVED, RATES, Of, Rate
+from stream.core.rates import DERIVED, RATES, Derived, Of, Rate
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE.parent / "docs" / "figures.md"
@@ -24,7 +24,7 @@ RESULTS: Final = {"session-windows": Shown.WINDOWS, "sessions": Shown.SESSIONS}
 LATER: Final = f"Absent in what versions before state format {UNNAMED + 1} wrote."
 Schema = dict[str, Any]
 
-TIMES: Final = ("first_event", "last_event")
+TIMES: Final = ("first_event", "last_event", "started_at", "end_to")
 """Described by hand."""
 _COUNT: Final[Schema] = {"$ref": "#/$defs/count"}
 _MONEY: Final = {"$ref": "#/$defs/money"}
@@ -98,7 +98,7 @@ def _formula(rate: Rate) -> str:
 
 def _operand(name: str) -> str:
     """What is derived is written out: results do not show it."""
-    return next((f"({_terms(row.plus, row.minus)})" for row in DERIVED if row.name == name), name)
+    return next((f"({_terms(row)})" for row in DERIVED if row.name == name), name)
 
 
 # -- the page
@@ -123,7 +123,7 @@ def page() -> str:
         for figure in FIGURES
         if figure.shown and figure.name not in {"label_at", "creator_at"}
     )
-    derived = (_row(f"`{row.name}`", f"`{_terms(row.plus, row.minus)}`", row.what) for row in DERIVED)
+    derived = (_row(f"`{row.name}`", f"`{_terms(row)}`", row.what) for row in DERIVED)
     rates = (_row(f"`{rate.name}`", f"`{_formula(rate)}`", rate.what, *_marks(rate.shown)) for rate in RATES)
     return "".join(
         (
@@ -145,8 +145,10 @@ def _marks(shown: Shown) -> Iterator[str]:
     return ("yes" if shown & place else "" for place in _PLACES.values())
 
 
-def _terms(plus: tuple[str, ...], minus: tuple[str, ...]) -> str:
-    return " - ".join((" + ".join(plus), *minus))
+def _terms(row: Derived) -> str:
+    if row.first:
+        return " - ".join(f"({' else '.join(names)})" for names in (row.plus, row.minus))
+    return " - ".join((" + ".join(row.plus), *row.minus))
 
 
 def _row(*cells: str) -> str:

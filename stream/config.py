@@ -119,6 +119,9 @@ class Settings(Security):
     session_end_after: Duration = Field(
         default=timedelta(minutes=15), description="a session has ended after so long without a view or comment"
     )
+    end_grace: DurationOrZero = Field(
+        default=timedelta(minutes=2), description="a session has ended so long after its host's end"
+    )
     session_keep: DurationOrZero = Field(
         default=timedelta(hours=24), description="how long the totals of an ended session are held"
     )
@@ -315,7 +318,7 @@ _PLAIN: Final = ("currency", "max_value", "max_batch", "max_new_sessions", "max_
 """Those of the policy that are no durations."""
 _IN_POLICY: Final = (
     *("delay", "lateness", "max_future", "state_retention"),
-    *("session_end_after", "session_keep", "late_totals", "totals_every"),
+    *("session_end_after", "end_grace", "session_keep", "late_totals", "totals_every"),
 )
 DECIDING: Final = ("windows", *_IN_POLICY, *_PLAIN)
 """The settings that decide results: who restores a state needs them all."""

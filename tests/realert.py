@@ -171,23 +171,41 @@ class Broadcast:
         while (opening := self.opening(since)) is not None:
             known: dict[tuple[int, int], dict[str, int]] = {}
             begun = since = opening // self.rules.pane_ms * self.rules.pane_ms
-            on_air = True
-            while on_air:
+            began = False
+            while True:
                 since += self.rules.pane_ms
                 if since > until:
                     return
-                seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
-                on_air = max(self.aired(seen)) + self.end_after_ms > since
-                look = Look(seen, begun, since, self.rules, 0, 0, known)
-                yield from self.slide(look, self.plain_rules if on_air else [])
+                on_air = self.is_on_air(since)
+                if on_air or began:
+                    seen = [(kind, event) for kind, event in self.events if begun <= event["event_time"] < since]
+                    look = Look(seen, begun, since, self.rules, 0, 0, known)
+                    yield from self.slide(look, self.plain_rules if on_air else [])
+                if not on_air:
+                    break
+                began = True
 
     def opening(self, since: int) -> int | None:
         """The first view or comment from then on: checkouts open no session."""
-        return min((time for time in self.aired(self.events) if time >= since), default=None)
+        return min((time for time in self.aired() if time >= since), default=None)
 
-    def aired(self, events: list[Arrived]) -> list[int]:
-        """Event times of views and comments."""
-        return [event["event_time"] for kind, event in events if kind != "checkouts"]
+    def aired(self) -> list[int]:
+        """Event times of views and comments. That its host has ended it is no sign of life."""
+        return [
+            event["event_time"] for kind, event in self.events if kind != "checkouts" and event.get("action") != "end"
+        ]
+
+    def is_on_air(self, end: int) -> bool:
+        """By what was on time before the end of a slide: viewed lately, and not closed by its host."""
+        aired = max((time for time in self.aired() if time < end), default=-1)
+        starts, ends = (
+            [event["event_time"] for _, event in self.events if event.get("action") == action]
+            for action in ("start", "end")
+        )
+        closed = max((time for time in ends if time < end), default=-1)
+        if closed > max((time for time in starts if time < end), default=-1) and aired <= closed + self.end_after_ms:
+            return False
+        return aired + self.end_after_ms > end
 
     def slide(self, look: Look, plain_rules: list[PlainRule]) -> Iterator[Told]:
         seller, platform = labels(look.events)

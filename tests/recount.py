@@ -60,6 +60,8 @@ ACTIONS = {
     "gift": "gifts",
     "pin": None,
     "unpin": None,
+    "start": None,
+    "end": None,
 }
 # Checkouts by status: paid ones are orders, and only if not COD.
 STATUSES = {
@@ -687,6 +689,8 @@ class Tally:
     products: Breakdown = field(default_factory=Breakdown)
     times: tuple[int, int] | None = None  # first and last event, cancels and refunds aside
     on_air: tuple[int, int] | None = None  # first and last view or comment
+    starts: list[int] = field(default_factory=list)  # of the host
+    ends: list[int] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Sums, maxima and unions: what a window makes of its panes."""
@@ -709,6 +713,15 @@ class Tally:
             self.sources.setdefault(source, Sums()).add(sums)
         self.affiliates.add(other.affiliates)
         self.products.add(other.products)
+        self.starts += other.starts
+        self.ends += other.ends
+
+    def lifecycle(self) -> Value:
+        """`started_at` is the smallest start, `ended_at` the largest end without a start at or after it."""
+        found = {"started_at": min(self.starts)} if self.starts else {}
+        if self.ends and max(self.ends) > max(self.starts, default=-1):
+            found["ended_at"] = max(self.ends)
+        return found
 
 
 class Tallies:
@@ -788,8 +801,20 @@ def source_of(event: Event) -> str:
     return source if source in SOURCES else "other"
 
 
+def count_host(tally: Tally, event: Event) -> None:
+    """`start` and `end` "set `started_at` and `ended_at`, and count in nothing else"."""
+    is_start = event["action"] == "start"
+    (tally.starts if is_start else tally.ends).append(event["event_time"])
+    count_time(tally, event["event_time"])
+    if is_start:
+        tally.on_air = widened(tally.on_air, event["event_time"])
+
+
 def count_view(tally: Tally, event: Event, bound: int) -> None:
     action = event["action"]
+    if action in ("start", "end"):
+        count_host(tally, event)
+        return
     name = ACTIONS[action]
     if name is not None:
         tally.counts[name] += (event.get("count") or 1) if action in ("like", "gift") else 1
@@ -944,7 +969,7 @@ def value_of(session: str, tally: Tally, rules: Rules) -> Value:
         value["minor_digits"] = {code: DIGITS.get(code, 2) for code in codes}
     value["rates"] = rates(counts, gmv) | local_share(value, rules.currency) | discount_rate(value)
     value |= {name: text for name, (_, text) in tally.labels.items()}
-    return value | concurrent(tally)
+    return value | concurrent(tally) | tally.lifecycle()
 
 
 def first_and_last(tally: Tally) -> Value:
@@ -956,8 +981,13 @@ TEN_MINUTES_MS = 600_000
 
 
 def with_hours(value: Value, tally: Tally) -> Value:
-    """`gmv_per_hour_minor`: GMV by the hours from the first view or comment to the last, "from 10 minutes on"."""
-    first, last = tally.on_air or (0, 0)
+    """`gmv_per_hour_minor`: GMV by the hours from `started_at` (else the first view or comment) to `ended_at` (else the
+    last), "from 10 minutes on".
+    """
+    first, last = tally.on_air or (None, None)
+    first, last = value.get("started_at", first), value.get("ended_at", last)
+    if first is None or last is None:
+        return value
     if value["gmv_minor"] and last - first >= TEN_MINUTES_MS:
         by_hour = {code: capped(half_even(HOUR_MS * n, last - first)) for code, n in value["gmv_minor"].items()}
         value["rates"]["gmv_per_hour_minor"] = by_hour

@@ -179,7 +179,7 @@ WRONG: list[tuple[Kind, dict[str, Any]]] = [
     (Kind.VIEWS, {"gift_value": 10**13 + 1}),
     (Kind.VIEWS, {"action": "pin", "product_id": None}),
     (Kind.VIEWS, {"action": "unpin", "product_id": ""}),
-    (Kind.VIEWS, {"action": "start"}),
+    (Kind.VIEWS, {"action": "begin"}),
     (Kind.VIEWS, {"watch_ms": 86_400_001}),
     (Kind.VIEWS, {"concurrent_viewers": -1}),
     (Kind.COMMENTS, {"text": None}),

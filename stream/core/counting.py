@@ -13,7 +13,7 @@ from typing import Final
 
 from stream.core.breakdown import Clicks, Labels, Money, Orders, add_money
 from stream.core.panes import Pane
-from stream.model.events import LABELLED, OTHER, PLATFORMS, Checkout, Comment, Event, Item, View
+from stream.model.events import LABELLED, LIFECYCLE, OTHER, PLATFORMS, START, Checkout, Comment, Event, Item, View
 from stream.model.money import capped
 
 PLAIN_ONLY: Final = -1
@@ -59,11 +59,30 @@ def _on_air(pane: Pane, time: int) -> None:
         pane.aired_to = time
 
 
+def _count_host(pane: Pane, event: View) -> int:
+    """The broadcast starts or ends. A start opens the session as any view does; an end does not."""
+    time = event.event_time
+    pane.events += 1
+    _carry(pane, event, time)
+    if event.action == START:
+        _on_air(pane, time)
+        pane.started_at = time if pane.started_at < 0 else min(pane.started_at, time)
+        pane.start_to = max(pane.start_to, time)
+        pane.host_start = max(pane.host_start, time)
+    else:
+        _span(pane, time)
+        pane.end_to = max(pane.end_to, time)
+        pane.host_end = max(pane.host_end, time)
+    return 0
+
+
 def count_view(pane: Pane, event: View, limit: int) -> int:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
+    action, product = event.action, event.product_id
+    if action in LIFECYCLE:
+        return _count_host(pane, event)
     pane.events += 1
     _carry(pane, event, event.event_time)
     _on_air(pane, event.event_time)
-    action, product = event.action, event.product_id
     if action == "heartbeat":
         pane.heartbeats += 1
     elif action == "enter":

@@ -167,6 +167,15 @@ FIGURES: Final = (
         written="products",
         of="Labels",
     ),
+    Figure("started_at", How.MINIMUM, RESULTS, "event time of the host's first start", since=4),
+    Figure("start_to", How.MAXIMUM, _NONE, "event time of the host's last start", since=4),
+    Figure(
+        *("end_to", How.MAXIMUM, RESULTS, "event time of the host's last end; absent with a start at or after it"),
+        since=4,
+        written="ended_at",
+    ),
+    Figure("host_start", How.MAXIMUM, Shown.ALERTS, "the same as start_to; alerts know that of the on-time events", 4),
+    Figure("host_end", How.MAXIMUM, Shown.ALERTS, "the same as ended_at; alerts know that of the on-time events", 4),
 )
 """Every figure, in the order in which they are stored."""
 

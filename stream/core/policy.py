@@ -40,7 +40,7 @@ class WindowSpec:
 
 _LENGTHS: Final = (
     *("delay_ms", "lateness_ms", "max_future_ms"),
-    *("session_end_after_ms", "session_keep_ms", "late_totals_ms"),
+    *("session_end_after_ms", "end_grace_ms", "session_keep_ms", "late_totals_ms"),
 )
 
 
@@ -54,6 +54,8 @@ class Policy:
     max_future_ms: int = 60 * SECOND
     state_retention_ms: int = HOUR
     session_end_after_ms: int = 15 * MINUTE
+    end_grace_ms: int = 2 * MINUTE
+    """So long after its host has ended it a session has ended: what viewers did until then still comes."""
     session_keep_ms: int = DAY
     late_totals_ms: int = DAY
     """How far behind its topic's clock a checkout still counts in the totals of its session."""

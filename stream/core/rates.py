@@ -18,6 +18,8 @@ class Derived(NamedTuple):
     minus: tuple[str, ...] = ()
     what: str = ""
     shown: Shown = EVERYWHERE
+    first: bool = False
+    """Not of the sums of ``plus`` and ``minus``, but of the first time of each that is known; 0 when one has none."""
 
 
 class Of(Enum):
@@ -68,7 +70,10 @@ DERIVED: Final = (
         "item value of which shops say where it comes from",
     ),
     Derived(
-        "on_air_ms", ("on_air_to",), ("on_air_from",), "from the first view or comment to the last", Shown.SESSIONS
+        *("on_air_ms", ("ended_at", "on_air_to"), ("started_at", "on_air_from")),
+        "from the start of the broadcast, else its first view or comment, to its end, else the last",
+        Shown.SESSIONS,
+        first=True,
     ),
 )
 
@@ -102,7 +107,7 @@ RATES: Final = (
     ),
     Rate(
         *("gmv_per_hour_minor", "gmv_minor", "on_air_ms", Of.MONEY, Shown.SESSIONS),
-        "GMV by the hours from the first view or comment to the last, from ten minutes on",
+        "GMV by the hours from the start, else the first view or comment, to the end, else the last, from ten minutes on",
         scale=3_600_000,
         least=600_000,
     ),

@@ -72,6 +72,20 @@ def minor_digits(counts: Counts) -> dict[str, int]:
     return {code: EXPONENTS[code] for code in sorted(codes) if code in EXPONENTS}
 
 
+ENDED_AT: Final = BY_NAME["end_to"].shown_as
+
+
+def ended_at(counts: Counts) -> int:
+    """The host's last end, unless it has started again; `NEVER` without one."""
+    return counts.end_to if counts.end_to > counts.start_to else NEVER
+
+
+def lifecycle_of(counts: Counts) -> Value:
+    """When the host started and ended it, as far as these events say."""
+    times = {"started_at": counts.started_at, ENDED_AT: ended_at(counts)}
+    return {name: time for name, time in times.items() if time != NEVER}
+
+
 _DERIVED: Final = {row.name: row for row in DERIVED}
 _SORTED: Final = {
     shown: sorted((rate for rate in RATES if rate.shown & shown), key=lambda rate: rate.name)
@@ -92,10 +106,18 @@ class _Operands:
 
     def number(self, name: str) -> int:
         row = _DERIVED.get(name)
+        if row is not None and row.first:
+            until, since = self.first_known(row.plus), self.first_known(row.minus)
+            return 0 if NEVER in (until, since) else until - since
         if row is not None:
             return capped(sum(map(self.number, row.plus)) - sum(map(self.number, row.minus)))
         value: int | None = self.numbers.get(name)
         return getattr(self.counts, name) if value is None else value
+
+    def first_known(self, names: tuple[str, ...]) -> int:
+        """Of event times; `NEVER` when none is known."""
+        times = (ended_at(self.counts) if name == ENDED_AT else getattr(self.counts, name) for name in names)
+        return next((time for time in times if time != NEVER), NEVER)
 
     def money(self, name: str) -> Money:
         row = _DERIVED.get(name)
@@ -283,7 +305,7 @@ def session_value(session_id: str, counts: Counts, currency: str, head: Value) -
 
 
 def _head(session_id: str, counts: Counts, head: Value) -> Value:
-    value: Value = {"session_id": session_id, **labels_of(counts), **head}
+    value: Value = {"session_id": session_id, **labels_of(counts), **lifecycle_of(counts), **head}
     if digits := minor_digits(counts):
         value["minor_digits"] = digits
     return value

@@ -30,6 +30,8 @@ class Session:
 
     __slots__ = (
         "_base",
+        "end_at",
+        "end_to",
         "ended",
         "events",
         "frozen",
@@ -45,6 +47,7 @@ class Session:
         "session_id",
         "shown",
         "stale",
+        "start_to",
         "sum",
         "summed",
         "turn",
@@ -74,6 +77,10 @@ class Session:
         self.gmv: Money = {}
         self.on_air_to = NEVER
         """Of views and comments, which alone open a session and keep it open."""
+        self.start_to = self.end_to = NEVER
+        """The last time that the host started it, and ended it."""
+        self.end_at = NEVER
+        """When it is looked at next whether it has ended, while it is open."""
         self.last_any = NEVER
         """Of all events."""
         self.let_go_at = NEVER
@@ -132,6 +139,8 @@ class Session:
         if counts.gmv:
             add_money(self.gmv, counts.gmv)
         self.on_air_to = max(self.on_air_to, counts.on_air_to)
+        self.start_to = max(self.start_to, counts.start_to)
+        self.end_to = max(self.end_to, counts.end_to)
         if counts.label_at > self.last_any:  # noqa: PLR1730  # a third of the time of max()
             self.last_any = counts.label_at
 
@@ -172,7 +181,12 @@ class Session:
 
     def end_due(self, policy: Policy) -> int:
         """Event time at which it has ended unless more comes; one of checkouts alone has ended."""
-        return self.on_air_to + policy.session_end_after_ms if self.on_air_to != NEVER else self.last_any
+        silent = self.on_air_to + policy.session_end_after_ms if self.on_air_to != NEVER else self.last_any
+        return min(silent, self.end_to + policy.end_grace_ms) if self.is_closed(policy) else silent
+
+    def is_closed(self, policy: Policy) -> bool:
+        """By its host, and neither started since nor viewed so much later that the end must have been a mistake."""
+        return self.end_to > self.start_to and self.on_air_to <= self.end_to + policy.session_end_after_ms
 
     def let_go_due(self, policy: Policy) -> int:
         """In whole panes: thousands are let go together."""

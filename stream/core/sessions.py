@@ -49,6 +49,8 @@ class Sessions:
         """Those of ``held`` whose own item in the state is out of date."""
         self._queue = TotalsQueue(policy, self.held)
         self._ends: list[tuple[int, bytes]] = []
+        self._moved: dict[bytes, bool] = {}
+        """Keys of those that views, comments or their hosts have moved on; whether a start has."""
         self._let_go: dict[int, dict[bytes, None]] = {}
         """Keys of ``held``, by when they may be let go."""
         self._dues: list[int] = []
@@ -106,7 +108,7 @@ class Sessions:
             self._quiet[session.key] = None
         else:
             self.open += 1
-            heapq.heappush(self._ends, (session.end_due(self._policy), session.key))
+            self._await_end(session)
         self._keep(session, session.let_go_due(self._policy))
         self._queue.wait(session)
 
@@ -117,7 +119,14 @@ class Sessions:
             session.events += untold[0]
             if any(untold[1:]):  # most events are none of what is shown
                 self._show_more(pane, untold[1:], tally)
-        self._moved(session, pane.on_air_to, newest(pane)[1] if pane.late else pane.label_at)
+        last_any = newest(pane)[1] if pane.late else pane.label_at
+        if last_any > session.last_any:
+            session.last_any = last_any
+            if session.let_go_at == NEVER:
+                self._keep(session, session.let_go_due(self._policy))
+        if pane.on_air_to > session.on_air_to or pane.start_to > session.start_to or pane.end_to > session.end_to:
+            self._move(pane)
+        self._queue.wait(session)
         if session.stale:
             self.stale[session.key] = session
 
@@ -150,30 +159,46 @@ class Sessions:
                 session.shown[place] += number
                 self.shown[place] += number
 
-    def _moved(self, session: Session, on_air_to: int, last_any: int) -> None:
-        """Events were counted. A view or comment that is the latest yet opens the session, also again."""
-        if last_any > session.last_any:
-            session.last_any = last_any
-            if session.let_go_at == NEVER:
-                self._keep(session, session.let_go_due(self._policy))
-        if on_air_to > session.on_air_to:
-            session.on_air_to = on_air_to
-            if session.ended:
+    def _move(self, pane: Pane) -> None:
+        """The pane has a later view or comment, start or end than all before. What that does, `end` says."""
+        session = pane.session
+        started = pane.start_to > session.start_to
+        self._moved[session.key] = started or self._moved.get(session.key, False)
+        session.on_air_to = max(session.on_air_to, pane.on_air_to)
+        session.start_to = max(session.start_to, pane.start_to)
+        session.end_to = max(session.end_to, pane.end_to)
+
+    def _open_moved(self) -> None:
+        """A later view or comment opens a session, also again; after an end of its host only a later start does."""
+        for key, started in self._moved.items():
+            session = self.held[key]
+            if session.ended and (started or (session.on_air_to != NEVER and not session.is_closed(self._policy))):
                 session.ended = False
                 session.stale = True
+                self.stale[key] = session
                 self.open += 1
-                heapq.heappush(self._ends, (session.end_due(self._policy), session.key))
-        self._queue.wait(session)
+            if not session.ended:
+                self._await_end(session)
+        self._moved = {}
+
+    def _await_end(self, session: Session) -> None:
+        """It may end earlier than was known: its host has ended it."""
+        due = session.end_due(self._policy)
+        if session.end_at == NEVER or due < session.end_at:
+            session.end_at = due
+            heapq.heappush(self._ends, (due, session.key))
 
     def end(self, now: int) -> Steps[None]:
-        """Ends what is due at ``now``; it is then in line to be written at once."""
+        """Opens what was moved on, and ends what is due at ``now``; it is then in line to be written at once."""
+        self._open_moved()
         while self._ends and self._ends[0][0] <= now:
-            session = self.held.get(heapq.heappop(self._ends)[1])
-            if session is None or session.ended:
+            looked_at, key = heapq.heappop(self._ends)
+            session = self.held.get(key)
+            if session is None or session.ended or session.end_at != looked_at:
                 continue
-            due = session.end_due(self._policy)
-            if due > now:
-                heapq.heappush(self._ends, (due, session.key))
+            session.end_at = NEVER
+            if session.end_due(self._policy) > now:
+                self._await_end(session)
                 continue
             session.ended = True
             session.stale = True

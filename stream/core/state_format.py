@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stream.core.breakdown import Clicks, Labels, Money, Orders, Source
-from stream.core.figures import ADDED, BREAKDOWNS, BY_NAME, HEAD, REST, TEXTS, Figure, How
+from stream.core.figures import ADDED, BREAKDOWNS, BY_NAME, HEAD, NEVER, REST, TEXTS, Figure, How
 
 _BREAKDOWN: Final = {"Clicks": Clicks, "Orders": Orders, "Labels": Labels}
 IN_ONE: Final = tuple(name for name in BREAKDOWNS if BY_NAME[name] not in ADDED)
@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     class Outline(Head):
         @property
         def on_air_to(self) -> int: ...
+        @property
+        def start_to(self) -> int: ...
+        @property
+        def end_to(self) -> int: ...
 
     class Packed(Head): ...
 
@@ -80,7 +84,7 @@ else:
 
     _Aired = msgspec.defstruct(
         "_Aired",
-        [(name, str if name in TEXTS else int, UNKNOWN) for name in REST[: REST.index("on_air_to") + 1]],
+        [(name, str if name in TEXTS else int, UNKNOWN) for name in REST[: REST.index("end_to") + 1]],
         array_like=True,
         gc=False,
     )
@@ -94,6 +98,14 @@ else:
         def on_air_to(self) -> int:
             time = self.plain.on_air_to
             return self.last_event if time == UNKNOWN else time
+
+        @property
+        def start_to(self) -> int:
+            return max(self.plain.start_to, NEVER)
+
+        @property
+        def end_to(self) -> int:
+            return max(self.plain.end_to, NEVER)
 
     Packed = msgspec.defstruct(
         "Packed",

@@ -39,6 +39,8 @@ Action = Literal[
     "gift",
     "pin",
     "unpin",
+    "start",
+    "end",
 ]
 Status = Literal["initiated", "submitted", "paid", "failed", "cancelled", "refunded"]
 
@@ -69,6 +71,10 @@ PINS: Final = frozenset(("pin", "unpin"))
 """Actions of the host, which are of one product: they need a ``product_id``."""
 LABELLED: Final = frozenset((*PINS, "product_impression", "product_click", "add_to_cart"))
 """Actions whose product may be named: of others ``product_name`` and ``basket_number`` are ignored."""
+START: Final = "start"
+END: Final = "end"
+LIFECYCLE: Final = frozenset((START, END))
+"""Actions of the host that say when a broadcast starts and ends. They count in no figure but the times of that."""
 MAX_ITEMS: Final = 200
 """Items of one checkout."""
 MAX_ITEM_VALUE: Final = 10**13

@@ -96,7 +96,7 @@ def test_good_events_decode() -> None:
         (Kind.VIEWS, {"action": "pin", "more": "\u00e9"}, "missing_field", "product_id"),
         (Kind.VIEWS, {"action": "unpin", "product_id": None}, "wrong_type", "product_id: null"),
         (Kind.VIEWS, {"action": "pin", "product_id": ""}, "bad_value", "product_id"),
-        (Kind.VIEWS, {"action": "start"}, "unknown_action", "action"),
+        (Kind.VIEWS, {"action": "begin"}, "unknown_action", "action"),
         (Kind.VIEWS, {"session_id": "s2"}, "key_mismatch", "key"),
         (Kind.COMMENTS, {"text": GONE}, "missing_field", "text"),
         (Kind.COMMENTS, {"text": None}, "wrong_type", "text"),

@@ -7,6 +7,7 @@ from their state. After each of them what people see has to be what there is.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from hypothesis import example, given, settings
 
@@ -34,6 +35,28 @@ from tests.realert import standing
 from tests.recount import Judge, LogRecord, Recounted, starts
 
 
+class Lifecycle(NamedTuple):
+    """Of one session: its last view or comment, start and end; -1 where there was none."""
+
+    aired: int
+    start: int
+    end: int
+    policy: Policy
+
+    @property
+    def is_closed(self) -> bool:
+        return self.end > self.start and self.aired <= self.end + self.policy.session_end_after_ms
+
+    def has_ended(self, now: int) -> bool:
+        silent = self.aired < 0 or self.aired + self.policy.session_end_after_ms <= now
+        return silent or (self.is_closed and self.end + self.policy.end_grace_ms <= now)
+
+    def opens(self, before: "Lifecycle | None") -> bool:
+        """What has come since: a start, or a later view or comment of one that its host has not closed."""
+        aired, start = (-1, -1) if before is None else (before.aired, before.start)
+        return self.start > start or (self.aired > aired and not self.is_closed)
+
+
 class Recount:
     """What a shard holds that has read so much of each log."""
 
@@ -47,6 +70,8 @@ class Recount:
         """By session: event time and concurrent viewers of the newest sample, of equals the largest."""
         self.aired_to: dict[str, int] = {}
         """By session: its last view or comment, -1 where there are only checkouts."""
+        self.hosts: dict[str, tuple[int, int]] = {}
+        """By session: its host's last start and end, -1 where there is none."""
         for kind, judge in self.judges.items():
             for record in logs[kind]:
                 event, outcome = judge.judge(record, Recounted())
@@ -57,11 +82,23 @@ class Recount:
                     pane = event["session_id"], time - time % rules.pane_ms
                     self.panes.add(pane)
                     self.events[pane] += 1
-                    if (viewers := event.get("concurrent_viewers")) is not None:
+                    viewers = event.get("concurrent_viewers")
+                    if viewers is not None and event.get("action") not in ("start", "end"):
                         newest = self.samples.get(event["session_id"], (-1, -1))
                         self.samples[event["session_id"]] = max(newest, (time, viewers))
-                    if kind is not Kind.CHECKOUTS:
+                    action = event.get("action")
+                    start, end = self.hosts.get(event["session_id"], (-1, -1))
+                    if action in ("start", "end"):
+                        moved = (max(start, time), end) if action == "start" else (start, max(end, time))
+                        self.hosts[event["session_id"]] = moved
+                    if kind is not Kind.CHECKOUTS and action != "end":
                         self.aired_to[event["session_id"]] = max(self.aired_to[event["session_id"]], time)
+
+    def lifecycle(self) -> dict[str, "Lifecycle"]:
+        return {
+            session: Lifecycle(aired, *self.hosts.get(session, (-1, -1)), self.policy)
+            for session, aired in self.aired_to.items()
+        }
 
     def windows(self) -> Iterator[tuple[str, str]]:
         """Name and key of those that hold an event."""
@@ -119,17 +156,17 @@ class Recount:
 class InputSample(Driver):
     """After each checkpoint what can be recounted of it, and more once the shard has done what is due."""
 
-    ended: dict[str, int]
-    """By session: its last view or comment when it ended."""
-    kept: dict[str, int]
+    known: dict[str, tuple[Lifecycle, bool]]
+    """By session, after the last checkpoint: what was counted of it, and whether it is open."""
+    kept: dict[str, tuple[Lifecycle, bool]]
     """As in the state."""
 
     def run_looked(self, schedule: tuple[Step, ...]) -> None:
-        self.ended, self.kept = {}, {}
+        self.known, self.kept = {}, {}
         for name, number in schedule:
             self.step(name, number)
             if name == "crash":
-                self.ended = dict(self.kept)
+                self.known = dict(self.kept)
                 self.look_at_windows()
         self.end()
         self.settle()
@@ -153,10 +190,11 @@ class InputSample(Driver):
         shard, never = self.shard, -(2**62)
         wall = never if shard.event_time.wall is None else shard.event_time.wall - self.policy.delay_ms
         now = max(wall, never if shard.watermark is None else shard.watermark)
-        for session, last in self._recount().aired_to.items():
-            if last < 0 or last + self.policy.session_end_after_ms <= now:
-                self.ended[session] = last
-        self.kept = dict(self.ended)
+        for session, lifecycle in self._recount().lifecycle().items():
+            before, was_open = self.known.get(session, (None, False))
+            is_open = (was_open or lifecycle.opens(before)) and not lifecycle.has_ended(now)
+            self.known[session] = lifecycle, is_open
+        self.kept = dict(self.known)
 
     def look_at_windows(self) -> None:
         """A window is open while it holds an event and was never written."""
@@ -180,8 +218,7 @@ class InputSample(Driver):
         assert {labels: fired for labels, (_, fired) in view.alerts.items() if fired} == firing
         if self.policy.session_keep_ms < DAY:
             return  # what is let go, and when, tests/core/test_shard.py says
-        open_ = [each for each, last in recounted.aired_to.items() if last >= 0 and self.ended.get(each) != last]
-        assert view.sessions_open == len(open_)
+        assert view.sessions_open == sum(is_open for _, is_open in self.known.values())
         assert view.sessions_held == len(recounted.aired_to)
         self._look_at_what_is_held(recounted, view)
 

@@ -205,6 +205,72 @@ def test_views_and_comments_open_a_session_again_and_checkouts_never_do() -> Non
     assert [value["status"] for value in room.sessions if value["session_id"] == "s1"] == ["open"]
 
 
+def hosted(room: Room, minute: float, action: str = "enter", **fields: Any) -> dict[str, Any] | None:
+    """A view; and when the watermark has come there, the newest totals of the session, if they were written."""
+    room.see(Kind.VIEWS, T0 + int(minute * MINUTE), action=action, **fields)
+    room.see(Kind.VIEWS, T0 + int(minute * MINUTE) + 20_000, session_id="another")
+    room.only(Kind.VIEWS)
+    room.settle()
+    found = [value for value in room.sessions if value["session_id"] == "s1"]
+    room.sessions.clear()
+    return found[-1] if found else None
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_session_that_its_host_has_ended_is_ended_soon_and_only_a_later_start_opens_it_again(crashes: bool) -> None:
+    room = Room()
+
+    def moment(minute: float, action: str = "enter") -> tuple[Any, ...]:
+        value = hosted(room, minute, action)
+        if crashes:
+            room.crash()
+        names = ("status", "started_at", "ended_at")
+        return () if value is None else tuple(value.get(name) for name in names)
+
+    start, end = T0 + 2 * MINUTE, T0 + 9 * MINUTE
+    assert moment(1) == ("open", None, None)
+    assert moment(2, "start") == ("open", start, None)
+    assert moment(3, "start") == ("open", start, None), "the smallest"
+    assert moment(9, "end") == ("open", start, end)
+    assert moment(10.5) == ("open", start, end), "what viewers did until then still comes"
+    assert moment(11.5) == ("ended", start, end), "two minutes after the end, by default"
+    assert moment(13) == ("ended", start, end), "a view is no reason"
+    assert moment(8.5, "start") == ("ended", start, end), "neither is a start of before"
+    assert moment(14, "start") == ("open", start, None)
+    assert moment(15, "end") == ("open", start, T0 + 15 * MINUTE)
+    assert moment(17) == ("ended", start, T0 + 15 * MINUTE)
+    assert moment(31) == ("open", start, T0 + 15 * MINUTE), "viewed 15 minutes later: that was not the end"
+
+
+def test_start_and_end_count_in_nothing_but_the_times_of_the_broadcast_and_a_window_knows_its_own() -> None:
+    room = Room()
+    figures = {"count": 5, "watch_ms": 7, "concurrent_viewers": 9, "gift_value": 3, "product_id": "p1", "source": "ads"}
+    hosted(room, 0.1, "start", **figures)
+    hosted(room, 5.1, "end", **figures)
+    value = hosted(room, 5.5, "end", event_id="another", **figures)
+    assert value is not None
+    assert not any(value["counts"].values())
+    assert not {"concurrent_last", "concurrent_peak", "concurrent_avg"} & value.keys()
+    assert (value["unique_viewers"], value["by_source"], value["products"]) == (0, {}, [])
+    first, last = T0 + 6000, T0 + 330_000
+    assert (value["started_at"], value["ended_at"]) == (first, last)
+    assert (value["first_event"], value["last_event"]) == (first, last)
+    hosted(room, 7)
+    minutes = [window for window in room.windows.values() if window["session_id"] == "s1" and window["window"] == "1m"]
+    assert [(window.get("started_at"), window.get("ended_at")) for window in minutes] == [(first, None), (None, last)]
+
+
+def test_gmv_by_the_hour_goes_from_the_start_to_the_end() -> None:
+    room = Room()
+    hosted(room, 0)
+    for minute, action in ((5, "start"), (25, "end")):
+        hosted(room, minute, action)
+    room.see(Kind.CHECKOUTS, T0 + 20 * MINUTE, status="paid", amount_minor=1000, currency="IDR", checkout_id="k1")
+    value = hosted(room, 26)
+    assert value is not None
+    assert value["rates"]["gmv_per_hour_minor"] == {"IDR": 3000}, "a thousand in twenty minutes"
+
+
 def test_a_session_of_checkouts_alone_has_totals_is_ended_and_is_held_from_its_last_one() -> None:
     room = Room(Policy(session_keep_ms=HOUR))
     for minute in (0, 30):

@@ -31,6 +31,7 @@ POLICY = Policy(
     max_future_ms=5 * SECOND,
     state_retention_ms=10_000 * SECOND,
     session_end_after_ms=40 * SECOND,
+    end_grace_ms=5 * SECOND,
     totals_every_ms=5 * SECOND,
     max_ids=2,
     checkpoint_span=3,
@@ -85,6 +86,8 @@ VIEW_ACTIONS = (
     "gift",
     "pin",
     "unpin",
+    "start",
+    "end",
 )
 STATUSES = ("initiated", "cod", "submitted", "paid", "paid_cod", "failed", "cancelled", "refunded")
 FAULTS = ("tombstone", "garbage", "misplaced_key", "no_session")

@@ -55,7 +55,7 @@ class Alerting:
         self.rules = rules
         self._next_rules: Rules | None = None
         self.session_states: dict[bytes, SessionState] = {}
-        """Sessions on air, by key."""
+        """Sessions on air, and those whose hosts have ended them lately, by key."""
         self.through = LONG_AGO
         """Slides that end here or earlier are judged."""
         self.complete = LONG_AGO
@@ -204,14 +204,18 @@ class Alerting:
             yield
 
     def _absorb(self, key: bytes, start: int, counts: Counts) -> None:
-        """What a session did on time in a slide. Only a view or a comment begins a broadcast."""
+        """What a session did on time in a slide. Only a view or a comment begins a broadcast; one that was closed before
+        the slide, and is not any more, begins anew with it. An end is remembered, whoever it is of.
+        """
         if not events_of(counts):
             return
         session_state = self.session_states.get(key)
         if session_state is None:
-            if counts.aired_to == NEVER:
+            if counts.aired_to == NEVER and counts.host_end == NEVER:
                 return
             session_state = self.session_states[key] = SessionState(key, History(start, self._slide))
+        elif session_state.is_closed(self._end_after):
+            session_state.history = History(start, self._slide)
         session_state.history.begin(start)
         if session_state.history.note(start + self._slide, column_of(counts, self._currency)):
             session_state.see(counts)
@@ -243,10 +247,12 @@ class Alerting:
             for key in piece:
                 told = len(self.emitter.written)
                 session_state = self.session_states[key]
-                if rules and session_state.aired_to + self._end_after > end:
+                if rules and session_state.is_on_air(end, self._end_after):
                     if self.emitter.ask(rules, session_state, end, idle=idle):
                         self.stale[key] = session_state
                     session_state.history.forget(until)
+                elif rules and session_state.is_off_air(end, self._end_after):
+                    self.emitter.resolve(session_state, list(session_state.rule_states), end, idle=idle)
                 else:
                     self._end(session_state, end, idle=idle)
                 self.emitter.put_in_order(told)

@@ -20,6 +20,8 @@ class _Packed(msgspec.Struct, array_like=True):
     rule_states: list[tuple[str, _RuleState]]
     aired_to: int | None = None
     """None of a version that did not tell views and comments from checkouts."""
+    host: tuple[int, int] = (NEVER, NEVER)
+    """When it started and ended it last."""
 
 
 _decode: Final = msgspec.msgpack.Decoder(_Packed).decode
@@ -29,15 +31,8 @@ class SessionState:
     """Its times are event times in ms; labels are those of the on-time event with the latest."""
 
     __slots__ = (
-        "aired_to",
-        "history",
-        "key",
-        "label_at",
-        "last_event",
-        "platform",
-        "rule_states",
-        "seller",
-        "session_id",
+        *("aired_to", "history", "host_end", "host_start", "key", "label_at", "last_event", "platform", "rule_states"),
+        *("seller", "session_id"),
     )
 
     def __init__(self, key: bytes, history: History) -> None:
@@ -48,6 +43,8 @@ class SessionState:
         """Of on-time events, cancels and refunds aside."""
         self.aired_to = NEVER
         """Of on-time views and comments, which alone put a session on air."""
+        self.host_start = self.host_end = NEVER
+        """The last time that the host started it, and ended it, on time."""
         self.label_at = NEVER
         self.seller = ""
         self.platform = ""
@@ -58,17 +55,35 @@ class SessionState:
         """Labels and time of what a slide holds."""
         self.last_event = max(self.last_event, counts.last_event)
         self.aired_to = max(self.aired_to, counts.aired_to)
+        self.host_start = max(self.host_start, counts.host_start)
+        self.host_end = max(self.host_end, counts.host_end)
         if counts.label_at >= self.label_at:
             self.label_at, self.seller, self.platform = counts.label_at, counts.seller, counts.platform
 
+    def is_closed(self, end_after: int) -> bool:
+        """By its host, as core/session.py says; of on-time events."""
+        return self.host_end > self.host_start and self.aired_to <= self.host_end + end_after
+
+    def is_on_air(self, end: int, end_after: int) -> bool:
+        """At the end of a slide, of which nothing later is known yet."""
+        return self.aired_to + end_after > end and not self.is_closed(end_after)
+
+    def is_off_air(self, end: int, end_after: int) -> bool:
+        """It was closed, and a view may still come that the end keeps off the air; of a later one it makes no difference."""
+        return self.is_closed(end_after) and self.host_end + 2 * end_after > end
+
 
 def pack_session_state(session_state: SessionState, form: Format) -> bytes:
-    packed = (
+    packed: tuple[Any, ...] = (
         session_state.history.stored(form.column),
         (session_state.last_event, session_state.label_at, session_state.seller, session_state.platform),
         [(name, _pack(rule_state)) for name, rule_state in session_state.rule_states.items()],
     )
-    return _encode((*packed, session_state.aired_to) if form.holds("aired_to") else packed)
+    if form.holds("aired_to"):
+        packed = (*packed, session_state.aired_to)
+    if form.holds("host_end"):
+        packed = (*packed, (session_state.host_start, session_state.host_end))
+    return _encode(packed)
 
 
 def unpack_session_state(key: bytes, data: bytes) -> SessionState:
@@ -76,6 +91,7 @@ def unpack_session_state(key: bytes, data: bytes) -> SessionState:
     session_state = SessionState(key, History(*packed.history))
     session_state.last_event, session_state.label_at, session_state.seller, session_state.platform = packed.labels
     session_state.rule_states = {name: _unpack(rule_state) for name, rule_state in packed.rule_states}
+    session_state.host_start, session_state.host_end = packed.host
     session_state.aired_to = session_state.last_event if packed.aired_to is None else packed.aired_to
     return session_state
 

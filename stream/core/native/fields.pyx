@@ -17,7 +17,7 @@ from typing import get_args
 
 from msgspec import inspect
 
-from stream.model.events import LEAST_MS, NO_SLASH, PINS, Action, Comment, View
+from stream.model.events import LEAST_MS, LIFECYCLE, NO_SLASH, PINS, Action, Comment, View
 from stream.model.names import Kind
 
 cdef enum:
@@ -226,7 +226,7 @@ cdef int set_fields(Fields* fields, of) except -1:
 
 cdef int set_actions() except -1:
     global NUMBER_OF_ACTIONS
-    names = get_args(Action)
+    names = [name for name in get_args(Action) if name not in LIFECYCLE]  # those are rare: Python counts them
     if len(names) > MOST_ACTIONS:
         raise ValueError("more actions than places")
     for place, name in enumerate(names):

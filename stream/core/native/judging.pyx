@@ -27,7 +27,7 @@ from stream.core.counting import count_label, count_pin
 from stream.core.ontime import on_time_ms
 from stream.core.panes import PLACE
 from stream.core.windows import FAR_AHEAD as _FAR_AHEAD
-from stream.model.events import LABELLED, OTHER, PLATFORMS, Action
+from stream.model.events import LABELLED, LIFECYCLE, OTHER, PLATFORMS, Action
 from stream.model.names import Kind, Outcome
 
 cdef extern from "Python.h":
@@ -53,10 +53,10 @@ NAMES = (
     "impression enter heartbeat leave product_impression product_click add_to_cart like share follow"
     " gift pin unpin"
 )
-if NAMES.split() != list(get_args(Action)):
+if NAMES.split() != [name for name in get_args(Action) if name not in LIFECYCLE]:
     raise ImportError("model/events.py lists other actions than are counted here")
 cdef bint[UNPIN + 1] NAMES_PRODUCTS
-for _place, _name in enumerate(get_args(Action)):
+for _place, _name in enumerate(NAMES.split()):
     NAMES_PRODUCTS[_place] = _name in LABELLED
 
 

@@ -19,12 +19,14 @@ from stream.core.native.table cimport held_by
 from stream.core.native.uniques cimport Uniques
 
 from stream.core.breakdown import Source
+from stream.core.figures import NEVER as _NEVER
 from stream.core.figures import Shown
 from stream.core.native.table import PLACES
 from stream.core.rates import DERIVED, RATES, Of
 from stream.core.uniques import estimate
 
 cdef int64_t MILLION = 10**6
+cdef int64_t NEVER = _NEVER
 
 
 # -- numbers that follow from others
@@ -107,6 +109,7 @@ cdef struct Operand:      # places of numbers, inverted ones of money
     int[TERMS] plus
     int[TERMS] minus
     int adds, takes
+    bint first            # the first of each that is known
 
 cdef struct Rate:
     const char* name      # with comma, quotes and colon
@@ -125,6 +128,7 @@ cdef int _set_operand(Operand* operand, str name, dict derived) except -1:
     plus, minus = ((name,), ()) if row is None else (row.plus, row.minus)
     if len(plus) > TERMS or len(minus) > TERMS:
         raise ImportError(f"{name}: follows from more figures than any so far")
+    operand.first = row is not None and row.first
     operand.adds, operand.takes = <int>len(plus), <int>len(minus)
     for place, each in enumerate(plus):
         operand.plus[place] = PLACES[each]
@@ -159,8 +163,11 @@ _set_rates()
 
 cdef int64_t _number(Counts counts, const Operand* operand) except? -7:
     """What would saturate is left to Python."""
-    cdef int64_t number = 0
+    cdef int64_t number = 0, since
     cdef int each
+    if operand.first:
+        number, since = _first(counts, operand.plus, operand.adds), _first(counts, operand.minus, operand.takes)
+        return 0 if number == NEVER or since == NEVER else number - since
     for each in range(operand.adds):
         if add_overflows(number, counts.at[operand.plus[each]], &number):
             raise OverflowError
@@ -168,6 +175,19 @@ cdef int64_t _number(Counts counts, const Operand* operand) except? -7:
         if counts.at[operand.minus[each]] < -1 or add_overflows(number, -counts.at[operand.minus[each]], &number):
             raise OverflowError
     return number
+
+
+cdef int64_t _first(Counts counts, const int* places, int number) except? -7:
+    """The first event time that is known; an end counts for nothing with a start at or after it."""
+    cdef int each
+    cdef int64_t time
+    for each in range(number):
+        time = counts.at[places[each]]
+        if time < NEVER:
+            raise OverflowError
+        if time != NEVER and not (places[each] == table.END_TO and counts.at[table.START_TO] >= time):
+            return time
+    return NEVER
 
 
 cdef int64_t _amount(Counts counts, const Operand* operand, object currency) except? -7:

@@ -201,6 +201,43 @@ def test_checkouts_put_nobody_on_air_and_keep_nobody_there() -> None:
     assert air.told() == ["paid s2 firing 15", "paid s2 resolved 16"]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_after_an_end_no_rule_fires_and_stragglers_put_nobody_on_air_again_but_a_start_does(restarts: bool) -> None:
+    air = Air(STALLED, BUSY)
+
+    def told(minute: float) -> list[str]:
+        air.reach(minute)
+        found = air.told()
+        if restarts:
+            air.restart(STALLED, BUSY)
+        return found
+
+    air.see(0.5, "s1", "s1", "s2", "s2")
+    assert told(1.2) == ["busy s1 firing 1", "busy s2 firing 1"]
+    air.see(1.5, "s1", "s1", "s2", "s2")
+    air.see(1.6, "s1", action="end")
+    assert told(2.2) == ["busy s1 resolved 2"], "in the slide in which it ends"
+    air.see(2.5, "s1", "s1", "s1")
+    assert told(3.2) == ["busy s2 resolved 3"]
+    assert told(5.2) == ["stalled s2 firing 4"], "silence after an end is no trouble"
+    air.see(6.5, "s1", action="start")
+    air.see(6.6, "s1", "s1")
+    assert told(7.2) == ["busy s1 firing 7"]
+    assert told(8.2) == ["busy s1 resolved 8"]
+    assert told(10.2) == ["stalled s1 firing 9"], "it goes by its views since then"
+
+
+def test_an_end_that_comes_too_late_for_alerts_ends_the_session_and_changes_no_alert() -> None:
+    air = Air(BUSY)
+    air.see(0.5, "s1", "s1")
+    air.see(1.0, "clock")
+    air.see(0.6, "s1", action="end")
+    air.see(1.5, "s1", "s1")
+    air.reach(2.2)
+    assert air.told() == ["busy s1 firing 1"]
+    assert air.shard.sessions.held[b"s1"].end_to == T0 + 36_000
+
+
 def test_nobody_is_looked_for_where_nobody_is_on_air() -> None:
     air = Air(BUSY)
     air.see(0.5, "s1", "s1")
