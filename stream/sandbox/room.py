@@ -75,6 +75,10 @@ class Room:
         self._present = [street.visitor() for _ in range(1 + int(20 * host.audience))]
         self._lures: list[tuple[Visit, Product]] = []
 
+    def lifecycle(self, at: int, action: str) -> Message:
+        """The host starts or ends the broadcast: it has begun or is over when the message comes."""
+        return self._view(at, at, self._holder, action)
+
     def weight(self, now: int) -> float:
         """How much happens here, against other rooms. Called once a second; surges begin and end here."""
         rng = self._street.rng

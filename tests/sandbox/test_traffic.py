@@ -268,6 +268,24 @@ def test_sessions_end_and_others_begin_and_as_many_are_on_air() -> None:
     assert len(last) <= 40 + 10  # ten followed another in that minute, at most
 
 
+def test_a_host_says_when_it_starts_and_ends_and_little_comes_after_that() -> None:
+    times: dict[str, dict[str, list[int]]] = {}
+    for event in ten_minutes_of_events():
+        times.setdefault(event["session_id"], {}).setdefault(event.get("action", "other"), []).append(
+            event["event_time"]
+        )
+    started = {session for session, of in times.items() if "start" in of}
+    ended = {session for session, of in times.items() if "end" in of}
+    assert len(started) >= 5
+    assert len(ended) >= 5
+    for session in ended:
+        own = times[session]
+        after = sum(
+            time > max(own["end"]) for name, each in own.items() if name in ("enter", "heartbeat") for time in each
+        )
+        assert after <= 0.05 * sum(map(len, own.values())), session
+
+
 def test_there_are_surges() -> None:
     minutes: dict[bytes, Counter[int]] = {}
     for message in ten_minutes():
