@@ -34,7 +34,7 @@ from stream.kafka.client import Producer, Reader
 from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
 from stream.kafka.rebuild_cutoff import ANY, RebuildCutoff
-from stream.kafka.retries import BackoffPolicy, retry
+from stream.kafka.retries import Backoff, BackoffPolicy, retry
 from stream.kafka.role import Role
 from stream.kafka.shard_context import Adopted, FencedError, OutdatedError, ShardContext
 from stream.kafka.statereader import Generations, HangingTransactionError, Newest, StateRecords
@@ -53,6 +53,9 @@ _NO_COORDINATOR: Final = (
 )
 AGAIN: Final = BackoffPolicy(first=0.2, most=1.0)
 """Before a coordinator that is not there yet is asked again."""
+DUEL: Final = 2
+"""Times the transaction timeout: the longest pause after a hanging transaction could not be ended. It has to be longer
+than another needs to end it."""
 BEYOND_CHECKS: Final = 5
 """A leader just elected may for a moment not know its log's end; so often, a second apart, it is asked again."""
 
@@ -90,6 +93,8 @@ async def _recover(
     context: ShardContext, reader: Reader, discard: RebuildCutoff | None, current: Callable[[], bool]
 ) -> Recovered:
     hanging, seen = False, Generations()
+    patience = context.settings.transaction_timeout.total_seconds()
+    duel = Backoff(BackoffPolicy(first=AGAIN.first, most=DUEL * patience))
     while True:
         newest = await _newest(context, reader)
         if newest is not None and newest.meta.owner != context.owner and not _is_discarded(newest, discard):
@@ -102,7 +107,7 @@ async def _recover(
             if not current():
                 raise OutdatedError
         await _fence_earlier(context, newest, hanging=hanging)
-        recovered = await _begin(context, reader, discard, seen)
+        recovered = await _begin(context, reader, discard, seen, duel)
         if recovered is not None:
             return recovered
         hanging = True
@@ -153,17 +158,23 @@ async def _fence_earlier(context: ShardContext, newest: Newest | None, *, hangin
 
 
 async def _begin(
-    context: ShardContext, reader: Reader, discard: RebuildCutoff | None, seen: Generations
+    context: ShardContext, reader: Reader, discard: RebuildCutoff | None, seen: Generations, duel: Backoff
 ) -> Recovered | None:
-    """Fences, and makes the shard. None when a transaction had to be ended first."""
+    """Fences, and makes the shard. None when a transaction had to be ended first.
+
+    Two groups that share a state by mistake fence each other before either has ended it: after ``duel``'s pause, which is
+    drawn, one of them is left in peace for long enough.
+    """
     producer = client.make_producer(context.settings, context.transactional_id)
     await client.start(producer, context.settings)
     try:
         machine, records, state_end = await _make(context, reader, discard, seen)
     except HangingTransactionError:
         log.warning("a transaction hangs at the end of the state: fencing again", partition=context.partition)
-        await _end_forgotten(context, producer)
+        ended = await _end_forgotten(context, producer)
         await client.end(producer)
+        if not ended:
+            await asyncio.sleep(duel.pause())
         return None
     except BaseException as error:
         try:
@@ -192,7 +203,7 @@ async def _confirm_fence(context: ShardContext, producer: Producer) -> None:
         raise FencedError from error
 
 
-async def _end_forgotten(context: ShardContext, producer: Producer) -> None:
+async def _end_forgotten(context: ShardContext, producer: Producer) -> bool:
     """Ends a transaction of this shard that its coordinator does not know (any more), so that fencing cannot end it.
 
     (p: once in some eighty chaos rounds, after a broker's restart under load, the state was held back for ever.) It is of
@@ -209,6 +220,8 @@ async def _end_forgotten(context: ShardContext, producer: Producer) -> None:
         log.warning(
             "the hanging transaction could not be ended", partition=context.partition, error=type(error).__name__
         )
+        return False
+    return True
 
 
 async def _by_key(context: ShardContext, producer: Producer) -> list[TopicPartition]:

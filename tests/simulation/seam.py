@@ -82,8 +82,9 @@ class Connections:
 
     def replacements(self, module: ModuleType) -> Iterator[tuple[str, Any]]:
         made = {name: getattr(self, name) for name in MAKERS}
+        now = self._loop.time
         clocks = SimpleNamespace(
-            monotonic=self._loop.time, perf_counter=self._loop.time, time=lambda: self.epoch + self._loop.now
+            monotonic=now, perf_counter=now, thread_time=now, time=lambda: self.epoch + self._loop.now
         )
         every = {
             **made,

@@ -227,3 +227,33 @@ def test_an_answer_to_what_was_asked_before_a_producer_was_fenced_says_nothing_o
             await client.end(writer)
 
     stage.play(act)
+
+
+def test_two_groups_that_share_a_state_by_mistake_do_not_fence_each_other_for_ever(prefix: str) -> None:
+    """Each waited as long as the other for a hanging transaction to end, and was fenced before it could end it itself."""
+    stage = in_memory(prefix)
+    patience = stage.settings.transaction_timeout.total_seconds()
+
+    async def begun(group: str, delay: float) -> str:
+        await asyncio.sleep(delay)
+        context = ShardContext(stage.settings.model_copy(update={"group": group}), 0, 1, WORKER)
+        recovered = await recovery.recover(context, discard=None, current=lambda: True)
+        await client.end(recovered.producer)
+        return group
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = ShardContext(stage.settings, 0, 1, WORKER)
+        writer = client.make_producer(stage.settings, context.transactional_id)
+        await client.start(writer, stage.settings)
+        await writer.begin_transaction()
+        await writer.send_and_wait(context.state.topic, b"v", key=b"0/0", partition=0)
+        stage.cluster.transactions.forget(context.transactional_id)
+        both = [asyncio.ensure_future(begun("one", 0.0)), asyncio.ensure_future(begun("other", patience / 2))]
+        done, rest = await asyncio.wait(both, timeout=30 * patience, return_when=asyncio.FIRST_COMPLETED)
+        assert done, "one of them has it"
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(both)
+
+    stage.play(act)
