@@ -1,13 +1,14 @@
 """What one checkpoint holds of a shard, and what is said of one that cannot be continued."""
 
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
 from stream import __version__
-from stream.core.checkpoint import fitting_meta, read_meta, reading
+from stream.core.checkpoint import Parts, fitting_meta, read_meta, reading
 from stream.core.figures import NAMES
 from stream.core.framing import LaterStateError, StateError
 from stream.core.policy import DAY, HOUR, MINUTE, Policy
@@ -120,3 +121,17 @@ def test_what_is_held_for_a_time_leaves_the_state_when_that_is_over() -> None:
         room.settle()
         held.append(len(room.shard.log.buckets()))
     assert held[-3:] == [held[-1]] * 3
+
+
+@pytest.mark.parametrize("vouched", [False, True])
+def test_a_state_that_checksums_vouch_for_is_not_looked_at_as_a_whole(
+    vouched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[StateLog] = []
+    monkeypatch.setattr(Parts, "vet", lambda _, log: looked.append(log))
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    restore = partial(Shard.restore, vouched=True) if vouched else Shard.restore
+    shard = restore(room.policy, room.state)
+    assert looked == ([] if vouched else [shard.log])

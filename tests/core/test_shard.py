@@ -1,11 +1,13 @@
 """What the shard does besides windows: sessions and their totals, extremes, gaps, packing."""
 
 import json
+from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
 
+from stream.core.alerts.rules import Rules
 from stream.core.checkpoint import read_meta
 from stream.core.cooperative import drained
 from stream.core.framing import ChangedSettingsError, StateError, first_needed
@@ -778,6 +780,7 @@ def test_the_look_shows_the_busiest_and_sums_the_rest() -> None:
     room.see(Kind.CHECKOUTS, T0, session_id="s0")
     room.settle()
     view = room.shard.view(2)
+    assert drained(room.shard.viewing(2)) == view
     assert [(seen.session_id, seen.views) for seen in view.busiest] == [("s4", 5), ("s3", 4)]
     assert view.rest is not None
     assert (view.rest.session_id, view.rest.views, view.rest.orders_paid) == ("_other", 6, 1)
@@ -1320,3 +1323,22 @@ def test_a_checkpoint_says_where_it_stands_and_how_new_its_newest_window_is() ->
     assert (second.checkpoint, second.positions, second.newest_end) == (2, {Kind.VIEWS: 3}, None)
     assert second.tally.outcomes[Kind.VIEWS, Outcome.COUNTED] == 1
     assert [second.windows, second.dead_letters, second.alerts] == [[], [], []]
+
+
+def test_a_restored_shard_knows_which_keys_are_its_own_and_measures_how_long_it_judges() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    room.settle()
+    ticks = count()
+    room.shard = Shard.restore(
+        room.policy,
+        room.state,
+        placed=lambda key: key != b"s2",
+        rules=Rules([], MINUTE),
+        stopwatch=lambda: float(next(ticks)),
+    )
+    for kind in KINDS:
+        room.see(kind, T0 + 5 * MINUTE, session_id="s2")
+    room.settle()
+    assert sum(outputs.tally.misplaced.total() for outputs in room.outputs) == 1
+    assert sum(outputs.tally.evaluation_seconds for outputs in room.outputs) > 0
