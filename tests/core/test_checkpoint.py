@@ -8,10 +8,13 @@ import msgspec
 import pytest
 
 from stream import __version__
+from stream.core.alerts.alerting import Alerting
 from stream.core.checkpoint import Parts, fitting_meta, read_meta, reading
 from stream.core.figures import NAMES
 from stream.core.framing import LaterStateError, StateError
+from stream.core.panes import Rows
 from stream.core.policy import DAY, HOUR, MINUTE, Policy
+from stream.core.sessions import Sessions
 from stream.core.shard import Shard
 from stream.core.state_keys import ALERTS
 from stream.core.statelog import Restored, StateLog
@@ -135,3 +138,10 @@ def test_a_state_that_checksums_vouch_for_is_not_looked_at_as_a_whole(
     restore = partial(Shard.restore, vouched=True) if vouched else Shard.restore
     shard = restore(room.policy, room.state)
     assert looked == ([] if vouched else [shard.log])
+
+
+@pytest.mark.parametrize("part", [Rows, Sessions, Alerting])
+def test_each_part_is_asked_for_what_it_holds_packed(part: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "vetted", lambda _: iter([(b"k", "its content", False)]))
+    with pytest.raises(StateError, match="^an older checkpoint: its content cannot be unpacked$"):
+        Shard(Policy()).fill(stored())
