@@ -143,5 +143,5 @@ def test_a_state_that_checksums_vouch_for_is_not_looked_at_as_a_whole(
 @pytest.mark.parametrize("part", [Rows, Sessions, Alerting])
 def test_each_part_is_asked_for_what_it_holds_packed(part: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part, "vetted", lambda _: iter([(b"k", "its content", False)]))
-    with pytest.raises(StateError, match="^an older checkpoint: its content cannot be unpacked$"):
+    with pytest.raises(StateError, match=r"^an older checkpoint: its content cannot be unpacked$"):
         Shard(Policy()).fill(stored())
