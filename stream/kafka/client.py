@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -166,8 +165,9 @@ async def start(connection: Any, settings: Settings) -> None:
         raise
     finally:
         telling.cancel()
-        with suppress(asyncio.CancelledError):
-            await telling
+        await asyncio.wait({telling})  # awaited itself, its cancellation would hide one of ours
+        if not telling.cancelled():
+            telling.result()
 
 
 def _held_up(connection: Any, seconds: float) -> str:

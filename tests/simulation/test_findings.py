@@ -257,3 +257,23 @@ def test_two_groups_that_share_a_state_by_mistake_do_not_fence_each_other_for_ev
         await asyncio.wait(both)
 
     stage.play(act)
+
+
+def test_a_start_that_is_cancelled_while_it_ends_what_tells_of_it_is_cancelled(prefix: str) -> None:
+    """A worker that was to end in that moment went on: it took its own cancellation for that of the task it waited for."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        starting = asyncio.ensure_future(client.start(client.make_admin(stage.settings), stage.settings))
+
+        async def tell(_: object) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                starting.cancel()
+
+        with patch.object(client, "_tell_why", tell):
+            await asyncio.wait({starting}, timeout=60)
+        assert starting.cancelled()
+
+    stage.play(act)

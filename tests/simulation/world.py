@@ -35,8 +35,9 @@ PATIENCE: Final = 120.0
 NEIGHBOUR: Final = "h"
 """The group of another installation on the same topics."""
 NEIGHBOUR_NUMBER: Final = 9
-STILL: Final = 3.0
-"""Seconds without an output after which there will be none: idle_after, a look at the clock each second, a checkpoint."""
+STILL: Final = 5.0
+"""Seconds without an output after which there will be none: a fetch that waits a second for an input that has nothing more,
+idle_after, a look at the clock each second, and a checkpoint that tells the brokers' time before another."""
 
 
 class _Settings(Settings):
