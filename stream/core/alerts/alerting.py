@@ -214,11 +214,11 @@ class Alerting:
             if counts.aired_to == NEVER and counts.host_end == NEVER:
                 return
             session_state = self.session_states[key] = SessionState(key, History(start, self._slide))
-        elif session_state.is_closed(self._end_after):
-            session_state.history = History(start, self._slide)
+        elif session_state.host_end < start and session_state.is_closed(self._end_after):
+            session_state.history.restart(start)
         session_state.history.begin(start)
-        if session_state.history.note(start + self._slide, column_of(counts, self._currency)):
-            session_state.see(counts)
+        noted = session_state.history.note(start + self._slide, column_of(counts, self._currency))
+        if session_state.see(counts) or noted:  # the slide may be forgotten already, the end in it counts all the same
             self.stale[key] = session_state
 
     def amend(self, changed: Iterable[Pane]) -> Steps[None]:
@@ -234,7 +234,8 @@ class Alerting:
         for piece in pieces(pane for pane in changed if complete < pane.start < self.through):
             for pane in piece:
                 key = pane.session.key
-                if key in self.session_states or pane.aired_to + self._end_after > self.through:
+                lasts = max(pane.aired_to, pane.host_end + self._end_after) + self._end_after  # as a state of it would
+                if key in self.session_states or lasts > self.through:
                     self._absorb(key, pane.start, pane)
             yield
 
@@ -252,6 +253,8 @@ class Alerting:
                         self.stale[key] = session_state
                     session_state.history.forget(until)
                 elif rules and session_state.is_off_air(end, self._end_after):
+                    if session_state.rule_states:
+                        self.stale[key] = session_state
                     self.emitter.resolve(session_state, list(session_state.rule_states), end, idle=idle)
                 else:
                     self._end(session_state, end, idle=idle)

@@ -102,6 +102,14 @@ class History:
             self._sizes = _NOTHING_SIZE * before + self._sizes
             self.begun = self.known = start
 
+    def restart(self, start: int) -> None:
+        """A new broadcast begins with this slide. What is known from there on is of it."""
+        if start < self.end:
+            self.forget(start)
+        else:
+            self.known, self._columns, self._sizes = start, b"", array(_WIDE)
+        self.begun = start
+
     def forget(self, until: int) -> None:
         """What was before ``until``."""
         if until <= self.known:

@@ -51,14 +51,20 @@ class SessionState:
         self.rule_states: dict[str, RuleState] = {}
         """By the name of the rule; inactive ones have none."""
 
-    def see(self, counts: Counts) -> None:
-        """Labels and time of what a slide holds."""
+    def see(self, counts: Counts) -> bool:
+        """Labels and time of what a slide holds. Whether anything is otherwise now."""
+        before = self._seen()
         self.last_event = max(self.last_event, counts.last_event)
         self.aired_to = max(self.aired_to, counts.aired_to)
         self.host_start = max(self.host_start, counts.host_start)
         self.host_end = max(self.host_end, counts.host_end)
         if counts.label_at >= self.label_at:
             self.label_at, self.seller, self.platform = counts.label_at, counts.seller, counts.platform
+        return self._seen() != before
+
+    def _seen(self) -> tuple[int | str, ...]:
+        times = self.last_event, self.aired_to, self.host_start, self.host_end
+        return *times, self.label_at, self.seller, self.platform
 
     def is_closed(self, end_after: int) -> bool:
         """By its host, as core/session.py says; of on-time events."""

@@ -227,6 +227,69 @@ def test_after_an_end_no_rule_fires_and_stragglers_put_nobody_on_air_again_but_a
     assert told(10.2) == ["stalled s1 firing 9"], "it goes by its views since then"
 
 
+def test_what_an_end_resolved_is_not_resolved_again_whenever_it_is_kept_and_restored() -> None:
+    """A checkpoint between a slide that is taken in and its judging kept the alert as firing."""
+    air = Air(BUSY)
+    air.see(0.5, "s1", "s1")
+    air.reach(1.2)
+    assert air.told() == ["busy s1 firing 1"]
+    air.see(1.6, "s1", action="end")
+    air.reach(2.2)
+    found: list[str] = []
+    while air.shard.work(1):
+        found += air.checkpoint() or []
+    found += air.told()
+    air.restart(BUSY)
+    air.reach(4.2)
+    assert found + air.told() == ["busy s1 resolved 2"]
+
+
+def amended(*events: tuple[float, Kind, str]) -> Air:
+    """Comments alone are waited for; the views that were left out come when slides up to 12 are judged."""
+    air = Air(rule("chat", "w.comments >= 1.0"))
+    for minute in range(1, 12):
+        air.see(minute + 0.5, "s1", kind=Kind.COMMENTS)
+    for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
+        air.see(12.2, "clock", kind=kind)
+    air.shard.exclude(Kind.VIEWS)
+    assert air.told()[0] == "chat s1 firing 2?"
+    for minute, kind, action in events:
+        air.see(minute, "s1", kind=kind, **({"action": action} if kind is Kind.VIEWS else {}))
+    air.reach(13.2)
+    return air
+
+
+def test_an_end_of_a_topic_that_was_left_out_counts_though_its_slide_is_forgotten() -> None:
+    air = amended((8.5, Kind.VIEWS, "end"))
+    assert air.told() == ["chat s1 resolved 13"]
+    air.restart(rule("chat", "w.comments >= 1.0"))
+    air.reach(14.2)
+    assert air.told() == []
+
+
+def test_a_broadcast_that_began_anew_while_its_views_were_left_out_keeps_what_it_did_since() -> None:
+    air = amended((2.5, Kind.VIEWS, "end"), (4.5, Kind.VIEWS, "start"))
+    air.told()
+    history = air.shard.alerting.session_states[b"s1"].history
+    assert (history.begun - T0) // MINUTE == 4
+    assert (history.end - T0) // MINUTE >= 12
+
+
+def test_an_end_that_was_left_out_keeps_its_session_off_the_air_also_before_it_is_known() -> None:
+    for order in ((4.02, "end"), (3.95, "enter")), ((3.95, "enter"), (4.02, "end")):
+        air = Air(rule("chat", "w.comments >= 1.0"))
+        for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
+            air.see(8.2, "clock", kind=kind)
+        air.see(1.5, "clock", kind=Kind.COMMENTS)
+        air.shard.exclude(Kind.VIEWS)
+        air.told()
+        for minute, action in order:
+            air.see(minute, "s1", action=action)
+        air.see(8.5, "s1", kind=Kind.COMMENTS)
+        air.reach(9.2)
+        assert air.told() == [], order
+
+
 def test_an_end_that_comes_too_late_for_alerts_ends_the_session_and_changes_no_alert() -> None:
     air = Air(BUSY)
     air.see(0.5, "s1", "s1")
