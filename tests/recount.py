@@ -516,6 +516,8 @@ class Judge:
         """ "A checkout that step 5 or 6 would refuse, but whose event time + `late_totals` is > its own topic's clock"."""
         if kind != "checkouts" or event["event_time"] + self.rules.late_totals_ms <= self.clock:
             return "late"
+        if event["event_time"] // MINUTE_MS < self.forgotten_before:
+            return "late"  # its copies would be counted again
         now = self.clock - self.clock % self.rules.pane_ms  # its session is known from now on
         if not self.is_admitted(event, now):
             return "too_many_sessions"

@@ -175,7 +175,7 @@ FIGURES: Final = (
         written="ended_at",
     ),
     Figure("host_start", How.MAXIMUM, Shown.ALERTS, "the same as start_to; alerts know that of the on-time events", 4),
-    Figure("host_end", How.MAXIMUM, Shown.ALERTS, "the same as ended_at; alerts know that of the on-time events", 4),
+    Figure("host_end", How.MAXIMUM, Shown.ALERTS, "the same as end_to; alerts know that of the on-time events", 4),
 )
 """Every figure, in the order in which they are stored."""
 

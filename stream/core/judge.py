@@ -204,8 +204,10 @@ class Judge:
             if id_ in row.ids[PLACE[kind]]:
                 self.uncount(kind, Outcome.DUPLICATE)
                 return
-        if isinstance(event, Checkout) and event.event_time + policy.late_totals_ms > clock:
-            self._count_in_totals(kind, record, event, clock)
+        if isinstance(event, Checkout) and event.event_time > max(
+            clock - policy.late_totals_ms, self.checkout_keys.floor - 1
+        ):
+            self._count_in_totals(kind, record, event, clock)  # whose copies are known: none is counted again
             return
         if event.event_time + policy.bound_ms <= clock:
             self.uncount(kind, Outcome.LATE)

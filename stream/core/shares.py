@@ -127,6 +127,13 @@ SHARES: Final = (
         lambda tally, kind: tally.not_on_time[kind],
     ),
     Share(
+        "total_only",
+        "came too late for their windows and for alerts, and count in totals alone",
+        "shops send webhooks again for hours, or a producer was offline",
+        "nothing, if there are few; else shorten its way, or raise lateness",
+        lambda tally, kind: tally.outcomes[kind, Outcome.TOTAL_ONLY],
+    ),
+    Share(
         "duplicate",
         "are repeats",
         "a producer retries without idempotence, or has sent everything again after a restart",

@@ -39,6 +39,21 @@ def test_a_late_checkout_is_a_dead_letter_once_its_repeats_are_no_longer_known()
     assert refused(room, Kind.CHECKOUTS, Reason.LATE) == "event_time: 86400000 ms behind its topic's clock"
 
 
+def test_a_late_checkout_is_a_dead_letter_where_its_repeats_had_to_be_forgotten() -> None:
+    """Else each copy of a webhook would be an order: nobody remembers the one before."""
+    room = Room(Policy(max_checkout_keys=3))
+    for number in range(8):
+        room.see(Kind.CHECKOUTS, T0 + number * MINUTE, checkout_id=f"k{number}")
+    room.only(Kind.CHECKOUTS)
+    room.settle()
+    for number in range(3):
+        room.see(Kind.CHECKOUTS, T0, seen=T0 + 20 * MINUTE, checkout_id="k0", event_id=f"copy{number}")
+    room.settle()
+    outcomes = [each.tally.outcomes[Kind.CHECKOUTS, Outcome.TOTAL_ONLY] for each in room.outputs]
+    letters = [letter.reason for outputs in room.outputs for letter in outputs.dead_letters]
+    assert (sum(outcomes), letters) == (0, [Reason.LATE] * 3)
+
+
 @pytest.mark.parametrize("kind", [Kind.VIEWS, Kind.COMMENTS])
 def test_a_late_event_says_how_far_behind_its_topic_it_is(kind: Kind) -> None:
     room = Room()
