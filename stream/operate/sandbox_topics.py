@@ -9,24 +9,28 @@ import re
 import secrets
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupIdNotFound, KafkaError, NonEmptyGroup, for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from stream.config import Settings
 from stream.errors import FailedError
-from stream.kafka import client
+from stream.kafka import client, topics
 from stream.kafka.members import describe_all
 from stream.kafka.patches import access
-from stream.sessions import topics
+from stream.kafka.role import Spec
+from stream.model.names import REDRIVES
+from stream.sessions.role import WORKER
 
 START_SECONDS: Final = 60.0
 """Within so many seconds of making its topics, a run has workers in its group, or has ended."""
 GROUP_SECONDS: Final = 15.0
+ROLE: Final = replace(WORKER, specs=(*WORKER.specs, Spec(REDRIVES, {})))
+"""With all topics that there may be under a prefix, also that which a redrive makes (dlq/ledger.py)."""
 _PREFIX: Final = re.compile(r"sandbox-[0-9a-f]{8}\.", re.ASCII)
 
 
@@ -106,7 +110,7 @@ def is_over(run: Run, new: Collection[str]) -> bool:
 
 async def delete(settings: Settings, groups: Iterable[str]) -> None:
     """The topics of the prefix, then the groups, which must be empty first. Raises FailedError."""
-    await topics.delete(settings)
+    await topics.delete(ROLE, settings)
     admin = client.make_admin(settings)
     await client.start(admin, settings)
     try:
@@ -123,7 +127,7 @@ def prefix_of(name: str) -> str:
 
 
 def _names(settings: Settings, prefix: str) -> list[str]:
-    return topics.names(settings.model_copy(update={"topic_prefix": prefix}))
+    return topics.names(ROLE, settings.model_copy(update={"topic_prefix": prefix}))
 
 
 def _prefix_of_topic(settings: Settings, name: str) -> str:
@@ -162,8 +166,11 @@ async def _delete_group(admin: client.Admin, group: str) -> None:
 
 
 async def _try_to_delete(admin: client.Admin, group: str) -> bool:
-    """False when it still has members. The client has the request but no method for it."""
-    coordinator = await admin.find_coordinator(group)
+    """False when it still has members, or has no coordinator yet. The client has the request but no method for it."""
+    try:
+        coordinator = await admin.find_coordinator(group)
+    except GroupCoordinatorNotAvailableError:  # the first question makes the broker's topic of groups
+        return False
     response = await access.send_when_ready(admin, DeleteGroupsRequest([group]), coordinator)
     codes = {code for _, code, *_ in response.results} - {0, GroupIdNotFound.errno}
     if codes - {NonEmptyGroup.errno}:

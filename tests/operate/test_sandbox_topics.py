@@ -9,6 +9,7 @@ from aiokafka.admin import NewTopic
 
 from stream import cli
 from stream.config import Settings
+from stream.dlq import ledger
 from stream.kafka import client
 from stream.model.names import INPUTS, Kind
 from stream.operate import sandbox_topics
@@ -56,6 +57,7 @@ async def made(kafka: EmbeddedKafka, *, written: bool) -> Settings:
     prefix = sandbox_topics.new_prefix()
     config = Settings(brokers=kafka.bootstrap, topic_prefix=prefix, group=f"{prefix}liveshop")
     await topics.create(config, 1)
+    await ledger.make(config)  # as the first redrive does
     if written:
         await send(kafka, config.topic(INPUTS[Kind.VIEWS]), [(b"7301", b"{}")])
     return config
@@ -106,7 +108,7 @@ def test_what_is_left_is_listed_and_deleted_and_nothing_else(
         try:
             found = {run.prefix: run for run in await sandbox_topics.find_runs(left, HOUR)}
             assert found[left.topic_prefix].groups == (left.group,)
-            assert len(found[left.topic_prefix].topics) == len(topics.names(left))
+            assert len(found[left.topic_prefix].topics) == len(topics.names(left)) + 1
             stands = {config.topic_prefix: found[config.topic_prefix].stands for config in (left, alive, new)}
             assert list(stands.values()) == [RunStatus.RECENT, RunStatus.RUNS, RunStatus.NEW]
             assert not any(run.prefix in name for run in found.values() for name in others)
