@@ -158,7 +158,11 @@ async def await_stable(reader: Reader, partition: TopicPartition, end: int, pati
         async with asyncio.timeout(patience):
             while answers < ANSWERS or not _is_stable(reader, partition):
                 if answers >= ANSWERS and not said:
-                    log.info("the state ends in an open transaction; waiting", partition=partition.partition)
+                    log.info(
+                        "a topic ends in an open transaction; waiting",
+                        topic=partition.topic,
+                        partition=partition.partition,
+                    )
                     said = True
                 await reader.getmany(partition, timeout_ms=WAIT_MS)
                 before, heard = heard, reader.last_poll_timestamp(partition)
