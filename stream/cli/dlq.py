@@ -64,7 +64,8 @@ def list_letters(
     """Count dead letters by reason, topic, detail and time, with the place of a sample of each. Reads only.
 
     Numbers in details are shown as N, so that what is alike is one line. No value is shown: that is `liveshop dlq show`.
-    A letter's time is its event time, or the broker's timestamp where the event has none that can be.
+    A letter's time is its event time, or the broker's timestamp where the event has none that can be read, or one ahead
+    of the broker's clock.
     """
     selection = _selection(settings, reason, topic, (begin, end), session)
     with progress("offsets") as tell:
@@ -193,7 +194,7 @@ def redrive(
     if not reason:
         raise UsageError("--reason: say which, such as --reason bad_value; dlq list shows what there is")
     meant = _selection(settings, reason, topic, (begin, end), session)
-    asked = Redrive(meant, by or operator(), tuple(map(_fix, fix or ())), rate, max_redrives)
+    asked = Redrive(meant, _text("--by", by or operator()), tuple(map(_fix, fix or ())), rate, max_redrives)
     if not execute:
         with progress("offsets") as tell:
             done = ask(redriving.look(settings, asked, tell))
@@ -242,11 +243,13 @@ def purge(
     meant = _selection(settings, reason, topic, (None, end), session)
     if meant == Selection():
         raise UsageError("--to: say up to when, such as --to -7d; or which, by --reason, --topic or --session")
+    found = reading.Found()
     with progress("offsets") as tell:
         if confirm is None:
-            cuts = ask(purging.plan(settings, meant, tell))
+            cuts = ask(purging.plan(settings, meant, found, tell))
         else:
-            cuts = do(purging.execute(settings, meant, confirm, tell))
+            cuts = do(purging.execute(settings, meant, confirm, found, tell))
+    _warn(found.passed(), "are deleted where they lie before the offset")
     if as_json:
         print_json([_cut(each, confirmed=confirm is not None) for each in cuts])
     else:
@@ -298,7 +301,18 @@ def _selection(
         if each not in tuple(Reason):
             raise UsageError(f"--reason: there is no {each!r}; there are {', '.join(Reason)}")
     topics = frozenset(_topic(settings, each) for each in named or ())
-    return Selection(frozenset(reasons or ()), topics, from_ms, to_ms, session)
+    return Selection(
+        frozenset(reasons or ()), topics, from_ms, to_ms, None if session is None else _text("--session", session)
+    )
+
+
+def _text(flag: str, given: str) -> str:
+    """Raises UsageError for bytes of the command line that are no UTF-8."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{flag}: {given!r} is no UTF-8") from None
+    return given
 
 
 def _topic(settings: Settings, given: str) -> str:
@@ -312,8 +326,8 @@ def _kinds(settings: Settings) -> dict[str, Any]:
     return {settings.topic(topic): kind for kind, topic in INPUTS.items()}
 
 
-def _warn(others: Sequence[SkippedRecords]) -> None:
+def _warn(others: Sequence[SkippedRecords], fate: str = "were left out") -> None:
     for each in others:
         where = f"{each.partition.topic}, partition {each.partition.partition}"
-        what = f"records that are no dead letters were left out: {each.number}, the first at offset {each.first}"
+        what = f"records that are no dead letters {fate}: {each.number}, the first at offset {each.first}"
         say(f"{where}: {what}; somebody else writes there", err=True)

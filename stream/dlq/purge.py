@@ -29,7 +29,7 @@ class Cut:
     topic: str
     partition: int
     before: int
-    """Everything below this offset is deleted; the end, until a letter is found that is not meant."""
+    """Everything below this offset is deleted: the beginning, and then what lies behind the last letter to be deleted."""
     letters: int = 0
     newest: int | None = None
     """When the last of them was written, ms."""
@@ -41,28 +41,34 @@ class Cut:
     def add(self, letter: Letter, *, meant: bool) -> None:
         """The next letter of the partition."""
         if not meant and not self.is_over:
-            self.before, self.is_over = letter.offset, True
+            self.is_over = True
         elif meant and self.is_over:
             self.kept += 1
         elif meant:
+            self.before = letter.offset + 1
             self.letters += 1
             self.newest = max(self.newest or 0, letter.written)
 
 
-async def plan(settings: Settings, selection: Selection, tell: reading.Tell) -> list[Cut]:
-    """What would be deleted, by partition. Reads all there is, and changes nothing."""
+async def plan(settings: Settings, selection: Selection, found: reading.Found, tell: reading.Tell) -> list[Cut]:
+    """What would be deleted, by partition. Reads all there is, and changes nothing.
+
+    ``found`` is told what is no dead letter: such a record below the offset is deleted with the letters.
+    """
     partitions = await reading.partitions_of(settings)
     async with reader_of(settings, partitions) as reader:
         ranges = await reading.stretches(reader, partitions, None)
-        cuts = [Cut(each.partition.topic, each.partition.partition, each.end) for each in ranges]
-        async for letter in reading.selected(reader, ranges, Selection(), reading.Found(), tell):
+        cuts = [Cut(each.partition.topic, each.partition.partition, each.begin) for each in ranges]
+        async for letter in reading.selected(reader, ranges, Selection(), found, tell):
             cuts[letter.partition].add(letter, meant=selection.has(letter))
     return cuts
 
 
-async def execute(settings: Settings, selection: Selection, confirmed: int, tell: reading.Tell) -> list[Cut]:
+async def execute(
+    settings: Settings, selection: Selection, confirmed: int, found: reading.Found, tell: reading.Tell
+) -> list[Cut]:
     """Deletes them for good, if there are as many letters as were confirmed. Else UsageError says how many there are."""
-    cuts = await plan(settings, selection, tell)
+    cuts = await plan(settings, selection, found, tell)
     number = sum(cut.letters for cut in cuts)
     if number != confirmed:
         raise UsageError(
