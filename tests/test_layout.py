@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "observe": {"observe", "plaintext", "kafka.metrics_hooks", "kafka.health", "core", "model", "config", "errors"},
     "doctor": {"doctor", "sessions", "kafka", "core", "model", "config", "printed", "errors", "durations"},
     "operate": {"operate", "sessions", "kafka", "core", "model", "config", "printed", "errors"},
-    "dlq": {"dlq", "operate.shards", "sessions", "kafka", "core", "model", "config", "errors"},
+    "dlq": {"dlq", "operate.shards", "sessions", "kafka", "core", "model", "config", "printed", "errors"},
     "replay": {"replay", "operate.shards", "sessions", "kafka", "core", "model", "config", "errors"},
     "sandbox": {"sandbox", "children", "kafka", "core", "model", "config", "printed", "errors", "durations"},
 }

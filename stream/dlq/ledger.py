@@ -7,16 +7,17 @@ key of its own, and nothing is forgotten; there are as many as there were transa
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 from aiokafka import TopicPartition
 
 from stream.config import Settings
-from stream.errors import FailedError, UsageError
-from stream.kafka import statereader, topics
+from stream.errors import FailedError
+from stream.kafka import client, statereader, topics
 from stream.kafka.client import Reader
+from stream.kafka.requests import is_hidden
 from stream.kafka.role import Role, Spec
 from stream.kafka.topics import TIMESTAMPS
 from stream.model.names import REDRIVES
@@ -38,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True):
     """One transaction. New fields need a default."""
 
     topic_id: str
-    """Kafka's id of live.dead-letters, empty where brokers know none: its offsets are of that topic alone."""
+    """Kafka's id of live.dead-letters, empty where brokers knew none: its offsets are of that topic alone."""
     partition: int
     offsets: list[tuple[int, int]]
     """Runs of letters, first and last."""
@@ -56,6 +57,10 @@ class Entry(msgspec.Struct, frozen=True):
 
     def value(self) -> bytes:
         return msgspec.json.encode(self)
+
+    def is_of(self, topic_id: str) -> bool:
+        """Whether it names letters of that topic. Without an id, here or there, it may: better left than sent twice."""
+        return not self.topic_id or not topic_id or self.topic_id == topic_id
 
 
 _decode: Final = msgspec.json.Decoder(Entry).decode
@@ -98,15 +103,34 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 async def there(settings: Settings) -> bool:
-    """Whether anything was ever sent again."""
+    """Whether anything may ever have been sent again.
+
+    Raises FailedError for a topic that cannot be read now: it might name letters.
+    """
+    name = partition(settings).topic
+    admin = client.make_admin(settings)
+    await client.start(admin, settings)
     try:
-        return bool(await topics.counts(ROLE, settings))
-    except UsageError:  # it is missing
+        listed = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
+        hidden = name not in listed and await is_hidden(admin, name)
+    finally:
+        await client.end(admin)
+    return _is_readable(name, listed.get(name), hidden=hidden)
+
+
+def _is_readable(name: str, partitions: Sequence[Mapping[str, Any]] | None, *, hidden: bool) -> bool:
+    unknown = "so it is not known which dead letters were sent again"
+    if hidden:
+        raise FailedError(f"this user may not see {name}, {unknown}: docs/security.md has the ACLs it needs")
+    if partitions is None:
         return False
+    if not partitions or any(each["leader"] < 0 for each in partitions):
+        raise FailedError(f"{name} has no leader now, {unknown}: start its brokers, then type the same command again")
+    return True
 
 
 async def make(settings: Settings) -> None:
-    """Raises UsageError where this user may not."""
+    """Raises UsageError where this user may not, and FailedError as `there` does."""
     if not await there(settings):
         await topics.create(ROLE, settings, 1, None)
 
@@ -126,7 +150,7 @@ async def read(reader: Reader, settings: Settings, topic_id: str, patience: floa
         await statereader.await_stable(reader, tp, end, patience)
         begin, end = await statereader.bounds(reader, tp)
     entries = [_entry(record, tp) async for record in statereader.read(reader, tp, begin, end, refused=True)]
-    return Redriven(entry for entry in entries if entry.topic_id == topic_id)
+    return Redriven(entry for entry in entries if entry.is_of(topic_id))
 
 
 def _entry(record: object, tp: TopicPartition) -> Entry:

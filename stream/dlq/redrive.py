@@ -8,14 +8,14 @@ transactional id for all of an installation: whoever starts last goes on, and wh
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from stream.config import Settings
 from stream.core.framing import StateError
@@ -35,6 +35,7 @@ from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.model.names import DEAD_LETTERS, INPUTS, STATE, Kind
 from stream.operate.shards import reading as reader_of
+from stream.printed import command
 from stream.sessions import topics
 from stream.sessions.figures import policy_of
 from stream.sessions.role import WORKER
@@ -44,6 +45,7 @@ log: Final = structlog.get_logger("liveshop")
 MOST: Final = 500
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Records of one transaction, and their bytes, but for the last one."""
+ABORT_SECONDS: Final = 1.0
 CLOCKS_SECONDS: Final = 10.0
 """The workers' clocks are looked at again after so long."""
 
@@ -80,7 +82,7 @@ class Done:
 async def look(settings: Settings, asked: Redrive, tell: reading.Tell) -> Done:
     """What would be sent and what not. Writes nothing, touches nobody."""
     done = Done()
-    async with _opened(settings, asked) as letters:
+    async with _opened(settings, asked, is_there=await ledger.there(settings)) as letters:
         redriven = await letters.redriven()
         async for _ in letters.judged(redriven, done, tell):
             pass
@@ -93,7 +95,7 @@ async def execute(settings: Settings, asked: Redrive, tell: reading.Tell, done: 
     Raises FailedError when somebody else has taken over, or when brokers give trouble: the same command goes on.
     """
     await ledger.make(settings)
-    async with _opened(settings, asked) as letters:
+    async with _opened(settings, asked, is_there=True) as letters:
         name = f"liveshop.{ledger.partition(settings).topic}"
         producer = client.make_producer(settings, name)
         await client.start(producer, settings)
@@ -102,13 +104,15 @@ async def execute(settings: Settings, asked: Redrive, tell: reading.Tell, done: 
             await _send(letters, _Sending(settings, asked, producer, letters.topic_id, done), redriven, tell)
         except ProducerFenced:
             raise FailedError(
-                f"another redrive has taken over after {done.committed} records of this one; what both have sent is noted"
+                f"after {done.committed} records of this one another redrive has taken over, or a broker has aborted a "
+                "transaction that took longer than --transaction-timeout. What was sent is noted; the same command goes on"
             ) from None
         except HangingTransactionError:
             raise FailedError(
-                f"{ledger.partition(settings).topic} ends in an open transaction of somebody else: nothing was sent"
+                f"{ledger.partition(settings).topic} ends in an open transaction of somebody else: nothing was sent. "
+                f"This says whose, and how to end it: {command(settings, 'doctor')}"
             ) from None
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, IllegalOperation, TimeoutError) as error:
             raise FailedError(
                 f"the broker could not do it after {done.committed} records: {type(error).__name__}: {error}. "
                 "What was committed is noted, and the same command goes on"
@@ -150,11 +154,11 @@ class _Sending:
         seconds = self.settings.transaction_timeout.total_seconds()
         async with asyncio.timeout(seconds):
             await self.producer.begin_transaction()
-            sent = [await self._send(draft) for draft in batch]
-            entry = self._entry(batch)
-            tp = ledger.partition(self.settings)
-            sent.append(await self.producer.send(tp.topic, entry.value(), key=entry.key(), partition=tp.partition))
-            _raise_worst(await asyncio.gather(*sent, return_exceptions=True))
+            try:
+                await self._send_all(batch)
+            except BaseException:
+                await self._abort()
+                raise
         try:
             await end_txn.commit(self.producer, seconds)
         except end_txn.SpentError:
@@ -165,6 +169,25 @@ class _Sending:
     def _count(self, batch: list[Draft]) -> None:
         self.done.committed += len(batch)
         self.done.transactions += 1
+
+    async def _send_all(self, batch: list[Draft]) -> None:
+        """With their entry. Whatever a call has raised, what the requests before it have met may say why."""
+        sent: list[asyncio.Future[object]] = []
+        raised: list[Exception] = []
+        entry, tp = self._entry(batch), ledger.partition(self.settings)
+        try:
+            for draft in batch:
+                sent.append(await self._send(draft))  # noqa: PERF401 - those that were sent count when one fails
+            sent.append(await self.producer.send(tp.topic, entry.value(), key=entry.key(), partition=tp.partition))
+        except Exception as error:  # noqa: BLE001 - the worst of all is raised
+            raised.append(error)
+        _raise_worst([*raised, *await asyncio.gather(*sent, return_exceptions=True)])
+
+    async def _abort(self) -> None:
+        """So that the readers of the inputs do not wait until the broker does it. What fails is the broker's to end."""
+        with suppress(Exception):
+            async with asyncio.timeout(ABORT_SECONDS):
+                await self.producer.abort_transaction()
 
     async def _send(self, draft: Draft) -> "asyncio.Future[object]":
         sent: asyncio.Future[object] = await self.producer.send(
@@ -190,28 +213,37 @@ class _Sending:
 
 
 def _raise_worst(results: Sequence[object]) -> None:
-    """A fence before anything else: what it makes of the other requests is not what happened."""
+    """A fence before anything else: what it makes of the other requests is not what happened.
+
+    What aiokafka says of its own state comes last: it only says that something went wrong before.
+    """
     errors = [each for each in results if isinstance(each, BaseException)]
-    fences = [each for each in errors if isinstance(each, ProducerFenced)]
     if errors:
-        raise (fences or errors)[0]
+        raise min(errors, key=lambda each: (not isinstance(each, ProducerFenced), not isinstance(each, KafkaError)))
 
 
 # -- letters, judged by the clocks of now
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, asked: Redrive) -> AsyncIterator["_Letters"]:
+async def _opened(settings: Settings, asked: Redrive, *, is_there: bool) -> AsyncIterator["_Letters"]:
+    """``is_there``: live.redrives."""
     counts = await topics.counts(settings, (*INPUTS.values(), STATE))
     number = min(counts.values())
     shards = [ShardContext(settings, each, number, WORKER) for each in range(number)]
     partitions = await reading.partitions_of(settings)
-    is_there = await ledger.there(settings)
     every = [*partitions, *(context.state for context in shards), *([ledger.partition(settings)] if is_there else [])]
     async with reader_of(settings, every) as reader:
         await _insist_on_workers(settings, reader, shards, counts)
-        ids = await topicids.fetch(WORKER, reader, settings)
-        yield _Letters(settings, asked, reader, shards, partitions, ids.get(DEAD_LETTERS, ""), is_there)
+        topic_id = _letters_id(await topicids.fetch(WORKER, reader, settings))
+        yield _Letters(settings, asked, reader, shards, partitions, topic_id, is_there)
+
+
+def _letters_id(ids: Mapping[str, str]) -> str:
+    """Empty where brokers know no ids. FailedError where they know others: the ledger would seem to name other letters."""
+    if ids and DEAD_LETTERS not in ids:
+        raise FailedError(f"no broker tells the id of {DEAD_LETTERS} now: try again")
+    return ids.get(DEAD_LETTERS, "")
 
 
 async def _insist_on_workers(
@@ -278,5 +310,6 @@ class _Letters:
             return Clocks(policy_of(head.policy), clocks)
         except (StateError, ValueError) as error:
             raise FailedError(
-                f"the state of partition {shard.partition} cannot be read, so nobody can say what would be late: {error}"
+                f"the state of partition {shard.partition} cannot be read, so nobody can say what would be late: {error}. "
+                f"This says more: {command(self.settings, 'state verify')}"
             ) from None

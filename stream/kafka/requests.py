@@ -10,7 +10,12 @@ from io import BytesIO
 from typing import Any, Final, TypeVar
 
 import msgspec
-from aiokafka.errors import IncompatibleBrokerVersion, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.api import RequestHeader_v2, ResponseHeader_v0, ResponseHeader_v1
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
@@ -276,13 +281,27 @@ async def topic_metadata(
 
     One broker is asked, any one unless it is named: what was changed a moment ago it may not know yet.
     """
-    asked: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in names]
-    answer = await _ask(asker, _Question(_METADATA, asked, False, False), node)
     return {
         each["name"]: TopicMetadata(each["topic_id"], len(each["partitions"]))
-        for each in answer["topics"]
+        for each in await _metadata(asker, names, node)
         if not each["error_code"]
     }
+
+
+async def is_hidden(asker: Admin | Reader, name: str) -> bool:
+    """Whether we may not see this topic, be it there or not. Brokers before Kafka 3.1 do not say: False."""
+    try:
+        [topic] = await _metadata(asker, [name])
+    except IncompatibleBrokerVersion:
+        return False
+    return bool(topic["error_code"] == TopicAuthorizationFailedError.errno)
+
+
+async def _metadata(asker: Admin | Reader, names: Iterable[str], node: int | None = None) -> list[dict[str, Any]]:
+    asked: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in names]
+    answer = await _ask(asker, _Question(_METADATA, asked, False, False), node)
+    found: list[dict[str, Any]] = answer["topics"]
+    return found
 
 
 class Features(msgspec.Struct, frozen=True):

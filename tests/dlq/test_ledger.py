@@ -1,11 +1,17 @@
 """What live.redrives says of letters."""
 
+import asyncio
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.dlq import ledger
 from stream.dlq.ledger import Entry, Redriven, runs
+from stream.errors import FailedError
+from stream.sandbox.broker import EmbeddedKafka
+from tests.operate.tools import make
 
 numbers = st.integers(0, 60)
 
@@ -21,6 +27,35 @@ def test_every_letter_that_was_sent_is_known_and_no_other(sent: list[tuple[int, 
     for partition in range(3):
         for offset in range(62):
             assert redriven.has(partition, offset) == ((partition, offset) in every)
+
+
+def test_what_may_name_letters_of_the_topic_is_not_forgotten() -> None:
+    every = [Entry(topic_id, 0, [(0, 0)], 1, "me") for topic_id in ("id", "other", "")]
+    assert [each.is_of("id") for each in every] == [True, False, True]
+    assert all(each.is_of("") for each in every)
+
+
+def test_a_ledger_that_cannot_be_read_is_not_an_empty_one() -> None:
+    there = [{"leader": 1}]
+    assert ledger._is_readable("t", there, hidden=False)
+    assert not ledger._is_readable("t", None, hidden=False)
+    for partitions in ([{"leader": -1}], []):
+        with pytest.raises(FailedError, match="t has no leader now"):
+            ledger._is_readable("t", partitions, hidden=False)
+    with pytest.raises(FailedError, match="may not see t"):
+        ledger._is_readable("t", None, hidden=True)
+
+
+@pytest.mark.kafka
+def test_the_ledger_is_there_once_it_was_made(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        assert not await ledger.there(config)
+        await ledger.make(config)
+        await ledger.make(config)
+        assert await ledger.there(config)
+
+    asyncio.run(main())
 
 
 @given(st.sets(numbers))

@@ -11,19 +11,21 @@ from typing import Any, Final
 import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from stream import cli
 from stream.children import Child
 from stream.config import Settings
 from stream.dlq import redrive as redriving
+from stream.dlq.drafts import Draft
 from stream.dlq.fixes import FIXES
 from stream.dlq.letters import Selection
 from stream.dlq.redrive import Done, Redrive
 from stream.errors import FailedError
-from stream.model.names import DEAD_LETTERS, INPUTS, REDRIVES, Kind, Reason
+from stream.model.names import DEAD_LETTERS, INPUTS, REDRIVES, Kind, Outcome, Reason
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
-from tests.dlq.tools import Rec, refused, write
+from tests.dlq.tools import Rec, letter, refused, write
 from tests.kafka import tools
 from tests.kafka.tools import BASE, everything, headers, send_views, until, view
 from tests.live import path, wait_for
@@ -243,9 +245,9 @@ def test_it_goes_on_where_it_was_stopped(
     config = asyncio.run(prepare())
     words = ["dlq", "redrive", *flags(config), "--reason=late", "--execute"]
     environ = {**{name: value for name, value in os.environ.items() if "LIVESHOP_" not in name}, "PYTHONPATH": path()}
-    child = Child([sys.executable, "-m", "stream.cli", *words, "--rate=5"], log=tmp_path / "log", environ=environ)
+    child = Child([sys.executable, "-m", "stream.cli", *words, "--rate=1"], log=tmp_path / "log", environ=environ)
     try:
-        wait_for("some are sent", lambda: len(asyncio.run(sent(kafka, config, 2))) >= 5, every=0.2)
+        wait_for("some are sent", lambda: len(asyncio.run(sent(kafka, config, 2))) >= 3, every=0.2)
         os.kill(child.pid, kill)
         wait_for("it has ended", lambda: child.code is not None)
     finally:
@@ -262,10 +264,77 @@ def test_it_goes_on_where_it_was_stopped(
     assert redrive(config, capsys, "--reason=late", "--execute")["committed"] == 0
 
 
+class FencedProducer:
+    """Takes some records, whose fate is ``error`` or still open, and then no more."""
+
+    def __init__(self, takes: int, error: KafkaError | None) -> None:
+        self.takes, self.error = takes, error
+        self.fates: list[asyncio.Future[object]] = []
+        self.ended = ""
+
+    async def begin_transaction(self) -> None: ...
+
+    async def send(self, *_: object, **__: object) -> asyncio.Future[object]:
+        if len(self.fates) == self.takes:
+            raise IllegalOperation("Can't send messages while not in transaction")
+        self.fates.append(asyncio.get_running_loop().create_future())
+        if self.error is not None:
+            self.fates[-1].set_exception(self.error)
+        return self.fates[-1]
+
+    async def abort_transaction(self) -> None:
+        self.ended = "aborted"
+        raise ProducerFenced
+
+    async def commit_transaction(self) -> None:
+        self.ended = "committed"
+
+
+def sending(producer: FencedProducer) -> Any:
+    asked = Redrive(Selection(frozenset({"late"})), "me")
+    return redriving._Sending(Settings(brokers="127.0.0.1:1"), asked, producer, "id", Done())
+
+
+DRAFTS: Final = [
+    Draft(letter(refused(Rec()), offset), "live.views", 0, b"s1", b"{}", (), Outcome.COUNTED) for offset in range(3)
+]
+
+
+def test_a_fence_in_the_middle_of_a_batch_is_told_as_one() -> None:
+    producer = FencedProducer(2, ProducerFenced())
+    with pytest.raises(ProducerFenced):
+        asyncio.run(sending(producer).commit(DRAFTS))
+    assert producer.ended == "aborted"
+
+
+def test_an_interrupted_batch_is_aborted_at_once() -> None:
+    """Else every reader of the inputs waits until the broker does it."""
+
+    async def main(producer: FencedProducer) -> None:
+        task = asyncio.create_task(sending(producer).commit(DRAFTS))
+        await until(lambda: len(producer.fates) == len(DRAFTS) + 1, "all are on their way")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    producer = FencedProducer(len(DRAFTS) + 1, None)
+    asyncio.run(main(producer))
+    assert producer.ended == "aborted"
+
+
+def test_the_ledger_needs_the_id_of_the_topic_where_there_are_ids() -> None:
+    assert redriving._letters_id({}) == ""
+    assert redriving._letters_id({DEAD_LETTERS: "id", VIEWS: "other"}) == "id"
+    with pytest.raises(FailedError, match="try again"):
+        redriving._letters_id({VIEWS: "other"})
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ((), "--reason: say which"),
+        (("--reason=late", "--session=\udcff"), "--session: '\\udcff' is no UTF-8"),
+        (("--reason=late", "--by=\udcff"), "--by: '\\udcff' is no UTF-8"),
         (("--reason=late", "--fix=magic"), "--fix: there is no 'magic'; there are seconds-to-milliseconds, "),
         (("--reason=late", "--from=2026-01-01T00:00"), "--from: '2026-01-01T00:00' has no offset"),
     ],
