@@ -5,24 +5,30 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from stream import cli
 from stream.children import Child
 from stream.config import Settings
+from stream.dlq import ledger
 from stream.dlq import redrive as redriving
 from stream.dlq.drafts import Draft
 from stream.dlq.fixes import FIXES
 from stream.dlq.letters import Selection
 from stream.dlq.redrive import Done, Redrive
 from stream.errors import FailedError
+from stream.kafka import client, statereader
 from stream.model.names import DEAD_LETTERS, INPUTS, REDRIVES, Kind, Outcome, Reason
+from stream.operate.shards import reading
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.dlq.tools import Rec, letter, refused, write
@@ -320,6 +326,35 @@ def test_an_interrupted_batch_is_aborted_at_once() -> None:
     producer = FencedProducer(len(DRAFTS) + 1, None)
     asyncio.run(main(producer))
     assert producer.ended == "aborted"
+
+
+def test_a_batch_that_failed_hides_nothing_from_the_readers_of_the_inputs(
+    kafka: EmbeddedKafka, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_results: object) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        config = await make(kafka, prefix)
+        await ledger.make(config)
+        patient = config.model_copy(update={"transaction_timeout": timedelta(minutes=10)})
+        producer = client.make_producer(patient, f"liveshop.{config.topic(REDRIVES)}")
+        await client.start(producer, patient)
+        try:
+            sender = redriving._Sending(patient, Redrive(Selection(), "me"), producer, "id", Done())
+            drafts = [replace(each, topic=config.topic(VIEWS)) for each in DRAFTS]
+            with pytest.raises(asyncio.CancelledError):
+                await sender.commit(drafts)
+            tp = TopicPartition(config.topic(VIEWS), 0)
+            async with reading(config, [tp]) as reader:
+                await statereader.await_stable(reader, tp, 0, PATIENCE)
+                assert await reader.end_offsets([tp]) == {tp: len(DRAFTS) + 1}, "the records, and the end"
+        finally:
+            await client.end(producer)
+        assert await everything(kafka, config.topic(VIEWS)) == []
+
+    monkeypatch.setattr(redriving, "_raise_worst", fail)
+    asyncio.run(main())
 
 
 def test_the_ledger_needs_the_id_of_the_topic_where_there_are_ids() -> None:
