@@ -55,7 +55,7 @@ class Security(BaseModel):
         default=None, description="file with the password of the private key; or LIVESHOP_TLS_KEY_PASSWORD itself"
     )
     tls_check_hostname: bool = Field(
-        default=True, description="whether a broker's certificate must name the host that liveshop connects to"
+        default=True, description="whether a broker's certificate must name the host of the connection"
     )
     sasl_mechanism: Annotated[Mechanism | None, _or_none(str.upper)] = Field(
         default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"

@@ -53,7 +53,7 @@ def command(
     """Try alert rules against history: what would have fired, when, for how long, for whom, with which values.
 
     Evaluates the rules (--rules, or the shipped ones) in event time with the code of the live shard. It reads the topics, or
-    a recording that `liveshop simulate --to` wrote. It joins no group and writes nothing. Give the settings of the workers.
+    a recording of `liveshop simulate --to FILE`. It joins no group and writes nothing. Give the settings of the workers.
     Times are 2026-03-01T19:30 (UTC), 2026-03-01T19:30+07:00, ms since 1970, 2h (ago) or now.
 
     Live alerts marked "idle" were decided before all events were there, and may differ. Exit code 3: some lines of the

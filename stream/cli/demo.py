@@ -234,7 +234,7 @@ class Demo:
 
 
 def _program() -> str:
-    """As it was called: who ran make has no liveshop on the PATH."""
+    """As it was called: after make the program is not on the PATH."""
     return sys.argv[0] if Path(sys.argv[0]).name == "liveshop" else "liveshop"
 
 
