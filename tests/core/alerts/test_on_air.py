@@ -247,8 +247,8 @@ def test_what_an_end_resolved_is_not_resolved_again_whenever_it_is_kept_and_rest
 def amended(*events: tuple[float, Kind, str]) -> Air:
     """Comments alone are waited for; the views that were left out come when slides up to 12 are judged."""
     air = Air(rule("chat", "w.comments >= 1.0"))
-    for minute in range(1, 12):
-        air.see(minute + 0.5, "s1", kind=Kind.COMMENTS)
+    for number in range(1, 12):
+        air.see(number + 0.5, "s1", kind=Kind.COMMENTS)
     for kind in (Kind.COMMENTS, Kind.CHECKOUTS):
         air.see(12.2, "clock", kind=kind)
     air.shard.exclude(Kind.VIEWS)
