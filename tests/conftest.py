@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -25,6 +26,9 @@ settings.register_profile(  # make mutants: the same few examples for each mista
     phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("liveshop")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no program under test would hear of Ctrl-C
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -95,7 +95,7 @@ async def _read_state(reader: Reader, partition: TopicPartition, patience: float
         raise StateError(f"it begins at offset {start}, and that record is missing")
     if state.strays:
         log.warning(
-            "skipped records of another program: it writes to the topic",
+            "skipped records not of liveshop: another program writes to the topic",
             expected="state",
             topic=partition.topic,
             partition=partition.partition,
@@ -285,7 +285,7 @@ class SkippedRecords:
         """A line in the log when there were any."""
         if self.number:
             log.warning(
-                "skipped records of another program: it writes to the topic",
+                "skipped records not of liveshop: another program writes to the topic",
                 expected=what,
                 topic=self.partition.topic,
                 partition=self.partition.partition,

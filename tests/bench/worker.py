@@ -119,7 +119,7 @@ def _watch(brokers: str, prefix: str, expected: Expected, folder: Path) -> Measu
     program = ("tests.bench.sampler", str(out))
     measured = Measured(sum(expected.records.values()))
     with Worker(brokers, prefix, folder / "worker.log", program=program, idle_after="2s") as worker:
-        wait_for("the worker begins to read", lambda: b"begins" in worker.log.read_bytes(), every=0.005)
+        wait_for("the worker begins to read", lambda: b"the shard starts" in worker.log.read_bytes(), every=0.005)
         worker.child.send(signal.SIGUSR1)
         cpu, wall = processes.cpu(worker.pid), time.monotonic()
         asyncio.run(_reach_ends(brokers, prefix))

@@ -179,7 +179,7 @@ def test_who_looks_whether_a_state_is_still_anothers_fences_nobody(
         looks.append(context)
         return refuse(context, owner)
 
-    monkeypatch.setattr(state_refused, "foreign", noted)
+    monkeypatch.setattr(state_refused, "other_owner", noted)
 
     async def main() -> None:
         config = await make(kafka, prefix, partitions=2)

@@ -143,7 +143,7 @@ def test_a_rebuild_is_not_fenced_by_the_worker_whose_shard_is_down(
     async def main() -> None:
         config = await counted(kafka, prefix, partitions=2)
         await damaged(kafka, config)
-        monkeypatch.setattr(state_refused, "unreadable", counting)
+        monkeypatch.setattr(state_refused, "unreadable_state", counting)
         async with worker(config) as memory:
             await until(lambda: 0 in memory.down, "shard 0 is down")
             context = ShardContext(config, 0, 2, WORKER)

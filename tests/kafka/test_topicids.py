@@ -74,7 +74,7 @@ class Looking:
         async def fetch_all(*_: object) -> Any:
             return self.answers
 
-        monkeypatch.setattr(topicids, "ask_all", fetch_all)
+        monkeypatch.setattr(topicids, "fetch_all", fetch_all)
 
     def look(self) -> Mapping[str, str]:
         context = ShardContext(SETTINGS, 0, 4, WORKER)

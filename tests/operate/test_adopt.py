@@ -119,7 +119,7 @@ def test_a_state_of_before_ids_that_is_ahead_of_its_topic_begins_again(
 
     async def act() -> None:
         with monkeypatch.context() as before:
-            before.setattr(topicids, "ask", no_ids)
+            before.setattr(topicids, "fetch", no_ids)
             config = await counted(kafka, prefix)
         await make_anew(config, VIEWS, partitions=2)
         found = await contexts(WORKER, config, ())
