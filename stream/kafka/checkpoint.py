@@ -24,7 +24,7 @@ from stream.kafka.machine import Name, Outputs
 from stream.kafka.patches import end_txn
 from stream.kafka.patches.abort_producer import retrieve_offset_failures
 from stream.kafka.retriable import is_trouble
-from stream.kafka.shard_context import CheckpointError, FencedError, LetterRefusedError, ShardContext
+from stream.kafka.shard_context import CheckpointError, CommittedError, FencedError, LetterRefusedError, ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.topic_requirements import batch_too_small
 
@@ -72,8 +72,8 @@ class Checkpoints:
         """Commits all of it, or nothing. Returns the offset of the first record of the state.
 
         Raises FencedError when another producer has taken over or the transaction timed out, CheckpointError for anything
-        else; both have the original exception as cause. Retriable errors are retried within the transaction's timeout,
-        those of its end for longer.
+        else; both have the original exception as cause. After CommittedError alone, the checkpoint is committed. Retriable
+        errors are retried within the transaction's timeout, those of its end for longer.
         StateRefusedError: another installation writes the same state. A dead letter that is too large for its topic is
         LetterRefusedError, any other record UsageError: it names the topic and its limit.
         """
@@ -89,7 +89,7 @@ class Checkpoints:
             async with asyncio.timeout(self._seconds):
                 await self._producer.begin_transaction()
                 sent = await send()
-            await end_txn.commit(self._producer, self._seconds)
+            await self._commit()
         except ProducerFenced as error:
             raise FencedError from error
         except (FencedError, StateRefusedError, CheckpointError):
@@ -104,6 +104,12 @@ class Checkpoints:
                 raise  # a fault of ours: another producer would meet it again
             raise CheckpointError(type(error).__name__) from error
         return sent
+
+    async def _commit(self) -> None:
+        try:
+            await end_txn.commit(self._producer, self._seconds)
+        except end_txn.SpentError as error:
+            raise CommittedError(type(error).__name__) from error
 
     async def _refused(self, error: _TooLargeError) -> Exception:
         actual = await topics.max_bytes(self._context.role, self._settings, error.name)

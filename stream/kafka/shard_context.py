@@ -25,6 +25,10 @@ class CheckpointError(Exception):
     """A checkpoint was not committed, or nobody can say whether it was: what is in memory is not to be used again."""
 
 
+class CommittedError(CheckpointError):
+    """The checkpoint is committed, but its producer can write no other one: its successor goes on from the state."""
+
+
 class LetterRefusedError(CheckpointError):
     """The topic of dead letters took none of this size: the next ones are smaller."""
 

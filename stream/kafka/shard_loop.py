@@ -20,7 +20,7 @@ from stream.kafka.machine import Machine, Name, Outputs
 from stream.kafka.metrics_hooks import Activity, MetricsHooks
 from stream.kafka.patches.fetch import UnreadableError
 from stream.kafka.recovery import resolve_positions
-from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.shard_context import CheckpointError, CommittedError, FencedError, OutdatedError, ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.time_slices import SLICE
 from stream.model.results import Record
@@ -340,6 +340,9 @@ class ShardLoop:
         await self._confirm_partitions(outputs)
         try:
             offset = await self._checkpoints.write(outputs)
+        except CommittedError:
+            self._hooks.committed(self._context.partition, outputs.tally, time.perf_counter() - began)
+            raise  # its numbers count, though no shard goes on from what is in memory
         except (FencedError, CheckpointError, StateRefusedError) as error:
             self._hooks.transaction_failed(self._context.partition, type(error.__cause__ or error).__name__)
             raise

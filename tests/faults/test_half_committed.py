@@ -21,7 +21,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from stream.config import Settings
 from stream.kafka import client
 from stream.kafka.patches.end_txn import SpentError
-from stream.kafka.shard_context import CheckpointError, ShardContext
+from stream.kafka.shard_context import CommittedError, ShardContext
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
@@ -71,7 +71,7 @@ async def _kill_amid_commit(cluster: Cluster, thread: ThreadPoolExecutor, config
     with _dies_when_it_has_decided(cluster, coordinator, after=1):
         async with checkpoints(context) as written:
             await written.write(outputs())
-            with pytest.raises(CheckpointError) as caught:
+            with pytest.raises(CommittedError) as caught:
                 await written.write(outputs(b"2"))
     assert isinstance(caught.value.__cause__, SpentError)
     await restarting

@@ -20,13 +20,13 @@ from stream.errors import UsageError
 from stream.kafka import client
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.patches.end_txn import SpentError
-from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
+from stream.kafka.shard_context import CheckpointError, CommittedError, FencedError, ShardContext
 from stream.model.names import DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE, Kind, Reason
 from stream.model.results import DeadLetter, Outputs
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions.role import WORKER
 from tests.core.test_deadletters import Given
-from tests.kafka.tools import everything, headers, make_topics, settings, stopped
+from tests.kafka.tools import everything, headers, make_topics, send_views, settings, stopped, until, worker
 
 pytestmark = pytest.mark.kafka
 
@@ -191,16 +191,37 @@ def test_an_end_that_nobody_confirmed_is_asked_for_again_and_its_producer_given_
         with pytest.MonkeyPatch.context() as patch:
             asked = unanswered(patch, arrives=arrives)
             async with checkpoints(context) as one:
-                with pytest.raises(CheckpointError) as caught:
+                with pytest.raises(CommittedError) as caught:
                     await one.write(outputs())
-                with pytest.raises(CheckpointError):
+                with pytest.raises(CheckpointError) as again:
                     await one.write(outputs(b"2"))
         assert isinstance(caught.value.__cause__, SpentError)
+        assert not isinstance(again.value, CommittedError)
         assert asked == [2]
         assert (await committed(kafka, context))[STATE] == [b"1"]
         async with checkpoints(context) as heir:
             await heir.write(outputs(b"3"))
         assert (await committed(kafka, context))[STATE] == [b"1", b"3"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_metrics_count_a_checkpoint_that_cost_its_producer(kafka: EmbeddedKafka, prefix: str, *, arrives: bool) -> None:
+    """It is committed: its records are not read again, so nobody else would count them."""
+
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config)
+        with pytest.MonkeyPatch.context() as patch:
+            unanswered(patch, arrives=arrives)
+            async with worker(config) as memory:
+                await send_views(kafka, config, range(20))
+                await until(lambda: len(memory.recoveries) == 2, "the shard has begun again")
+                assert memory.counted == 20
+                assert memory.failures == []
+                await send_views(kafka, config, range(20, 40))
+                await until(lambda: memory.counted == 40, "the later ones are counted as well")
 
     asyncio.run(main())
 
