@@ -133,12 +133,12 @@ def read(data: bytes, name: str) -> Plan:
     try:
         head = msgspec.json.decode(data, type=dict[str, Any])
         if isinstance(head.get("format"), int) and head["format"] > FORMAT:
-            raise UsageError(f"{name}: a later version of liveshop has made this plan ({head.get('version')})")
+            raise UsageError(f"{name}: a later version has made this plan: {head.get('version')}")
         plan = msgspec.json.decode(data, type=Plan)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise UsageError(f"{name}: this is no plan of a replay: {error}") from None
     if plan.hash != _hash(plan):
-        raise UsageError(f"{name}: the plan was edited after it was made: make another one with liveshop replay plan")
+        raise UsageError(f"{name}: the plan was edited after it was made: make another one")
     check_id(plan.id)
     return plan
 
