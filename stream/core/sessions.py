@@ -50,7 +50,7 @@ class Sessions:
         self._queue = TotalsQueue(policy, self.held)
         self._ends: list[tuple[int, bytes]] = []
         self._moved: dict[bytes, bool] = {}
-        """Keys of those that views, comments or their hosts have moved on; whether a start has."""
+        """Keys of those that their hosts have moved on, or views and comments after their end; whether a start has."""
         self._let_go: dict[int, dict[bytes, None]] = {}
         """Keys of ``held``, by when they may be let go."""
         self._dues: list[int] = []
@@ -124,7 +124,12 @@ class Sessions:
             session.last_any = last_any
             if session.let_go_at == NEVER:
                 self._keep(session, session.let_go_due(self._policy))
-        if pane.on_air_to > session.on_air_to or pane.start_to > session.start_to or pane.end_to > session.end_to:
+        if pane.on_air_to > session.on_air_to:
+            session.on_air_to = pane.on_air_to
+            if session.ended:
+                self._moved.setdefault(session.key, False)
+            # an open one is looked at anyway when it would have ended without this
+        if pane.start_to > session.start_to or pane.end_to > session.end_to:
             self._move(pane)
         self._queue.wait(session)
         if session.stale:
@@ -160,11 +165,10 @@ class Sessions:
                 self.shown[place] += number
 
     def _move(self, pane: Pane) -> None:
-        """The pane has a later view or comment, start or end than all before. What that does, `end` says."""
+        """The pane has a later start or end than all before. What that does, `end` says."""
         session = pane.session
         started = pane.start_to > session.start_to
         self._moved[session.key] = started or self._moved.get(session.key, False)
-        session.on_air_to = max(session.on_air_to, pane.on_air_to)
         session.start_to = max(session.start_to, pane.start_to)
         session.end_to = max(session.end_to, pane.end_to)
 
