@@ -4,7 +4,7 @@ Every partition read must be assigned to the reader already, all at once: each `
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -208,7 +208,7 @@ async def newest_record(
 
 async def read(
     reader: Reader, partition: TopicPartition, start: int, end: int, *, refused: bool = False
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Every committed record with ``start`` <= offset < ``end``. Raises TimeoutError when the broker stays silent.
 
     A batch that is too large or makes no sense raises UnreadableError as a damaged one does; with ``refused`` it comes as
