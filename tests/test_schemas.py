@@ -35,7 +35,7 @@ TOPICS: dict[str, dict[str, Any]] = {
 SCHEMAS = sorted(ROOT.glob("*/v*.schema.json"))
 EXAMPLES = sorted(ROOT.glob("*/examples/*.json"))
 INPUT_EXAMPLES = [file for file in EXAMPLES if file.parts[-3] in tuple(KINDS)]
-PRINTED = {ROOT / name / "v1.schema.json" for name in ("backtest", "doctor")}
+PRINTED = {ROOT / name / "v1.schema.json" for name in ("backtest", "doctor", "replay-diff")}
 """Of what commands print; no topic holds it."""
 
 
