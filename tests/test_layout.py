@@ -23,7 +23,10 @@ MAY_IMPORT = {
     "doctor": {"doctor", "sessions", "kafka", "core", "model", "config", "printed", "errors", "durations"},
     "operate": {"operate", "sessions", "kafka", "core", "model", "config", "printed", "errors"},
     "dlq": {"dlq", "operate.shards", "sessions", "kafka", "core", "model", "config", "printed", "errors"},
-    "replay": {"replay", "operate.shards", "sessions", "kafka", "core", "model", "config", "errors"},
+    "replay": {
+        *("replay", "operate.shards", "sessions", "rules", "kafka", "core", "model", "config"),
+        *("errors", "durations"),
+    },
     "sandbox": {"sandbox", "children", "kafka", "core", "model", "config", "printed", "errors", "durations"},
 }
 IMPURE = {

@@ -210,6 +210,32 @@ _LIST: Final = _Api(
         _TAGS,
     ),
 )
+_LOG_DIRS: Final = _Api(
+    35,
+    2,
+    Schema(("topics", _list(("name", _TEXT), ("partitions", CompactArray(Int32)))), _TAGS),
+    Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "log_dirs",
+            _list(
+                ("error_code", Int16),
+                ("log_dir", _TEXT),
+                (
+                    "topics",
+                    _list(
+                        ("name", _TEXT),
+                        (
+                            "partitions",
+                            _list(("partition", Int32), ("size", Int64), ("offset_lag", Int64), ("is_future", Boolean)),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        _TAGS,
+    ),
+)
 _RANGES: Final = _list(("name", _TEXT), ("first", Int16), ("second", Int16))
 _SUPPORTED: Final = 0
 _FINALIZED: Final = 2
@@ -301,6 +327,24 @@ async def _metadata(asker: Admin | Reader, names: Iterable[str], node: int | Non
     asked: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in names]
     answer = await _ask(asker, _Question(_METADATA, asked, False, False), node)
     found: list[dict[str, Any]] = answer["topics"]
+    return found
+
+
+async def log_sizes(admin: Admin, nodes: Iterable[int], sizes: Mapping[str, int]) -> dict[tuple[str, int], int]:
+    """Bytes of each partition as its brokers keep it, by topic and number. ``sizes``: partitions by topic.
+
+    Of its largest copy. A partition is missing where no broker tells: this user may not describe the cluster.
+    """
+    asked: list[tuple[str, list[int], dict[int, bytes]]] = [
+        (name, list(range(number)), {}) for name, number in sizes.items()
+    ]
+    found: dict[tuple[str, int], int] = {}
+    for node in nodes:
+        answer = await _ask(admin, _Question(_LOG_DIRS, asked), node)
+        for topic in (topic for log_dir in answer["log_dirs"] for topic in log_dir["topics"]):
+            for each in topic["partitions"]:
+                place = topic["name"], each["partition"]
+                found[place] = max(found.get(place, 0), each["size"])
     return found
 
 

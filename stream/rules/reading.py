@@ -83,6 +83,22 @@ def load_rules(setting: str, pane_ms: int) -> Rules:
     return Rules(read_rules(_content(Path(setting)), setting, pane_ms), pane_ms)
 
 
+def rules_text(setting: str) -> str:
+    """The text that the setting ``rules`` names, to be kept; `kept_rules` reads it. Empty where there are to be no alerts.
+
+    Raises UsageError for a file that cannot be read.
+    """
+    if setting == NONE:
+        return ""
+    return shipped_text() if setting == SHIPPED else _content(Path(setting))
+
+
+def kept_rules(text: str, source: str, pane_ms: int) -> Rules:
+    """The rules of a text that was kept, for slides of ``pane_ms``: those that suit them stay as they are. RulesError."""
+    rules = read_rules(text, source) if text else []
+    return Rules([_fitted(rule, pane_ms) for rule in rules], pane_ms)
+
+
 def shipped_text() -> str:
     return files("stream.rules").joinpath("default.yaml").read_text(encoding="utf-8")
 
