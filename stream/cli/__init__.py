@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "state",
     "offsets",
     "dlq",
+    "replay",
     "rules",
     "alerts",
     "backtest",
@@ -41,7 +42,7 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 
-TIMED: Final = frozenset({"run", "state", "offsets", "dlq", "alerts", "backtest", "top"})
+TIMED: Final = frozenset({"run", "state", "offsets", "dlq", "replay", "alerts", "backtest", "top"})
 """They print times."""
 
 

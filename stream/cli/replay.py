@@ -1,0 +1,20 @@
+"""``liveshop replay``: what was recorded, counted once more beside the workers. One module a command."""
+
+from typing import Final
+
+import typer
+
+from stream.cli import replay_plan
+
+app: Final = typer.Typer(
+    help="Count what was recorded once more, beside the workers: plan it, run it, see what differs.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def _replay() -> None:
+    """Count what was recorded once more, beside the workers: plan it, run it, see what differs."""
+
+
+app.command("plan")(replay_plan.command)

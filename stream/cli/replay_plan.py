@@ -1,0 +1,253 @@
+"""``liveshop replay plan``: what a replay will read, and what it cannot; frozen in a file."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from stream.cli.flags import takes_settings
+from stream.cli.operating import ask
+from stream.cli.output import print_table, say, show_json
+from stream.cli.timestamps import in_zone, parse_event_time
+from stream.config import CONNECTION, DECIDING, Settings
+from stream.core.policy import DAY
+from stream.errors import UsageError
+from stream.model.names import Reason
+from stream.replay import plan as plans
+from stream.replay import planning
+from stream.replay.planning import Asked, Planned, Stretch
+
+SETTINGS: Final = tuple(name for name in (*CONNECTION, "group", "topic_prefix", *DECIDING) if name != "windows")
+"""Those of the workers. Their windows and rules come from the environment or ``--config``: the flags are the replay's."""
+RATE: Final = 300_000
+"""Records a second that one process counts, at least: a duration is reckoned by it."""
+_REASON: Final = "reason="
+_NAMED: Final = 5
+"""Sessions that are named; more are only counted."""
+
+
+@takes_settings(SETTINGS, required=("brokers",))
+def command(
+    settings: Settings,
+    *,
+    begin: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="event times from here on: 2026-03-01T19:30+07:00, or -2h")
+    ],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="event times before this one")],
+    session: Annotated[
+        list[str] | None, typer.Option("--session", metavar="ID", help="write only of these sessions")
+    ] = None,
+    seller: Annotated[
+        list[str] | None, typer.Option("--seller", metavar="ID", help="write only of these sellers' sessions")
+    ] = None,
+    windows: Annotated[
+        str | None, typer.Option("--windows", metavar="SIZES", help="count these instead of the workers' windows")
+    ] = None,
+    rules: Annotated[
+        str | None, typer.Option("--rules", metavar="FILE", help="decide alerts by these instead of the workers' rules")
+    ] = None,
+    count_late: Annotated[
+        bool, typer.Option("--count-late", help="count what came too late, up to a day after the end")
+    ] = False,
+    letters: Annotated[
+        list[str] | None,
+        typer.Option("--with-dead-letters", metavar="reason=REASON", help="count these dead letters as well"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--id", metavar="NAME", help="of the replay, and in its topics' names")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="the plan's file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Plan a replay of the event times from --from up to --to: what is read, how much, and what retention has deleted.
+
+    Bounds become offsets once, and are frozen in the file with the settings, the rules and the cluster. Only windows that
+    lie wholly inside are written. It reads live.sessions, and asks for offsets; it writes nothing to Kafka. Give the
+    settings of the workers: their windows and rules as LIVESHOP_WINDOWS and LIVESHOP_RULES or with --config, since the
+    flags are for other ones.
+    """
+    now = int(time.time() * 1000)
+    asked = Asked(
+        from_ms=parse_event_time(begin, now, "--from"),
+        to_ms=parse_event_time(end, now, "--to"),
+        now_ms=now,
+        id=name,
+        windows=windows,
+        rules=rules,
+        sessions=_ids("--session", session),
+        sellers=_ids("--seller", seller),
+        count_late=count_late,
+        letters=tuple(map(_reason, letters or ())),
+    )
+    planned = ask(planning.make(settings, asked))
+    if out is not None:
+        _write(out, planned)
+    if as_json:
+        show_json(_figures(planned), indent=True)
+    else:
+        _show(planned, out)
+
+
+def _reason(given: str) -> str:
+    reason = given.removeprefix(_REASON)
+    if reason == given or reason not in tuple(Reason):
+        raise UsageError(
+            f"--with-dead-letters: {given!r} names no reason: write {_REASON}NAME, with one of {', '.join(Reason)}"
+        )
+    return reason
+
+
+def _ids(flag: str, given: Iterable[str] | None) -> tuple[str, ...]:
+    """Raises UsageError for bytes of the command line that are no UTF-8."""
+    ids = tuple(given or ())
+    for each in ids:
+        try:
+            each.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{flag}: {each!r} is no UTF-8") from None
+    return ids
+
+
+def _write(out: Path, planned: Planned) -> None:
+    try:
+        out.write_bytes(plans.written(planned.plan))
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+
+
+# -- what is told
+
+
+def _seconds(planned: Planned) -> int:
+    """About how long it takes."""
+    return -(-planned.plan.records // (RATE * _processes(planned)))
+
+
+def _processes(planned: Planned) -> int:
+    return max(1, min(len(planned.plan.parts), os.cpu_count() or 1))
+
+
+def _figures(planned: Planned) -> dict[str, Any]:
+    sessions = planned.sessions
+    return {
+        "plan": msgspec.to_builtins(planned.plan),
+        "records": planned.plan.records,
+        "bytes": _bytes(planned.stretches),
+        "seconds": _seconds(planned),
+        "stretches": [asdict(each) | {"records": each.records} for each in planned.stretches],
+        "sessions": None if sessions is None else len(sessions),
+        "cut_at_the_beginning": len(_cut_begin(planned)),
+        "cut_at_the_end": len(_cut_end(planned)),
+        "notes": notes(planned),
+    }
+
+
+def _bytes(stretches: Sequence[Stretch]) -> int | None:
+    known = [each.bytes for each in stretches if each.bytes is not None]
+    return sum(known) if len(known) == len(stretches) else None
+
+
+def _show(planned: Planned, out: Path | None) -> None:
+    plan = planned.plan
+    say(f"replay {plan.id}: windows from {in_zone(plan.from_ms)} to {in_zone(plan.to_ms)}")
+    say()
+    print_table(
+        (
+            *("partition", "input", "begin", "to about", "frozen end"),
+            *("records", "bytes", "deleted", "oldest", "kept until"),
+        ),
+        [
+            (
+                *(each.partition, each.input, each.begin, each.expected, each.end, f"{each.records:,}"),
+                None if each.bytes is None else f"{each.bytes:,}",
+                f"up to {each.lost:,}" if each.lost else None,
+                *(in_zone(each.oldest), in_zone(each.expires)),
+            )
+            for each in planned.stretches
+        ],
+    )
+    say()
+    size = _bytes(planned.stretches)
+    kept = "" if size is None else f", {size:,} bytes as the brokers keep them"
+    say(f"{plan.records:,} records at most{kept}")
+    say(f"about {_seconds(planned)} s, at {RATE:,} records/s in each of {_processes(planned)} processes")
+    for note in notes(planned):
+        say(f"note: {note}")
+    say(f"written to {out}" if out else "nothing was kept: -o FILE writes the plan")
+
+
+def notes(planned: Planned) -> list[str]:
+    """What will be incomplete, or may surprise."""
+    return [*_on_sessions(planned), *_on_retention(planned), *_on_settings(planned)]
+
+
+def _cut_begin(planned: Planned) -> list[str]:
+    return [each.session for each in planned.sessions or () if each.first_event < planned.plan.from_ms]
+
+
+def _cut_end(planned: Planned) -> list[str]:
+    return [each.session for each in planned.sessions or () if each.last_event >= planned.plan.to_ms]
+
+
+def _on_sessions(planned: Planned) -> list[str]:
+    plan, sessions = planned.plan, planned.sessions
+    if sessions is None:
+        return ["there is no live.sessions: sessions that began before --from are not read from their beginning"]
+    found = []
+    if unknown := sorted({*plan.sessions} - {each.session for each in sessions}):
+        found.append(f"live.sessions knows nothing in this range of {_named(unknown)}")
+    if cut := _cut_begin(planned):
+        found.append(f"began before --from, so they are partial: {_named(cut)}")
+    if cut := _cut_end(planned):
+        found.append(f"went on after --to, so they are partial: {_named(cut)}")
+    if planned.beyond:
+        names = _named([each.session for each in planned.beyond])
+        found.append(f"began longer than --session-keep before --from, so their beginning is not read: {names}")
+    return found
+
+
+def _named(sessions: Sequence[str]) -> str:
+    shown = ", ".join(sessions[:_NAMED])
+    return f"{len(sessions)} sessions ({shown}{', …' if len(sessions) > _NAMED else ''})"
+
+
+def _on_retention(planned: Planned) -> list[str]:
+    plan, found = planned.plan, []
+    for each in planned.stretches:
+        place = f"{each.input}, partition {each.partition}"
+        if each.lost:
+            found.append(
+                f"{place}: retention has deleted what lay before offset {each.begin}; {_missing(planned, each)}"
+            )
+        if each.records and each.expires is not None and each.expires < plan.planned_ms + DAY:
+            found.append(
+                f"{place}: retention may delete the first records from {in_zone(each.expires)} on; run it before"
+            )
+    return found
+
+
+def _missing(planned: Planned, stretch: Stretch) -> str:
+    if stretch.oldest is None:
+        return "nothing of the range is left"
+    if stretch.oldest > planned.plan.from_ms:
+        return f"windows before {in_zone(stretch.oldest)} are incomplete"
+    if stretch.input == "checkouts":
+        return "the range is whole, but orders that were sent before it and again in it may count twice"
+    return "the range is whole, but sessions that began before it may lack their beginning"
+
+
+def _on_settings(planned: Planned) -> list[str]:
+    plan, found = planned.plan, []
+    if planned.changed:
+        found.append(f"the workers count under other settings: {'; '.join(planned.changed)}")
+    policy = plan.policy
+    if plan.to_ms + policy["delay_ms"] + policy["lateness_ms"] > plan.planned_ms:
+        found.append("late events may still come for its last windows: what comes from now on is not in it")
+    if plan.count_late:
+        found.append("--count-late holds the panes of the whole range and of a day in memory at a time")
+    return found
