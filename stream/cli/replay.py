@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from stream.cli import replay_plan
+from stream.cli import replay_diff, replay_plan
 
 app: Final = typer.Typer(
     help="Count what was recorded once more, beside the workers: plan it, run it, see what differs.",
@@ -18,3 +18,4 @@ def _replay() -> None:
 
 
 app.command("plan")(replay_plan.command)
+app.command("diff")(replay_diff.command)

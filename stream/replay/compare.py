@@ -5,6 +5,7 @@ recounts leave out, too.
 """
 
 import heapq
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -25,6 +26,9 @@ _SUMS: Final = ("rest", "unnamed")
 """Elements that stand for many."""
 _AMOUNTS: Final = frozenset({"watch_ms", "gift_value"})
 """Counts that are not numbers of events: they do not say how large a difference is."""
+
+_ADDED: Final = re.compile(r"\Acounts\.|_minor\.[A-Z]{3}\Z")
+"""Paths of what is added up from events."""
 
 Leaf = int | float | str | bool | None
 """Of JSON. None: it is not there."""
@@ -114,6 +118,8 @@ def _compared(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(name: str, live: Leaf, replay: Leaf) -> Change:
+    if _ADDED.search(name):  # an amount of which there is none is not written
+        live, replay = live or 0, replay or 0
     if isinstance(live, str | bool | None) or isinstance(replay, str | bool | None):
         return Change(name, live, replay)
     return Change(name, live, replay, round(replay - live, 6))
@@ -123,7 +129,7 @@ def is_partial(from_ms: int, to_ms: int, heads: Iterable[Head]) -> bool:
     """Whether an end of the range cuts a session, as its live totals or those of the replay say. Also one of which nobody
     can say it: cancels and refunds alone have no time.
     """
-    return any(head.last_event < 0 or head.first_event < from_ms or head.last_event > to_ms for head in heads)
+    return any(head.last_event < 0 or head.first_event < from_ms or head.last_event >= to_ms for head in heads)
 
 
 Sums = dict[str, tuple[int, int]]
@@ -168,9 +174,12 @@ class Comparison:
         before, after = ({} if each is None else _decode(each.value) for each in (live, replay))
         self.incomplete[name] += bool(after.get("incomplete"))
         self._sum(name, before, after)
-        found = changes(before, after)
-        verdict = Verdict.ONLY_REPLAY if live is None else Verdict.ONLY_LIVE if replay is None else None
-        verdict = verdict or (Verdict.CHANGED if found else Verdict.EQUAL)
+        if live is None or replay is None:
+            verdict = Verdict.ONLY_REPLAY if live is None else Verdict.ONLY_LIVE
+            found = changes(_added(before), _added(after))
+        else:
+            found = changes(before, after)
+            verdict = Verdict.CHANGED if found else Verdict.EQUAL
         self.tallies[name][verdict] += 1
         if verdict is not Verdict.EQUAL:
             self._keep(heads[0], verdict, found)
@@ -183,7 +192,7 @@ class Comparison:
     def _sum(self, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         sums = self.sums[name]
         for place, value in enumerate((before, after)):
-            for path, number in leaves({each: value.get(each, {}) for each in ("counts", "gmv_minor")}):
+            for path, number in leaves(_added(value)):
                 if isinstance(number, int):
                     both = sums.get(path, (0, 0))
                     sums[path] = (both[0] + number, both[1]) if place == 0 else (both[0], both[1] + number)
@@ -216,6 +225,12 @@ class Comparison:
     def equal(self) -> bool:
         """Something was compared, or nothing was there on either side; and nothing differs."""
         return not self.differing and (bool(self.compared) or not self._number(Verdict.LIVE_EXPIRED))
+
+
+def _added(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a result what all events add up to: that of one that is not there is 0."""
+    numbers = {name: number for name, number in value.get("counts", {}).items() if number}
+    return {"counts": numbers, "gmv_minor": value.get("gmv_minor", {})}
 
 
 def _events(change: Change) -> int:

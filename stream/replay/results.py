@@ -61,7 +61,7 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Windows that are wholly within [from_ms, to_ms], and sessions with an event there; of some sessions or sellers only,
+    """Windows that are wholly within [from_ms, to_ms), and sessions with an event there; of some sessions or sellers only,
     if any are named.
     """
 
@@ -82,7 +82,7 @@ class Wanted:
             return self.from_ms <= head.start and head.end <= self.to_ms
         if head.last_event < 0:
             return True  # only cancels and refunds: nobody can say when it was on air
-        return head.first_event <= self.to_ms and self.from_ms <= head.last_event
+        return head.first_event < self.to_ms and self.from_ms <= head.last_event
 
 
 class LastResults:

@@ -70,7 +70,7 @@ def test_a_change_says_what_and_by_how_much() -> None:
         Change("counts.views", 3, 5, 2),
         Change("rates.ctr", 0.25, 0.15, -0.1),
         Change("title", "a", "b"),
-        Change("gmv_minor.IDR", None, 7),
+        Change("gmv_minor.IDR", 0, 7, 7),
     ]
 
 
@@ -133,22 +133,22 @@ def test_nothing_on_either_side_is_no_difference() -> None:
 
 @pytest.mark.parametrize(
     ("first", "end", "partial"),
-    [(FROM, TO, False), (FROM - 1, TO, True), (FROM, TO + 1, True), (-1, -1, True), (70_000, 80_000, False)],
+    [(FROM, TO - 1, False), (FROM - 1, TO - 1, True), (FROM, TO, True), (-1, -1, True), (70_000, 80_000, False)],
 )
 def test_a_session_that_an_end_of_the_range_cuts_is_partial(first: int, end: int, *, partial: bool) -> None:
     head = Head("7", 0, 1, "live", first_event=first, last_event=end)
     assert is_partial(FROM, TO, [head]) is partial
-    inside = Head("7", 0, 1, "r", first_event=FROM, last_event=TO)
+    inside = Head("7", 0, 1, "r", first_event=FROM, last_event=TO - 1)
     assert is_partial(FROM, TO, [inside, head]) is partial, "one of the two knows it"
 
 
 def test_totals_are_compared_unless_they_are_partial() -> None:
-    inside = {"first_event": FROM, "last_event": TO, "counts": {"views": 3}}
-    live = [totals("7", **inside), totals("8", **inside), totals("9", **inside | {"last_event": TO + 1})]
+    inside = {"first_event": FROM, "last_event": TO - 1, "counts": {"views": 3}}
+    live = [totals("7", **inside), totals("8", **inside), totals("9", **inside | {"last_event": TO})]
     replay = [totals("7", **inside), totals("8", **inside | {"counts": {"views": 1}}), totals("9", **inside)]
     found = compared(live, replay)
     assert found.tallies[SESSIONS] == {Verdict.EQUAL: 1, Verdict.CHANGED: 1, Verdict.PARTIAL: 1}
-    assert [(each.session_id, each.window, each.start, each.end) for each in found.largest] == [("8", "", FROM, TO)]
+    assert [(each.session_id, each.window, each.start, each.end) for each in found.largest] == [("8", "", FROM, TO - 1)]
 
 
 def test_the_largest_are_kept_by_events_and_not_by_milliseconds_watched() -> None:
@@ -176,6 +176,6 @@ def test_results_of_the_replay_that_lost_input_are_counted() -> None:
 
 
 def test_the_json_has_the_schema_it_is_said_to_have() -> None:
-    inside = {"first_event": FROM, "last_event": TO, "counts": {"views": 3}}
+    inside = {"first_event": FROM, "last_event": TO - 1, "counts": {"views": 3}}
     found = compared([counted(3), totals("7", **inside)], [counted(4, title="t", incomplete=True)])
     check("replay-diff", {"id": "friday", **plain(found)})

@@ -68,7 +68,7 @@ def test_only_windows_wholly_inside_and_sessions_with_an_event_there() -> None:
         60_000,
         120_000,
     ]
-    spans = {"before": (1, 59_999), "begins": (1, 60_000), "ends": (180_000, 190_000), "after": (180_001, 180_002)}
+    spans = {"before": (1, 59_999), "begins": (1, 60_000), "ends": (179_999, 190_000), "after": (180_000, 180_002)}
     found = last([totals(name, first_event=first, last_event=end) for name, (first, end) in spans.items()])
     assert [*found.results] == [b"begins", b"ends"]
     assert [*last([totals("refunds alone")]).results] == [b"refunds alone"]
