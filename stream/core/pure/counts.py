@@ -138,6 +138,8 @@ def total(parts: Sequence[Counts], only: Mapping[str, AbstractSet[str]] | None =
     if len(parts) == 1 and only is None and parts[0].late is None:
         return _alone(parts[0])
     whole = Counts()
+    if not parts:
+        return whole
     for name, column in zip(SUMMED, zip(*map(_summed, parts), strict=True), strict=True):
         setattr(whole, name, sum(column))
     for part in parts:

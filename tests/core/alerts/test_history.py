@@ -106,3 +106,9 @@ def test_slides_without_events_hardly_take_room_however_many() -> None:
     assert (len(history), Lookback(history, 1200 * SLIDE, 0).sum(0, 1200 * SLIDE)) == (0, column(0))
     assert history.note(1102 * SLIDE, column(4))
     assert Lookback(history, 1200 * SLIDE, 0).sum(1101 * SLIDE, 1102 * SLIDE) == column(4)
+
+
+def test_sizes_are_kept_as_bytes_as_long_as_each_fits_into_one() -> None:
+    """As earlier versions read them. The longest column has 247 now; later versions have more figures."""
+    assert [History(0, SLIDE, 0, b"", (size, 3)).stored()[-1] for size in (255, 256)] == [b"\xff\x03", [256, 3]]
+    assert History(0, SLIDE).stored()[-1] == b""
