@@ -120,6 +120,8 @@ def rows(
     partition: int,
     generation: int,
     most: int = LetterSize().most,
+    *,
+    run: str = LIVE_RUN,
 ) -> Iterable[Row]:
     """The records to write, in order, each of at most ``most`` bytes. ``topics``: the inputs' names on the broker.
 
@@ -129,7 +131,7 @@ def rows(
     for letter in letters:
         record = letter.record
         key = None if record.key is None else record.key[:keep]
-        headers = _headers(letter, topics[letter.kind], partition, generation) + originals(record.headers, keep)
+        headers = _headers(letter, topics[letter.kind], partition, generation, run) + originals(record.headers, keep)
         if isinstance(record, RefusedBatch):
             headers += [(SIZE, b"%d" % record.size), (XXH3, record.xxh3.encode()), (RECORDS, b"%d" % record.records)]
             yield None, record.data[: most - size_of((None, None, headers))], headers
@@ -141,14 +143,14 @@ def rows(
             yield key, record.value, headers
 
 
-def _headers(letter: DeadLetter, topic: str, partition: int, generation: int) -> list[Header]:
+def _headers(letter: DeadLetter, topic: str, partition: int, generation: int, run: str) -> list[Header]:
     record = letter.record
     origin = f"{topic}/{partition}/{_offsets(record)}/{record.timestamp}"
     return [
         (REASON, letter.reason.encode()),
         (DETAIL, letter.detail.encode(errors="replace")[:DETAIL_BYTES]),
         (ORIGIN, origin.encode()),
-        (RUN, LIVE_RUN.encode()),
+        (RUN, run.encode()),
         (GENERATION, b"%d" % generation),
         (REDRIVES, b"%d" % redrives(record.headers)),
     ]

@@ -21,10 +21,12 @@ from stream.core.late import newest
 from stream.core.pages import LARGEST, Pages, Resting
 from stream.core.panes import Marks, Pane, Rows
 from stream.core.policy import DAY, Policy
+from stream.core.scope import Scope
 from stream.core.session import Session, head_in
 from stream.core.state_keys import GONE, RESTING, SESSION, from_key, page_key
 from stream.core.statelog import StateLog
-from stream.core.totals import TotalsQueue, written
+from stream.core.totals import TotalsQueue, note_written, session_record
+from stream.model.names import LIVE_RUN
 from stream.model.results import Tally
 
 TOTALS_BYTES: Final = 2 * 1024 * 1024
@@ -36,9 +38,11 @@ PAGES_AT_ONCE: Final = 16
 class Sessions:
     """All sessions held, by key, and who is due: to end, to be written, to rest, to be let go. ``rows`` hold their panes."""
 
-    def __init__(self, policy: Policy, rows: Rows) -> None:
+    def __init__(self, policy: Policy, rows: Rows, run: str = LIVE_RUN, scope: Scope | None = None) -> None:
         self._policy = policy
         self._rows = rows
+        self._run = run
+        self._scope = scope
         self.held: dict[bytes, Session] = {}
         """Those that are not at rest."""
         self.pages = Pages()
@@ -226,9 +230,12 @@ class Sessions:
                 continue
             if session.ended:
                 self._quiet[session.key] = None
-            value = written(session, self._rows.of(session), self._policy.currency, generation, watermark)
-            records.append((session.key, value))
-            size += len(value)
+            totals = self._rows.of(session)
+            note_written(session, watermark)
+            if self._scope is None or self._scope.has_totals(session.key, totals):
+                record = session_record(session, totals, self._policy.currency, self._run, generation)
+                records.append((session.key, record))
+                size += len(record)
             self.stale[session.key] = session
             yield
         return records

@@ -9,7 +9,7 @@ in the state; core/checkpoint.py makes one checkpoint of them, and core/view.py 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from stream.core import formats
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
@@ -22,6 +22,7 @@ from stream.core.gaps import Gaps
 from stream.core.judge import Judge
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
+from stream.core.scope import Scope
 from stream.core.session import Session
 from stream.core.sessions import Sessions
 from stream.core.state_keys import pane_key
@@ -29,7 +30,7 @@ from stream.core.statelog import Restored, StateLog
 from stream.core.view import look
 from stream.core.watermark import Watermark
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
-from stream.model.names import Kind, Outcome, Reason
+from stream.model.names import LIVE_RUN, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Shard:
     """One partition number of the three topics: judges, counts, closes, and gives away checkpoints.
 
     Times are milliseconds since 1970, UTC. ``placed`` says whether a key belongs to this partition. Without ``rules``
-    no alert is told, and what the state says of alerts stays as it is. ``stopwatch``: for the metrics, in seconds.
+    no alert is told, and what the state says of alerts stays as it is. ``stopwatch``: for the metrics, in seconds. ``run``
+    stands in all that it writes; with a ``scope`` it writes no other results.
     """
 
     def __init__(
@@ -66,8 +68,12 @@ class Shard:
         placed: Callable[[bytes], bool] = anywhere,
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
+        run: str = LIVE_RUN,
+        scope: Scope | None = None,
     ) -> None:
         self.policy = policy
+        self.run = run
+        self.scope = scope
         self._placed = placed
         self.owner: dict[str, str] = {}
         """Who writes this state; kept in it, so that another's state is recognised."""
@@ -85,14 +91,14 @@ class Shard:
         self.format = NEWEST
         """In which the state is written."""
         self.rows = Rows()
-        self.sessions = Sessions(policy, self.rows)
+        self.sessions = Sessions(policy, self.rows, run, scope)
         self.judge = Judge(policy, self.rows, self._meet)
         self.judge.add_to_totals = self._add_to_totals
         self.clocks = self.judge.clocks
         self.event_time = Watermark(policy, self.clocks)
-        self.windows = Windows(policy, self.rows)
+        self.windows = Windows(policy, self.rows, run, scope)
         self.windows.generation = generation
-        self.alerting = Alerting(policy, rules, stopwatch)
+        self.alerting = Alerting(policy, rules, stopwatch, run, scope)
         self.windows.tally = self.alerting.emitter.tally = self.judge.tally
         self._parts = Parts(self.rows, self.sessions, self.judge, self.event_time, self.windows, self.alerting)
         self.gaps = Gaps()
@@ -389,14 +395,16 @@ class Shard:
         placed: Callable[[bytes], bool] = anywhere,
         rules: "Rules | None" = None,
         stopwatch: Stopwatch = stopped,
+        run: str = LIVE_RUN,
+        scope: Scope | None = None,
         vouched: bool = False,
-    ) -> "Shard":
+    ) -> Self:
         """From the records (offset, value) of live.state that `statelog.first_needed` asks for.
 
         ``vouched``: each had its checksum (`framing.check`), so that what is in there need not be looked at. Raises
         StateError for records that are no state, StateRefused for one counted under other settings.
         """
-        shard = cls(policy, placed=placed, rules=rules, stopwatch=stopwatch)
+        shard = cls(policy, placed=placed, rules=rules, stopwatch=stopwatch, run=run, scope=scope)
         shard.log, content = StateLog.restore(records, policy.checkpoint_span)
         shard.fill(content, vouched=vouched)
         return shard

@@ -9,7 +9,6 @@ from stream.core.policy import Policy
 from stream.core.render import session_value
 from stream.core.session import Session
 from stream.core.windows import FAR_AHEAD, LONG_AGO
-from stream.model.names import LIVE_RUN
 
 FEW: Final = 8
 """Events up to which a session may be a made-up one."""
@@ -63,13 +62,17 @@ class TotalsQueue:
         return None
 
 
-def written(session: Session, totals: Counts, currency: str, generation: int, watermark: int | None) -> bytes:
-    """The record of its totals, of which it takes note."""
+def note_written(session: Session, watermark: int | None) -> None:
+    """It takes note of the record of its totals."""
     session.revision += 1
     session.written_events, session.written_ended = session.events, session.ended
     session.written_at = NEVER if watermark is None else watermark
+
+
+def session_record(session: Session, totals: Counts, currency: str, run: str, generation: int) -> bytes:
+    """The totals as a record, under the revision that the session has."""
     head = {
-        "run": LIVE_RUN,
+        "run": run,
         "generation": generation,
         "revision": session.revision,
         "status": "ended" if session.ended else "open",

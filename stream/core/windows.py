@@ -15,6 +15,7 @@ from stream.core.counts import NEVER, Counts, total
 from stream.core.panes import Marks, Pane, Row, Rows, windows_marked
 from stream.core.policy import Policy, WindowSpec
 from stream.core.render import Value, ratio, window_value
+from stream.core.scope import Scope
 from stream.model.names import LIVE_RUN, Closed
 from stream.model.results import Tally
 
@@ -34,9 +35,11 @@ STALE: Final = NEVER
 class Windows:
     """Knows which windows are closed, writes them, and says which panes no window needs any more."""
 
-    def __init__(self, policy: Policy, rows: Rows) -> None:
+    def __init__(self, policy: Policy, rows: Rows, run: str = LIVE_RUN, scope: Scope | None = None) -> None:
         self._policy = policy
         self._rows = rows
+        self._run = run
+        self._scope = scope
         self.generation = 0
         self.tally = Tally()
         """Numbers since the last checkpoint; the shard's own."""
@@ -155,7 +158,8 @@ class Windows:
         events = sum(pane.events for pane in panes)
         if events:
             self._mark(kind, start, key, revision + 1, events)
-            self._emit(spec, key.decode(), total(panes), self._head(spec, start, revision + 1, reason))
+            if self._scope is None or self._scope.has_window(key, start, start + spec.size_ms):
+                self._emit(spec, key.decode(), total(panes), self._head(spec, start, revision + 1, reason))
 
     def _mark(self, kind: int, start: int, key: bytes, revision: int, events: int) -> None:
         self._rows.made(start).set_mark(key, kind, revision, events)
@@ -167,7 +171,7 @@ class Windows:
 
     def _head(self, spec: WindowSpec, start: int, revision: int, reason: Closed) -> Value:
         return {
-            "run": LIVE_RUN,
+            "run": self._run,
             "generation": self.generation,
             "window": spec.name,
             "start": start,
@@ -177,6 +181,8 @@ class Windows:
         }
 
     def _emit(self, spec: WindowSpec, session_id: str, counts: Counts, head: Value) -> None:
+        if self._scope is not None and not self._scope.has_seller(counts.seller):
+            return
         key = f"{session_id}/{spec.name}/{head['start']}".encode()
         value = window_value(session_id, counts, self._policy.currency, head)
         self.written.append((key, value))

@@ -159,7 +159,9 @@ class Checkpoints:
         contents: dict[str, Iterable[Row]] = {topic: _plain(pairs) for topic, pairs in outputs.records.items()}
         if role.letters is not None:
             origins = {name: tp.topic for name, tp in context.inputs.items()}
-            contents[role.letters] = rows(outputs.dead_letters, origins, context.partition, outputs.generation, most)
+            contents[role.letters] = rows(
+                outputs.dead_letters, origins, context.partition, outputs.generation, most, run=role.run
+            )
         contents[role.state] = ((key, value, state_headers(value)) for key, value in outputs.state)
         sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
@@ -220,7 +222,7 @@ class Checkpoints:
         """For lag tools and autoscalers; recovery never reads them."""
         inputs = self._context.inputs
         offsets = {inputs[name]: offset for name, offset in positions.items()}
-        if not offsets:
+        if not (offsets and self._context.role.has_group):
             return
         try:
             await self._producer.send_offsets_to_transaction(offsets, self._settings.group)

@@ -192,6 +192,8 @@ async def _confirm_fence(context: ShardContext, producer: Producer) -> None:
 
     (p: a worker cut off for a while found no state, but then its successor's results, and ended with exit code 2.)
     """
+    if not context.role.has_group:
+        return  # nobody takes over by himself
     try:
         async with asyncio.timeout(context.settings.transaction_timeout.total_seconds()):
             await producer.begin_transaction()
@@ -363,8 +365,12 @@ async def _fresh(context: ShardContext, reader: Reader, ids: Ids) -> Machine:
         raise state_refused.no_state(context, evidence)
     found = await input_bounds(context, reader)
     earliest = context.settings.start_at == "earliest"
-    machine = _new(context, {name: begin if earliest else end for name, (begin, end) in found.items()}, 0, ids)
-    log.info("no state yet: the shard starts", partition=context.partition, at=context.settings.start_at)
+    at_start = {name: begin if earliest else end for name, (begin, end) in found.items()}
+    machine = _new(context, dict(context.begins or at_start), 0, ids)
+    if context.begins:
+        await resolve_positions(context, reader, machine)
+    at = "the offsets given" if context.begins else context.settings.start_at
+    log.info("no state yet: the shard starts", partition=context.partition, at=at)
     return machine
 
 
@@ -436,6 +442,8 @@ async def _evidence_of_results(context: ShardContext, reader: Reader) -> str | N
     written = await statereader.any_record(reader, context.outputs)
     if written is not None:
         return f"{written.topic} holds results of it"
+    if not context.role.has_group:
+        return None
     committed = await group_offsets(context.settings, context.inputs.values())
     if any(offset >= 0 for offset in committed.values()):
         return f"the group {context.settings.group} has offsets of it"

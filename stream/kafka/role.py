@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from stream.kafka.machine import Machines
+from stream.model.names import LIVE_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Role:
     """The output for records that were refused."""
     aligned: bool = True
     """Inputs are counted in step of event time (`core/alignment.py`); else as they come."""
+    run: str = LIVE_RUN
+    """In its results, in the owner of its states and in its transactional ids."""
+    has_group: bool = True
+    """It is shared out by a group of consumers, and each checkpoint tells the group how far it has read. Else no group is
+    asked or told anything."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,6 +72,11 @@ class Role:
     def input_topics(self) -> dict[str, str]:
         """By name of the input."""
         return {each.name: each.topic for each in self.inputs}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that it reads, writes or creates."""
+        return tuple(dict.fromkeys([*self.input_topics.values(), *(spec.name for spec in self.specs)]))
 
     @property
     def own(self) -> tuple[str, ...]:

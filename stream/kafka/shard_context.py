@@ -14,7 +14,6 @@ from stream.kafka.client import Reader
 from stream.kafka.machine import Name
 from stream.kafka.memory import Memory
 from stream.kafka.role import Role
-from stream.model.names import LIVE_RUN
 
 
 class FencedError(Exception):
@@ -61,13 +60,15 @@ class ShardContext:
     """Raises OutgrownError when the topics have not so many partitions any more."""
     moving_to: str | None = None
     """The prefix of the topics to which all that is not counted here is being moved: that is no reason to refuse it."""
+    begins: Mapping[Name, int] | None = None
+    """Where a new shard begins to read; None: as the setting ``start_at`` says."""
     adopts: Adopted | None = None
     """By hand: the topics that are there now are to be those of the state, whatever their ids. A worker refuses others."""
 
     @property
     def transactional_id(self) -> str:
         """One producer per state, whatever the group of its worker: whoever starts one with this id last is the one."""
-        return f"liveshop.{self.state.topic}.{LIVE_RUN}.{self.partition}"
+        return f"liveshop.{self.state.topic}.{self.role.run}.{self.partition}"
 
     def earlier_id(self, owner: Mapping[str, str]) -> str:
         """The id under which an earlier version wrote this state: it was named after the group of its owner."""
@@ -90,7 +91,7 @@ class ShardContext:
     def owner(self) -> dict[str, str]:
         """Whose state it is. Another's is refused."""
         topics = ",".join(self.settings.topic(name) for name in self.role.input_topics.values())
-        return {"group": self.settings.group, "role": self.role.name, "run": LIVE_RUN, "topics": topics}
+        return {"group": self.settings.group, "role": self.role.name, "run": self.role.run, "topics": topics}
 
     def placed(self) -> Callable[[bytes], bool]:
         """Whether a key belongs to this partition by murmur2, as Java clients and aiokafka place it."""

@@ -85,7 +85,7 @@ async def fetch_all(role: Role, asker: Admin | Reader, settings: Settings) -> An
     nodes = access.nodes(asker)
     if not nodes:
         raise NodeNotReadyError("no broker is known")
-    names = [settings.topic(spec.name) for spec in role.specs]
+    names = [settings.topic(name) for name in role.topics]
     asking = [asyncio.ensure_future(topic_metadata(asker, names, node)) for node in nodes]
     try:
         for seconds in (QUICK_SECONDS, ASK_SECONDS):
@@ -108,7 +108,7 @@ def agreed(role: Role, settings: Settings, answers: Answers) -> dict[str, str] |
     first, *others = ({name: topic.topic_id for name, topic in answer.items()} for answer in answers)
     if any(other != first for other in others):
         return None
-    found = {spec.name: first.get(settings.topic(spec.name), _NONE) for spec in role.specs}
+    found = {name: first.get(settings.topic(name), _NONE) for name in role.topics}
     return {name: as_text(topic_id) for name, topic_id in found.items() if topic_id != _NONE}
 
 

@@ -12,15 +12,15 @@ from stream.core.counts import NEVER, Counts
 from stream.core.framing import StateError
 from stream.core.panes import Row, windows_marked
 from stream.core.policy import fingerprint
-from stream.core.render import counts_of, session_value
+from stream.core.render import counts_of
 from stream.core.session import Session
 from stream.core.shard import Shard
+from stream.core.totals import session_record
 from stream.kafka import topicids
 from stream.kafka.role import Role
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.statereader import HangingTransactionError
 from stream.kafka.topicids import Ids
-from stream.model.names import LIVE_RUN
 from stream.operate.shards import StoredState, contexts, reading, stored
 from stream.sessions.figures import as_counted
 from stream.sessions.role import WORKER
@@ -140,14 +140,7 @@ def _marks(shard: Shard, row: Row, key: bytes) -> dict[str, int]:
 
 def totals_value(shard: Shard, session: Session) -> bytes:
     """The session's totals now, as they would be in live.sessions under the revision it has."""
-    head = {
-        "run": LIVE_RUN,
-        "generation": shard.generation,
-        "revision": session.revision,
-        "status": "ended" if session.ended else "open",
-    }
-    totals = shard.rows.of(session)
-    return session_value(session.session_id, totals, shard.policy.currency, head)
+    return session_record(session, shard.rows.of(session), shard.policy.currency, shard.run, shard.generation)
 
 
 def problems(shown: Sequence[StateReport]) -> bool:

@@ -21,12 +21,13 @@ from stream.core.formats import NEWEST
 from stream.core.ontime import column_of, events_of
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
+from stream.core.scope import Scope
 from stream.core.state_format import Meta
 from stream.core.state_keys import ALERTS
 from stream.core.statelog import StateLog
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 from stream.model.alerts import Alert, read_alert
-from stream.model.names import Kind
+from stream.model.names import LIVE_RUN, Kind
 from stream.model.results import Tally
 
 if TYPE_CHECKING:
@@ -47,7 +48,14 @@ def stopped() -> float:
 class Alerting:
     """Of one shard. Without rules (None, not: an empty file) it sleeps, and what it remembers stays as it is."""
 
-    def __init__(self, policy: Policy, rules: "Rules | None" = None, stopwatch: Stopwatch = stopped) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        rules: "Rules | None" = None,
+        stopwatch: Stopwatch = stopped,
+        run: str = LIVE_RUN,
+        scope: Scope | None = None,
+    ) -> None:
         self._slide = policy.pane_ms
         self._end_after = policy.session_end_after_ms
         self._currency = policy.currency
@@ -60,7 +68,7 @@ class Alerting:
         """Slides that end here or earlier are judged."""
         self.complete = LONG_AGO
         """Every on-time event of slides that end here or earlier had come when it was last evaluated."""
-        self.emitter = Emitter(policy.currency)
+        self.emitter = Emitter(policy.currency, run, scope)
         self.format = NEWEST
         self.stale: dict[bytes, SessionState] = {}
         """Those whose item in the state is out of date."""

@@ -8,6 +8,7 @@ from stream.core.alerts.figures import is_money
 from stream.core.alerts.history import Lookback
 from stream.core.alerts.rule_state import RuleState, judged
 from stream.core.alerts.session_state import SessionState
+from stream.core.scope import Scope
 from stream.model.alerts import Alert, Status, alert_id
 from stream.model.money import EXPONENTS
 from stream.model.names import LIVE_RUN, Kind
@@ -29,8 +30,10 @@ class Mute:
 class Emitter:
     """The alerts of one shard since its last checkpoint."""
 
-    def __init__(self, currency: str) -> None:
+    def __init__(self, currency: str, run: str = LIVE_RUN, scope: Scope | None = None) -> None:
         """``currency`` in which rules see money."""
+        self._run = run
+        self._scope = scope
         self._digits = {currency: EXPONENTS[currency]}
         self.written: list[Alert] = []
         self.mute: Mute | None = None
@@ -91,7 +94,7 @@ class Emitter:
             severity=rule.severity,
             since=rule_state.since,
             at=end,
-            run=LIVE_RUN,
+            run=self._run,
             summary=compiled.summary(verdict.values),
             runbook=rule.runbook,
             values=verdict.values,
@@ -110,7 +113,7 @@ class Emitter:
             self._tell(replace(rule_state.fired, status=Status.RESOLVED, at=end, idle=idle))
 
     def _tell(self, alert: Alert) -> None:
-        if self.mute is None:
+        if self.mute is None and (self._scope is None or self._scope.has_alert(alert)):
             self.written.append(alert)
             self.tally.transitions[alert.alert, alert.status] += 1
 

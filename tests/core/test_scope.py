@@ -1,0 +1,89 @@
+"""A run of its own, and a part of the results: the same values but for the run, and of them those of the part."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.scope import Scope
+from stream.core.shard import Shard
+from stream.model.alerts import Alert
+from tests.core.alerts.test_alerting import COMPILED
+from tests.core.test_shard import T0
+from tests.core.worlds import POLICY, Driver, Step, Told, World, schedules, without, worlds
+from tests.examples import examples
+
+MINUTE = 60_000
+SESSIONS = (frozenset[bytes](), frozenset({b"s0"}), frozenset({b"s0", b"s1"}), frozenset({b"other"}))
+
+
+def told(world: World, schedule: tuple[Step, ...], **options: Any) -> Told:
+    return Driver(world, POLICY, COMPILED, **options).run(schedule)
+
+
+def runs(values: dict[str, dict[str, Any]]) -> set[str]:
+    return {value["run"] for value in values.values()}
+
+
+@settings(max_examples=examples(60))
+@given(worlds, schedules)
+def test_a_run_of_another_name_writes_the_same_but_its_name(world: World, schedule: tuple[Step, ...]) -> None:
+    live, other = told(world, schedule), told(world, schedule, run="friday")
+    assert runs(other.windows) | runs(other.sessions) | {alert.run for alert in other.alerts} <= {"friday"}
+    assert without(other.windows, "run") == without(live.windows, "run")
+    assert without(other.sessions, "run") == without(live.sessions, "run")
+    assert [(alert.key(), alert.at, alert.status) for alert in other.alerts] == [
+        (alert.key(), alert.at, alert.status) for alert in live.alerts
+    ]
+    assert (other.dead, other.outcomes) == (live.dead, live.outcomes)
+
+
+@settings(max_examples=examples(60))
+@given(worlds, schedules, st.integers(-2, 4), st.integers(0, 4), st.sampled_from(SESSIONS))
+def test_of_a_scope_all_is_written_that_is_in_it_and_nothing_else(
+    world: World, schedule: tuple[Step, ...], begin: int, length: int, sessions: frozenset[bytes]
+) -> None:
+    scope = Scope(T0 + begin * MINUTE, T0 + (begin + length) * MINUTE, sessions)
+    whole, part = told(world, schedule), told(world, schedule, scope=scope)
+    assert part.windows == {
+        key: value
+        for key, value in whole.windows.items()
+        if scope.from_ms <= value["start"] and value["end"] <= scope.to_ms and wanted(scope, value)
+    }
+    assert part.sessions == {
+        key: value for key, value in whole.sessions.items() if wanted(scope, value) and lives(scope, value)
+    }
+    assert part.alerts == [
+        alert for alert in whole.alerts if scope.from_ms < alert.at <= scope.to_ms and of(scope, alert)
+    ]
+    assert (part.dead, part.outcomes) == (whole.dead, whole.outcomes), "what is counted does not depend on it"
+
+
+def wanted(scope: Scope, value: dict[str, Any]) -> bool:
+    return not scope.sessions or value["session_id"].encode() in scope.sessions
+
+
+def of(scope: Scope, alert: Alert) -> bool:
+    named = not scope.sessions or alert.session_id.encode() in scope.sessions
+    return named and scope.from_ms < alert.at <= scope.to_ms
+
+
+def lives(scope: Scope, value: dict[str, Any]) -> bool:
+    if not wanted(scope, value) or "first_event" not in value:
+        return wanted(scope, value)
+    return bool(value["first_event"] < scope.to_ms and value["last_event"] >= scope.from_ms)
+
+
+@settings(max_examples=examples(20))
+@given(worlds, schedules)
+def test_sellers_are_those_that_the_results_name(world: World, schedule: tuple[Step, ...]) -> None:
+    whole = told(world, schedule)
+    sellers = sorted({value["seller_id"] for value in whole.windows.values() if "seller_id" in value})[:1]
+    part = told(world, schedule, scope=Scope(0, 2**62, sellers=frozenset([*sellers, "nobody"])))
+    assert part.windows == {key: value for key, value in whole.windows.items() if value.get("seller_id") in sellers}
+    assert {alert.seller_id for alert in part.alerts} <= {*sellers, "nobody"}
+
+
+def test_a_live_shard_has_no_scope() -> None:
+    assert Shard(POLICY).run == "live"
+    assert Shard(POLICY).scope is None
