@@ -365,6 +365,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ("product_id", OPTIONAL, an_id()),
         ("product_name", OPTIONAL, a_name),
         ("basket_number", OPTIONAL, an_integer(1, 10**6)),
+        ("title", OPTIONAL, a_name),
+        ("seller_name", OPTIONAL, a_name),
+        ("creator_name", OPTIONAL, a_name),
         ("count", OPTIONAL, an_integer(1, 10**6)),
         ("gift_value", OPTIONAL, an_integer(0, MAX_MONEY)),
         ("watch_ms", OPTIONAL, an_integer(0, DAY_MS)),
@@ -804,12 +807,18 @@ def source_of(event: Event) -> str:
 
 
 def count_host(tally: Tally, event: Event) -> None:
-    """`start` and `end` "set `started_at` and `ended_at`, and count in nothing else"."""
+    """`start` and `end` "set `started_at` and `ended_at`, and count in nothing else"; "with start, also for display"
+    what it and its people are called, "latest by event time".
+    """
     is_start = event["action"] == "start"
     (tally.starts if is_start else tally.ends).append(event["event_time"])
     count_time(tally, event["event_time"])
     if is_start:
         tally.on_air = widened(tally.on_air, event["event_time"])
+        for name in ("title", "seller_name", "creator_name"):
+            if event.get(name):  # an empty one names nothing
+                label = (event["event_time"], event[name])
+                tally.labels[name] = max(tally.labels.get(name, label), label)
 
 
 def count_view(tally: Tally, event: Event, bound: int) -> None:

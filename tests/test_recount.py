@@ -417,10 +417,8 @@ def test_required_fields_are_missing_or_of_the_wrong_type_when_null(event: Field
 @pytest.mark.parametrize(
     ("event", "optional"),
     [
-        (
-            VIEW,
-            "creator_id affiliate_id source product_id product_name basket_number count gift_value concurrent_viewers",
-        ),
+        (VIEW, "creator_id affiliate_id source product_id product_name basket_number count gift_value"),
+        (VIEW, "concurrent_viewers title seller_name creator_name"),
         (VIEW, "watch_ms"),
         (COMMENT, "comment_id language"),
         (CHECKOUT, "attempt order_id payment_method is_cod failure_code discount_minor voucher_id"),
@@ -452,6 +450,9 @@ def test_optional_fields_may_be_null_but_not_of_another_type(event: Fields, opti
         (VIEW, "product_id", ("a/b",), ("",)),
         (VIEW, "product_name", ("", "\n", "é" * 200), ("é" * 201,)),
         (VIEW, "basket_number", (1, 10**6), (0, 10**6 + 1)),
+        (VIEW, "title", ("", "\n", "é" * 200), ("é" * 201,)),
+        (VIEW, "seller_name", ("é" * 200,), ("é" * 201,)),
+        (VIEW, "creator_name", ("é" * 200,), ("é" * 201,)),
         (COMMENT, "text", ("", "x" * 5000, "\n"), ()),
         (VIEW, "platform", ("", "x" * 500), ()),
     ],

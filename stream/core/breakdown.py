@@ -1,6 +1,7 @@
 """Breakdowns: by source, of which there are few, and by an unbounded id (product, affiliate), exact up to a bound.
 
-What products are called hangs on ids, too (`Labels`), with a bound of its own: names decide no figure.
+What products are called hangs on ids, too (`Labels`), with a bound of its own: names decide no figure. The names that a
+host gives, of the broadcast and whose it is, are `Labels` as well: by the field of the event that says them.
 
 The bound is per session and pane, and once more per session, separately for ids from views (`Clicks`) and from
 checkouts (`Orders`): which ids are named is then a function of one log, whatever the interleaving of the topics.
@@ -11,6 +12,7 @@ them to its unnamed sum, the session to its named ones.
 """
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
@@ -151,6 +153,10 @@ class Orders(msgspec.Struct, array_like=True, gc=False):
         beyond.add(other.beyond.orders, other.beyond.money)
 
 
+LABEL_BYTES: Final = 40
+"""What a label takes in the state, besides the id and the name."""
+
+
 class Label(msgspec.Struct, array_like=True, gc=False):
     """What a product is called, for display. Name and number stand each on its own, with the event time that said it."""
 
@@ -161,12 +167,20 @@ class Label(msgspec.Struct, array_like=True, gc=False):
     number: int = 0
     """In the basket; 0: not known."""
 
-    def take(self, time: int, name: str, number: int) -> None:
-        """What an event says. Each is of the latest event that says it, ties to the greater: whatever comes first."""
+    def take(self, time: int, name: str, number: int) -> int:
+        """What an event says. Each is of the latest event that says it, ties to the greater: whatever comes first.
+
+        Gives how many bytes longer the name is now.
+        """
+        more = 0
         if name and time >= self.name_at and (time > self.name_at or name > self.name):
-            self.name_at, self.name = time, name
+            self.name_at = time
+            if name != self.name:
+                more = len(name.encode()) - len(self.name.encode())
+                self.name = name
         if number and time >= self.number_at and (time > self.number_at or number > self.number):
             self.number_at, self.number = time, number
+        return more
 
 
 class Labels(msgspec.Struct, array_like=True, gc=False):
@@ -182,6 +196,11 @@ class Labels(msgspec.Struct, array_like=True, gc=False):
             self.named[id_] = Label()
             return self.named[id_]
         return self.spilled.setdefault(id_, Label()) if id_ in known else None
+
+    def size(self) -> int:
+        """About how many bytes it takes in the state."""
+        both = (*self.named.items(), *self.spilled.items())
+        return sum(LABEL_BYTES + len(id_.encode()) + len(label.name.encode()) for id_, label in both)
 
     def merge(self, other: "Labels", only: AbstractSet[str] | None = None) -> None:
         """Adds ``other`` to a window's; with ``only``, the ids that it names, to a session's."""

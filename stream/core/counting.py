@@ -3,7 +3,7 @@
 ``limit`` is the number of ids that a breakdown names; `PLAIN_ONLY` stands for neither breakdowns nor uniques: what is left
 is all that alerts are decided on, in two thirds of the time.
 
-Each `COUNT` gives about how many bytes of text the pane holds beside its figures from now on, which hardly any does.
+Each `COUNT` gives about how many bytes of names more the pane holds from now on: hardly any holds more.
 
 What an event adds one to cannot reach the end of 64 bits: that takes 10^19 events of one session. What it adds more to is
 capped, since the pane may be one in C; money is of Python's integers, and grows on.
@@ -11,14 +11,24 @@ capped, since the pane may be one in C; money is of Python's integers, and grows
 
 from typing import Final
 
-from stream.core.breakdown import Clicks, Labels, Money, Orders, add_money
+from stream.core.breakdown import LABEL_BYTES, Clicks, Label, Labels, Money, Orders, add_money
 from stream.core.panes import Pane
-from stream.model.events import LABELLED, LIFECYCLE, OTHER, PLATFORMS, START, Checkout, Comment, Event, Item, View
+from stream.model.events import (
+    HOST_NAMES,
+    LABELLED,
+    LIFECYCLE,
+    OTHER,
+    PLATFORMS,
+    START,
+    Checkout,
+    Comment,
+    Event,
+    Item,
+    View,
+)
 from stream.model.money import capped
 
 PLAIN_ONLY: Final = -1
-LABEL_BYTES: Final = 40
-"""What a label takes in the state, besides the product's id and name."""
 
 
 def _carry(pane: Pane, event: Event, time: int) -> None:
@@ -59,7 +69,7 @@ def _on_air(pane: Pane, time: int) -> None:
         pane.aired_to = time
 
 
-def _count_host(pane: Pane, event: View) -> int:
+def _count_host(pane: Pane, event: View, limit: int) -> int:
     """The broadcast starts or ends. A start opens the session as any view does; an end does not."""
     time = event.event_time
     pane.events += 1
@@ -69,17 +79,30 @@ def _count_host(pane: Pane, event: View) -> int:
         pane.started_at = time if pane.started_at < 0 else min(pane.started_at, time)
         pane.start_to = max(pane.start_to, time)
         pane.host_start = max(pane.host_start, time)
-    else:
-        _span(pane, time)
-        pane.end_to = max(pane.end_to, time)
-        pane.host_end = max(pane.host_end, time)
+        return 0 if limit == PLAIN_ONLY else _count_host_names(pane, event)
+    _span(pane, time)
+    pane.end_to = max(pane.end_to, time)
+    pane.host_end = max(pane.host_end, time)
     return 0
+
+
+def _count_host_names(pane: Pane, event: View) -> int:
+    """What a start says for display, each field on its own; an empty one says nothing."""
+    more = 0
+    for field in HOST_NAMES:
+        name = getattr(event, field)
+        if name:
+            label = _label(pane, "host_names", field, len(HOST_NAMES))
+            if label is not None:
+                more += _put_in(label, field, event.event_time, name)
+    pane.name_bytes += more
+    return more
 
 
 def count_view(pane: Pane, event: View, limit: int) -> int:  # noqa: C901, PLR0912  # by frequency, the common case in place; a table of functions costs more
     action, product = event.action, event.product_id
     if action in LIFECYCLE:
-        return _count_host(pane, event)
+        return _count_host(pane, event, limit)
     pane.events += 1
     _carry(pane, event, event.event_time)
     _on_air(pane, event.event_time)
@@ -144,22 +167,35 @@ def count_label(pane: Pane, product: str, name: str, number: int, time: int, lim
     if not name and not number:
         return 0
     labels = pane.product_labels
-    if labels is None:
-        labels = pane.product_labels = Labels()
-    label = labels.named.get(product)
+    label: Label | None = None if labels is None else labels.named.get(product)
     if label is not None:
-        label.take(time, name, number)
-        return 0
+        more = label.take(time, name, number)
+    else:
+        label = _label(pane, "product_labels", product, limit)
+        more = 0 if label is None else _put_in(label, product, time, name, number)
+    if more:
+        pane.name_bytes += more
+    return more
+
+
+def _label(pane: Pane, figure: str, id_: str, limit: int) -> Label | None:
+    """The label of an id among those of a figure; None beyond the bound."""
+    labels: Labels | None = getattr(pane, figure)
+    if labels is None:
+        labels = Labels()
+        setattr(pane, figure, labels)
     session = pane.session
-    known = session.named["product_labels"]
+    known = session.named[figure]
     knew = len(known)
-    label = labels.label(product, limit, known)
+    label = labels.named.get(id_) or labels.label(id_, limit, known)
     session.stale = session.stale or len(known) > knew
-    if label is None:
-        return 0
-    held = 0 if label.name or label.number else LABEL_BYTES + len(product) + len(name)
-    label.take(time, name, number)
-    return held
+    return label
+
+
+def _put_in(label: Label, id_: str, time: int, name: str, number: int = 0) -> int:
+    """Gives by how many bytes the label has grown, with its id if it is new."""
+    known = label.name or label.number
+    return label.take(time, name, number) + (0 if known else LABEL_BYTES + len(id_.encode()))
 
 
 def count_comment(pane: Pane, event: Comment, _limit: int) -> int:

@@ -176,6 +176,17 @@ FIGURES: Final = (
     ),
     Figure("host_start", How.MAXIMUM, Shown.ALERTS, "the same as start_to; alerts know that of the on-time events", 4),
     Figure("host_end", How.MAXIMUM, Shown.ALERTS, "the same as end_to; alerts know that of the on-time events", 4),
+    Figure(
+        *(
+            "host_names",
+            How.BREAKDOWN,
+            RESULTS,
+            "what its host calls the broadcast, its seller and its creator, for display",
+        ),
+        since=4,
+        written="title, seller_name, creator_name",
+        of="Labels",
+    ),
 )
 """Every figure, in the order in which they are stored."""
 

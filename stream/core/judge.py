@@ -75,7 +75,7 @@ class Judge:
         self.dead: list[DeadLetter] = []
         self.dead_bytes = 0
         self.label_bytes = 0
-        """Of what products are called, as it was counted."""
+        """Of the names in the panes that have changed, each of which is written whole."""
         self.tally = Tally()
 
     @property
@@ -169,6 +169,7 @@ class Judge:
             if not pane.changed:
                 pane.changed = True
                 changed.append(pane)
+                self.label_bytes += pane.name_bytes
             if time + on_time > clock:
                 held = count(pane, event, limit)
             else:

@@ -83,6 +83,9 @@ class Row:
             session.sum = None
             unpack_into(pane, data)
             pane.told, pane.told_gmv = told_values(pane), dict(pane.gmv)
+            pane.name_bytes = sum(
+                labels.size() for labels in (pane.product_labels, pane.host_names) if labels is not None
+            )
         return pane
 
     def pack(self, pane: Pane) -> None:

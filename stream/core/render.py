@@ -16,6 +16,7 @@ from stream.core.counts import COUNTERS, NEVER, Counts, estimate
 from stream.core.figures import BY_NAME, MONIES, Shown
 from stream.core.rates import DERIVED, RATES, Of, Rate
 from stream.core.switch import NATIVE
+from stream.model.events import HOST_NAMES
 from stream.model.money import EXPONENTS, MAX_SUM, capped
 
 natively: "Callable[[bytes, Counts, str, bool], bytes | None] | None" = None
@@ -263,7 +264,13 @@ def _sum(head: Value, clicks: int, sales: Sales, money_name: str, others: Mappin
 
 def labels_of(counts: Counts) -> Value:
     labels = {"seller_id": counts.seller, "creator_id": counts.creator, "platform": counts.platform}
-    return {name: text for name, text in labels.items() if text}
+    return {name: text for name, text in labels.items() if text} | host_names_of(counts)
+
+
+def host_names_of(counts: Counts) -> dict[str, str]:
+    """What starts have said, for display; a field of which none has said anything is absent."""
+    said = counts.host_names
+    return {} if said is None else {field: said.named[field].name for field in HOST_NAMES if field in said.named}
 
 
 def figures_of(counts: Counts, currency: str, shown: Shown = Shown.WINDOWS) -> Value:

@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 
 
 PANE_BYTES: Final = 256
-NAME_BYTES: Final = 100
 WINDOW_BYTES: Final = 2500
 ALERT_BYTES: Final = 2000
-"""What a changed pane takes in the state, the name of a product in it, a window or an alert until it is written: rounded,
-most are smaller."""
+"""What a changed pane takes in the state, its names aside, a window or an alert until it is written: rounded, most are
+smaller."""
 IN_BACKLOG: Final = 10
 """So many times fewer totals are written while a backlog is read: nobody acts on a running total of an hour ago."""
 
@@ -165,8 +164,6 @@ class Shard:
             closed = max(self.windows.horizon) - self.policy.pane_ms
             late = sum(pane.start <= closed for pane in touched)
             self._touched_bytes += PANE_BYTES * len(touched) + late * self._corrections * WINDOW_BYTES
-            named = sum(len(pane.product_labels.named) for pane in touched if pane.product_labels is not None)
-            self._touched_bytes += named * NAME_BYTES
 
     def _meet(self, key: bytes) -> Session:
         session, is_new = self.sessions.meet(key, self.watermark)

@@ -22,6 +22,8 @@ GiftValue = Annotated[int, Meta(ge=0, le=10**13)]
 """What all gifts of one event are worth, in the unit of the platform. The range is that of money: some platforms use it."""
 ProductName = Annotated[str, Meta(max_length=200)]
 """For display, in any script; an empty one names nothing."""
+HostName = Annotated[str, Meta(max_length=200)]
+"""What a host calls the broadcast, its seller or its creator; as `ProductName`."""
 BasketNumber = Annotated[int, Meta(ge=1, le=10**6)]
 """What a host calls "number 7": the product's place in the basket."""
 
@@ -75,6 +77,8 @@ START: Final = "start"
 END: Final = "end"
 LIFECYCLE: Final = frozenset((START, END))
 """Actions of the host that say when a broadcast starts and ends. They count in no figure but the times of that."""
+HOST_NAMES: Final = ("title", "seller_name", "creator_name")
+"""What a start may say, for display. Of other actions it is ignored."""
 MAX_ITEMS: Final = 200
 """Items of one checkout."""
 MAX_ITEM_VALUE: Final = 10**13
@@ -98,6 +102,9 @@ class View(Common, frozen=True, gc=False, kw_only=True):
     product_id: Id | None = None
     product_name: ProductName | None = None
     basket_number: BasketNumber | None = None
+    title: HostName | None = None
+    seller_name: HostName | None = None
+    creator_name: HostName | None = None
     count: Annotated[int, Meta(ge=1, le=10**6)] | None = None
     gift_value: GiftValue | None = None
     watch_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None

@@ -555,15 +555,70 @@ def test_a_session_hears_a_name_of_a_product_it_knows_from_a_pane_that_is_full()
     assert called(room.sessions[-1]) == [("p1", "new", None)]
 
 
-def test_what_products_are_called_counts_as_waiting() -> None:
+FIRES = 200 * "\N{FIRE}"
+"""Of 800 bytes."""
+
+
+def test_what_products_are_called_counts_as_waiting_by_its_bytes_and_once() -> None:
     room = Room()
     for number in range(100):
-        room.see(Kind.VIEWS, T0, action="product_impression", product_id=f"p{number}", product_name="x" * 200)
-    assert room.shard.waiting_bytes > 100 * 240
+        room.see(Kind.VIEWS, T0, action="product_impression", product_id=f"p{number}", product_name=FIRES)
+    assert 100 * 800 < room.shard.waiting_bytes < 100 * 900 + PANE_BYTES
     room.settle()
     assert room.shard.waiting_bytes == 0
     room.see(Kind.VIEWS, T0 + 1)
-    assert room.shard.waiting_bytes > 100 * 100, "the whole pane is written anew"
+    assert 100 * 800 < room.shard.waiting_bytes < 100 * 900 + PANE_BYTES, "the whole pane is written anew"
+    room.crash()
+    room.see(Kind.VIEWS, T0 + 2)
+    assert 100 * 800 < room.shard.waiting_bytes < 100 * 900 + PANE_BYTES, "also one that was packed"
+
+
+def test_a_name_that_grows_counts_as_waiting_by_what_it_grows() -> None:
+    room = Room()
+    for time, fields in ((0, {"basket_number": 1}), (1, {"product_name": "x"}), (2, {"product_name": FIRES})):
+        room.see(Kind.VIEWS, T0 + time, action="pin", product_id="p", **fields)
+    room.see(Kind.VIEWS, T0 + 3, action="start", title="x")
+    room.see(Kind.VIEWS, T0 + 4, action="start", title=FIRES, seller_name=FIRES)
+    assert 3 * 800 < room.shard.waiting_bytes < 3 * 900 + PANE_BYTES
+
+
+def names(value: dict[str, Any]) -> dict[str, str]:
+    return {name: value[name] for name in ("title", "seller_name", "creator_name") if name in value}
+
+
+def test_a_broadcast_and_its_people_are_called_as_the_latest_start_says_each_name_on_its_own() -> None:
+    room = Room()
+    said: list[tuple[int, str, dict[str, Any]]] = [
+        (5, "start", {"title": "Obral", "seller_name": "Toko", "creator_name": "Kak Dewi"}),
+        (9, "start", {"title": "Obral B", "seller_name": ""}),  # an empty one says nothing
+        (9, "start", {"title": "Obral A", "creator_name": None}),  # of the same moment: the greater bytes
+        (7, "start", {"title": "Obral tua", "seller_name": "Toko \N{FIRE}"}),  # the seller's name is newer
+        (11, "end", {"title": "of an end"}),
+        (12, "enter", {"title": "of a viewer", "seller_name": "of a viewer"}),
+    ]
+    for second, action, fields in said:
+        room.see(Kind.VIEWS, T0 + second * 1000, action=action, **fields)
+    room.see(Kind.VIEWS, T0 + MINUTE, action="start", title="Obral lagi")
+    room.shard.finish()
+    room.settle()
+    first = {"title": "Obral B", "seller_name": "Toko \N{FIRE}", "creator_name": "Kak Dewi"}
+    assert names(room.windows[f"s1/1m/{T0}"]) == first
+    assert names(room.windows[f"s1/1m/{T0 + MINUTE}"]) == {"title": "Obral lagi"}, "a window knows its own events"
+    assert names(room.sessions[-1]) == first | {"title": "Obral lagi"}
+
+
+def test_what_a_broadcast_is_called_outlives_its_panes_and_restarts_however_few_ids_are_named() -> None:
+    room = Room(Policy(max_ids=1))
+    room.see(Kind.VIEWS, T0, action="start", title="Obral", seller_name="Toko", creator_name="Kak Dewi")
+    room.settle()
+    for hours in (1, 3):
+        room.crash()
+        room.see(Kind.VIEWS, T0 + hours * HOUR)
+        room.only(Kind.VIEWS)
+        room.settle()
+    room.shard.finish()
+    room.settle()
+    assert names(room.sessions[-1]) == {"title": "Obral", "seller_name": "Toko", "creator_name": "Kak Dewi"}
 
 
 def test_refused_bytes_count_as_waiting() -> None:

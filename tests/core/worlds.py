@@ -152,6 +152,10 @@ def _view(happening: Happening) -> dict[str, Any]:
         value["product_name"] = ("", "kaos", "Kopi \N{HOT BEVERAGE}", "kaos")[happening.amount % 4]
     if happening.amount > 3:
         value["basket_number"] = happening.amount
+    if happening.ref % 2 == 0:  # of a start; of any other action it is ignored
+        value |= {"title": f"Obral {happening.amount % 3}", "creator_name": "Kak Dewi" if happening.amount % 2 else ""}
+    if happening.ref % 3 == 0:
+        value["seller_name"] = ("Toko \N{FIRE}", "Toko")[happening.amount % 2]
     return value
 
 

@@ -48,6 +48,8 @@ CHOICES: Final[dict[Kind, dict[str, tuple[Any, ...]]]] = {
         ),
         "product_name": (None, "", "Kaos", "Kopi \N{HOT BEVERAGE}", "x" * 200, '\x00\\"'),
         "basket_number": (None, 1, 2, 10**6, 10**6 + 1),
+        "title": (None, "", "Obral", "Obral \N{FIRE}", "x" * 200, "x" * 201),
+        "seller_name": (None, "Toko", "é" * 200),
     },
     Kind.COMMENTS: {},
     Kind.CHECKOUTS: {

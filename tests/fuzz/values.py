@@ -30,7 +30,8 @@ COMMON: Final = {
 }  # fmt: skip
 EVENTS: Final[dict[Kind, dict[str, Any]]] = {
     Kind.VIEWS: COMMON | {"action": "enter", "product_id": "p7", "count": 5, "watch_ms": 60_000, "concurrent_viewers": 3,
-    "gift_value": 10**13, "product_name": 'Kaos \N{FIRE} "XL"', "basket_number": 7},
+    "gift_value": 10**13, "product_name": 'Kaos \N{FIRE} "XL"', "basket_number": 7,
+    "title": "Obral \N{FIRE}", "seller_name": "Toko", "creator_name": "Kak Dewi"},
     Kind.COMMENTS: COMMON | {"text": "halo kak \N{FIRE}", "comment_id": "m1", "language": "id"},
     Kind.CHECKOUTS: COMMON
     | {

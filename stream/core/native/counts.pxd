@@ -20,6 +20,7 @@ cdef class Pane(Counts):
     cdef public object session
     cdef public uint64_t seed
     cdef public int64_t start
+    cdef public int64_t name_bytes
     cdef public bint changed
     cdef public uint8_t topics
     cdef int64_t told_events, told_views, told_clicks, told_comments, told_orders

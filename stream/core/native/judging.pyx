@@ -162,7 +162,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
     cdef int64_t clock = judge.clock(kind), low = 0, high = 0, start, time
     cdef Py_ssize_t place, number, duplicates = 0
     cdef Py_ssize_t most = policy.max_pane_events, room = 0
-    cdef int64_t labels = 0  # bytes of them
+    cdef int64_t labels = 0  # bytes of names in what has changed
     cdef Counting counting = counting_of(kind, events)
     cdef uint8_t topic = 1 << <int>PLACE[kind]
     cdef object known = judge.known[kind]
@@ -209,6 +209,7 @@ def judge_plain(judge, kind, records, PlainEvents events not None):
         if not pane.changed:
             pane.changed = True
             changed.append(pane)
+            labels += pane.name_bytes
         labels += counting(pane, event, limit)
     judge.set_clock(kind, clock)
     judge.label_bytes += labels

@@ -20,7 +20,7 @@ told_values: Final = attrgetter("events", "views", "product_clicks", "comments",
 class Pane(Counts):
     """What one session did in one slice, while it is counted into."""
 
-    __slots__ = ("changed", "seed", "session", "start", "told", "told_gmv", "topics")
+    __slots__ = ("changed", "name_bytes", "seed", "session", "start", "told", "told_gmv", "topics")
 
     def __init__(self, session: "Session", start: int) -> None:
         super().__init__()
@@ -29,6 +29,8 @@ class Pane(Counts):
         self.start = start
         self.changed = False
         """Since the last checkpoint."""
+        self.name_bytes = 0
+        """About what its names take in the state: of products, and those that a host gives."""
         self.topics = 0
         """A bit for each topic (its `PLACE`) that has counted here since the pane was opened, and so knows the session."""
         self.told: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)

@@ -44,11 +44,24 @@ views = st.fixed_dictionaries(
         **common,
         "kind": st.just("view"),
         "action": st.sampled_from(
-            ("enter", "heartbeat", "like", "product_click", "impression", "share", "gift", "pin", "add_to_cart")
+            (
+                "enter",
+                "heartbeat",
+                "like",
+                "product_click",
+                "impression",
+                "share",
+                "gift",
+                "pin",
+                "add_to_cart",
+                "start",
+            )
         ),
         "product_id": st.none() | few_ids,
         "product_name": st.sampled_from((None, "", "a", "b", "\u00e9 \U0001f525" * 50)),
         "basket_number": st.none() | st.integers(1, 10**6),
+        "title": st.sampled_from((None, "", "a", "b", "\u00e9 \U0001f525" * 50)),
+        "seller_name": st.sampled_from((None, "a", "b")),
         "count": st.none() | st.integers(1, 10**6),
         "gift_value": st.none() | st.integers(0, 10**13),
         "watch_ms": st.none() | st.integers(0, 86_400_000),

@@ -40,6 +40,9 @@ MORE: dict[str, Any] = {
     "product_id": "p 7",
     "product_name": "XL/a",
     "basket_number": 10**6,
+    "title": "a/b",
+    "seller_name": "",
+    "creator_name": None,
     "count": 5,
     "gift_value": 10**13,
     "watch_ms": 86_400_000,
@@ -245,13 +248,20 @@ def test_what_comes_in_great_numbers_is_plain() -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (Kind.VIEWS, {name: value for name, value in MORE.items() if name not in {"text", "nothing", "ratio", "flag"}}),
+        (
+            Kind.VIEWS,
+            {
+                name: value
+                for name, value in MORE.items()
+                if name not in {"text", "nothing", "ratio", "flag", "seller_name", "creator_name"}
+            },
+        ),
         (
             Kind.COMMENTS,
             {
                 name: value
                 for name, value in MORE.items()
-                if name not in {"gift_value", "basket_number", "flag", "number"}
+                if name not in {"gift_value", "basket_number", "flag", "number", "title", "seller_name", "creator_name"}
             },
         ),
         (Kind.COMMENTS, {"text": "\N{LATIN SMALL LETTER E WITH ACUTE}\u2028\U0010ffff" * 5}),
