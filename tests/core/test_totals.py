@@ -7,7 +7,7 @@ import pytest
 from stream.core.counts import NEVER, Counts
 from stream.core.policy import Policy
 from stream.core.session import Session
-from stream.core.totals import FEW, TotalsQueue, written
+from stream.core.totals import FEW, TotalsQueue, note_written
 
 POLICY = Policy()
 EVERY = POLICY.totals_every_ms
@@ -32,7 +32,7 @@ class Line:
         names = []
         while (session := self.queue.take(watermark, everything)) is not None:
             names.append(session.session_id)
-            written(session, Counts(), "IDR", 0, watermark)
+            note_written(session, watermark)
         return " ".join(names)
 
 
