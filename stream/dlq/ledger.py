@@ -7,17 +7,17 @@ key of its own, and nothing is forgotten; there are as many as there were transa
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 from aiokafka import TopicPartition
 
 from stream.config import Settings
 from stream.errors import FailedError
-from stream.kafka import client, statereader, topics
+from stream.kafka import statereader, topics
 from stream.kafka.client import Reader
-from stream.kafka.requests import is_hidden
+from stream.kafka.presence import is_there
 from stream.kafka.role import Role, Spec
 from stream.kafka.topics import TIMESTAMPS
 from stream.model.names import REDRIVES
@@ -107,26 +107,8 @@ async def there(settings: Settings) -> bool:
 
     Raises FailedError for a topic that cannot be read now: it might name letters.
     """
-    name = partition(settings).topic
-    admin = client.make_admin(settings)
-    await client.start(admin, settings)
-    try:
-        listed = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
-        hidden = name not in listed and await is_hidden(admin, name)
-    finally:
-        await client.end(admin)
-    return _is_readable(name, listed.get(name), hidden=hidden)
-
-
-def _is_readable(name: str, partitions: Sequence[Mapping[str, Any]] | None, *, hidden: bool) -> bool:
     unknown = "so it is not known which dead letters were sent again"
-    if hidden:
-        raise FailedError(f"this user may not see {name}, {unknown}: docs/security.md has the ACLs it needs")
-    if partitions is None:
-        return False
-    if not partitions or any(each["leader"] < 0 for each in partitions):
-        raise FailedError(f"{name} has no leader now, {unknown}: start its brokers, then type the same command again")
-    return True
+    return await is_there(settings, partition(settings).topic, unknown)
 
 
 async def make(settings: Settings) -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from stream.dlq import ledger
 from stream.dlq.ledger import Entry, Redriven, runs
-from stream.errors import FailedError
 from stream.sandbox.broker import EmbeddedKafka
 from tests.operate.tools import make
 
@@ -33,17 +32,6 @@ def test_what_may_name_letters_of_the_topic_is_not_forgotten() -> None:
     every = [Entry(topic_id, 0, [(0, 0)], 1, "me") for topic_id in ("id", "other", "")]
     assert [each.is_of("id") for each in every] == [True, False, True]
     assert all(each.is_of("") for each in every)
-
-
-def test_a_ledger_that_cannot_be_read_is_not_an_empty_one() -> None:
-    there = [{"leader": 1}]
-    assert ledger._is_readable("t", there, hidden=False)
-    assert not ledger._is_readable("t", None, hidden=False)
-    for partitions in ([{"leader": -1}], []):
-        with pytest.raises(FailedError, match="t has no leader now"):
-            ledger._is_readable("t", partitions, hidden=False)
-    with pytest.raises(FailedError, match="may not see t"):
-        ledger._is_readable("t", None, hidden=True)
 
 
 @pytest.mark.kafka
