@@ -25,9 +25,12 @@ from stream.durations import parse_duration
 from stream.model.events import Action, Checkout, Comment, Status, View
 from stream.model.names import INPUTS, KINDS, Closed, Kind, Reason
 from stream.model.results import RefusedBatch
+from stream.replay import audit
+from stream.replay.plan import PartitionPlan, Plan
 from stream.sessions.role import SPECS as OF_WORKERS
+from tests.replay.test_plan import a_plan
 
-SPECS = (*OF_WORKERS, *ledger.ROLE.specs)
+SPECS = (*OF_WORKERS, *ledger.ROLE.specs, *audit.ROLE.specs)
 ROOT = Path(__file__).parent.parent / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / "topics").glob("*.yaml"))
@@ -112,6 +115,21 @@ def test_what_says_which_letters_were_sent_again_is_as_its_schema_says() -> None
     example = json.loads((ROOT / "redrives" / "examples" / "seconds.json").read_text())
     assert json.loads(msgspec.json.decode(json.dumps(example), type=ledger.Entry).value()) == example
     assert list(schema("redrives")["properties"]) == list(ledger.Entry.__struct_fields__)
+
+
+def test_what_was_replayed_is_as_its_schema_says() -> None:
+    entry = audit.begun(a_plan(), "me", "a wrong rate", None)
+    promotion = audit.Promotion(at_ms=1, by="me", why="the rate", sessions=["7301"])
+    for each in (entry, audit.changed(entry, outcome=audit.RunOutcome.DONE, ended_ms=2, promotions=[promotion])):
+        check("replays", json.loads(each.value()))
+    found = schema("replays")["properties"]
+    assert list(found) == list(audit.Entry.__struct_fields__)
+    assert list(found["plan"]["properties"]) == list(Plan.__struct_fields__)
+    assert list(found["plan"]["properties"]["parts"]["items"]["properties"]) == list(PartitionPlan.__struct_fields__)
+    assert list(found["promotions"]["items"]["properties"]) == list(audit.Promotion.__struct_fields__)
+    assert found["outcome"]["enum"] == list(audit.RunOutcome)
+    example = json.loads((ROOT / "replays" / "examples" / "friday.json").read_text())
+    assert json.loads(msgspec.json.decode(json.dumps(example), type=audit.Entry).value()) == example
 
 
 def test_there_is_a_page_for_every_topic() -> None:

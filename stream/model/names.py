@@ -21,6 +21,7 @@ ALERTS: Final = "live.alerts"
 DEAD_LETTERS: Final = "live.dead-letters"
 STATE: Final = "live.state"
 REDRIVES: Final = "live.redrives"
+REPLAYS: Final = "live.replays"
 OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, ALERTS, DEAD_LETTERS)
 
 

@@ -7,7 +7,7 @@ import pytest
 from stream.core.counts import NEVER, Counts
 from stream.core.policy import Policy
 from stream.core.session import Session
-from stream.core.totals import FEW, TotalsQueue, note_written
+from stream.core.totals import FEW, TotalsQueue, note_written, session_record
 
 POLICY = Policy()
 EVERY = POLICY.totals_every_ms
@@ -134,7 +134,8 @@ def test_the_record_says_which_revision_it_is_and_the_session_takes_note(waterma
     session.events, totals.views = 5, 4
     for revision, ended in ((1, False), (2, True)):
         session.ended = ended
-        value = json.loads(written(session, totals, "IDR", 3, watermark))
+        note_written(session, watermark)
+        value = json.loads(session_record(session, totals, "IDR", "live", 3))
         assert (session.written_events, session.written_ended) == (5, ended)
         assert session.written_at == (NEVER if watermark is None else watermark)
         assert (value["session_id"], value["run"], value["generation"]) == ("s", "live", 3)

@@ -28,6 +28,7 @@ OUTPUTS: Final = (
     "live.dead-letters",
     "live.state",
     "live.redrives",
+    "live.replays",
 )
 EXAMPLES: Final = {"live.session-windows": "contracts", "live.dead-letters": "missing-field"}
 """Which one is shown, where it is not the first by name."""
