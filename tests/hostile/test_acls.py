@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
@@ -24,13 +24,16 @@ from stream import cli
 from stream.cli.flags import environment
 from stream.config import Settings
 from stream.errors import UsageError
+from stream.kafka import requests
 from stream.kafka.checkpoint import Checkpoints
-from stream.kafka.client import end
+from stream.kafka.client import Admin, end, make_admin, start
+from stream.kafka.patches import access
 from stream.kafka.recovery import recover
 from stream.kafka.shard_context import ShardContext
 from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.operate.sandbox_topics import new_prefix
+from stream.replay import audit
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sandbox.listeners import Listener
 from stream.sessions import role
@@ -41,6 +44,7 @@ from tests.dlq.tools import refused as dead_letter
 from tests.kafka.tools import Memory, everything, make_topics, newest, settings, until, view
 from tests.live import eventually
 from tests.observe.views import logging_restored
+from tests.replay.test_plan import a_plan
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
@@ -49,8 +53,10 @@ DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "security.md"
 LISTENER: Final = "LOGIN"
 WORKER, PRODUCER, READER, OPERATOR = "liveshop-worker", "shop-events", "dashboards", "liveshop-operator"
 SETUP, LETTERS, REDRIVER, PURGER = "liveshop-setup", "liveshop-letters", "liveshop-redrive", "liveshop-purge"
+REPLAYER: Final = "liveshop-replay"
 USERS: Final = {
-    user: f"pw-of-{user}" for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, REDRIVER, PURGER, "nobody")
+    user: f"pw-of-{user}"
+    for user in (WORKER, PRODUCER, READER, OPERATOR, SETUP, LETTERS, REDRIVER, PURGER, REPLAYER, "nobody")
 }
 TYPES: Final = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
@@ -96,7 +102,7 @@ def commands() -> list[argparse.Namespace]:
 
 def acls(config: Settings, asked: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """As the protocol has them, with the names of this test in place of the defaults."""
-    resources = [("topic", re.sub("^live", f"{config.topic_prefix}live", name)) for name in asked.topic]
+    resources = [("topic", re.sub("^(live|replay)", rf"{config.topic_prefix}\1", name)) for name in asked.topic]
     if asked.group:
         resources.append(("group", asked.group.replace("liveshop", config.group)))
     if asked.transactional_id:
@@ -431,6 +437,49 @@ def test_dead_letters_are_deleted_by_whoever_may(
     code, text = run(capsys, as_user(guarded, prefix, PURGER), *words)
     assert code == 0, text
     assert "deleted 1 dead letters" in text
+
+
+def test_replays_are_planned_noted_and_deleted_by_whoever_may(
+    guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(prepared(guarded, prefix))
+    plan = ("replay", "plan", "--from=-2h", "--to=-1h", "--json")
+    for user in (OPERATOR, REPLAYER):
+        code, text = run(capsys, as_user(guarded, prefix, user), *plan)
+        assert code == 0, text
+        assert '"bytes": null' not in text
+    views = opened(guarded, prefix).topic(INPUTS[Kind.VIEWS])
+    assert asyncio.run(sizes(as_user(guarded, prefix, READER), views)) == {}, "it may not describe the cluster"
+    asyncio.run(note(as_user(guarded, prefix, REPLAYER)))
+    for words in (("list",), ("show", "friday"), ("delete", "friday", "--confirm=friday", "--killed")):
+        for user in (OPERATOR, "nobody"):
+            code, text = run(capsys, as_user(guarded, prefix, user), "replay", *words)
+            assert (code, "Traceback" in text) == (1, False), text
+            assert "this user may not see" in text
+        code, text = run(capsys, as_user(guarded, prefix, REPLAYER), "replay", *words)
+        assert code == 0, text
+
+
+@asynccontextmanager
+async def administering(config: Settings) -> AsyncIterator[Admin]:
+    admin = make_admin(config)
+    await start(admin, config)
+    try:
+        yield admin
+    finally:
+        await end(admin)
+
+
+async def sizes(config: Settings, topic: str) -> dict[tuple[str, int], int]:
+    async with administering(config) as admin:
+        return await requests.log_sizes(admin, access.nodes(admin), {topic: 1})
+
+
+async def note(config: Settings) -> None:
+    """That a replay was begun, with a topic of its own."""
+    await audit.record(config, audit.begun(a_plan(), "me", "", None))
+    async with administering(config) as admin:
+        await admin.create_topics([NewTopic(config.topic(a_plan().topic(SESSIONS)), 1, 1)])
 
 
 def test_topics_are_made_by_whoever_may(
