@@ -13,11 +13,13 @@ import typer
 from stream.cli.flags import takes_settings
 from stream.cli.operating import ask
 from stream.cli.output import print_table, say, show_json
+from stream.cli.progress import reading
 from stream.cli.timestamps import in_zone, parse_event_time
 from stream.config import CONNECTION, DECIDING, Settings
 from stream.core.policy import DAY
+from stream.doctor.finding import listed
 from stream.errors import UsageError
-from stream.model.names import Reason
+from stream.model.names import INPUTS, Kind, Reason
 from stream.replay import plan as plans
 from stream.replay import planning
 from stream.replay.planning import Asked, Planned, Stretch
@@ -84,7 +86,8 @@ def command(
         count_late=count_late,
         letters=tuple(map(_reason, letters or ())),
     )
-    planned = ask(planning.make(settings, asked))
+    with reading("records of live.sessions") as tell:
+        planned = ask(planning.make(settings, asked, tell))
     if out is not None:
         _write(out, planned)
     if as_json:
@@ -217,26 +220,37 @@ def _named(sessions: Sequence[str]) -> str:
 
 
 def _on_retention(planned: Planned) -> list[str]:
-    plan, found = planned.plan, []
+    """A line for each input and what of it is missing, not for each of hundreds of partitions."""
+    cut: dict[tuple[str, str], list[Stretch]] = {}
     for each in planned.stretches:
-        place = f"{each.input}, partition {each.partition}"
         if each.lost:
-            found.append(
-                f"{place}: retention has deleted what lay before offset {each.begin}; {_missing(planned, each)}"
-            )
-        if each.records and each.expires is not None and each.expires < plan.planned_ms + DAY:
-            found.append(
-                f"{place}: retention may delete the first records from {in_zone(each.expires)} on; run it before"
-            )
+            cut.setdefault((each.input, _missing(planned, each)), []).append(each)
+    found = [
+        f"{_where(name, some)}: retention has deleted what lay before; {what}" for (name, what), some in cut.items()
+    ]
+    for name in INPUTS:
+        some = [each for each in planned.stretches if each.input == name and _ends_soon(planned, each)]
+        if some:
+            first = in_zone(min(each.expires or 0 for each in some))
+            found.append(f"{_where(name, some)}: retention may delete the first records from {first} on; run it before")
     return found
+
+
+def _where(name: str, stretches: Sequence[Stretch]) -> str:
+    numbers = listed(each.partition for each in stretches)
+    return f"{name}, partition{'s' if len(stretches) > 1 else ''} {numbers}"
+
+
+def _ends_soon(planned: Planned, stretch: Stretch) -> bool:
+    return bool(stretch.records) and stretch.expires is not None and stretch.expires < planned.plan.planned_ms + DAY
 
 
 def _missing(planned: Planned, stretch: Stretch) -> str:
     if stretch.oldest is None:
         return "nothing of the range is left"
     if stretch.oldest > planned.plan.from_ms:
-        return f"windows before {in_zone(stretch.oldest)} are incomplete"
-    if stretch.input == "checkouts":
+        return "the first windows of the range are incomplete: the table has the oldest record that is left"
+    if stretch.input == Kind.CHECKOUTS:
         return "the range is whole, but orders that were sent before it and again in it may count twice"
     return "the range is whole, but sessions that began before it may lack their beginning"
 

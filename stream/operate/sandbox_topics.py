@@ -75,7 +75,7 @@ async def find_runs(settings: Settings, quiet: float) -> list[Run]:
         prefixes = {_prefix_of_topic(settings, name) for name in sizes} | set(map(prefix_of, groups))
         found = []
         for prefix in sorted(prefixes - {""}):
-            names = tuple(name for name in _names(settings, prefix) if name in sizes)
+            names = tuple(name for name in (*_names(settings, prefix), *_of_replays(prefix, sizes)) if name in sizes)
             own = tuple(sorted(group for group in groups if prefix_of(group) == prefix))
             members = sum(groups[group] for group in own)
             partitions = [TopicPartition(name, number) for name in names for number in range(sizes[name])]
@@ -109,11 +109,14 @@ def is_over(run: Run, new: Collection[str]) -> bool:
 
 
 async def delete(settings: Settings, groups: Iterable[str]) -> None:
-    """The topics of the prefix, then the groups, which must be empty first. Raises FailedError."""
+    """The topics of the prefix, those of its replays, then the groups, which must be empty first. Raises FailedError."""
     await topics.delete(ROLE, settings)
     admin = client.make_admin(settings)
     await client.start(admin, settings)
     try:
+        replays = _of_replays(settings.topic_prefix, await admin.list_topics())
+        if replays:
+            await admin.delete_topics(replays)
         for group in groups:
             await _delete_group(admin, group)
     finally:
@@ -128,6 +131,11 @@ def prefix_of(name: str) -> str:
 
 def _names(settings: Settings, prefix: str) -> list[str]:
     return topics.names(ROLE, settings.model_copy(update={"topic_prefix": prefix}))
+
+
+def _of_replays(prefix: str, names: Iterable[str]) -> list[str]:
+    """Topics that replays have made under a prefix."""
+    return sorted(name for name in names if name.startswith(f"{prefix}replay."))
 
 
 def _prefix_of_topic(settings: Settings, name: str) -> str:

@@ -1,6 +1,6 @@
 """Which sessions were on air in a range, as live.sessions tells: what is read begins where they do. Reads only."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,7 +47,15 @@ class Wanted:
         return not (self.sessions or self.sellers) or session in self.sessions or seller in self.sellers
 
 
-async def on_air(settings: Settings, span: tuple[int, int], wanted: Wanted) -> list[OnAir] | None:
+Tell = Callable[[int, int], None]
+"""Is told how many offsets are done, and how many there are."""
+
+
+def untold(_done: int, _every: int) -> None:
+    """Nobody looks."""
+
+
+async def on_air(settings: Settings, span: tuple[int, int], wanted: Wanted, tell: Tell = untold) -> list[OnAir] | None:
     """Those that are meant with events in the span or around it, by their newest records, sorted.
 
     None: there is no live.sessions. What is no result of ours in it is passed over.
@@ -56,22 +64,43 @@ async def on_air(settings: Settings, span: tuple[int, int], wanted: Wanted) -> l
         return None
     number = (await topics.counts(settings, (SESSIONS,)))[settings.topic(SESSIONS)]
     partitions = [TopicPartition(settings.topic(SESSIONS), each) for each in range(number)]
-    found: list[OnAir] = []
     async with reading(settings, partitions) as reader:
-        for tp in partitions:
-            found += await _of_partition(reader, tp, span[0] - ms(settings.max_future), span, wanted)
+        ranges = await _ranges(reader, partitions, span[0] - ms(settings.max_future))
+        every, done, found = sum(end - begin for begin, end in ranges.values()), 0, []
+        for tp, (begin, end) in ranges.items():
+            found += await _of_partition(
+                statereader.read(reader, tp, begin, end, refused=True),
+                tp.partition,
+                (span, wanted),
+                lambda offset, before=done - begin: tell(before + offset, every),  # type: ignore[misc]  # bound now
+            )
+            done += end - begin
     return sorted(found, key=lambda each: (each.first_event, each.session))
 
 
+async def _ranges(
+    reader: Reader, partitions: Collection[TopicPartition], since: int
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Written since, ms: a session whose newest record is older has no event in the span, since none counts so far ahead."""
+    first = await reader.beginning_offsets(partitions)
+    ends = await reader.end_offsets(partitions)
+    found = await reader.offsets_for_times(dict.fromkeys(partitions, max(0, since)))
+    return {
+        tp: (ends[tp] if found[tp] is None else min(ends[tp], max(first[tp], found[tp].offset)), ends[tp])
+        for tp in partitions
+    }
+
+
 async def _of_partition(
-    reader: Reader, tp: TopicPartition, since: int, span: tuple[int, int], wanted: Wanted
+    records: AsyncIterator[Any], partition: int, meant: tuple[tuple[int, int], Wanted], tell: Callable[[int], None]
 ) -> list[OnAir]:
-    """``since``: a session whose newest record is older has no event in the span, since none counts so far ahead."""
     held: dict[str, OnAir] = {}
-    async for record in _records(reader, tp, since):
+    span, wanted = meant
+    async for record in records:
+        tell(record.offset)
         session = (record.key or b"").decode(errors="replace")
         held.pop(session, None)
-        found = None if is_tombstone(record) else _on_air(record.value, session, tp.partition)
+        found = None if is_tombstone(record) else _on_air(record.value, session, partition)
         if found is not None and wanted.has(session, found.seller) and _overlaps(found, span):
             held[session] = found
     return list(held.values())
@@ -89,11 +118,3 @@ def _on_air(value: bytes | None, session: str, partition: int) -> OnAir | None:
     if totals.first_event is None or totals.last_event is None:
         return None
     return OnAir(session, totals.seller_id, partition, totals.first_event, totals.last_event)
-
-
-async def _records(reader: Reader, tp: TopicPartition, since: int) -> AsyncIterator[Any]:
-    begin, end = await statereader.bounds(reader, tp)
-    [found] = (await reader.offsets_for_times({tp: max(0, since)})).values()
-    if found is not None:
-        async for record in statereader.read(reader, tp, max(begin, found.offset), end, refused=True):
-            yield record

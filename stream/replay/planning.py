@@ -30,7 +30,7 @@ from stream.operate.shards import reading
 from stream.replay import plan as plans
 from stream.replay.backtest import lead_ms
 from stream.replay.identity import Identity, identity
-from stream.replay.overlapping import OnAir, Wanted, on_air
+from stream.replay.overlapping import OnAir, Tell, Wanted, on_air, untold
 from stream.replay.plan import PartitionPlan, Plan
 from stream.rules.reading import kept_rules, load_rules, rules_text
 from stream.sessions import topics
@@ -164,11 +164,14 @@ def _first_start(time: int, slide: int) -> int:
 # -- what Kafka is asked
 
 
-async def make(settings: Settings, asked: Asked) -> Planned:
-    """Raises UsageError for what cannot be, before anything is read; also for inputs that are missing."""
+async def make(settings: Settings, asked: Asked, tell: Tell = untold) -> Planned:
+    """Raises UsageError for what cannot be, before anything is read; also for inputs that are missing.
+
+    ``tell`` is called with the records of live.sessions that were read, and all.
+    """
     frozen = _freeze(settings, asked)
     found = await identity(settings)
-    sessions = await on_air(settings, (asked.from_ms, asked.to_ms), Wanted(asked.sessions, asked.sellers))
+    sessions = await on_air(settings, (asked.from_ms, asked.to_ms), Wanted(asked.sessions, asked.sellers), tell)
     bounds = _Bounds(asked, frozen, sessions or [])
     stretches = await _Resolving(settings, bounds, _numbers(asked, sessions or [], found.partitions)).stretches()
     return Planned(

@@ -98,3 +98,19 @@ def test_a_broker_too_old_for_a_question_is_not_asked() -> None:
     with pytest.raises(IncompatibleBrokerVersion):
         question.prepare({})
     assert question.prepare({55: (0, 2)}) is question
+
+
+def test_brokers_tell_the_bytes_of_partitions(kafka: EmbeddedKafka, prefix: str) -> None:
+    async def main() -> None:
+        config = settings(kafka, prefix)
+        await make_topics(config, 2)
+        views = config.topic(INPUTS[Kind.VIEWS])
+        async with producer(kafka) as sender:
+            await sender.send_and_wait(views, bytes(10_000), partition=1)
+        async with asking(kafka) as admin:
+            found = await requests.log_sizes(admin, [NODE], {views: 3})
+            assert found.keys() == {(views, 0), (views, 1)}
+            assert found[views, 0] == 0
+            assert 10_000 < found[views, 1] < 11_000
+
+    asyncio.run(main())

@@ -11,13 +11,15 @@ from stream import cli
 from stream.config import Settings
 from stream.dlq import ledger
 from stream.kafka import client
-from stream.model.names import INPUTS, Kind
+from stream.model.names import INPUTS, SESSIONS, Kind
 from stream.operate import sandbox_topics
 from stream.operate.sandbox_topics import Run, RunStatus, is_over, prefix_of
+from stream.replay import audit
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.kafka.tools import send
 from tests.live import eventually
+from tests.replay.test_plan import a_plan
 
 HOUR: Final = 3600.0
 A_MOMENT: Final = 0.001
@@ -59,8 +61,19 @@ async def made(kafka: EmbeddedKafka, *, written: bool) -> Settings:
     await topics.create(config, 1)
     await ledger.make(config)  # as the first redrive does
     if written:
+        await audit.record(config, audit.begun(a_plan(), "me", "", None))  # as the first replay does
+        await one_more(config, a_plan().topic(SESSIONS))
         await send(kafka, config.topic(INPUTS[Kind.VIEWS]), [(b"7301", b"{}")])
     return config
+
+
+async def one_more(config: Settings, name: str) -> None:
+    admin = client.make_admin(config)
+    await client.start(admin, config)
+    try:
+        await admin.create_topics([NewTopic(config.topic(name), 1, 1)])
+    finally:
+        await client.end(admin)
 
 
 async def there(config: Settings) -> set[str]:
@@ -108,7 +121,7 @@ def test_what_is_left_is_listed_and_deleted_and_nothing_else(
         try:
             found = {run.prefix: run for run in await sandbox_topics.find_runs(left, HOUR)}
             assert found[left.topic_prefix].groups == (left.group,)
-            assert len(found[left.topic_prefix].topics) == len(topics.names(left)) + 1
+            assert len(found[left.topic_prefix].topics) == len(topics.names(left)) + 3
             stands = {config.topic_prefix: found[config.topic_prefix].stands for config in (left, alive, new)}
             assert list(stands.values()) == [RunStatus.RECENT, RunStatus.RUNS, RunStatus.NEW]
             assert not any(run.prefix in name for run in found.values() for name in others)

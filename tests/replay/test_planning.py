@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,12 @@ from stream.model.names import INPUTS, KINDS, SESSIONS, Kind
 from stream.replay import identity, planning
 from stream.replay import plan as plans
 from stream.replay.plan import Plan
-from stream.replay.planning import Asked, Planned
+from stream.replay.planning import Asked, Planned, Stretch
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.kafka import tools
 from tests.kafka.test_recovery import delete_records
+from tests.replay.test_plan import a_plan
 
 kafka_test: Final = pytest.mark.kafka
 NOW: Final = int(time.time() * 1000) // HOUR * HOUR
@@ -219,9 +221,17 @@ def test_what_retention_has_cut_is_told(kafka: EmbeddedKafka, prefix: str) -> No
     assert found.plan.parts[0].lost == {"views": 330, "checkouts": 600}
     assert found.plan.parts[0].begins["views"] == 330
     said = notes(found)
-    assert any("views, partition 0: " in note and "windows before" in note for note in said)
+    assert any("views, partition 0: " in note and "first windows of the range" in note for note in said)
     assert any("checkouts, partition 0: " in note and "nothing of the range is left" in note for note in said)
     assert not any("comments" in note for note in said), "what was deleted there lies before all that is needed"
+
+
+def test_hundreds_of_partitions_are_one_note() -> None:
+    lost = Stretch("views", 0, 10, 20, 30, None, lost=10, oldest=a_plan().from_ms + 1, expires=None)
+    whole = replace(lost, lost=0)
+    stretches = [replace(lost, partition=number) for number in range(200)] + [replace(whole, partition=200)]
+    [note] = [each for each in notes(Planned(a_plan(), stretches, [], [], [])) if "deleted" in each]
+    assert note.startswith("views, partitions 0-199: retention has deleted")
 
 
 @kafka_test
@@ -253,6 +263,34 @@ def test_an_empty_range_and_one_of_one_record(kafka: EmbeddedKafka, prefix: str)
     assert empty.parts[0].begins == empty.parts[0].ends == dict.fromkeys(INPUTS, 0)
     assert one.records == 1
     assert one.parts[0].ends == {"views": 1, "comments": 0, "checkouts": 0}
+
+
+@kafka_test
+def test_markers_and_what_was_aborted_are_offsets_too_and_an_open_transaction_ends_it(
+    kafka: EmbeddedKafka, prefix: str
+) -> None:
+    settings = tools.settings(kafka, prefix)
+
+    async def run() -> Plan:
+        await make(settings)
+        topic = settings.topic(INPUTS[Kind.VIEWS])
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=prefix)
+        await producer.start()
+        try:
+            for minute, end in ((0, producer.commit_transaction), (10, producer.abort_transaction), (20, None)):
+                await producer.begin_transaction()
+                for number in range(3):
+                    at = FROM + (minute + number) * MINUTE
+                    value = event(Kind.VIEWS, number, at)
+                    await producer.send_and_wait(topic, value, key=b"7", partition=0, timestamp_ms=at)
+                if end is not None:
+                    await end()
+            return (await planning.make(settings, asked())).plan
+        finally:
+            await producer.stop()
+
+    [part] = asyncio.run(run()).parts
+    assert (part.begins["views"], part.ends["views"]) == (0, 8), "three, a marker, three, a marker"
 
 
 @kafka_test

@@ -18,8 +18,10 @@ from stream.rules.reading import (
     MOST_PROBLEMS,
     MOST_RULES,
     RulesError,
+    kept_rules,
     load_rules,
     read_rules,
+    rules_text,
 )
 
 RIGHT = """
@@ -301,3 +303,17 @@ def test_a_garbled_file_is_read_or_refused_with_lines(place: int, gone: int, put
 def test_a_rule_needs_no_runbook() -> None:
     rule = read_rules(RIGHT.replace(", runbook: r", ""), "f")[-1]
     assert rule.runbook == ""
+
+
+@pytest.mark.parametrize("pane_ms", [1000, 7000, MINUTE])
+@pytest.mark.parametrize("setting", ["default", "none"])
+def test_rules_that_are_kept_as_text_are_the_same_again(setting: str, pane_ms: int) -> None:
+    again = kept_rules(rules_text(setting), "the plan", pane_ms)
+    assert [each.rule for each in again] == [each.rule for each in load_rules(setting, pane_ms)]
+
+
+def test_rules_of_a_file_are_kept_too(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RIGHT)
+    again = kept_rules(rules_text(str(file)), "the plan", MINUTE // 2)
+    assert [each.rule for each in again] == [each.rule for each in load_rules(str(file), MINUTE // 2)]
