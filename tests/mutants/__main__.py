@@ -14,10 +14,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
+from stream.core.alerts.figures import wilson
 from tests.mutants.argued import ARGUED, Mutant, is_argued, stale
 from tests.mutants.changed import functions_changed
 from tests.mutants.copied import COPY, copied
-from tests.mutants.forked import NOTICED, OUTCOMES, TIMED_OUT
+from tests.mutants.forked import NOTICED, OUTCOMES, SAMPLE, TIMED_OUT
 from tests.mutants.installed import TOOL, installed
 from tests.mutants.named import in_function, module_of, pattern_of
 
@@ -36,7 +37,7 @@ def main() -> int:
     installed()
     copied(patterns)
     _try(patterns)
-    return _judge([json.loads(line) for line in (COPY / OUTCOMES).read_text().splitlines()], whole=not patterns)
+    return _judge([json.loads(line) for line in (COPY / OUTCOMES).read_text().splitlines()], whole=not (patterns or SAMPLE))
 
 
 def _options() -> argparse.Namespace:
@@ -72,6 +73,8 @@ def _judge(rows: list[Row], *, whole: bool) -> int:
     for mutant in left_over:
         print(f"\n{ARGUED.name} argues one that is noticed or gone: {mutant.place}\n+ {mutant.now}")
     print(*scores(rows, open_), sep="\n")
+    if SAMPLE:
+        print(interval(rows, open_))
     return 1 if open_ or left_over else 0
 
 
@@ -91,6 +94,13 @@ def scores(rows: Iterable[Row], open_: Iterable[str]) -> list[str]:
         head,
         *(_line(module, count) for module, count in sorted(counts.items(), key=lambda each: each[0] == "all")),
     ]
+
+
+def interval(rows: Iterable[Row], open_: Iterable[str]) -> str:
+    """What a sample says of all mutants."""
+    noticed = sum(row["outcome"] in (NOTICED, TIMED_OUT) for row in rows)
+    low, high = wilson(noticed, noticed + len(set(open_)))
+    return f"of all mutants that could be noticed {100 * low:.1f} to {100 * high:.1f} % are (Wilson, 95 %)"
 
 
 def _line(module: str, count: Counter[str]) -> str:

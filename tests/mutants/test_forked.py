@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutants.__main__ import scores
+from tests.mutants.__main__ import interval, scores
 from tests.mutants.forked import NOTICED, SURVIVED, TIMED_OUT, Functions, is_own
 
 
@@ -58,6 +58,13 @@ def test_scores_leave_out_what_is_argued() -> None:
     *_, module, whole = scores(rows, open_=[rows[3]["mutant"]])
     assert module.split() == ["stream.core.judge", "5", "2", "1", "1", "1", "75.0", "%"]
     assert whole.split()[1:] == module.split()[1:]
+
+
+def test_a_sample_says_between_which_bounds_the_score_of_all_is() -> None:
+    rows = [{"mutant": f"stream.core.judge.x_weight__mutmut_{number}", "outcome": NOTICED} for number in range(8)]
+    rows += [{"mutant": f"stream.core.judge.x_floor__mutmut_{number}", "outcome": SURVIVED} for number in range(12)]
+    names = [row["mutant"] for row in rows]
+    assert "21.9 to 61.3 %" in interval([*rows, {**rows[-1], "mutant": "argued"}], names[8:])
 
 
 def test_own_tests_are_those_of_the_module_or_of_a_package_within_the_core() -> None:
