@@ -112,16 +112,32 @@ def test_totals_are_those_of_all_events_wherever_they_lie(seed: int) -> None:
     broadcast.check()
 
 
-def test_it_names_no_more_ids_than_it_knows_also_when_a_pane_is_dropped() -> None:
+@pytest.mark.parametrize("dropped", range(4))
+@pytest.mark.parametrize("quiet", range(4))
+def test_it_names_no_more_ids_than_it_knows_and_counts_them_in_panes_that_are_full_too(
+    dropped: int, quiet: int
+) -> None:
+    """Whichever of three panes are dropped, quiet, or counted into: the last has no room for an id of the first."""
     session = Session(b"s")
-    for minute, product in enumerate("abc"):
-        pane = Pane(session, T0 + minute * MINUTE)
-        count_view(pane, view(action="product_click", product_id=product, affiliate_id=product), 2)
-        session.absorb(pane, pane.start)
-    totals = shown(session, session.totals([], {}))
-    clicks = {each.get("product_id"): each["product_clicks"] for each in totals["products"]}
-    assert clicks == {"a": 1, "b": 1, None: 1}
-    assert totals["counts"]["product_clicks"] == 3
+    clicks = ["ab", "ca", "cda"]
+    panes = {T0 + minute * MINUTE: Pane(session, T0 + minute * MINUTE) for minute in range(len(clicks))}
+    for start, products in zip(panes, clicks, strict=True):
+        for product in products:
+            click = view(event_time=start, action="product_click", product_id=product, affiliate_id=product)
+            count_view(panes[start], click, 2)
+    starts = list(panes)
+    for start in starts[:dropped]:
+        session.absorb(panes[start], start)
+    packed = {start: pack(panes[start]) for start in starts[dropped:][:quiet]}
+    busy: list[Counts] = [panes[start] for start in starts[dropped:][quiet:]]
+    for _ in range(2):
+        totals = shown(session, session.totals(busy, packed))
+        assert {each.get("product_id"): each["product_clicks"] for each in totals["products"]} == {
+            "a": 3,
+            "b": 1,
+            None: 3,
+        }
+        assert totals["counts"]["product_clicks"] == 7
 
 
 def test_of_a_pane_without_events_nothing_is_left() -> None:

@@ -1,13 +1,16 @@
 """All sessions of a shard: who is open, ends, is written, rests in a page, is let go, and comes back from the state."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream.core import sessions
 from stream.core.cooperative import drained
-from stream.core.counting import count_checkout, count_view
+from stream.core.counting import count_checkout, count_comment, count_view
 from stream.core.ids import hash_id
+from stream.core.ontime import count_late
 from stream.core.pages import LARGEST, PAGE
 from stream.core.panes import Rows
 from stream.core.policy import DAY, MINUTE, Policy
@@ -15,7 +18,9 @@ from stream.core.session import Session
 from stream.core.sessions import PAGES_AT_ONCE, Sessions
 from stream.core.state_keys import GONE, PANE, RESTING, SESSION, in_key
 from stream.core.statelog import StateLog
+from stream.model.events import Comment
 from stream.model.results import Tally
+from tests.core.test_decode import COMMENT, ITEM
 from tests.core.test_session import LIMIT, T0, order, view
 
 POLICY = Policy()
@@ -37,6 +42,10 @@ class Kept(StateLog):
         return sorted(key[len(sort) :] for key in self.items if key[:1] == sort)
 
 
+def said(**fields: object) -> Comment:
+    return msgspec.json.decode(json.dumps(COMMENT | fields), type=Comment)
+
+
 class Hall:
     """Sessions and their panes as a shard has them, without what judges events and moves clocks."""
 
@@ -49,13 +58,15 @@ class Hall:
         self.watermark: int | None = None
 
     def come(self, name: str, at: int = T0, action: str = "enter", **fields: Any) -> None:
-        """``action``: of a view, or "paid"."""
+        """``action``: of a view, "paid", or "comment"."""
         key = name.encode()
         session, _ = self.sessions.meet(key, self.watermark)
         row = self.rows.made(at // MINUTE * MINUTE)
         pane = row.panes.get(key) or row.open(session)
         if action == "paid":
             count_checkout(pane, order(session_id=name, event_time=at, **fields), LIMIT)
+        elif action == "comment":
+            count_comment(pane, said(session_id=name, event_time=at), LIMIT)
         else:
             count_view(pane, view(session_id=name, event_time=at, action=action, **fields), LIMIT)
         self.sessions.hear(pane, self.tally)
@@ -135,17 +146,18 @@ def test_what_is_shown_is_of_all_that_are_held_wherever_they_lie() -> None:
     assert len(hall.sessions) == PAGE
     hall.come("new", T0 + AFTER, action="product_click", product_id="p1")
     hall.come("new", T0 + AFTER, action="paid", amount_minor=5, currency="USD")
-    hall.come("new", T0 + AFTER, action="like")
+    for _ in range(2):
+        hall.come("new", T0 + AFTER, action="comment")
     hall.at(T0 + AFTER)
     for each in (hall, hall.restored()):
-        assert each.sessions.shown == [PAGE, 1, 0, PAGE + 1]
+        assert each.sessions.shown == [PAGE, 1, 2, PAGE + 1]
         assert each.sessions.gmv == {"IDR": 10 * PAGE, "USD": 5}
         assert (len(each.sessions), each.sessions.open) == (PAGE + 1, 1)
     assert (hall.tally.views, hall.tally.product_clicks, hall.tally.comments, hall.tally.orders_paid) == (
-        *(PAGE, 1, 0, PAGE + 1),
+        *(PAGE, 1, 2, PAGE + 1),
     )
     assert hall.tally.gmv_minor == {"IDR": 10 * PAGE, "USD": 5}
-    assert hall.find("new").shown == [0, 1, 0, 1]
+    assert hall.find("new").shown == [0, 1, 2, 1]
     assert hall.find("new").gmv == {"USD": 5}
     hall.at(T0 + AFTER + 2 * KEEP)
     hall.write()
@@ -252,6 +264,57 @@ def test_its_host_ends_it_sooner_and_only_a_start_opens_it_again(crash: bool) ->
     assert hall.find("s").ended
 
 
+def silent() -> Hall:
+    """Of one session that has ended by silence, which is written."""
+    hall = Hall()
+    hall.come("s")
+    hall.at(T0 + AFTER)
+    assert hall.write() == ["s"]
+    return hall
+
+
+def test_what_comes_of_one_that_has_ended_and_opens_nothing_waits_like_others() -> None:
+    for action in ("paid", "end"):
+        hall = silent()
+        hall.come("s", T0 + 1, action=action)
+        hall.at(T0 + AFTER)
+        assert (hall.find("s").ended, hall.sessions.open) == (True, 0)
+        assert hall.write(everything=False) == [], "nothing has ended now"
+        hall.at(T0 + AFTER + POLICY.totals_every_ms)
+        assert hall.write(everything=False) == ["s"]
+
+
+def test_a_view_soon_after_an_end_opens_nothing_though_silence_had_ended_it_before() -> None:
+    hall = silent()
+    hall.come("s", T0 + AFTER + 1, action="end")
+    hall.come("s", T0 + AFTER + 2)
+    hall.at(T0 + AFTER + 2)
+    assert (hall.find("s").ended, hall.sessions.open) == (True, 0)
+    hall.come("s", T0 + 2 * AFTER + 2)
+    hall.at(T0 + 2 * AFTER + 2)
+    assert (hall.find("s").ended, hall.sessions.open) == (False, 1)
+
+
+def test_a_start_opens_one_though_an_end_came_with_it() -> None:
+    hall = silent()
+    for at, action in enumerate(("start", "end", "enter")):
+        hall.come("s", T0 + AFTER + 1 + at, action=action)
+    hall.at(T0 + AFTER + 3)
+    assert (hall.find("s").ended, hall.sessions.open) == (False, 1)
+    hall.come("s", T0 + AFTER + 4, action="start")
+    hall.at(T0 + AFTER + 4)
+    assert hall.sessions.open == 1, "it is open already"
+
+
+def test_what_came_late_counts_for_how_long_it_is_kept() -> None:
+    hall = Hall()
+    hall.come("s")
+    pane = hall.rows[T0].panes[b"s"]
+    count_late(count_view, pane, view(event_time=T0 + 7, action="like"), LIMIT)
+    hall.sessions.hear(pane, hall.tally)
+    assert hall.find("s").last_any == T0 + 7
+
+
 def test_an_end_that_comes_first_opens_nothing() -> None:
     hall = Hall()
     hall.come("s", action="end")
@@ -309,6 +372,16 @@ def test_at_most_so_many_totals_are_written_and_the_state_hears_of_it() -> None:
     assert hall.restored().write() == ["s2", "s3", "s4"]
     assert hall.write(2) == ["s2", "s3"]
     assert hall.write(2) == ["s4"]
+
+
+def test_totals_say_of_which_generation_they_are_and_reckon_in_the_currency_of_the_settings() -> None:
+    hall = Hall(Policy(currency="USD"))
+    for currency, local in (("USD", True), ("IDR", False)):
+        hall.come("s", action="paid", currency=currency, items=[ITEM | {"local": local}])
+    hall.at(T0)
+    [(_, value)] = drained(hall.sessions.write_totals(EVERYTHING, T0, 3, everything=True))
+    totals = json.loads(value)
+    assert (totals["generation"], totals["rates"]["local_share"]) == (3, 1)
 
 
 def test_totals_of_one_checkpoint_have_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,6 +447,15 @@ def test_so_many_pages_are_packed_at_a_time() -> None:
     assert (steps, len(hall.sessions.pages)) == (PAGES_AT_ONCE, 2 * PAGES_AT_ONCE)
     steps = sum(1 for _ in hall.sessions.pack(hall.log))
     assert (steps, held(hall)) == (2, (0, 2 * PAGES_AT_ONCE + 4))
+
+
+def test_pages_half_dead_are_merged_though_nothing_more_is_packed() -> None:
+    hall = resting(2 * PAGE)
+    for _, session in list(hall.sessions.at_rest())[::2]:
+        hall.sessions.meet(session.key, hall.watermark)
+    hall.pack()
+    assert hall.sessions.pages.gone == [0, 1]
+    assert held(hall) == (PAGE, PAGE)
 
 
 def one_more(hall: Hall) -> None:
@@ -464,6 +546,14 @@ def test_lost_offsets_are_told_of_each_once(crash: bool) -> None:
     assert again.sessions.shown == [2 * PAGE + 2, 0, 0, 2 * PAGE + 2]
 
 
+def test_pages_are_woken_until_a_checkpoint_has_enough_to_write() -> None:
+    hall = resting(2 * PAGE)
+    hall.sessions.mark_incomplete()
+    assert len(hall.write(PAGE + 1)) == PAGE + 1
+    hall.checkpoint()
+    assert len(hall.write()) == PAGE - 1
+
+
 # -- letting go
 
 
@@ -529,6 +619,16 @@ def test_one_of_which_something_is_in_a_pane_or_not_written_is_held_on_to() -> N
     assert held(hall) == (1, 0), "it is looked at once a minute"
     hall.at(due + 2 * MINUTE)
     assert held(hall) == (0, 0)
+
+
+def test_one_that_is_not_written_is_held_on_to_though_it_is_in_no_pane_unless_it_is_never_written() -> None:
+    for frozen in (False, True):
+        hall = resting(1)
+        hall.come("s0", T0 + 1, action="paid")
+        hall.drop_panes()
+        hall.sessions.held[b"s0"].frozen = frozen
+        hall.at(T0 + AFTER + KEEP)
+        assert held(hall) == (not frozen, 0)
 
 
 def test_one_that_is_heard_of_again_is_kept_from_then_on() -> None:

@@ -24,7 +24,10 @@ class Line:
     def counted(self, name: str, events: int = 1, *, at_once: bool = False) -> Session:
         session = self.held.setdefault(name.encode(), Session(name.encode()))
         session.events += events
-        self.queue.wait(session, at_once)
+        if at_once:
+            self.queue.wait(session, at_once=True)
+        else:
+            self.queue.wait(session)
         return session
 
     def taken(self, watermark: int | None = NOW, *, everything: bool = False) -> str:

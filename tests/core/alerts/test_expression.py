@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alerts.expression import DEEPEST, LONGEST, ExpressionError, read_expression
+from stream.core.alerts.expression import DEEPEST, LONGEST, MOST_TERMS, ExpressionError, read_expression
 from stream.core.alerts.figures import unknown_figure
 
 
@@ -393,3 +393,23 @@ def test_one_slip_makes_few_mistakes(source: str, data: st.DataObject) -> None:
 def test_the_mistakes_of_an_expression_are_bounded() -> None:
     found = mistakes(" && ".join(f"{letter}{other} > 1.0" for letter in "abcdefg" for other in "abcdefg"))
     assert (len(found), found[-1]) == (21, "the first 20 mistakes: there may be more")
+
+
+@pytest.mark.parametrize(
+    ("most", "one_more"),
+    [
+        ("true" + " " * (LONGEST - 4), "true" + " " * (LONGEST - 3)),
+        ("1+" * (MOST_TERMS - 2) + "1 > 0", "1+" * (MOST_TERMS - 1) + "1 > 0"),
+        ("(" * DEEPEST + "true" + ")" * DEEPEST, "(" * (DEEPEST + 1) + "true" + ")" * (DEEPEST + 1)),
+        ("9223372036854775807 > 1", "9223372036854775808 > 1"),
+    ],
+)
+def test_what_is_just_within_a_limit_is_read(most: str, one_more: str) -> None:
+    assert mistakes_if_any(most) == []
+    assert len(mistakes(one_more)) == 1
+
+
+def test_twenty_mistakes_are_all_told() -> None:
+    found = mistakes(" && ".join(f"q{letter} > 1.0" for letter in "abcdefghijklmnopqrst"))
+    assert len(found) == 20
+    assert not found[-1].startswith("the first")

@@ -12,15 +12,22 @@ from stream.core.alerts.figures import (
     EMPTY,
     FIELDS,
     FIGURES,
+    LARGEST,
+    LONGEST_NAME,
     QUOTIENTS,
     RATIOS,
     Z,
+    added,
     full_path,
+    is_money,
     names_of,
     read,
+    shown_name,
+    unknown_figure,
     wilson,
 )
 from stream.core.counts import COUNTERS
+from stream.model.money import MAX_SUM
 from tests.history import Minutes, column, rule
 
 
@@ -178,3 +185,58 @@ def test_each_column_has_its_names() -> None:
     assert "minutes" in names_of("base")
     assert "ctor" not in names_of("median")
     assert "ctor_low" in names_of("base")
+
+
+# -- names and sums
+
+
+@pytest.mark.parametrize(
+    ("path", "mistake"),
+    [
+        ("w.views", None),
+        ("base.views", None),
+        ("median.views", None),
+        ("base.minutes", None),
+        ("w.minutes", "w.minutes is not known; did you mean base.minutes?"),
+        ("views", "views is not known: write w.views"),
+        ("w.vievs", "w.vievs is not known; did you mean w.views?"),
+        ("vievs", "vievs is not known; did you mean w.views?"),
+        ("median.viewss", "median.viewss is not known; did you mean median.views?"),
+        ("zzz", "zzz is not known: figures are w.<name>, base.<name> and median.<name>"),
+        ("q" * LONGEST_NAME, f"{'q' * 60} is not known: figures are w.<name>, base.<name> and median.<name>"),
+        ("q" * (LONGEST_NAME + 1), f"{'q' * 60}… is not known"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_told_with_the_nearest_there_is(path: str, mistake: str | None) -> None:
+    assert unknown_figure(path, baseline=True) == mistake
+
+
+def test_without_a_baseline_only_the_window_has_figures() -> None:
+    assert [unknown_figure(f"{column}.views", baseline=False) for column in ("w", "base", "median")] == [
+        *(None, "base.views: the rule has no baseline", "median.views: the rule has no baseline"),
+    ]
+
+
+def test_a_short_name_is_that_of_the_window() -> None:
+    assert [full_path("views"), full_path("base.views")] == ["w.views", "base.views"]
+    assert [shown_name("w.views"), shown_name("base.views")] == ["views", "base.views"]
+    assert [is_money("gmv_minor"), is_money("views"), is_money("minor_gmv")] == [True, False, False]
+
+
+def test_columns_add_up_and_what_an_earlier_version_noted_lacks_what_came_later() -> None:
+    last = len(FIELDS) - 1
+    assert added([(1, 2), (10,)]) == (11, 2, *EMPTY[2:])
+    assert added([(*EMPTY[:last], 5), (1,)]) == (1, *EMPTY[1:last], 5)
+    assert added([(MAX_SUM, 1), (1, 1)]) == (MAX_SUM, 2, *EMPTY[2:])
+
+
+def test_one_trial_is_enough_for_a_rate_and_its_bounds() -> None:
+    assert figure("ctor", orders_paid=1, product_clicks=1) == 1
+    assert (figure("ctor_low", orders_paid=1, product_clicks=1), figure("ctor_high", product_clicks=1)) == (
+        *(wilson(1, 1)[0], wilson(0, 1)[1]),
+    )
+
+
+def test_a_quotient_of_money_saturates() -> None:
+    assert figure("gpm_minor", gmv_minor=MAX_SUM, views=1) == LARGEST
+    assert figure("aov_minor", gmv_minor=MAX_SUM, orders_paid=1) == LARGEST

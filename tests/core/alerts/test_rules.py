@@ -102,6 +102,71 @@ def test_spans_are_whole_slides_and_bounded(window: int, baseline: int, complain
         CompiledRule(rule(window=window, baseline=baseline), 2 * MINUTE)
 
 
+@pytest.mark.parametrize(
+    ("window", "baseline", "mistakes"),
+    [
+        (1440, 0, []),
+        (1380, 60, []),
+        (1441, 0, ["rule a: window: window and baseline are above 24h"]),
+        (1380, 61, ["rule a: baseline: window and baseline are above 24h"]),
+        (0, 0, ["rule a: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)"]),
+        (-1, 0, ["rule a: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)"]),
+        (
+            1,
+            -1,
+            ["rule a: baseline: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)"],
+        ),
+    ],
+)
+def test_spans_are_positive_and_a_day_at_most(window: int, baseline: int, mistakes: list[str]) -> None:
+    assert mistakes_of(rule(window=window, baseline=baseline)) == mistakes
+
+
+def mistakes_of(*rules: Rule) -> list[str]:
+    try:
+        Rules(rules, MINUTE)
+    except RuleError as error:
+        return str(error).split("; ")
+    return []
+
+
+def test_without_a_baseline_nothing_may_refer_to_one() -> None:
+    young = rule("w.views > 1.0", baseline=0, least={"base.views": 1}, summary="{median.views}")
+    assert mistakes_of(young) == [
+        "rule a: min: base.views: the rule has no baseline",
+        "rule a: summary: median.views: the rule has no baseline",
+    ]
+    assert mistakes_of(rule("base.views > 1.0", baseline=1, least={"base.views": 1})) == []
+
+
+def test_a_least_value_is_a_number() -> None:
+    assert mistakes_of(rule(least={"views": float("nan"), "ctr": float("inf")})) == [
+        "rule a: min: the least value of views must be a number",
+        "rule a: min: the least value of ctr must be a number",
+    ]
+
+
+def test_a_name_is_used_once() -> None:
+    b, c = (replace(rule(), alert=name) for name in "bc")
+    assert mistakes_of(c, b, rule(), b, c, c) == [
+        "rule b: alert: the name is used twice",
+        "rule c: alert: the name is used twice",
+    ]
+
+
+def test_without_a_least_silence_an_event_may_have_come_just_now() -> None:
+    history = Minutes([{"views": 5}])
+    history.end = history.last_event
+    assert compiled(rule("w.views >= 0.0")).judge(history).holds
+    assert not compiled(rule("true", least={"seconds_since_last_event": 0.001})).judge(history).evaluated
+
+
+def test_a_figure_that_is_no_count_may_be_its_least_value() -> None:
+    once = Minutes([{"views": 1, "product_clicks": 1}])
+    assert compiled(rule("true", least={"seconds_since_last_event": 30, "base.minutes": 0})).judge(once).holds
+    assert compiled(rule("true", least={"order_rate": 0})).judge(once).holds
+
+
 def test_history_is_kept_for_the_longest_rule() -> None:
     rules = Rules([rule(window=5, baseline=30), replace(rule(window=15, baseline=0), alert="b")], MINUTE)
     assert rules.span_ms == 35 * MINUTE
