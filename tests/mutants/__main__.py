@@ -37,7 +37,9 @@ def main() -> int:
     installed()
     copied(patterns)
     _try(patterns)
-    return _judge([json.loads(line) for line in (COPY / OUTCOMES).read_text().splitlines()], whole=not (patterns or SAMPLE))
+    return _judge(
+        [json.loads(line) for line in (COPY / OUTCOMES).read_text().splitlines()], whole=not (patterns or SAMPLE)
+    )
 
 
 def _options() -> argparse.Namespace:
