@@ -75,6 +75,11 @@ def environment(rendered: Rendered, workload: Any) -> dict[str, str]:
     return found | {each["name"]: each["value"] for each in container(workload).get("env", ())}
 
 
+def component(workload: Any) -> str:
+    name: str = workload["metadata"]["labels"]["app.kubernetes.io/component"]
+    return name
+
+
 def workloads(rendered: Rendered) -> list[Any]:
     return [rendered.one("StatefulSet"), *rendered.resources("Job")]
 
@@ -211,7 +216,7 @@ def test_the_network_lets_out_to_every_broker(rendered: Rendered) -> None:
 
 def test_topics_are_made_before_anything_that_needs_them(rendered: Rendered) -> None:
     """A hook is run before the release's other resources exist, so it can use none of them."""
-    for job in rendered.resources("Job"):
+    for job in [job for job in rendered.resources("Job") if component(job) == "topics"]:
         assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
         assert "envFrom" not in container(job)
         assert "serviceAccountName" not in pod(job)
@@ -280,6 +285,22 @@ def test_a_secured_cluster_gets_its_files_and_its_own_user_for_topics() -> None:
     assert environment(rendered, worker)["LIVESHOP_MAX_VALUE"] == "2097152", "not 2.097152e+06"
     (policy,) = rendered.resources("NetworkPolicy")
     assert {port["port"] for port in policy["spec"]["egress"][1]["ports"]} == {9093, 9193}
+
+
+def test_a_replay_is_a_job_of_its_plan(tmp_path: Path) -> None:
+    """Another plan is another job: Kubernetes changes none. It reads the plan that it was given, and no rules but those."""
+    rendered = of("replay")
+    (job,) = [job for job in rendered.resources("Job") if component(job) == "replay"]
+    (plan,) = [config for config in rendered.resources("ConfigMap") if "plan.json" in config["data"]]
+    assert plan["metadata"]["name"] == job["metadata"]["name"]
+    assert json.loads(plan["data"]["plan.json"]) == {"id": "friday-evening"}
+    folder, _, file = container(job)["args"][2].rpartition("/")
+    assert (folder, file) == (container(job)["volumeMounts"][0]["mountPath"], "plan.json")
+    assert container(job)["args"][-2:] == ["--rate", "50000"]
+    assert "helm.sh/hook" not in job["metadata"].get("annotations", {}), "its settings are the release's"
+    (tmp_path / "values.yaml").write_text("kafka: {brokers: [b:9092]}\nreplay: {plan: '{\"id\": \"saturday\"}'}")
+    (other,) = [job for job in render(tmp_path / "values.yaml").resources("Job") if component(job) == "replay"]
+    assert other["metadata"]["name"] != job["metadata"]["name"]
 
 
 def rules_of(rendered: Rendered) -> str:
