@@ -11,7 +11,7 @@ from stream.core.framing import StateError, first_needed
 from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.kafka.shard_context import ShardContext
-from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS
+from stream.model.names import ALERTS, DEAD_LETTERS, SESSION_WINDOWS, SESSIONS, STATE
 from stream.sessions.role import WORKER
 from tests.chaos.judge import differences
 from tests.outputs import Letter, Written
@@ -36,10 +36,24 @@ def judge(
         faults={moved(context): faults for context, faults in said.faults.items()},
     )
     records = [replace(record, offset=offsets[record.place]) for log in content.logs.values() for record in log]
+    empty = _empty(cluster, settings)
+    if empty:
+        return empty
     found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
     for number in range(PARTITIONS):
         found += _state(cluster, ShardContext(settings, number, PARTITIONS, WORKER), content.policy)
     return found
+
+
+def _empty(cluster: Cluster, settings: Settings) -> list[str]:
+    """Records without a value in the outputs: no shard writes any, and who ends a forgotten transaction aborts them."""
+    return [
+        f"{name}/{number} has an empty record at {entry.offset}"
+        for number in range(PARTITIONS)
+        for name in (SESSION_WINDOWS, SESSIONS, ALERTS, DEAD_LETTERS, STATE)
+        for entry in cluster.log(TopicPartition(settings.topic(name), number)).committed()
+        if not entry.value
+    ]
 
 
 def _written(cluster: Cluster, settings: Settings) -> Written:
