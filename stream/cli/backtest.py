@@ -67,7 +67,7 @@ def command(
         if source is None:
             report = ask(topic_range.over_topics(settings, test, asked.from_ms, asked.to_ms or asked.known_ms, tell))
         else:
-            report = file_source.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=_complain)
+            report = file_source.over_file(source, test, partitions, asked.to_ms, tell=tell, complain=complain)
     if as_json:
         show_json(plain(report), indent=True)
     else:
@@ -107,7 +107,8 @@ def _test(settings: Settings, compare: str | None, from_ms: int | None) -> Backt
     return Backtest(policy, rules, old, EVER if from_ms is None else from_ms)
 
 
-def _complain(text: str, number: int) -> None:
+def complain(text: str, number: int) -> None:
+    """Of the lines of a recording that are no messages the first are named."""
     if number <= COMPLAINTS:
         say(text, err=True)
     if number == COMPLAINTS:

@@ -7,6 +7,7 @@
 
 - ``topic``  live.views, live.comments or live.checkouts (a topic prefix is not part of it)
 - ``key``    text or null
+- ``raw_key``  instead of ``key``: base64 of bytes that are no text
 - ``at``     when the record arrived, integer ms since 1970, UTC; decides the pace, and is the broker's clock to a backtest
 - ``value``  the event, kept byte for byte; null is a tombstone
 - ``raw``    instead of ``value``: base64 of bytes that are no JSON
@@ -22,9 +23,10 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, BinaryIO, Final, cast
 
 import msgspec
@@ -38,6 +40,8 @@ _EVENT_TIME: Final = re.compile(rb'"event_time"\s*:\s*(\d{1,18})(?!\d)')
 
 LONGEST: Final = 8_000_000
 """Bytes of a line: 4 MB, more than any message may have, as base64. A small file may hold larger ones, gzipped."""
+_BLANKS: Final = b" \t\r"
+"""Around a value they would not be read as part of it."""
 _LATEST: Final = 2**53
 """Ms. Far beyond what anybody records, and no sum of it overflows."""
 
@@ -48,6 +52,7 @@ class _Line(msgspec.Struct, frozen=True):
     key: str | None = None
     value: msgspec.Raw = msgspec.Raw()
     raw: bytes | None = None
+    raw_key: bytes | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Line).decode
@@ -111,13 +116,13 @@ def _arrived(entry: _Line, number: int) -> Arrived | str:
             return f"line {number}: neither value nor raw"
         if value == b"null":
             value = None
-    key = entry.key
-    return entry.at, kind, None if key is None else key.encode(), value
+    key = entry.raw_key if entry.key is None else entry.key.encode()
+    return entry.at, kind, key, value
 
 
 def write(messages: Iterable[Message], file: BinaryIO) -> None:
     """Append messages as lines."""
-    file.writelines(_line(message) for message in messages)
+    file.writelines(line(message) for message in messages)
 
 
 @contextmanager
@@ -153,23 +158,39 @@ def _unlinked(path: str, flags: int) -> int:
     return opened
 
 
-def _line(message: Message) -> bytes:
-    key = b"null" if message.key is None else json.dumps(message.key.decode()).encode()
-    head = b'{"topic":"%b","key":%b,"at":%d,' % (INPUTS[message.kind].encode(), key, message.at)
-    if message.value is None:
+def line(message: Message, more: Mapping[str, str | int] = MappingProxyType({})) -> bytes:
+    """With its end. ``more``: fields that readers ignore."""
+    value, own = message.value, b"".join(b"%b:%b," % (_text(name), _text(each)) for name, each in more.items())
+    head = b'{"topic":"%b",%b,"at":%d,%b' % (INPUTS[message.kind].encode(), _key(message.key), message.at, own)
+    if value is None:
         return head + b'"value":null}\n'
-    if message.fault is None or _is_json(message.value):
-        return head + b'"value":%b}\n' % message.value
-    return head + b'"raw":"%b"}\n' % base64.b64encode(message.value)
+    if message.fault is None or _is_json(value):
+        return head + b'"value":%b}\n' % value
+    return head + b'"raw":"%b"}\n' % base64.b64encode(value)
+
+
+def _text(value: str | int) -> bytes:
+    """As JSON. Half of a surrogate pair, which readers refuse, stands as a question mark."""
+    return json.dumps(value.encode(errors="replace").decode() if isinstance(value, str) else value).encode()
+
+
+def _key(key: bytes | None) -> bytes:
+    if key is None:
+        return b'"key":null'
+    try:
+        return b'"key":%b' % _text(key.decode())
+    except UnicodeDecodeError:
+        return b'"raw_key":"%b"' % base64.b64encode(key)
 
 
 def _is_json(value: bytes) -> bool:
+    """And would be read as it is: a text ``null`` is no tombstone, and a line ends where it breaks."""
     try:
         value.decode()
         msgspec.json.decode(value, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
-    return b"\n" not in value
+    return b"\n" not in value and value == value.strip(_BLANKS) != b"null"
 
 
 def moved(message: Message, by_ms: int) -> Message:

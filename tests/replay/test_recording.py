@@ -154,3 +154,20 @@ def test_a_recording_replaces_an_earlier_one_and_can_go_to_the_output(tmp_path: 
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
     assert (tmp_path / "out").read_bytes() == b"hi"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"hi"
+
+
+@pytest.mark.parametrize("key", [b"k", b"", None, b"\xff\x00", '\u2028"'.encode(), b'"'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b'{"a":1}', b' {"a":1}', b'{"a":1}\r', b'{"a":\n1}', b"null", b" null ", b"", None, b"{", b"\xff"),
+        *(b'"\xed\xa0\x80"', b'"\\ud800"', b"1e400", b"[" * 5000),
+    ],
+)
+def test_whatever_a_topic_holds_comes_back_byte_for_byte(
+    tmp_path: Path, key: bytes | None, value: bytes | None
+) -> None:
+    written = recording.line(Message(5, Kind.VIEWS, key, value, 5, "unknown"), {"reason": 'a"\n\ud800', "line": 7})
+    assert written.endswith(b"}\n")
+    assert written.count(b"\n") == 1
+    assert one(tmp_path, written.rstrip(b"\n")) == Message(5, Kind.VIEWS, key, value, 5)
