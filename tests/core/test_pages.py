@@ -77,6 +77,57 @@ def test_pages_half_dead_are_merged() -> None:
     assert sorted(in_it(pages)) == [b"s11", b"s2", b"s3", b"s7"]
 
 
+def pages_of(*sizes: int, size: int = 4) -> tuple[Pages, list[list[bytes]]]:
+    """Pages of so many sessions, and who is in each."""
+    pages, keys = Pages(size), list[list[bytes]]()
+    for first, number in enumerate(sizes):
+        found = [resting(100 * first + each) for each in range(number)]
+        pages.add(found)
+        keys.append([each.key for each in found])
+    return pages, keys
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize(
+    ("sizes", "dead", "dropped"),
+    [
+        ((4, 4), 2, 2),
+        ((4, 4), 1, 0),  # each is three quarters alive
+        ((3, 3), 1, 0),
+        ((4, 4, 4), 2, 2),  # enough for one page, the third waits
+        ((4, 2), 2, 1),  # the second is dropped at once, the first is alone
+    ],
+)
+def test_a_page_is_half_dead_when_no_more_than_half_is_alive(
+    sizes: tuple[int, ...], dead: int, dropped: int, restored: bool
+) -> None:
+    pages, keys = pages_of(*sizes)
+    gone = [key for page in keys for key in page[:dead]]
+    if restored:
+        values = {number: pages.value(number) for number in range(len(sizes))}
+        pages = Pages(4)
+        list(pages.restore(values, lambda _, each: each.key in gone))
+    else:
+        for key in gone:
+            pages.take(key)
+    left = in_it(pages)
+    assert pages.merge() is (dropped > 1)
+    assert len(pages.gone) == dropped
+    assert in_it(pages) == left == {key: found for key, found in left.items() if key not in gone}
+    assert not pages.merge()
+
+
+def test_a_page_that_is_dead_when_it_is_restored_is_dropped_and_hides_no_other() -> None:
+    pages, keys = pages_of(4, 4, 4)
+    values = {number: pages.value(number) for number in range(3)}
+    again = Pages(4)
+    found = list(again.restore(values, lambda _, each: each.key in keys[1]))
+    assert [each.key for each in found] == [*keys[2], *keys[0]]
+    assert (again.gone, len(again)) == ([1], 8)
+    again.add([resting(900)])
+    assert list(again.stale) == [3], "no number is used twice"
+
+
 def test_lost_offsets_wake_a_page_at_a_time_and_nobody_is_let_go_untold() -> None:
     pages, state = Pages(2), State()
     pages.add([resting(1), resting(2)])
@@ -91,6 +142,20 @@ def test_lost_offsets_wake_a_page_at_a_time_and_nobody_is_let_go_untold() -> Non
     pages = state.restored({}, set(), 2)
     assert sorted(each.key for each in pages.take_incomplete()) == [b"s1", b"s2"]
     assert pages.take_incomplete() == []
+
+
+def test_those_that_are_due_and_not_told_yet_hold_up_nobody_and_wait() -> None:
+    pages = Pages(2)
+    pages.add([resting(1, due=10), resting(2, due=20)])
+    pages.mark_incomplete()
+    pages.add([resting(3, due=30), resting(4, due=10)])
+    assert [each.key for each in pages.let_go(10)] == [b"s4"]
+    assert [each.key for each in pages.let_go(30)] == [b"s3"]
+    assert sorted(in_it(pages)) == [b"s1", b"s2"]
+    again = Pages(2)
+    again.add(pages.take_incomplete())
+    assert list(pages.let_go(30)) == []
+    assert [each.key for each in again.let_go(30)] == [b"s1", b"s2"]
 
 
 def test_a_key_of_the_same_hash_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

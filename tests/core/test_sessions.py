@@ -16,6 +16,7 @@ from stream.core.panes import Rows
 from stream.core.policy import DAY, MINUTE, Policy
 from stream.core.session import Session
 from stream.core.sessions import PAGES_AT_ONCE, Sessions
+from stream.core.state_format import Packed
 from stream.core.state_keys import GONE, PANE, RESTING, SESSION, in_key
 from stream.core.statelog import StateLog
 from stream.model.events import Comment
@@ -621,6 +622,17 @@ def test_one_of_which_something_is_in_a_pane_or_not_written_is_held_on_to() -> N
     assert held(hall) == (0, 0)
 
 
+def test_one_that_is_held_on_to_keeps_nobody_else() -> None:
+    hall = resting(3)
+    hall.come("s0", T0 + 1, action="paid")
+    hall.write()
+    hall.at(T0 + AFTER + KEEP)
+    assert set(hall.sessions.held) == {b"s0"}
+    hall.drop_panes()
+    hall.at(T0 + AFTER + KEEP + MINUTE)
+    assert held(hall) == (0, 0)
+
+
 def test_one_that_is_not_written_is_held_on_to_though_it_is_in_no_pane_unless_it_is_never_written() -> None:
     for frozen in (False, True):
         hall = resting(1)
@@ -726,3 +738,16 @@ def test_what_is_packed_can_be_looked_at_without_unpacking() -> None:
     assert looked_at[2:] == [(RESTING + in_key(0), "the totals of a session at rest", True)] * PAGE
     hall.sessions.held[name]._base = b"\x91\x01"
     assert next(hall.sessions.vetted()) == (SESSION + name, "the totals of a session", False)
+
+
+def test_one_at_rest_whose_totals_are_damaged_is_told() -> None:
+    hall = resting(1)
+    base = hall.sessions.held[b"s0"].packed_base()
+    assert base is not None
+    fields = msgspec.msgpack.decode(base)
+    fields[Packed.__struct_fields__.index("viewers")] = b"no sketch"
+    hall.sessions.held[b"s0"]._base = msgspec.msgpack.encode(fields)
+    hall.sessions.pages.size = 1
+    hall.pack()
+    assert held(hall) == (0, 1)
+    assert list(hall.sessions.vetted()) == [(RESTING + in_key(0), "the totals of a session at rest", False)]
