@@ -37,7 +37,9 @@ class SessionRow:
     """Of the newest two minutes: what the table is sorted by."""
     gmv_minor: Counter[str] = field(default_factory=Counter)
     seller_id: str = ""
-    """Empty where the workers do not say it."""
+    title: str = ""
+    seller_name: str = ""
+    """Empty where the workers do not say it, as of title and seller_id."""
     firing: Counter[str] = field(default_factory=Counter)
     """Alerts that fire for it, by name."""
 
@@ -154,7 +156,12 @@ def _gmv(look: Look, labels: Labels, value: float) -> None:
 
 
 def _seller(look: Look, labels: Labels, _value: float) -> None:
-    _row(look, labels).seller_id = labels["seller_id"]
+    row = _row(look, labels)
+    row.seller_id, row.title, row.seller_name = (
+        labels["seller_id"],
+        labels.get("title", ""),
+        labels.get("seller_name", ""),
+    )
 
 
 def _firing(look: Look, labels: Labels, value: float) -> None:

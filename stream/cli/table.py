@@ -26,6 +26,10 @@ WHOLE_ID: Final = 24
 none is ever cut."""
 LEAST_ROWS: Final = 3
 MOST_ROWS: Final = 200
+LEAST_TITLE: Final = 16
+"""Columns that a title has at least, if it needs them: what no other column takes is its own."""
+LONGEST_NAME: Final = 24
+"""Columns of a seller's name that are shown."""
 ALERTS_SHARE: Final = 4
 """Alerts have at most one of so many lines of the terminal."""
 
@@ -100,6 +104,18 @@ def _conversion(row: SessionRow) -> Text:
     return text("" if row.conversion is None else f"{row.conversion:.2%}")
 
 
+def _seller(row: SessionRow) -> Text:
+    """Its name, cut where it is long; else its id, which is not."""
+    return shortened(row.seller_name, LONGEST_NAME) if row.seller_name else text(row.seller_id)
+
+
+def shortened(value: str, most: int) -> Text:
+    """A name in at most so many columns of the terminal."""
+    cell = text(value)
+    cell.truncate(most, overflow="ellipsis")
+    return cell
+
+
 def _alerts(row: SessionRow) -> Text:
     """One under the other; of the sum of others only how many."""
     if row.session_id == OTHER:
@@ -109,8 +125,9 @@ def _alerts(row: SessionRow) -> Text:
 
 COLUMNS: Final = (
     Column("session", lambda row: text("all others" if row.session_id == OTHER else row.session_id), 0, is_id=True),
-    Column("seller", lambda row: text(row.seller_id), 7, is_id=True),
-    Column("alert", _alerts, 8),
+    Column("title", lambda row: text(row.title), 8),
+    Column("seller", _seller, 7, is_id=True),
+    Column("alert", _alerts, 9),
     Column("views", lambda row: text(f"{row.views:,}"), 4),
     Column("clicks", lambda row: text(f"{row.clicks:,}"), 2),
     Column("orders", lambda row: text(f"{row.orders:,}"), 5),
@@ -181,14 +198,17 @@ def _table(look: Look, rows: int, width: int) -> Table:
     every = [*shown, *([] if rest is None else [rest])]
     cells = {column.name: [column.cell(row) for row in every] for column in COLUMNS}
     columns = _fitting(cells, width)
+    widths = _widths(columns, cells, width)
+    if "title" in widths:
+        cells["title"] = [_named(row, widths) for row in every]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
         table.add_column(
             column.name,
-            justify="left" if column.is_id or column.name == "alert" else "right",
-            no_wrap=not column.is_id,
+            justify="left" if column.is_id or column.name in {"title", "alert"} else "right",
+            no_wrap=not column.is_id and column.name != "title",
             overflow="fold",
-            width=_width(column, cells[column.name], width),
+            width=widths[column.name],
         )
     for number, row in enumerate(every):
         style = "dim" if row is rest else "bold red" if row.firing else ""
@@ -199,7 +219,8 @@ def _table(look: Look, rows: int, width: int) -> Table:
 def _fitting(cells: dict[str, list[Text]], width: int) -> list[Column]:
     """The columns that fit, those left out that matter least; and those that say nothing of any row."""
     columns = [column for column in COLUMNS if column.name == "session" or any(cells[column.name])]
-    for column in sorted((each for each in columns if each.dropped), key=lambda each: each.dropped):
+    titled = any(cells["title"])
+    for column in sorted((each for each in columns if each.dropped), key=lambda each: _dropped(each, titled)):
         taken = sum(_width(each, cells[each.name], width) + GAP for each in columns) - GAP
         if taken <= width:
             break
@@ -207,9 +228,39 @@ def _fitting(cells: dict[str, list[Text]], width: int) -> list[Column]:
     return columns
 
 
+def _dropped(column: Column, titled: bool) -> float:
+    """A seller that stands beside a title matters less than most numbers."""
+    return BESIDE_TITLE if column.name == "seller" and titled else column.dropped
+
+
+BESIDE_TITLE: Final = 3.5
+
+
+def _widths(columns: Sequence[Column], cells: dict[str, list[Text]], width: int) -> dict[str, int]:
+    """By name of the column; a title has what the others leave."""
+    widths = {column.name: _width(column, cells[column.name], width) for column in columns}
+    if "title" in widths:
+        spare = width - sum(widths.values()) - GAP * (len(widths) - 1)
+        widths["title"] = min(_widest("title", cells["title"]), widths["title"] + max(0, spare))
+    return widths
+
+
+def _named(row: SessionRow, widths: dict[str, int]) -> Text:
+    """The title; where there is none and the sellers have no column, the seller."""
+    if row.title:
+        return shortened(row.title, widths["title"])
+    return text("") if "seller" in widths or row.session_id == OTHER else _seller(row)
+
+
 def _width(column: Column, cells: Sequence[Text], width: int) -> int:
-    widest = max(cell_len(part) for cell in [text(column.name), *cells] for part in cell.plain.split("\n"))
+    widest = _widest(column.name, cells)
+    if column.name == "title":
+        return min(widest, LEAST_TITLE)
     return min(widest, max(WHOLE_ID, width // 3)) if column.is_id else widest
+
+
+def _widest(name: str, cells: Sequence[Text]) -> int:
+    return max(cell_len(part) for cell in [text(name), *cells] for part in cell.plain.split("\n"))
 
 
 def money(minor: Counter[str]) -> str:
@@ -277,7 +328,9 @@ def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
 def _session_dict(row: SessionRow) -> dict[str, Any]:
     return {
         "session_id": row.session_id,
+        "title": row.title,
         "seller_id": row.seller_id,
+        "seller_name": row.seller_name,
         "alerts_firing": dict(sorted(row.firing.items())),
         "views": row.views,
         "product_clicks": row.clicks,

@@ -36,6 +36,7 @@ class Session:
         "events",
         "frozen",
         "gmv",
+        "host_names",
         "in_line",
         "key",
         "last_any",
@@ -75,6 +76,8 @@ class Session:
         self.shown = [0, 0, 0, 0]
         """views, product clicks, comments, orders so far, for people to look at."""
         self.gmv: Money = {}
+        self.host_names: dict[str, str] = {}
+        """What its host calls it, as the totals said that were written last, for people to look at."""
         self.on_air_to = NEVER
         """Of views and comments, which alone open a session and keep it open."""
         self.start_to = self.end_to = NEVER

@@ -6,7 +6,7 @@ from typing import Final
 
 from stream.core.counts import NEVER, Counts
 from stream.core.policy import Policy
-from stream.core.render import session_value
+from stream.core.render import host_names_of, session_value
 from stream.core.session import Session
 from stream.core.windows import FAR_AHEAD, LONG_AGO
 
@@ -70,7 +70,8 @@ def note_written(session: Session, watermark: int | None) -> None:
 
 
 def session_record(session: Session, totals: Counts, currency: str, run: str, generation: int) -> bytes:
-    """The totals as a record, under the revision that the session has."""
+    """The totals as a record, under the revision that the session has. It knows what its host calls it from then on."""
+    session.host_names = host_names_of(totals)
     head = {
         "run": run,
         "generation": generation,

@@ -188,6 +188,8 @@ def _view(shard: Shown, session: "Session", events: int, comments: int, viewers:
         events=events,
         viewers=viewers,
         seller_id=_seller(shard, session.key),
+        title=session.host_names.get("title", ""),
+        seller_name=session.host_names.get("seller_name", ""),
         firing=shard.alerting.firing_for(session.key),
     )
 

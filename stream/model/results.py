@@ -224,6 +224,9 @@ class SessionView:
     """Concurrent viewers, as the newest sample of those two minutes says; None where there is none."""
     seller_id: str = ""
     """As the newest event says; empty where it is not known."""
+    title: str = ""
+    seller_name: str = ""
+    """As the host's starts say, at most 200 characters each; empty where none does."""
     firing: tuple[tuple[str, str], ...] = ()
     """Alerts that fire for it: name and severity, sorted."""
 

@@ -303,7 +303,10 @@ SESSION_EVENTS: Final = _gauge(
     "session_events_recent", "Events of the newest two minutes of event time: the order of the list.", "session_id"
 )
 SESSION_INFO: Final = _gauge(
-    "session_info", "1; whose a session is, as its newest event says.", "session_id", "seller_id", merge="max"
+    "session_info",
+    "1; whose a session is, as its newest event says. What it and its seller are called is empty where no start says it.",
+    *("session_id", "seller_id", "title", "seller_name"),
+    merge="max",
 )
 SESSION_ALERTS_FIRING: Final = _gauge(
     "session_alerts_firing",

@@ -30,7 +30,8 @@ class Sessions(Collector):
         shown, other = together(views, self._top)
         held = sum(view.sessions_held for view in views)
         yield from _series([*shown, other], self._currency)
-        yield gauge(catalog.SESSION_INFO, [((each.session_id, each.seller_id), 1) for each in shown])
+        info = [((each.session_id, each.seller_id, each.title, each.seller_name), 1) for each in shown]
+        yield gauge(catalog.SESSION_INFO, info)
         yield gauge(catalog.SESSION_ALERTS_FIRING, _firing(views, shown))
         yield gauge(catalog.SESSIONS_TRUNCATED, [((), max(0, held - len(shown)))])
 
@@ -66,6 +67,8 @@ def _sum(session_id: str, parts: Sequence[SessionView]) -> SessionView:
         events=sum(part.events for part in parts),
         viewers=sum(samples) if (samples := [part.viewers for part in parts if part.viewers is not None]) else None,
         seller_id=max((part.seller_id for part in parts), default=""),
+        title=max((part.title for part in parts), default=""),
+        seller_name=max((part.seller_name for part in parts), default=""),
         firing=tuple(sorted({alert for part in parts for alert in part.firing})),
     )
 

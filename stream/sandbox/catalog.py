@@ -96,6 +96,9 @@ class Product:
     """A good on sale. ``price_minor`` in minor units of IDR: Rp 59.900 is 5990000."""
 
     product_id: str
+    name: str
+    number: int
+    """In the basket."""
     price_minor: int
     local: bool | None
     """None: the shop does not say."""
@@ -106,11 +109,68 @@ class Host:
     """Who broadcasts: for whom, how many come, and how well it goes, as a table of action codes to draw from."""
 
     seller_id: str
+    seller_name: str
     creator_id: str | None
+    creator_name: str | None
     platform: str
     audience: float
     table: bytes
     products: tuple[Product, ...]
+
+
+_SHOPS: Final = ("Toko", "Rumah", "Butik", "Galeri", "Griya", "Pusat")
+_SHOP_NAMES: Final = (
+    "Melati",
+    "Nusantara",
+    "Kencana",
+    "Sinar Jaya",
+    "Anggrek",
+    "Bahagia",
+    "Cahaya",
+    "Pelangi",
+    "Sejahtera",
+    "Makmur",
+)
+_PEOPLE: Final = ("Dewi", "Sari", "Rani", "Ayu", "Putri", "Budi", "Rizky", "Fajar", "Dimas", "Citra", "Intan", "Bayu")
+_GOODS: Final = (
+    "Kaos polos",
+    "Hijab segi empat",
+    "Gamis",
+    "Sepatu",
+    "Tas selempang",
+    "Serum wajah",
+    "Lipstik",
+    "Kopi",
+    "Madu",
+)
+_KINDS: Final = ("hitam", "putih", "krem", "merah", "biru", "isi 2", "XL", "mini")
+_TITLES: Final = (
+    "Obral {goods}",
+    "Flash sale {goods}!",
+    "{goods} diskon 50%",
+    "\U0001f525 Promo {town} \U0001f525",
+    "Live bareng {person}",
+    "Gajian sale \u2014 {goods} & lainnya",
+)
+"""One is longer than many a column, two are not of ASCII alone."""
+
+
+def _seller_name(seller: int) -> str:
+    """Names are drawn from dice of their own: traffic is the same with them."""
+    dice = Random(f"seller {seller}")  # noqa: S311 - a simulation
+    return f"{dice.choice(_SHOPS)} {dice.choice(_SHOP_NAMES)}"
+
+
+def _product_name(seller: int, number: int) -> str:
+    dice = Random(f"product {seller} {number}")  # noqa: S311 - a simulation
+    return f"{dice.choice(_GOODS)} {dice.choice(_KINDS)}"
+
+
+def title(session_id: str, host: Host) -> str:
+    """What a broadcast is called."""
+    dice = Random(session_id)  # noqa: S311 - a simulation
+    goods, town = dice.choice(host.products).name, dice.choice(_TOWNS)
+    return dice.choice(_TITLES).format(goods=goods, town=town, person=host.creator_name or host.seller_name)
 
 
 def _price_minor(rng: Random) -> int:
@@ -144,14 +204,20 @@ def hosts(rng: Random, number: int) -> list[Host]:
     for each in range(number):
         seller = rng.randrange(max(1, number // 20)) if rng.random() < 1 / 3 else number + each
         goods = Random(seller)  # noqa: S311 - a simulation; all hosts of a seller have the same goods
+        creator = None if rng.random() < 0.1 else f"c{each}"  # noqa: PLR2004
         made.append(
             Host(
                 seller_id=f"s{seller}",
-                creator_id=None if rng.random() < 0.1 else f"c{each}",  # noqa: PLR2004
+                seller_name=_seller_name(seller),
+                creator_id=creator,
+                creator_name=None if creator is None else f"Kak {Random(creator).choice(_PEOPLE)}",  # noqa: S311 - a simulation
                 platform=pick(rng, PLATFORMS),
                 audience=rng.lognormvariate(0.0, 0.9),
                 table=_talent(rng),
-                products=tuple(Product(f"p{seller}-{n}", _price_minor(goods), _is_local(goods)) for n in range(12)),
+                products=tuple(
+                    Product(f"p{seller}-{n}", _product_name(seller, n), n + 1, _price_minor(goods), _is_local(goods))
+                    for n in range(12)
+                ),
             )
         )
     return made

@@ -1,12 +1,14 @@
 """One simulated live session: who is in it, and the messages of what they do."""
 
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
+from stream.model.events import START
 from stream.model.messages import Message
 from stream.model.names import Kind
-from stream.sandbox.catalog import CODES, GIFTS, Host, Product
+from stream.sandbox.catalog import CODES, GIFTS, Host, Product, title
 
 RAMP_MS: Final = 60_000
 CAPACITY: Final = 400
@@ -16,6 +18,15 @@ CAPACITY: Final = 400
 (_SHOWN, _COMMENT, _CLICK, _LIKE) = (CODES[name] for name in ("product_impression", "comment", "product_click", "like"))
 (_CART, _CHECKOUT, _GIFT, _PIN) = (CODES[name] for name in ("add_to_cart", "checkout", "gift", "pin"))
 _NAMES: Final = list(CODES)
+
+
+def _id(product: Product) -> str:
+    return f',"product_id":"{product.product_id}"'
+
+
+def _called(product: Product) -> str:
+    """As pins and clicks say it."""
+    return f'{_id(product)},"product_name":"{product.name}","basket_number":{product.number}'
 
 
 class Visit:
@@ -52,6 +63,7 @@ class Room:
         "_present",
         "_street",
         "_surge",
+        "_title",
         "common",
         "host",
         "key",
@@ -66,6 +78,7 @@ class Room:
         self.key = session_id.encode()
         self.table = host.table
         self.host = host
+        self._title = title(session_id, host)
         self._street = street
         self._begin = begin
         self._surge = 0
@@ -77,7 +90,10 @@ class Room:
 
     def lifecycle(self, at: int, action: str) -> Message:
         """The host starts or ends the broadcast: it has begun or is over when the message comes."""
-        return self._view(at, at, self._holder, action)
+        names = {"title": self._title, "seller_name": self.host.seller_name, "creator_name": self.host.creator_name}
+        said = {name: text for name, text in names.items() if text} if action == START else {}
+        more = "".join(f',"{name}":{json.dumps(text, ensure_ascii=False)}' for name, text in said.items())
+        return self._view(at, at, self._holder, action, more)
 
     def weight(self, now: int) -> float:
         """How much happens here, against other rooms. Called once a second; surges begin and end here."""
@@ -153,7 +169,7 @@ class Room:
             self._lures.append((visit, product))
             if len(self._lures) > CAPACITY:
                 del self._lures[0 : CAPACITY // 2]
-        return self._view(at, t, visit, _NAMES[action], f',"product_id":"{product.product_id}"')
+        return self._view(at, t, visit, _NAMES[action], _called(product) if action == _CLICK else _id(product))
 
     def _gift(self, at: int, t: int, visit: Visit) -> Message:
         rng = self._street.rng
@@ -168,7 +184,7 @@ class Room:
         return self._pin(at, t, "unpin", before)
 
     def _pin(self, at: int, t: int, action: str, product: Product) -> Message:
-        return self._view(at, t, self._holder, action, f',"product_id":"{product.product_id}"')
+        return self._view(at, t, self._holder, action, _called(product))
 
     def _comment(self, at: int, t: int, visit: Visit) -> Message:
         event_id = self._street.event_id()

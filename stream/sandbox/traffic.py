@@ -169,8 +169,7 @@ class Traffic:
         session_id = str((at // 1000 << 32) + (self._opened << 12) + rng.getrandbits(12))
         room = Room(self, session_id, rng.choice(self._hosts), at if not at_start else at - 120_000)
         lasts = 120_000 + int(rng.expovariate(1 / 1_500_000))
-        if not at_start:  # of those that were on air before, nobody has seen the start
-            self.later(at, lambda now: room.lifecycle(now, "start"))
+        self.later(at, lambda now: room.lifecycle(now, "start"))  # also of those that were on air before: as of now
         self.later(
             at + (int(rng.random() * lasts) + 20_000 if at_start else lasts), lambda now: self._follow(room, now)
         )

@@ -91,7 +91,7 @@ def test_a_page_of_a_stranger_is_shown_as_it_is(text: str) -> None:
     look.rows[text].gmv_minor[text] = 5
     look.firing[text, "page"] = look.fired[text, "firing"] = look.reasons[text] = look.windows[text, "closed"] = 2
     out = io.StringIO()
-    look.rows[text].seller_id = text
+    look.rows[text].seller_id = look.rows[text].title = look.rows[text].seller_name = text
     look.rows[text].firing[text] = 1
     console = Console(file=out, width=2000, height=40)
     console.print(table.screenful(look, 1.0, console=console, notes=[text], alerts=[alert(text)]))

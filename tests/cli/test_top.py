@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from threading import Thread
 from typing import Any
 
@@ -194,6 +195,36 @@ def test_no_id_is_cut_and_every_line_of_the_terminal_is_used(width: int, height:
     assert lines[-3].startswith("all others"), "in one line"
     assert lines[-2:] == ["metrics  http://here".ljust(width)[: len(lines[-2])], lines[-1]]
     assert "checkout_failures" in lines[lines.index(next(line for line in lines if line.startswith("771365")))]
+
+
+def test_a_title_stands_beside_the_id_and_is_cut_where_the_id_is_not() -> None:
+    long = "Obral besar kaos polos \N{FIRE} dan hijab segi empat untuk semua"
+    seen = crowded(3, title=long, seller_name="Toko Nusantara Jaya Abadi Selalu", gmv_minor=Counter(IDR=99_999_900))
+    for width in (80, 120, 180):
+        lines = screen(seen, width, 24)
+        head, row = next((a, b) for a, b in pairwise(lines) if a.startswith("session "))
+        assert row.startswith("7713657742019400000  Obral besar kaos")
+        assert all(len(line) <= width for line in lines)
+        assert ("seller" in head.split()) is (width > 80), "a title matters more, and so do most numbers"
+        assert "Rp 999.999" in row
+        assert "…" in row
+    assert "Toko Nusantara Jaya Aba…" in row
+    assert long in row, "what no other column needs"
+
+
+def test_where_a_session_has_no_title_its_seller_stands_there_uncut() -> None:
+    seen = crowded(3, seller_id="7494561234567890123", title="Obral " * 10)
+    without, named = list(seen.rows.values())[1:]
+    without.title = named.title = ""
+    named.seller_name = "Toko"
+    lines = [line for line in screen(seen, 60, 24) if line.startswith("771365")]
+    assert [line.split()[1] for line in lines] == ["Obral", "7494561234567890123", "Toko"]
+
+
+def test_titles_and_sellers_names_are_in_the_json() -> None:
+    seen = crowded(1, title="Obral \x1b", seller_name="Toko")
+    (row,) = table.as_dict(seen, None)["sessions"]
+    assert (row["title"], row["seller_name"]) == ("Obral \x1b", "Toko")
 
 
 def test_columns_that_do_not_fit_are_left_out_the_least_important_first() -> None:

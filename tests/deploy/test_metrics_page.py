@@ -70,9 +70,13 @@ def test_configurations_of_prometheus_are_valid() -> None:
         assert code == 0, told
 
 
-def test_no_label_has_values_that_strangers_make_but_the_ids_of_the_busiest_sessions_and_their_sellers() -> None:
+def test_no_label_has_values_that_strangers_make_but_the_ids_and_names_of_the_busiest_sessions_and_their_sellers() -> (
+    None
+):
     labels = {label for metric in catalog.CATALOG for label in metric.labels}
     fixed = {"type", "outcome", "topic", "reason", "window", "error", "activity", "currency", "alert", "severity"}
     fixed |= {"status", "partition", "platform", "source", "bound", "version", "python", "core", "native", "settings"}
     assert {metric.name for metric in catalog.CATALOG if "seller_id" in metric.labels} == {catalog.SESSION_INFO.name}
-    assert labels - fixed == {"session_id", "seller_id"}
+    assert labels - fixed == {"session_id", "seller_id", "title", "seller_name"}
+    for label in ("title", "seller_name"):
+        assert {metric.name for metric in catalog.CATALOG if label in metric.labels} == {catalog.SESSION_INFO.name}

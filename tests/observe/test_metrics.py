@@ -403,11 +403,12 @@ def test_a_session_that_is_shown_has_its_seller_and_its_alerts_and_the_others_ar
     metrics.assigned(frozenset({0}))
     metrics.rules([("busy", "page"), ("rich", "info")])
     fires = (("busy", "page"),)
-    rows = [session("a", 5, seller_id="s1", firing=fires), session("b", 3, seller_id="s2", firing=fires)]
+    called = {"title": 'Obral "XL"', "seller_name": "Toko"}
+    rows = [session("a", 5, seller_id="s1", firing=fires, **called), session("b", 3, seller_id="s2", firing=fires)]
     metrics.shard(0, view(*rows, alerts={("busy", "page"): (1, 4), ("rich", "info"): (2, 0)}))
     lines = generate_latest(metrics.registry).decode().splitlines()
     assert [line for line in lines if line.startswith(("liveshop_session_info", "liveshop_session_alerts"))] == [
-        'liveshop_session_info{seller_id="s1",session_id="a"} 1.0',
+        r'liveshop_session_info{seller_id="s1",seller_name="Toko",session_id="a",title="Obral \"XL\""} 1.0',
         'liveshop_session_alerts_firing{alert="busy",session_id="a",severity="page"} 1.0',
         'liveshop_session_alerts_firing{alert="busy",session_id="_other",severity="page"} 3.0',
     ]
