@@ -27,7 +27,8 @@ none is ever cut."""
 LEAST_ROWS: Final = 3
 MOST_ROWS: Final = 200
 LEAST_TITLE: Final = 16
-"""Columns that a title has at least, if it needs them: what no other column takes is its own."""
+TITLE_SHARE: Final = 5
+"""A title has at least one of so many columns of the terminal, if it needs them: what no other column takes is its own."""
 LONGEST_NAME: Final = 24
 """Columns of a seller's name that are shown."""
 ALERTS_SHARE: Final = 4
@@ -255,7 +256,7 @@ def _named(row: SessionRow, widths: dict[str, int]) -> Text:
 def _width(column: Column, cells: Sequence[Text], width: int) -> int:
     widest = _widest(column.name, cells)
     if column.name == "title":
-        return min(widest, LEAST_TITLE)
+        return min(widest, max(LEAST_TITLE, width // TITLE_SHARE))
     return min(widest, max(WHOLE_ID, width // 3)) if column.is_id else widest
 
 

@@ -15,10 +15,18 @@ import yaml
 from stream.core.alerts.figures import COUNTS, OWN, QUOTIENTS, RATIOS, wilson
 from stream.core.alerts.rule_state import RuleState, judged
 from stream.core.alerts.rules import CompiledRule, Rules
-from stream.core.policy import MINUTE
+from stream.core.decode import decode_batch
+from stream.core.policy import MINUTE, Policy
 from stream.model.alerts import Alert, Status, alert_id
+from stream.model.messages import Message
+from stream.replay.backtest import Backtest
+from stream.replay.file_source import batches
+from stream.replay.incidents import Incident
 from stream.rules.reading import load_rules, shipped_text
+from stream.sandbox.traffic import Plan, Traffic
 from tests.history import Minutes
+from tests.replay.tools import START as T0
+from tests.replay.tools import arriving
 from tests.rules.shardplay import ShardPlayer
 
 ROOT = Path(__file__).parents[2]
@@ -193,3 +201,22 @@ def test_nothing_is_told_of_a_usual_day(views: float) -> None:
     """By views a minute. A minute without an event is usual in the smallest."""
     minutes = usual_day(Random(7), views)
     assert {alert: told for alert, each in RULES.items() if (told := Player(each, minutes).told)} == {}
+
+
+def stalled(messages: list[Message]) -> list[Incident]:
+    policy = Policy()
+    test = Backtest(policy, load_rules("default", policy.pane_ms))
+    for partition, kind, records in batches(arriving(messages), 1):
+        test.machine(partition).count(kind, records, decode_batch(kind, records, policy.max_value))
+    found = test.report(messages[-1].at).alerts.incidents
+    return [incident for incident in found if incident.alert == "stalled_session"]
+
+
+def test_no_session_stalls_that_its_host_has_ended_in_simulated_traffic_and_those_that_say_nothing_do() -> None:
+    """25 minutes, in which rooms close and others open."""
+    messages = Traffic(Plan(rate=30, sessions=20, bad=0), T0).step(T0 + 25 * MINUTE)
+    lifecycle = re.compile(rb'"action":"(?:start|end)"')
+    silent = [message for message in messages if lifecycle.search(message.value or b"") is None]
+    assert len(messages) - len(silent) > 20
+    assert stalled(messages) == []
+    assert len(stalled(silent)) > 5
