@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Thread
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +12,7 @@ from typing import Final, Self
 from stream.cli import scrape
 from stream.cli.alert_feed import Alerts
 from stream.cli.demo import Asked, page_port
+from stream.errors import FailedError
 from stream.kafka.machine import Outputs
 from stream.kafka.shard_context import ShardContext
 from stream.kafka.shard_loop import ShardLoop
@@ -79,7 +80,7 @@ class InProcess:
         self._stack.__exit__(kind, error, traceback)
 
     def _tell(self, event: asyncio.Event) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: all is over, perhaps since a moment ago
             self._loop.call_soon_threadsafe(event.set)
 
     def look(self) -> scrape.Look:
@@ -91,7 +92,12 @@ class InProcess:
 
     def end_traffic(self) -> int:
         self._tell(self._traffic_over)
-        return self._sent.result(END_SECONDS)
+        try:
+            return self._sent.result(END_SECONDS)
+        except TimeoutError:
+            raise FailedError(
+                f"the shards are slower than the traffic: it did not end within {END_SECONDS:g} s; ask for a lower --rate"
+            ) from None
 
     # -- in the thread
 
