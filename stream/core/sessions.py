@@ -53,8 +53,8 @@ class Sessions:
         """Those of ``held`` whose own item in the state is out of date."""
         self._queue = TotalsQueue(policy, self.held)
         self._ends: list[tuple[int, bytes]] = []
-        self._moved: dict[bytes, bool] = {}
-        """Keys of those that their hosts have moved on, or views and comments after their end; whether a start has."""
+        self._moved: dict[bytes, None] = {}
+        """Keys of those that their hosts have moved on, or views and comments after their end."""
         self._let_go: dict[int, dict[bytes, None]] = {}
         """Keys of ``held``, by when they may be let go."""
         self._dues: list[int] = []
@@ -131,10 +131,12 @@ class Sessions:
         if pane.on_air_to > session.on_air_to:
             session.on_air_to = pane.on_air_to
             if session.ended:
-                self._moved.setdefault(session.key, False)
+                self._moved[session.key] = None
             # an open one is looked at anyway when it would have ended without this
         if pane.start_to > session.start_to or pane.end_to > session.end_to:
-            self._move(pane)
+            session.start_to = max(session.start_to, pane.start_to)
+            session.end_to = max(session.end_to, pane.end_to)
+            self._moved[session.key] = None
         self._queue.wait(session)
         if session.stale:
             self.stale[session.key] = session
@@ -168,19 +170,13 @@ class Sessions:
                 session.shown[place] += number
                 self.shown[place] += number
 
-    def _move(self, pane: Pane) -> None:
-        """The pane has a later start or end than all before. What that does, `end` says."""
-        session = pane.session
-        started = pane.start_to > session.start_to
-        self._moved[session.key] = started or self._moved.get(session.key, False)
-        session.start_to = max(session.start_to, pane.start_to)
-        session.end_to = max(session.end_to, pane.end_to)
-
-    def _open_moved(self) -> None:
-        """A later view or comment opens a session, also again; after an end of its host only a later start does."""
-        for key, started in self._moved.items():
+    def _open_moved(self, now: int) -> None:
+        """Those on air are open that have not ended by ``now``, by all that is known of them: so their status does not
+        depend on which of it came first, or in which checkpoint.
+        """
+        for key in self._moved:
             session = self.held[key]
-            if session.ended and (started or (session.on_air_to != NEVER and not session.is_closed(self._policy))):
+            if session.ended and session.on_air_to != NEVER and session.end_due(self._policy) > now:
                 session.ended = False
                 session.stale = True
                 self.stale[key] = session
@@ -198,7 +194,7 @@ class Sessions:
 
     def end(self, now: int) -> Steps[None]:
         """Opens what was moved on, and ends what is due at ``now``; it is then in line to be written at once."""
-        self._open_moved()
+        self._open_moved(now)
         while self._ends and self._ends[0][0] <= now:
             looked_at, key = heapq.heappop(self._ends)
             session = self.held.get(key)

@@ -52,9 +52,8 @@ class Lifecycle(NamedTuple):
         return silent or (self.is_closed and self.end + self.policy.end_grace_ms <= now)
 
     def opens(self, before: "Lifecycle | None") -> bool:
-        """What has come since: a start, or a later view or comment of one that its host has not closed."""
-        aired, start = (-1, -1) if before is None else (before.aired, before.start)
-        return self.start > start or (self.aired > aired and not self.is_closed)
+        """Something later has come since: a view, a comment, a start or an end. Whether it has ended, `has_ended` says."""
+        return before is None or self != before
 
 
 class Recount:

@@ -237,11 +237,37 @@ def test_a_session_that_its_host_has_ended_is_ended_soon_and_only_a_later_start_
     assert moment(10.5) == ("open", start, end), "what viewers did until then still comes"
     assert moment(11.5) == ("ended", start, end), "two minutes after the end, by default"
     assert moment(13) == ("ended", start, end), "a view is no reason"
-    assert moment(8.5, "start") == ("ended", start, end), "neither is a start of before"
+    assert moment(8.5, "start") == (), "what is not opened has no end to be written at once"
+    assert moment(13.5) == ("ended", start, end), "a start of before is no reason either"
     assert moment(14, "start") == ("open", start, None)
     assert moment(15, "end") == ("open", start, T0 + 15 * MINUTE)
     assert moment(17) == ("ended", start, T0 + 15 * MINUTE)
     assert moment(31) == ("open", start, T0 + 15 * MINUTE), "viewed 15 minutes later: that was not the end"
+
+
+@pytest.mark.parametrize("checkpoints", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("order", [("enter", "end"), ("end", "enter")])
+def test_the_status_is_the_same_however_a_view_and_the_end_fall_into_checkpoints(
+    order: tuple[str, str], checkpoints: tuple[int, ...]
+) -> None:
+    room = Room()
+
+    def status() -> object:
+        return [value["status"] for value in room.sessions if value["session_id"] == "s1"][-1]
+
+    hosted(room, 1)
+    hosted(room, 36, session_id="another")
+    minutes = {"enter": 40.0, "end": 40.1}
+    for number, action in enumerate(order):
+        room.see(Kind.VIEWS, T0 + int(minutes[action] * MINUTE), action=action)
+        if number in checkpoints:
+            room.settle()
+    room.see(Kind.VIEWS, T0 + 41 * MINUTE, session_id="another")
+    room.settle()
+    assert status() == "open", "two minutes after the end are not over"
+    room.see(Kind.VIEWS, T0 + 43 * MINUTE, session_id="another")
+    room.settle()
+    assert status() == "ended"
 
 
 def test_start_and_end_count_in_nothing_but_the_times_of_the_broadcast_and_a_window_knows_its_own() -> None:
