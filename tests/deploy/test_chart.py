@@ -298,7 +298,7 @@ def test_a_replay_is_a_job_of_its_plan(tmp_path: Path) -> None:
     assert (folder, file) == (container(job)["volumeMounts"][0]["mountPath"], "plan.json")
     assert container(job)["args"][-2:] == ["--rate", "50000"]
     assert "helm.sh/hook" not in job["metadata"].get("annotations", {}), "its settings are the release's"
-    (tmp_path / "values.yaml").write_text("kafka: {brokers: [b:9092]}\nreplay: {plan: '{\"id\": \"saturday\"}'}")
+    (tmp_path / "values.yaml").write_text('kafka: {brokers: [b:9092]}\nreplay: {plan: \'{"id": "saturday"}\'}')
     (other,) = [job for job in render(tmp_path / "values.yaml").resources("Job") if component(job) == "replay"]
     assert other["metadata"]["name"] != job["metadata"]["name"]
 
