@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from stream.core.breakdown import Sales, Source
-from stream.core.counting import LABEL_BYTES, PLAIN_ONLY, count_checkout, count_comment, count_view
+from stream.core.breakdown import LABEL_BYTES, Sales, Source
+from stream.core.counting import PLAIN_ONLY, count_checkout, count_comment, count_view
 from stream.core.counts import BREAKDOWNS, MONIES, PLAIN, Counts, estimate, total
 from stream.core.figures import DEFAULTS, SKETCHES
 from stream.core.panes import Pane
