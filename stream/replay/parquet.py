@@ -57,6 +57,7 @@ _LABELS: Final = {
     "seller_id": TEXT,
     "creator_id": TEXT,
     "platform": TEXT,
+    **dict.fromkeys(BY_NAME["host_names"].shown_as.split(", "), TEXT),
     "started_at": WHOLE,
     "ended_at": WHOLE,
     "run": TEXT,
