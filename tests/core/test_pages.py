@@ -1,7 +1,9 @@
 """Pages of sessions at rest: who is in, who is let go, and what comes back from a state that holds dead copies."""
 
+import zlib
 from random import Random
 
+import msgspec
 import pytest
 
 from stream.core.framing import StateError
@@ -214,3 +216,10 @@ def test_what_is_no_page_is_a_damaged_state() -> None:
     value = pages.value(0)
     with pytest.raises(StateError, match="page"):
         list(other.restore({0: value[:4] + b"\0" * (len(value) - 4)}, lambda *_: False))
+
+
+@pytest.mark.parametrize("data", [zlib.compress(b"\0" * (2 << 20)), zlib.compress(b"session" * 100)[:-9]])
+def test_a_page_that_is_too_large_or_cut_off_is_a_damaged_state(data: bytes) -> None:
+    value = msgspec.msgpack.encode((False, data))
+    with pytest.raises(StateError, match=r"^a page of sessions is cut off, or too large$"):
+        list(Pages().restore({0: value}, lambda *_: False))

@@ -316,6 +316,18 @@ def test_what_came_late_counts_for_how_long_it_is_kept() -> None:
     assert hall.find("s").last_any == T0 + 7
 
 
+def test_when_one_that_was_ended_sooner_would_have_ended_it_may_be_at_rest() -> None:
+    hall = Hall()
+    hall.sessions.pages.size = 1
+    hall.come("s")
+    hall.at(T0)
+    hall.come("s", T0 + 5, action="end")
+    hall.rest(T0 + 5 + GRACE)
+    assert held(hall) == (0, 1)
+    hall.at(T0 + AFTER)
+    assert (held(hall), hall.sessions.open) == ((0, 1), 0)
+
+
 def test_an_end_that_comes_first_opens_nothing() -> None:
     hall = Hall()
     hall.come("s", action="end")

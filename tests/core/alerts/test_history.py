@@ -1,10 +1,12 @@
 """A session's slides: any span is what its slides add up to, whatever is amended, forgotten, packed and unpacked."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.alerts.figures import EMPTY, FIELDS, Column
 from stream.core.alerts.history import History, Lookback
+from stream.core.alerts.rules import LONGEST
 from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
 from stream.core.formats import NEWEST
 from stream.model.money import MAX_SUM
@@ -112,3 +114,99 @@ def test_sizes_are_kept_as_bytes_as_long_as_each_fits_into_one() -> None:
     """As earlier versions read them. The longest column has 247 now; later versions have more figures."""
     assert [History(0, SLIDE, 0, b"", (size, 3)).stored()[-1] for size in (255, 256)] == [b"\xff\x03", [256, 3]]
     assert History(0, SLIDE).stored()[-1] == b""
+
+
+def test_across_a_gap_longer_than_any_rule_looks_back_nothing_is_kept() -> None:
+    slide = LONGEST // 4
+    history = History(slide, slide)
+    history.note(2 * slide, column(1))
+    history.note(2 * slide + LONGEST, column(2))
+    assert (history.known, history.end, len(history)) == (slide, 2 * slide + LONGEST, 5)
+    history.note(3 * slide + 2 * LONGEST, column(3))
+    assert (history.known, history.end, len(history)) == (2 * slide + 2 * LONGEST, 3 * slide + 2 * LONGEST, 1)
+    assert history.columns(0) == [column(3)]
+    assert history.begun == slide
+
+
+@pytest.mark.parametrize(("earlier", "begun"), [(0, 0), (1, 0), (4, 0), (5, 5)])
+def test_a_history_begins_earlier_by_no_more_than_a_rule_looks_back(earlier: int, begun: int) -> None:
+    slide = LONGEST // 4
+    history = History(5 * slide, slide)
+    history.note(6 * slide, column(1))
+    history.begin((5 - earlier) * slide)
+    expected = (5 - earlier) * slide if earlier < 5 else begun * slide
+    assert (history.begun, history.known) == (expected, expected)
+    assert (history.end, history.columns(0)[-1]) == (6 * slide, column(1))
+
+
+def test_what_is_forgotten_does_not_come_back_by_an_earlier_beginning() -> None:
+    history = History(20, SLIDE)
+    for end in (30, 40, 50):
+        history.note(end, column(end))
+    history.forget(30)
+    assert (len(history), history.known, history.columns(0)) == (2, 30, [column(40), column(50)])
+    history.forget(40)
+    assert (len(history), history.known, history.columns(0)) == (1, 40, [column(50)])
+    history.begin(10)
+    assert (history.begun, history.known, len(history)) == (20, 40, 1)
+
+
+def test_a_new_broadcast_begins_with_its_first_slide() -> None:
+    for start, known in ((30, [column(4), column(5)]), (60, [])):
+        history = History(0, SLIDE)
+        for end in (10, 40, 50):
+            history.note(end, column(end // SLIDE))
+        history.restart(start)
+        assert (history.begun, history.known, history.columns(0)) == (start, start, known)
+        assert history.end == start + len(known) * SLIDE
+        assert history.note(70, column(7))
+        assert history.columns(0)[-1] == column(7)
+
+
+def test_columns_are_given_from_any_place_on() -> None:
+    history = History(0, SLIDE)
+    for end in (10, 30):
+        history.note(end, column(end))
+    assert [history.columns(place) for place in range(5)] == [
+        [column(10), (), column(30)],
+        [(), column(30)],
+        [column(30)],
+        [],
+        [],
+    ]
+
+
+def test_for_a_version_that_knew_fewer_figures_the_rest_is_cut_off() -> None:
+    history = History(0, SLIDE)
+    for end in (10, 30):
+        history.note(end, tuple(range(end, end + len(FIELDS))))
+    cut = History(*history.stored(3))
+    assert (cut.begun, cut.slide, cut.known, cut.end) == (0, SLIDE, 0, 30)
+    assert cut.columns(0) == [(10, 11, 12), (), (30, 31, 32)]
+    assert cut.is_whole()
+    assert Lookback(cut, 30, 0).sum(0, 30) == (40, 42, 44, *EMPTY[3:])
+
+
+def test_what_was_put_together_of_something_else_is_not_whole() -> None:
+    assert History(0, 1).is_whole()
+    history = History(0, SLIDE)
+    history.note(20, column(1))
+    *times, columns, sizes = history.stored()
+    assert isinstance(columns, bytes)
+    assert History(*times, columns, sizes).is_whole()
+    for wrong in (
+        History(0, 0, 0, columns, sizes),
+        History(0, -1, 0, columns, sizes),
+        History(0, SLIDE, 0, columns + b"\x90", sizes),
+        History(0, SLIDE, 0, columns[:-1], sizes),
+        History(0, SLIDE, 0, b"\xa1\xff", (2,)),
+        History(0, SLIDE, 0, b"\x90\x90", (2,)),
+    ):
+        assert not wrong.is_whole()
+
+
+def test_it_is_looked_back_from_the_end_of_a_slide() -> None:
+    history = History(20, SLIDE)
+    history.note(30, column(1))
+    lookback = Lookback(history, 40, 37)
+    assert (lookback.first, lookback.end, lookback.last_event) == (20, 40, 37)

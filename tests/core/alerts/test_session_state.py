@@ -6,7 +6,8 @@ from stream.core.alerts.history import History
 from stream.core.alerts.rule_state import RuleState
 from stream.core.alerts.session_state import SessionState, pack_session_state, unpack_session_state
 from stream.core.counts import NEVER, Counts
-from stream.core.formats import NEWEST
+from stream.core.figures import NAMES
+from stream.core.formats import NEWEST, Format
 from stream.model.alerts import Alert, Severity, Status
 
 AFTER = 100
@@ -96,3 +97,10 @@ def test_all_of_it_comes_back_after_a_restart() -> None:
     assert again.history.stored() == session.history.stored()
     rules = [(name, each.since, each.fired, each.calm_since) for name, each in again.rule_states.items()]
     assert rules == [("pending", 20, None, None), ("firing", 30, FIRED, None), ("calm", 40, FIRED, 50)]
+
+
+def test_a_version_that_did_not_tell_views_from_checkouts_says_when_the_last_event_was() -> None:
+    session = standing(last_event=9, aired_to=8, host_start=3, host_end=7)
+    earlier = Format(NEWEST.version, NAMES.index("aired_to"))
+    again = unpack_session_state(b"s", pack_session_state(session, earlier))
+    assert (again.last_event, again.aired_to, again.host_start, again.host_end) == (9, 9, NEVER, NEVER)
