@@ -11,7 +11,7 @@ from stream.model.alerts import Alert
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """``from_ms`` and ``to_ms``: of event time, in ms. Empty ``sessions`` and ``sellers``: all of them."""
+    """``from_ms`` and ``to_ms``: of event time, in ms. Without ``sessions`` and ``sellers`` everybody is in it."""
 
     from_ms: int
     to_ms: int
@@ -19,32 +19,22 @@ class Scope:
     """Their keys."""
     sellers: frozenset[str] = frozenset()
 
-    def has_window(self, key: bytes, start: int, end: int) -> bool:
-        """Whether it is wholly inside. Its seller is another question."""
-        return self.from_ms <= start and end <= self.to_ms and self.has_session(key)
+    def has(self, key: bytes, seller: str) -> bool:
+        """Whether a session is meant. ``seller``: as the result says that is asked for."""
+        return not (self.sessions or self.sellers) or key in self.sessions or seller in self.sellers
+
+    def has_window(self, start: int, end: int) -> bool:
+        """Whether it is wholly inside."""
+        return self.from_ms <= start and end <= self.to_ms
 
     def has_totals(self, key: bytes, totals: Counts) -> bool:
         """Of a session that began before the end, and did something since the beginning.
 
         Cancels and refunds alone, of an order of before, are something, but have no first event.
         """
-        if not (self.has_session(key) and self.has_seller(totals.seller)):
-            return False
         first, last = int(totals.first_event), int(totals.last_event)
-        return first == NEVER or (first < self.to_ms and last >= self.from_ms)
+        return self.has(key, totals.seller) and (first == NEVER or (first < self.to_ms and last >= self.from_ms))
 
     def has_alert(self, alert: Alert) -> bool:
         """Of a slide that ends in the stretch."""
-        return (
-            self.from_ms < alert.at <= self.to_ms
-            and self.has_session(alert.session_id.encode())
-            and self.has_seller(alert.seller_id)
-        )
-
-    def has_session(self, key: bytes) -> bool:
-        """``key``: of its records."""
-        return not self.sessions or key in self.sessions
-
-    def has_seller(self, seller: str) -> bool:
-        """As the label of a result says."""
-        return not self.sellers or seller in self.sellers
+        return self.from_ms < alert.at <= self.to_ms and self.has(alert.session_id.encode(), alert.seller_id)

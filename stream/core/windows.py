@@ -158,7 +158,7 @@ class Windows:
         events = sum(pane.events for pane in panes)
         if events:
             self._mark(kind, start, key, revision + 1, events)
-            if self._scope is None or self._scope.has_window(key, start, start + spec.size_ms):
+            if self._scope is None or self._scope.has_window(start, start + spec.size_ms):
                 self._emit(spec, key.decode(), total(panes), self._head(spec, start, revision + 1, reason))
 
     def _mark(self, kind: int, start: int, key: bytes, revision: int, events: int) -> None:
@@ -181,7 +181,7 @@ class Windows:
         }
 
     def _emit(self, spec: WindowSpec, session_id: str, counts: Counts, head: Value) -> None:
-        if self._scope is not None and not self._scope.has_seller(counts.seller):
+        if self._scope is not None and not self._scope.has(session_id.encode(), counts.seller):
             return
         key = f"{session_id}/{spec.name}/{head['start']}".encode()
         value = window_value(session_id, counts, self._policy.currency, head)

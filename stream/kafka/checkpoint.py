@@ -81,7 +81,12 @@ class Checkpoints:
         return first
 
     async def check_ownership(self, positions: Mapping[Name, int]) -> None:
-        """Writes the group's offsets alone: raises FencedError when the producer is not ours any more."""
+        """Writes the group's offsets alone: raises FencedError when the producer is not ours any more.
+
+        Without a group it is the next checkpoint that finds out.
+        """
+        if not self._context.role.has_group:
+            return
         await self._in_transaction(lambda: self._send_offsets(positions))
 
     async def _in_transaction(self, send: Callable[[], Any]) -> Any:
@@ -156,7 +161,9 @@ class Checkpoints:
         """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
         context, role = self._context, self._context.role
         self._letter_bytes = most = context.letters.most
-        contents: dict[str, Iterable[Row]] = {topic: _plain(pairs) for topic, pairs in outputs.records.items()}
+        contents: dict[str, Iterable[Row]] = {
+            role.renamed.get(name, name): _plain(pairs) for name, pairs in outputs.records.items()
+        }
         if role.letters is not None:
             origins = {name: tp.topic for name, tp in context.inputs.items()}
             contents[role.letters] = rows(

@@ -57,6 +57,8 @@ class Role:
     """The output for records that were refused."""
     aligned: bool = True
     """Inputs are counted in step of event time (`core/alignment.py`); else as they come."""
+    renamed: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Topics of outputs by what its machines call them, where that is something else."""
     run: str = LIVE_RUN
     """In its results, in the owner of its states and in its transactional ids."""
     has_group: bool = True

@@ -121,6 +121,25 @@ class ShardLoop:
         await self._begin_commit()
         await self._finish_commit()
 
+    @property
+    def waits(self) -> bool:
+        """Something was read that is not counted yet."""
+        return bool(self._read_ahead.kinds())
+
+    def forget(self, name: Name) -> None:
+        """What was read of an input and waits is not wanted any more."""
+        self._read_ahead.forget(name)
+
+    async def drain(self) -> None:
+        """Does all that is due, with as many checkpoints as that takes: there are no more records."""
+        collected = None
+        while collected != self.machine.checkpoint:
+            collected = self.machine.checkpoint
+            while await self._close():
+                if self._is_large():
+                    await self.last_checkpoint()
+            await self.last_checkpoint()
+
     async def check_ownership(self) -> None:
         """Raises FencedError when the shard is no longer ours, OutdatedError when there is nothing yet to go on with."""
         if not self.machine.checkpoint:

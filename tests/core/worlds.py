@@ -315,16 +315,18 @@ class Driver:
         rules: AlertRules | None = None,
         *,
         upgrades: bool = False,
+        made: type[Shard] = Shard,
         **options: Any,
     ) -> None:
-        """``options``: more of a shard."""
+        """``options``: more of a shard, which is one of ``made``."""
         self.policy = policy
+        self.made = made
         self.options = {"rules": rules, **options}
         self.upgrades = upgrades
         """Whether it writes a state of an earlier version in the newest format."""
         self.logs = world.records()
         self.told = Told(scoped=options.get("scope") is not None)
-        self.shard = self._small(Shard(policy, **self.options))
+        self.shard = self._small(made(policy, **self.options))
         self.state: list[tuple[int, bytes]] = []
         self.caught_up: set[Kind] = set()
         self.now_ms = 0
@@ -392,12 +394,12 @@ class Driver:
     def crash(self) -> None:
         """Comes back from what is in the log, reading no more of it than it needs."""
         if not self.state:
-            self.shard = self._small(Shard(self.policy, **self.options))
+            self.shard = self._small(self.made(self.policy, **self.options))
             return
         offset, newest = self.state[-1]
         start = first_needed(newest, offset)
         needed = [record for record in self.state if record[0] >= start]
-        self.shard = self._small(Shard.restore(self.policy, needed, **self.options))
+        self.shard = self._small(self.made.restore(self.policy, needed, **self.options))
         if self.upgrades:
             self.shard.upgrade()
 
