@@ -78,6 +78,7 @@ fmt: $(VENV)/.made  ## rewrite the code in the house style
 
 chaos: $(VENV)/.made $(VENV)/.sandbox  ## kills, zombies, brokers away, neighbours, clocks that jump, partitions added, against the recount (ROUNDS=20 SEED=n)
 	@CHAOS=yes $(BIN)/python -m pytest -q tests/faults/test_three_brokers.py tests/faults/test_half_committed.py
+	@REPLAY_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/replay/test_running.py -k wherever
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 simulate-faults: $(VENV)/.made  ## schedules of the protocol on a Kafka in memory, faults at every await (SEED=n N=1000; TRACE=1 prints one; MUTANTS=1: what would be noticed)

@@ -29,7 +29,7 @@ from stream.kafka.role import Role
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.kafka.shard_loop import ShardLoop
 from stream.kafka.topics import TopicStatus
-from stream.model.names import KINDS, SESSION_WINDOWS
+from stream.model.names import KINDS, SESSION_WINDOWS, Kind
 from stream.model.results import Tally
 from stream.replay.bounded import BoundedInputs
 from stream.replay.identity import check
@@ -205,6 +205,9 @@ class _Partition:
 
     async def _serve(self, recovered: Recovered, inputs: Inputs) -> None:
         machine = shard_of(recovered)
+        if not machine.checkpoint:
+            for name, lost in self._part.lost.items():
+                machine.gap(Kind(name), lost)
         source = BoundedInputs(inputs, self._part.ends, machine, self._pace, self._speed)
         hooks = _Tallied(self._counts)  # type: ignore[abstract]  # nobody is to hear of the rest
         checkpoints = Checkpoints(self._context, recovered.producer, recovered.state_end)

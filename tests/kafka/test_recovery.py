@@ -73,11 +73,11 @@ async def write(config: Settings, found: Recovered, shard: Shard) -> None:
         )
 
 
-async def delete_records(kafka: EmbeddedKafka, topic: str, before: int) -> None:
+async def delete_records(kafka: EmbeddedKafka, topic: str, before: int, partition: int = 0) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before)})
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
     finally:
         await admin.close()
 
