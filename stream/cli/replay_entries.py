@@ -84,7 +84,6 @@ def _plan_facts(entry: Entry) -> list[tuple[str, object]]:
         ("sellers", _some(plan.sellers)),
         ("windows", as_written("windows", plan.policy.get("windows"))),
         ("late events", "counted" if plan.count_late else "left out, as live"),
-        ("dead letters", ", ".join(plan.letters) or "left out"),
         ("plan", f"{plan.hash}, made {in_zone(plan.planned_ms)} by liveshop {plan.version}"),
         ("settings", f"{plan.fingerprint}, the workers' were {plan.live_policy}"),
         ("deleted before it", sum(sum(part.lost.values()) for part in plan.parts) or None),

@@ -19,7 +19,7 @@ from stream.config import CONNECTION, DECIDING, Settings
 from stream.core.policy import DAY
 from stream.doctor.finding import listed
 from stream.errors import UsageError
-from stream.model.names import INPUTS, Kind, Reason
+from stream.model.names import INPUTS, Kind
 from stream.replay import plan as plans
 from stream.replay import planning
 from stream.replay.planning import Asked, Planned, Stretch
@@ -28,7 +28,6 @@ SETTINGS: Final = tuple(name for name in (*CONNECTION, "group", "topic_prefix", 
 """Those of the workers. Their windows and rules come from the environment or ``--config``: the flags are the replay's."""
 RATE: Final = 300_000
 """Records a second that one process counts, at least: a duration is reckoned by it."""
-_REASON: Final = "reason="
 _NAMED: Final = 5
 """Sessions that are named; more are only counted."""
 
@@ -56,10 +55,6 @@ def command(
     count_late: Annotated[
         bool, typer.Option("--count-late", help="count what came too late, up to a day after the end")
     ] = False,
-    letters: Annotated[
-        list[str] | None,
-        typer.Option("--with-dead-letters", metavar="reason=REASON", help="count these dead letters as well"),
-    ] = None,
     name: Annotated[
         str | None, typer.Option("--id", metavar="NAME", help="of the replay, and in its topics' names")
     ] = None,
@@ -84,7 +79,6 @@ def command(
         sessions=_ids("--session", session),
         sellers=_ids("--seller", seller),
         count_late=count_late,
-        letters=tuple(map(_reason, letters or ())),
     )
     with reading("records of live.sessions") as tell:
         planned = ask(planning.make(settings, asked, tell))
@@ -94,15 +88,6 @@ def command(
         show_json(_figures(planned), indent=True)
     else:
         _show(planned, out)
-
-
-def _reason(given: str) -> str:
-    reason = given.removeprefix(_REASON)
-    if reason == given or reason not in tuple(Reason):
-        raise UsageError(
-            f"--with-dead-letters: {given!r} names no reason: write {_REASON}NAME, with one of {', '.join(Reason)}"
-        )
-    return reason
 
 
 def _ids(flag: str, given: Iterable[str] | None) -> tuple[str, ...]:

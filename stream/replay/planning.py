@@ -54,8 +54,6 @@ class Asked:
     sessions: tuple[str, ...] = ()
     sellers: tuple[str, ...] = ()
     count_late: bool = False
-    letters: tuple[str, ...] = ()
-    """Reasons of dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +327,6 @@ def _plan(settings: Settings, asked: Asked, frozen: _Frozen, found: Identity, st
         live_policy=fingerprint(settings.policy().deciding()),
         rules=frozen.rules,
         count_late=asked.count_late,
-        letters=sorted({*asked.letters}),
         cluster=found.cluster,
         topic_prefix=settings.topic_prefix,
         topic_ids=dict(found.topic_ids),

@@ -68,8 +68,6 @@ def test_what_cannot_be_is_refused_before_anything_is_read(more: Mapping[str, An
     ("words", "says"),
     [
         (["--from=2026-03-01T19:30", "--to=-1h"], "has no offset"),
-        (["--from=-2h", "--to=-1h", "--with-dead-letters=reason=nonsense"], "names no reason"),
-        (["--from=-2h", "--to=-1h", "--with-dead-letters=late"], "names no reason"),
         (["--from=-1h", "--to=-2h"], "must lie behind"),
         (["--from=-2h", "--to=2109-01-01T00:00Z"], "future"),
     ],
@@ -349,13 +347,12 @@ def test_the_command_writes_a_file_and_nothing_to_kafka(
         f"--to={TO}",
     ]
     with pytest.raises(SystemExit) as caught:
-        cli.main([*words, f"-o{out}", "--windows=2m", "--with-dead-letters=reason=late", "--json"])
+        cli.main([*words, f"-o{out}", "--windows=2m", "--json"])
     assert caught.value.code == 0
     shown = json.loads(capsys.readouterr().out)
     plan = plans.read(out.read_bytes(), "plan.json")
     assert shown["plan"]["hash"] == plan.hash
     assert plan.policy["windows"] == [["2m", 2 * MINUTE, 2 * MINUTE]]
-    assert plan.letters == ["late"]
     assert plan.id.startswith("r2")
     assert len(shown["stretches"]) == 6
     with pytest.raises(SystemExit) as caught:
