@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.kafka import tools
 from tests.kafka.test_recovery import delete_records
+from tests.operate.tools import count
 from tests.replay.test_plan import a_plan
 
 kafka_test: Final = pytest.mark.kafka
@@ -244,6 +246,22 @@ def test_what_retention_will_delete_soon_is_told(kafka: EmbeddedKafka, prefix: s
     said = [note for note in notes(planned(kafka, prefix, shorter)) if "may delete" in note]
     assert len(said) == 1
     assert "views, partition 0" in said[0]
+
+
+@kafka_test
+def test_settings_that_are_not_those_of_the_workers_are_told(kafka: EmbeddedKafka, prefix: str) -> None:
+    workers = tools.settings(kafka, prefix, lateness=timedelta(minutes=1))
+
+    async def run() -> list[list[str]]:
+        await make(workers)
+        await fill(workers, Kind.VIEWS, [FROM])
+        await count(kafka, workers)
+        others = tools.settings(kafka, prefix)
+        return [notes(await planning.make(each, asked(windows="2m"))) for each in (workers, others)]
+
+    same, other = asyncio.run(run())
+    assert not any("other settings" in note for note in same), "the windows are the replay's own"
+    assert "the workers count under other settings: --lateness was 1m, is now 5m" in other
 
 
 @kafka_test
