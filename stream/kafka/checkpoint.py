@@ -139,7 +139,7 @@ class Checkpoints:
 
     async def _send_alone(self, outputs: Outputs) -> int:
         """Sends, and makes sure that the state follows on what this shard has written last. Offset of its first record."""
-        spans = (await self._send_all(outputs))[self._context.role.state]
+        spans = await self._send_all(outputs)
         for begin, records in spans:
             await self._check_single_writer(begin)
             if self._state_end is not None:
@@ -157,10 +157,15 @@ class Checkpoints:
             raise CheckpointError(what)
         await single_writer.check_only_markers(self._context, self._state_end, begin)
 
-    async def _send_all(self, outputs: Outputs) -> dict[str, list[tuple[int, int]]]:
-        """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some."""
+    async def _send_all(self, outputs: Outputs) -> list[tuple[int, int]]:
+        """Sends, and waits until every record has arrived: aiokafka would commit a transaction that lacks some.
+
+        The state is the first to arrive. A transaction that its coordinator forgets hangs where it has written; one that
+        hangs in an output hangs in the state then, too, where recovery looks, and the next one does not commit it unseen.
+        """
         context, role = self._context, self._context.role
         self._letter_bytes = most = context.letters.most
+        spans = await self._send(role.state, ((key, value, state_headers(value)) for key, value in outputs.state))
         contents: dict[str, Iterable[Row]] = {
             role.renamed.get(name, name): _plain(pairs) for name, pairs in outputs.records.items()
         }
@@ -169,11 +174,10 @@ class Checkpoints:
             contents[role.letters] = rows(
                 outputs.dead_letters, origins, context.partition, outputs.generation, most, run=role.run
             )
-        contents[role.state] = ((key, value, state_headers(value)) for key, value in outputs.state)
         sends = [self._send(name, content) for name, content in contents.items()]
         results = await asyncio.gather(*sends, self._send_offsets(outputs.positions), return_exceptions=True)
         _raise_worst(results)
-        return dict(zip(contents, results, strict=False))  # type: ignore[arg-type]  # those that are exceptions were raised
+        return spans
 
     async def _send(self, name: str, content: Iterable[Row]) -> list[tuple[int, int]]:
         """First offset and number of records of each batch."""

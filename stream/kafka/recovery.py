@@ -215,7 +215,8 @@ async def _end_forgotten(context: ShardContext, producer: Producer) -> bool:
     try:
         async with asyncio.timeout(context.settings.transaction_timeout.total_seconds()):
             await producer.begin_transaction()
-            for partition in (*context.outputs, *await _by_key(context, producer), context.state):
+            # the state first, as in a checkpoint
+            for partition in (context.state, *context.outputs, *await _by_key(context, producer)):
                 await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
             await producer.abort_transaction()
     except (KafkaError, TimeoutError) as error:

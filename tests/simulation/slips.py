@@ -64,7 +64,7 @@ SLIPS: Final[dict[str, Slip]] = {
     ),
     "an_unknown_offset_is_taken": checkpoint("any(offset < 0 for offset in offsets)", "False"),
     "what_failed_is_not_aborted": checkpoint("await self._producer.abort_transaction()", "pass"),
-    "positions_are_not_written": checkpoint("if not offsets:\n", "if True:\n"),
+    "positions_are_not_written": checkpoint("if not (offsets and self._context.role.has_group):", "if True:"),
     "the_offset_of_the_last_part_is_told": checkpoint("return spans[0][0] if", "return spans[-1][0] + spans[-1][1] if"),
     # -- recovery
     "a_stale_assignment_fences": recovery("if not current():\n            raise OutdatedError\n        if", "if"),

@@ -6,6 +6,7 @@ What fencing catches in the end leaves no wrong result, however it came to that;
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from stream.kafka.recovery import Recovered, recover, rehearse
 from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.task import Phase, ShardTask
-from stream.model.names import INPUTS, SESSIONS, Kind
+from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, Kind
 from stream.model.results import Outputs
 from stream.sessions.machines import shard_of
 from stream.sessions.role import WORKER
@@ -186,6 +187,33 @@ def test_where_a_broker_does_not_say_where_the_state_lies_nothing_is_committed(p
 
     play_with_producer(stage, act)
     assert stage.cluster.log(context_of(stage).state).committed() == []
+
+
+def test_what_hangs_in_an_output_hangs_in_the_state_where_recovery_looks(prefix: str) -> None:
+    """The coordinator forgets the transaction after its first batch: what that was would be committed with the next."""
+    stage = in_memory(prefix)
+    append, windows = stage.cluster.produce, stage.settings.topic(SESSION_WINDOWS)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        name = context.transactional_id
+
+        def forgetful(who: Any, batches: Any) -> Any:
+            written = append(who, dict([next(iter(batches.items()))]))
+            stage.cluster.transactions.forget(name)
+            return written
+
+        half = replace(first_checkpoint(context, name), windows=[(b"s/1m/0", b"half")])
+        async with producing(context, name) as producer:
+            with patch.object(stage.cluster, "produce", forgetful), pytest.raises((FencedError, CheckpointError)):
+                await Checkpoints(context, producer).write(half)
+        async with asyncio.timeout(60), recovered(context) as found:
+            await Checkpoints(context, found.producer, found.state_end).write(first_checkpoint(context, name))
+
+    stage.play(act)
+    assert stage.cluster.log(TopicPartition(windows, 0)).committed() == []
+    assert stage.cluster.log(context_of(stage).state).committed() != []
 
 
 def test_a_checkpoint_that_fails_hides_nothing_from_readers_of_shared_partitions(prefix: str) -> None:
