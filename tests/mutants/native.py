@@ -54,7 +54,7 @@ reader: Final = partial(Slip, READER)
 SLIPS: Final[dict[str, Slip]] = {
     "a_clock_goes_back": judge("clock = max(clock, event.moment)", "clock = event.moment"),
     "what_is_below_the_floor_is_plain": judge("max(start, <int64_t>judge.floor(clock) + 1, max", "max(start, max"),
-    "the_first_above_the_floor_is_not_plain": judge("judge.floor(clock) + 1,", "judge.floor(clock) + 2,"),
+    "what_is_at_the_floor_is_plain": judge("judge.floor(clock) + 1,", "judge.floor(clock),"),
     "the_future_is_plain": judge("high = min(start + pane_ms, ceiling, max", "high = min(start + pane_ms, max"),
     "what_comes_late_is_plain": judge(", max(clock + 1, high) - on_time)", ")"),
     "a_pane_ends_later": judge("high = min(start + pane_ms, ceiling", "high = min(start + pane_ms + 1, ceiling"),

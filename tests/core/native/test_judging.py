@@ -16,7 +16,19 @@ from stream.model.money import MAX_SUM
 from stream.model.names import KINDS, Kind
 from stream.model.results import Outputs, Record
 from tests.core.test_laws import LAW
-from tests.core.worlds import POLICY, Driver, Happening, Step, Told, World, bounds, crowded_worlds, schedules, worlds
+from tests.core.worlds import (
+    POLICY,
+    SECOND,
+    Driver,
+    Happening,
+    Step,
+    Told,
+    World,
+    bounds,
+    crowded_worlds,
+    schedules,
+    worlds,
+)
 
 pytest.importorskip("stream.core.native.judging", reason="built without a C compiler")
 
@@ -55,6 +67,23 @@ def test_it_is_the_same_where_more_sessions_come_than_there_is_room_for(
     world: World, schedule: tuple[Step, ...], few: dict[str, int]
 ) -> None:
     policy = replace(POLICY, **few)  # type: ignore[arg-type]  # only numbers
+    assert checkpoints(world, schedule, decode_batch, policy) == checkpoints(world, schedule, decode_all, policy)
+
+
+BEHIND = World(
+    views=(Happening("enter", after=29_000),) * 6,
+    comments=(Happening("comment", after=60_000), Happening("comment", after=59_999), Happening("comment", after=1)),
+)
+"""Panes that end 52 s before the newest view are gone: the second comment is in the last millisecond of one of these."""
+
+
+@settings(LAW, max_examples=LAW.max_examples // 2)
+@given(worlds, schedules)
+@example(BEHIND, (("views", 6), ("settle", 0), ("comments", 1), ("comments", 2)))
+def test_it_is_the_same_where_a_topic_is_so_far_behind_that_its_panes_are_gone(
+    world: World, schedule: tuple[Step, ...]
+) -> None:
+    policy = replace(POLICY, state_retention_ms=52 * SECOND)
     assert checkpoints(world, schedule, decode_batch, policy) == checkpoints(world, schedule, decode_all, policy)
 
 
