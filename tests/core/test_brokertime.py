@@ -77,3 +77,13 @@ def test_one_leader_whose_clock_is_wrong_is_outvoted_and_forgotten_when_it_is_go
     assert abs(now - (EPOCH + 20)) < 0.1
     told(clock, 20 + FORGET, partition=1)
     assert len(clock._samples) == 1
+
+
+def test_however_long_it_runs_leaders_are_asked_for_the_median() -> None:
+    clock = BrokerTime()
+    for partition, broker in enumerate((-300, 300, 0)):
+        told(clock, 100 * FORGET + partition, partition=partition, broker=broker)
+    assert len(clock._samples) == 3
+    now = clock.now(100 * FORGET + 9)
+    assert now is not None
+    assert abs(now - (EPOCH + 100 * FORGET + 9)) < 0.1

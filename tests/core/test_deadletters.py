@@ -11,6 +11,7 @@ from stream.core import deadletters
 from stream.core.deadletters import (
     LEAST_LETTER,
     LETTER_BYTES,
+    REASON,
     LetterSize,
     Oversize,
     fitting,
@@ -94,6 +95,10 @@ def test_headers_beyond_64_kb_are_dropped_and_counted() -> None:
     fits = [("name", b"x" * (65_536 - 4))]
     assert originals(fits) == fits
     assert len(originals([("", b"")] * 300_000)) == 1001
+
+
+def test_what_we_have_set_anew_is_left_out_wherever_it_stands() -> None:
+    assert originals([(REASON, b"1"), ("a", b"x"), (REASON, b"2"), ("b", None)]) == [("a", b"x"), ("b", None)]
 
 
 def test_a_value_too_large_is_cut_with_size_and_hash_and_not_held() -> None:

@@ -4,7 +4,6 @@ import gc
 import importlib.util
 import struct
 import weakref
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
@@ -13,16 +12,17 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.control_record import ControlRecord
-from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c, encode_varint
+from aiokafka.record.util import calc_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.headers import MOST, MOST_BYTES
 from stream.kafka import fetched as spanned
 from stream.model.names import Reason
-from stream.model.results import Record, Records, RefusedBatch, create_time, part
+from stream.model.results import Records, RefusedBatch, create_time, part
+from tests.core.batches import APPEND_TIME, BASE, CONTROL, HEADER, START, batch_of, built, number, record, sealed
 
 native = pytest.importorskip("stream.core.native.records", reason="built without a C compiler")
 
@@ -43,10 +43,6 @@ LIMIT: Final = 2**20
 """Bytes that a batch may unpack to."""
 
 PLACE: Final = TopicPartition("t", 0)
-BASE: Final = 1_700_000_000_000
-HEADER: Final = 61
-APPEND_TIME: Final = 0x08
-CONTROL: Final = 0x20
 ABORTED: Final = 4711
 """Id of a producer whose transaction was aborted."""
 
@@ -58,39 +54,6 @@ contents = st.tuples(
     st.integers(0, 2**40), data, data, st.lists(st.tuples(st.text(max_size=5), data), max_size=3) | st.just([])
 )
 codecs = st.sampled_from(range(5))
-
-
-def sealed(batch: bytearray) -> bytes:
-    """With the checksum it should have."""
-    struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
-    return bytes(batch)
-
-
-def built(
-    rows: Sequence[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
-    *,
-    codec: int = 0,
-    base: int = 0,
-    attributes: int = 0,
-    producer: int = -1,
-) -> bytes:
-    """A batch whose records have these timestamps, keys, values and headers."""
-    builder = DefaultRecordBatchBuilder(2, codec, producer != -1, producer, 0, 0, 2**30)
-    for number, (timestamp, key, value, headers) in enumerate(rows):
-        assert builder.append(number, timestamp, key, value, headers) is not None
-    batch = bytearray(builder.build())
-    struct.pack_into(">q", batch, 0, base)
-    struct.pack_into(">h", batch, 21, struct.unpack_from(">h", batch, 21)[0] | attributes)
-    return sealed(batch)
-
-
-def batch_of(payload: bytes, number: int, attributes: int = 0, last: int | None = None) -> bytes:
-    """A batch with these bytes for its records."""
-    batch = bytearray(built([(BASE, b"", b"", [])], attributes=attributes))[:HEADER] + payload
-    struct.pack_into(">i", batch, 8, len(batch) - 12)
-    struct.pack_into(">i", batch, 23, max(number - 1, 0) if last is None else last)
-    struct.pack_into(">i", batch, 57, number)
-    return sealed(batch)
 
 
 def partition_records(fetched: bytes, offset: int = 0) -> Any:
@@ -259,20 +222,6 @@ def test_any_bytes_are_a_fetch_or_refused(fetched: bytes) -> None:
     rows, _, _, error = read(spanned, fetched)
     assert not rows
     assert error in ("", "DamagedError")
-
-
-def number(value: int) -> bytes:
-    out = bytearray()
-    encode_varint(value, out.append)
-    return bytes(out)
-
-
-def record(*parts: bytes) -> bytes:
-    body = b"".join(parts)
-    return number(len(body)) + body
-
-
-START: Final = b"\x00" + number(0) + number(0)
 
 
 BEYOND: Final = START + number(-1) + number(-1) + number(1) + number(1) + b"a" + number(1)
@@ -510,7 +459,7 @@ def test_runs_are_joined_in_order() -> None:
     assert native.join(parts).oldest_ms == BASE - 3
     assert native.join(parts[:1]) is parts[0]
     assert isinstance(spanned.joined(parts, BASE), native.Run)
-    mixed: list[Sequence[Record]] = [parts[0], list(parts[2])]
+    mixed: list[Any] = [parts[0], list(parts[2])]
     assert [each.offset for each in spanned.joined(mixed, 5)] == [1, 2, 10, 11]
     together = spanned.joined(mixed, 5)
     assert isinstance(together, Records)
