@@ -87,3 +87,14 @@ def test_however_long_it_runs_leaders_are_asked_for_the_median() -> None:
     now = clock.now(100 * FORGET + 9)
     assert now is not None
     assert abs(now - (EPOCH + 100 * FORGET + 9)) < 0.1
+
+
+def test_two_slow_answers_that_may_both_be_right_are_no_jump() -> None:
+    clock = BrokerTime()
+    for partition in (1, 2):
+        told(clock, 9, partition=partition)
+    clock.note(0, EPOCH + 10, 10, 12, EPOCH + 12)  # two seconds on its way back
+    clock.note(0, EPOCH + 14, 12, 14, EPOCH + 14)  # and two on its way there
+    assert len(clock._samples) == 3
+    clock.note(0, EPOCH + 22, 14, 16, EPOCH + 16)
+    assert len(clock._samples) == 1, "the clock was set"

@@ -5,9 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core.counts import NEVER, Counts
 from stream.core.scope import Scope
 from stream.core.shard import Shard
-from stream.model.alerts import Alert
+from stream.model.alerts import Alert, Severity, Status
 from tests.core.alerts.test_alerting import COMPILED
 from tests.core.test_shard import T0
 from tests.core.worlds import POLICY, Driver, Step, Told, World, schedules, without, worlds
@@ -87,3 +88,41 @@ def test_sellers_are_those_that_the_results_name(world: World, schedule: tuple[S
 def test_a_live_shard_has_no_scope() -> None:
     assert Shard(POLICY).run == "live"
     assert Shard(POLICY).scope is None
+
+
+def counts(first: int, last: int, seller: str = "a") -> Counts:
+    found = Counts()
+    found.first_event, found.last_event, found.seller = first, last, seller
+    return found
+
+
+def alert(at: int, seller: str = "a", session: str = "s") -> Alert:
+    return Alert(
+        alert="x", session_id=session, seller_id=seller, status=Status.FIRING, severity=Severity.PAGE, since=0, at=at,
+        run="live", summary="", runbook="", values={}, id="0" * 16,
+    )  # fmt: skip
+
+
+def test_a_window_is_wholly_inside_totals_overlap_and_an_alert_is_of_a_slide_that_ends_inside() -> None:
+    scope = Scope(100, 200)
+    assert [scope.has_window(b"s", *span) for span in ((100, 200), (99, 150), (150, 201), (120, 130))] == [
+        *(True, False, False, True),
+    ]
+    spans = ((0, 99), (0, 100), (199, 500), (200, 500), (NEVER, NEVER), (NEVER, 50))
+    assert [scope.has_totals(b"s", counts(*span)) for span in spans] == [False, True, True, False, True, True]
+    assert [scope.has_alert(alert(at)) for at in (100, 101, 200, 201)] == [False, True, True, False]
+
+
+def test_a_scope_is_of_all_sessions_and_sellers_or_of_those_named() -> None:
+    scope = Scope(100, 200, frozenset({b"s"}), frozenset({"a"}))
+    assert [scope.has_session(b"s"), scope.has_session(b"t"), scope.has_seller("a"), scope.has_seller("b")] == [
+        *(True, False, True, False),
+    ]
+    assert [scope.has_window(key, 100, 200) for key in (b"s", b"t")] == [True, False]
+    totals = [scope.has_totals(key, counts(100, 150, seller)) for key in (b"s", b"t") for seller in ("a", "b")]
+    assert totals == [True, False, False, False]
+    alerts = [scope.has_alert(alert(150, seller, session)) for session in ("s", "t") for seller in ("a", "b")]
+    assert alerts == [True, False, False, False]
+    everybody = Scope(100, 200)
+    assert everybody.has_session(b"t")
+    assert everybody.has_seller("b")
