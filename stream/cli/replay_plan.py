@@ -171,7 +171,7 @@ def _show(planned: Planned, out: Path | None) -> None:
 
 def notes(planned: Planned) -> list[str]:
     """What will be incomplete, or may surprise."""
-    return [*_on_sessions(planned), *_on_retention(planned), *_on_settings(planned)]
+    return [*_on_sessions(planned), *_on_retention(planned), *_on_transactions(planned), *_on_settings(planned)]
 
 
 def _cut_begin(planned: Planned) -> list[str]:
@@ -219,6 +219,20 @@ def _on_retention(planned: Planned) -> list[str]:
             first = in_zone(min(each.expires or 0 for each in some))
             found.append(f"{_where(name, some)}: retention may delete the first records from {first} on; run it before")
     return found
+
+
+def _on_transactions(planned: Planned) -> list[str]:
+    """Only where the range reaches the frozen end: producers that write now have transactions open."""
+    found = []
+    for name in INPUTS:
+        some = [each for each in planned.stretches if each.input == name and _is_undecided(each)]
+        if some:
+            found.append(f"{_where(name, some)}: ends in an open transaction; what is in it or behind it is not read")
+    return found
+
+
+def _is_undecided(stretch: Stretch) -> bool:
+    return stretch.undecided > 0 and stretch.expected == stretch.end
 
 
 def _where(name: str, stretches: Sequence[Stretch]) -> str:

@@ -75,6 +75,8 @@ class Stretch:
     """When the first of its records was appended."""
     expires: int | None
     """Retention may delete that one from then on."""
+    undecided: int = 0
+    """Offsets behind the end, of which the first belongs to an open transaction."""
 
     @property
     def records(self) -> int:
@@ -240,11 +242,28 @@ class _Resolving:
             expected = {tp: self._bounds.expected(kind) for tp, (kind, _) in self._places.items()}
             found = await reader.offsets_for_times(begins)
             until = await _offsets(reader, expected, ends)
+        written = await _written(self._settings, list(self._places))
         logs = {
-            tp: _Log(first[tp], max(first[tp], ends[tp]), sizes.get((tp.topic, tp.partition)), kept.get(INPUTS[kind]))
+            tp: _Log(
+                *(first[tp], max(first[tp], ends[tp]), written[tp]),
+                sizes.get((tp.topic, tp.partition)),
+                kept.get(INPUTS[kind]),
+            )
             for tp, (kind, _) in self._places.items()
         }
         return [_stretch(*place, logs[tp], found[tp], until[tp]) for tp, place in self._places.items()]
+
+
+async def _written(settings: Settings, places: list[TopicPartition]) -> Offsets:
+    """How far they are written, be it committed or not."""
+    reader = client.make_reader(settings, uncommitted=True)
+    await client.start(reader, settings)
+    try:
+        reader.assign(places)
+        ends: Offsets = await reader.end_offsets(places)
+        return ends
+    finally:
+        await client.end(reader)
 
 
 async def _offsets(reader: Reader, times: Mapping[TopicPartition, int], ends: Offsets) -> Offsets:
@@ -259,6 +278,8 @@ class _Log:
 
     first: int
     end: int
+    written: int
+    """The end, be what is there committed or not."""
     bytes: int | None
     kept_ms: int | None
 
@@ -274,6 +295,7 @@ def _stretch(kind: Kind, number: int, log: _Log, found: Any, until: int) -> Stre
         lost=log.first if begin == log.first else 0,
         oldest=oldest,
         expires=None if log.kept_ms is None or oldest is None else oldest + log.kept_ms,
+        undecided=max(0, log.written - log.end),
     )
 
 

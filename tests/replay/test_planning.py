@@ -285,9 +285,10 @@ def test_an_empty_range_and_one_of_one_record(kafka: EmbeddedKafka, prefix: str)
 def test_markers_and_what_was_aborted_are_offsets_too_and_an_open_transaction_ends_it(
     kafka: EmbeddedKafka, prefix: str
 ) -> None:
-    settings = tools.settings(kafka, prefix)
+    late = {"lateness": timedelta(hours=2), "state_retention": timedelta(hours=3)}  # markers are stamped now
+    settings = tools.settings(kafka, prefix, **late)
 
-    async def run() -> Plan:
+    async def run() -> Planned:
         await make(settings)
         topic = settings.topic(INPUTS[Kind.VIEWS])
         producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=prefix)
@@ -301,12 +302,16 @@ def test_markers_and_what_was_aborted_are_offsets_too_and_an_open_transaction_en
                     await producer.send_and_wait(topic, value, key=b"7", partition=0, timestamp_ms=at)
                 if end is not None:
                     await end()
-            return (await planning.make(settings, asked())).plan
+            return await planning.make(settings, asked(to_ms=NOW))
         finally:
             await producer.stop()
 
-    [part] = asyncio.run(run()).parts
+    found = asyncio.run(run())
+    [part] = found.plan.parts
     assert (part.begins["views"], part.ends["views"]) == (0, 8), "three, a marker, three, a marker"
+    assert [each.undecided for each in found.stretches] == [3, 0, 0]
+    [note] = [each for each in notes(found) if "transaction" in each]
+    assert note.startswith("views, partition 0: ends in an open transaction")
 
 
 @kafka_test
