@@ -9,10 +9,13 @@ at all where that is old; and it is kept for as long as any new record.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from stream.core.policy import Policy
 from stream.model.events import Checkout, Event
 from stream.model.names import Kind, Outcome, Reason
+
+NOTHING_FORGOTTEN: Final = -(2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,9 @@ class Clocks:
 
     policy: Policy
     topics: Mapping[Kind, int] = field(default_factory=dict)
+    checkout_floor: int = NOTHING_FORGOTTEN
+    """Event time from which on the shard knows its checkout keys. Of an order of before it nobody could say whether it is a
+    copy, so that a late one is refused."""
 
     @property
     def newest(self) -> int | None:
@@ -37,6 +43,7 @@ def outlook(clocks: Clocks, kind: Kind, event: Event, now_ms: int) -> Outcome | 
     is_gone = newest is not None and pane_end + policy.state_retention_ms <= newest
     if not (is_late or is_gone):
         return Outcome.COUNTED
-    if isinstance(event, Checkout) and (clock is None or time + policy.late_totals_ms > clock):
+    in_time = clock is None or time + policy.late_totals_ms > clock
+    if isinstance(event, Checkout) and in_time and time >= clocks.checkout_floor:
         return Outcome.TOTAL_ONLY
     return Reason.LATE if is_late else Reason.PANE_GONE

@@ -25,7 +25,7 @@ from stream.dlq.drafts import Desk, Draft, Left, Refusal, Tally
 from stream.dlq.fixes import Fix
 from stream.dlq.ledger import Entry, Redriven
 from stream.dlq.letters import Selection
-from stream.dlq.outlook import Clocks
+from stream.dlq.outlook import NOTHING_FORGOTTEN, Clocks
 from stream.errors import FailedError
 from stream.kafka import client, preflight, statereader, topicids
 from stream.kafka.client import Producer, Reader
@@ -51,9 +51,10 @@ CLOCKS_SECONDS: Final = 10.0
 
 
 class _Head(Provenance):
-    """What a checkpoint says of its clocks."""
+    """What a checkpoint says of its clocks, and of the checkout keys that it has forgotten."""
 
     clocks: dict[str, int | None] = msgspec.field(default_factory=dict)
+    checkout_floor: int = NOTHING_FORGOTTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,7 @@ class _Letters:
                 return Clocks(self.settings.policy())
             head, _ = found
             clocks = {Kind(name): clock for name, clock in head.clocks.items() if clock is not None}
-            return Clocks(policy_of(head.policy), clocks)
+            return Clocks(policy_of(head.policy), clocks, head.checkout_floor)
         except (StateError, ValueError) as error:
             raise FailedError(
                 f"the state of partition {shard.partition} cannot be read, so nobody can say what would be late: {error}. "

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.core.decode import decode_one
 from stream.core.policy import DAY, HOUR, MINUTE, SECOND
-from stream.dlq.outlook import Clocks, outlook
+from stream.dlq.outlook import NOTHING_FORGOTTEN, Clocks, outlook
 from stream.model.events import Common
 from stream.model.names import KINDS, Kind, Outcome, Reason
 from tests.core.test_shard import BASES, T0, Room
@@ -21,11 +21,14 @@ moments = st.builds(
 )
 
 
-def judged(clocks: dict[Kind, int], kind: Kind, time: int, now: int) -> Outcome | Reason:
-    """What a shard with these clocks makes of it."""
+def judged(
+    clocks: dict[Kind, int], kind: Kind, time: int, now: int, checkout_floor: int = NOTHING_FORGOTTEN
+) -> Outcome | Reason:
+    """What a shard with these clocks makes of it, which has forgotten the checkout keys of before the floor."""
     room = Room()
     for each, clock in sorted(clocks.items(), key=lambda pair: pair[1]):
         room.see(each, clock, checkout_id="first")
+    room.shard.judge.checkout_keys.floor = checkout_floor
     room.settle()
     room.see(kind, time, seen=now, event_id="redriven")
     before = sum((each.tally.outcomes for each in room.outputs), Counter[tuple[Kind, Outcome]]())
@@ -55,6 +58,24 @@ def test_it_is_what_a_shard_says(clocks: dict[Kind, int], kind: Kind, time: int,
     assert isinstance(event, Common)
     found = outlook(Clocks(Room().policy, clocks), kind, event, T0 + now)
     assert found == judged(clocks, kind, T0 + time, T0 + now)
+
+
+@given(st.integers(-2, 2), moments)
+@example(0, 310 * SECOND)
+@example(1, 310 * SECOND)
+@example(1, HOUR)
+@example(1, 0)
+def test_a_late_order_whose_copies_are_forgotten_comes_back(newer: int, clock: int) -> None:
+    """``newer``: the floor, against the order's event time."""
+    clocks, floor, now = {Kind.CHECKOUTS: T0 + clock}, T0 + newer, T0 + 2 * DAY
+    value = json.dumps(BASES[Kind.CHECKOUTS] | {"event_id": "redriven", "event_time": T0}).encode()
+    key = str(BASES[Kind.CHECKOUTS]["session_id"]).encode()
+    event = decode_one(Kind.CHECKOUTS, Rec(value, key, timestamp=now), 10**6)
+    assert isinstance(event, Common)
+    found = outlook(Clocks(Room().policy, clocks, floor), Kind.CHECKOUTS, event, now)
+    assert found == judged(clocks, Kind.CHECKOUTS, T0, now, floor)
+    if newer > 0 and clock >= 310 * SECOND:
+        assert found is Reason.LATE
 
 
 @pytest.mark.parametrize("kind", KINDS)
