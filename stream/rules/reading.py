@@ -48,7 +48,7 @@ QUOTED: Final = 100
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake in a file."""
 
@@ -66,7 +66,7 @@ class RulesError(UsageError):
     """All that is wrong with a rules file."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        self.problems = sorted(problems)
+        self.problems = sorted(problems, key=lambda problem: problem.line)
         lines = [problem.located(source) for problem in self.problems]
         super().__init__("the alert rules are wrong:\n" + "\n".join(f"  {line}" for line in lines))
 

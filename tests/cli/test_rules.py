@@ -55,15 +55,15 @@ def test_every_mistake_of_every_rule_is_told_at_once(capsys: pytest.CaptureFixtu
     code, shown = run(capsys, "check", wrong)
     assert code == 2
     assert shown.replace(f"{wrong}:", "").splitlines() == [
-        "4: rule one: when: ')' is missing at the end",
-        "4: rule one: when: w.likse is not known; did you mean w.likes?",
         "4: rule one: when: w.vievs is not known; did you mean w.views?",
-        "4: rule one: when: write && for and",
         "4: rule one: when: write == for =",
+        "4: rule one: when: write && for and",
+        "4: rule one: when: w.likse is not known; did you mean w.likes?",
+        "4: rule one: when: ')' is missing at the end",
         "9: rule two: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)",
+        "10: rule two: when: write || for or",
         "10: rule two: when: '||' is not expected after '>'",
         "10: rule two: when: w.likse is not known; did you mean w.likes?",
-        "10: rule two: when: write || for or",
     ]
 
 

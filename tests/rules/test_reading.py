@@ -47,15 +47,15 @@ rules:
 MISTAKES = """\
 f:3: rule checkout_failures: unknown key 'windw'; did you mean window?
 f:4: rule checkout_failures: window: a duration needs a unit: write 5s for seconds (ms, s, m, h, d are known)
-f:5: rule checkout_failures: when: 2 * base.attempts mixes a whole number with a decimal one, which CEL refuses: write 2.0
-f:5: rule checkout_failures: when: base.attempts: the rule has no baseline
 f:5: rule checkout_failures: when: w.failure_ratee_low is not known; did you mean w.failure_rate_low?
-f:7: rule checkout_failures: min: the least value of views must be a number
+f:5: rule checkout_failures: when: base.attempts: the rule has no baseline
+f:5: rule checkout_failures: when: 2 * base.attempts mixes a whole number with a decimal one, which CEL refuses: write 2.0
 f:7: rule checkout_failures: min: w.atempts is not known; did you mean w.attempts?
+f:7: rule checkout_failures: min: the least value of views must be a number
 f:9: rule checkout_failures: for: not a duration: write whole numbers and units (ms, s, m, h, d), such as 10s or 5m30s
 f:10: rule checkout_failures: severity: 'pge' is none of page, ticket, info; did you mean page?
-f:11: rule checkout_failures: summary: a figure is {name}, {name:.0f}, {name:,.0f} or {name:.1%}; braces have no other use
 f:11: rule checkout_failures: summary: w.checkouts_faild is not known; did you mean w.checkouts_failed?
+f:11: rule checkout_failures: summary: a figure is {name}, {name:.0f}, {name:,.0f} or {name:.1%}; braces have no other use
 f:12: rule checkout_failures: runbook: a text is needed
 f:13: rule checkout_failures: an alert of this name is there already
 f:14: rule checkout_failures: window: not a multiple of the slide, 60s (what all sizes and slides of windows divide by)
@@ -64,9 +64,9 @@ f:18: rule checkout_failures: severity is given twice
 f:19: rule checkout_failures: summary: a text is needed
 f:21: rule checkout_failures: sellers: a list of ids is needed, as in [s9, s12]; without the key it is for all
 f:22: rule 3: a rule is written as keys and values, such as alert: checkout_failures
+f:23: rule 4: when is missing
 f:23: rule 4: severity is missing
 f:23: rule 4: summary is missing
-f:23: rule 4: when is missing
 f:24: rule 4: alert: 'Wrong-Name' is no name: small letters, digits and _, beginning with a letter
 """
 

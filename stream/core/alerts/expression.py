@@ -171,7 +171,8 @@ class _Reader:
         yes = self._any()
         if self.tokens.take(":") is None:
             token = self.tokens.next()
-            self.tokens.tell_here(f"':' is missing before {'its end' if token is None else quoted(token.text)!r}")
+            at = "at the end" if token is None else f"before {quoted(token.text)!r}"
+            self.tokens.tell_here(f"':' is missing {at}")
             return HOLE
         with self._deeper():
             no = self._choice()

@@ -46,7 +46,8 @@ class Tokens:
     """Those of an expression, how far they are read, and what is wrong with it so far."""
 
     all: list[Token] = field(default_factory=list)
-    mistakes: list[str] = field(default_factory=list)
+    told: dict[str, int] = field(default_factory=dict)
+    """Mistakes, each once, with the number of the token at which it was noticed first."""
     written: int = 0
     """How many there are without the brackets that were closed behind the end."""
     balanced: bool = True
@@ -76,23 +77,36 @@ class Tokens:
         self.place += 1
         self._told_to = self.place
 
-    def tell(self, mistake: str) -> None:
-        """Each once."""
-        if mistake not in self.mistakes:
-            self.mistakes.append(mistake)
+    @property
+    def mistakes(self) -> list[str]:
+        """In the order of the text."""
+        return sorted(self.told, key=lambda mistake: self.told[mistake])
+
+    def tell(self, mistake: str, place: int | None = None) -> None:
+        """Of the token that was read last, or of the one at that place."""
+        self.told.setdefault(mistake, self.place - 1 if place is None else place)
 
     def tell_here(self, mistake: str) -> None:
         """Of the next token, unless a mistake reaches up to it."""
         if self.place > self._told_to:
-            self.tell(mistake)
+            self.tell(mistake, self.place)
         self._told_to = self.place + 1
 
     def tell_unexpected(self) -> None:
         token = self.next()
         if token is None or self.place >= self.written:
             self.tell_here("ends where a figure or a number is expected")
+        elif self._lacks_operator(token):
+            before = self.all[self.place - 1]
+            self.tell_here(f"an operator is missing between {quoted(before.text)!r} and {quoted(token.text)!r}")
         else:
             self.tell_here(f"{quoted(token.text)!r} is not expected {_behind(self.all[: self.place])}")
+
+    def _lacks_operator(self, token: Token) -> bool:
+        """Two terms stand beside each other."""
+        begins = token == OPEN or token.kind not in {"sign", "unknown"}
+        before = self.all[self.place - 1] if self.place else OPEN
+        return begins and (before == CLOSE or before.kind not in {"sign", "unknown"})
 
     def tell_type(self, mistake: str) -> None:
         """Of what stands beside what: nobody knows where brackets are missing."""
@@ -130,10 +144,10 @@ def _add(tokens: Tokens, kind: str, text: str, *, touching: bool) -> None:
         tokens.all.append(_word(tokens, re.sub(r"\s", "", text)))
     elif kind in {"foreign", "single"}:
         meant = _FOREIGN.get(text) or re.sub(r"\s", "", text)
-        tokens.tell(f"write {meant} for {text}")
+        tokens.tell(f"write {meant} for {text}", len(tokens.all))
         tokens.all.append(Token("sign", meant))
     elif kind in {"text", "list"}:
-        tokens.tell(f"{_shown(text)} {_NO_NUMBER}")
+        tokens.tell(f"{_shown(text)} {_NO_NUMBER}", len(tokens.all))
         _add_hole(tokens, text, belongs=kind == "list" and touching and _after_operand(tokens))
     elif kind == "strange":
         _add_strange(
@@ -147,18 +161,18 @@ def _word(tokens: Tokens, text: str) -> Token:
     """Words of other languages are mistakes, and read as what they mean."""
     word = text.lower()
     if word == "in":
-        tokens.tell(f"{text} {_NO_NUMBER}")
+        tokens.tell(f"{text} {_NO_NUMBER}", len(tokens.all))
         return Token("unknown", text)
     if word not in _WORDS and (word not in _TRUTHS or word == text):
         return Token("path", text)
     meant = Token("sign", _WORDS[word]) if word in _WORDS else Token("path", word)
-    tokens.tell(f"write {meant.text} for {text}")
+    tokens.tell(f"write {meant.text} for {text}", len(tokens.all))
     return meant
 
 
 def _add_strange(tokens: Tokens, text: str, *, belongs: bool) -> None:
     whole = tokens.all[-1].text + text if belongs else text
-    tokens.tell(f"{quoted(repr(whole))} is not understood")
+    tokens.tell(f"{quoted(repr(whole))} is not understood", len(tokens.all))
     if belongs or not _after_operand(tokens):
         _add_hole(tokens, text, belongs=belongs)
     else:
@@ -189,12 +203,12 @@ def _balance(tokens: Tokens) -> None:
         depth += (token == OPEN) - (token == CLOSE)
         if depth < 0:
             depth = 0
-            tokens.tell(f"')' is not expected {_behind(kept)}")
+            tokens.tell(f"')' is not expected {_behind(kept)}", len(kept))
             tokens.balanced = False
         else:
             kept.append(token)
     if depth:
-        tokens.tell("')' is missing at the end" if depth == 1 else f"{depth} ')' are missing at the end")
+        tokens.tell("')' is missing at the end" if depth == 1 else f"{depth} ')' are missing at the end", len(kept))
         tokens.balanced = False
     tokens.written = len(kept)
     tokens.all = kept + [CLOSE] * depth

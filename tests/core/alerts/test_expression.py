@@ -276,19 +276,19 @@ LISTS = "is not expected: rules compare numbers, and know no texts, lists or map
     [
         (
             "w.vievs = 2.0 and (w.likes > 1.0",
-            ["write == for =", "write && for and", "')' is missing at the end", unknown("w.vievs")],
+            [unknown("w.vievs"), "write == for =", "write && for and", "')' is missing at the end"],
         ),
         (
             "w.vievs > 2.0 and not (w.views > 1.0) OR w.comment > TRUE",
             [
-                *("write && for and", "write ! for not", "write || for OR", "write true for TRUE"),
-                *(unknown("w.vievs"), unknown("w.comment"), "true is compared with > and must be a number"),
+                *(unknown("w.vievs"), "write && for and", "write ! for not", "write || for OR", unknown("w.comment")),
+                *("write true for TRUE", "true is compared with > and must be a number"),
             ],
         ),
         ("w.views => 2.0 && w.likes === 1.0", ["write >= for =>", "write == for ==="]),
         ("w.views > = 2.0 & & w.likes <> 1.0", ["write >= for > =", "write && for & &", "write != for <>"]),
         ("w.views > && w.vievs > 1.0", ["'&&' is not expected after '>'", unknown("w.vievs")]),
-        ("w.views > 1.0 w.vievs > 2.0", ["'w.vievs' is not expected after '1.0'", unknown("w.vievs")]),
+        ("w.views > 1.0 w.vievs > 2.0", ["an operator is missing between '1.0' and 'w.vievs'", unknown("w.vievs")]),
         ("w.views > > 1.0 || w.vievs > > 2.0", ["'>' is not expected after '>'", unknown("w.vievs")]),
         ("w.views > 1.0;", ["';' is not understood"]),
         (
@@ -310,30 +310,32 @@ LISTS = "is not expected: rules compare numbers, and know no texts, lists or map
         ("(w.views == 'a) && w.vievs > 1.0", ['"\'a" is not understood', unknown("w.vievs")]),
         ("(w['views > 1.0) && w.vievs > 1.0", [f"['views {LISTS}", unknown("w.vievs")]),
         ("(w.views > 1.0)) && w.vievs > 1.0", ["')' is not expected after ')'", unknown("w.vievs")]),
-        ("((w.views + w.likes > 1.0 && w.vievs", ["2 ')' are missing at the end", unknown("w.vievs")]),
-        ("w.views * (w.likes > 1.0 && w.vievs > 2.0", ["')' is missing at the end", unknown("w.vievs")]),
+        ("((w.views + w.likes > 1.0 && w.vievs", [unknown("w.vievs"), "2 ')' are missing at the end"]),
+        ("w.views * (w.likes > 1.0 && w.vievs > 2.0", [unknown("w.vievs"), "')' is missing at the end"]),
         (")", ["')' is not expected at the start"]),
         ("() && w.vievs > 1.0", ["')' is not expected after '('", unknown("w.vievs")]),
         ("w.views ! 1.0 && w.vievs > 1.0", ["'!' is not expected after 'w.views'", unknown("w.vievs")]),
-        ("w.views > 1.0 ? w.likes > 1.0 && w.vievs > 1.0", [unknown("w.vievs"), "':' is missing before 'its end'"]),
+        ("w.views > 1.0 ? w.likes > 1.0 && w.vievs > 1.0", [unknown("w.vievs"), "':' is missing at the end"]),
         ("true ? true ? true : false : w.vievs > 1.0", ["':' is missing before '?'", unknown("w.vievs")]),
         ("w.views > 1.0 : w.vievs > 1.0", ["':' is not expected after '1.0'", unknown("w.vievs")]),
         ("w.views > 1.0, w.vievs > 1.0", ["',' is not expected after '1.0'", unknown("w.vievs")]),
         (
             "max(w.views, w.vievs) > 1.0 and abs(2.0",
             [
-                *("write && for and", "')' is missing at the end"),
-                *(f"max{FUNCTIONS}", unknown("w.vievs"), f"abs{FUNCTIONS}"),
+                *(f"max{FUNCTIONS}", unknown("w.vievs"), "write && for and", f"abs{FUNCTIONS}"),
+                "')' is missing at the end",
             ],
         ),
         (
             "has(w.views > 1.0) && has(base['ctor'])",
-            [f"['ctor'] {LISTS}", "has() takes one figure, as in has(base.ctor)"],
+            ["has() takes one figure, as in has(base.ctor)", f"['ctor'] {LISTS}"],
         ),
         (
             "has(w.vievs, 1.0) && has(",
-            ["')' is missing at the end", "has() takes one figure, as in has(base.ctor)", unknown("w.vievs")],
+            ["has() takes one figure, as in has(base.ctor)", unknown("w.vievs"), "')' is missing at the end"],
         ),
+        ("(w.ctor > 0.5 w.views)", ["an operator is missing between '0.5' and 'w.views'"]),
+        ("(w.ctor) (w.views) > 1.0", ["an operator is missing between ')' and '('"]),
     ],
 )
 def test_a_mistake_hides_no_other_and_makes_none(source: str, expected: list[str]) -> None:
