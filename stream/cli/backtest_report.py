@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from stream.cli.output import print_table, say
+from stream.cli.output import number_of, print_table, say
 from stream.cli.timestamps import in_zone
 from stream.replay import timeline
 from stream.replay.backtest import Report, RuleSetReport
@@ -32,12 +32,13 @@ def show(report: Report, *, whole: bool = False) -> None:
 def _show_head(report: Report) -> None:
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.most_common() if count)
     span = report.span
-    say(f"{in_zone(span.begin)} to {in_zone(span.end)}, {report.partitions} partitions: {outcomes or 'no events'}")
+    partitions = number_of(report.partitions, "partition")
+    say(f"{in_zone(span.begin)} to {in_zone(span.end)}, {partitions}: {outcomes or 'no events'}")
     if report.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.rejected.most_common() if count)
         say(f"refused: {reasons}")
     if report.bad_lines:
-        say(f"{report.bad_lines} lines of the recording were no messages and were left out", err=True)
+        say(f"left out of the recording: {number_of(report.bad_lines, 'line')} without a message", err=True)
     if report.lost:
         say(f"retention may have deleted records that belong here: {', '.join(report.lost)}", err=True)
 

@@ -18,6 +18,7 @@ from stream.children import Child, free_port, is_free, liveshop
 from stream.cli import scrape
 from stream.cli.alert_feed import AlertFeed, Alerts
 from stream.cli.flags import EVERY, environment
+from stream.cli.output import number_of
 from stream.config import CONNECTION, SETTINGS, Settings
 from stream.errors import FailedError, UsageError
 from stream.operate import sandbox_topics
@@ -114,7 +115,7 @@ class Demo:
     def _start(self) -> None:
         self._folder = self._stack.enter_context(Scratch()).path
         self.settings = self._own_kafka() if self.settings.brokers is None else self._sandboxed()
-        self._say(f"making topics of {self._asked.partitions} partitions")
+        self._say(f"making topics of {number_of(self._asked.partitions, 'partition')}")
         asyncio.run(topics.create(self.settings, self._asked.partitions))
         self._stack.callback(self._end_workers)
         self._say("starting one worker" if self._asked.workers == 1 else f"starting {self._asked.workers} workers")

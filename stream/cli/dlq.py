@@ -10,7 +10,7 @@ import typer
 from stream.cli.flags import takes_settings
 from stream.cli.letter import as_dict, print_letter
 from stream.cli.operating import NEEDED, ask, do, operator
-from stream.cli.output import print_json, print_table, say, show_json
+from stream.cli.output import number_of, print_json, print_table, say, show_json
 from stream.cli.progress import reading as progress
 from stream.cli.redriven import as_dict as redriven_as_dict
 from stream.cli.redriven import print_redriven
@@ -204,7 +204,10 @@ def redrive(
             try:
                 do(redriving.execute(settings, asked, tell, done))
             except KeyboardInterrupt:
-                say(f"interrupted after {done.committed} records; they are noted, the same command goes on", err=True)
+                say(
+                    f"interrupted after {number_of(done.committed, 'record')}; they are noted, the same command goes on",
+                    err=True,
+                )
                 raise
     if as_json:
         show_json(redriven_as_dict(done, executed=execute), indent=True)
@@ -273,9 +276,9 @@ def _print_cuts(cuts: Sequence[Cut], *, confirmed: bool) -> None:
     print_table(headers, rows)
     number = sum(each.letters for each in cuts)
     if confirmed:
-        say(f"deleted {number} dead letters")
+        say(f"deleted {number_of(number, 'dead letter')}")
     elif number:
-        say(f"would delete {number} dead letters for good; nothing is deleted without --confirm {number}")
+        say(f"would delete {number_of(number, 'dead letter')} for good; nothing is deleted without --confirm {number}")
     else:
         say("nothing to delete: the oldest letter of each partition is not meant")
 

@@ -35,6 +35,11 @@ def lines(value: str, style: str = "") -> Text:
     return Text(plain_lines(value), style)
 
 
+def number_of(number: int, what: str) -> str:
+    """``1 message``, ``2,000 messages``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def show_json(value: object, *, indent: bool = False) -> None:
     """Prints it on one line, or indented."""
     typer.echo(json_text(value, indent=indent))

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from stream.cli.output import print_table, say
+from stream.cli.output import number_of, print_table, say
 from stream.dlq.drafts import Left
 from stream.dlq.redrive import Done
 from stream.model.names import Outcome
@@ -48,8 +48,8 @@ def print_redriven(done: Done, *, executed: bool) -> None:
 
 def _sum(done: Done, *, executed: bool) -> str:
     if executed:
-        return f"sent {done.committed} records in {done.transactions} transactions"
-    return f"would send {done.tally.sent.total()} records; nothing is sent without --execute"
+        return f"sent {number_of(done.committed, 'record')} in {number_of(done.transactions, 'transaction')}"
+    return f"would send {number_of(done.tally.sent.total(), 'record')}; nothing is sent without --execute"
 
 
 def as_dict(done: Done, *, executed: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from stream.cli.alert_feed import Alerts
 from stream.cli.demo import Asked, Demo, Stage
 from stream.cli.flags import takes_settings
 from stream.cli.in_process import InProcess
-from stream.cli.output import say, show_json
+from stream.cli.output import number_of, say, show_json
 from stream.cli.progress import steps
 from stream.cli.screen import Screen
 from stream.config import CONNECTION, Settings
@@ -239,7 +239,7 @@ def _summary(sent: int, look: scrape.Look, fired: Sequence[Alert], *, as_json: b
         alerts = [msgspec.json.decode(alert.value()) for alert in fired[-MOST_ALERTS:]]
         show_json({"sent": sent, **table.as_dict(look, None, ROWS), "alerts": alerts})
         return
-    say(f"\n{sent:,} messages sent, {look.read:,} records read")
+    say(f"\n{number_of(sent, 'message')} sent, {number_of(look.read, 'record')} read")
     for line in table.outcome_lines(look):
         say(line)
     say(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")

@@ -65,7 +65,7 @@ class Look:
     watermarks: dict[str, float] = field(default_factory=dict)
     """By partition, seconds since 1970."""
     delay: float | None = None
-    """Seconds that windows wait for stragglers, so that watermarks are at least so far behind. None: not told."""
+    """Seconds that windows wait for late events, so that watermarks are at least so far behind. None: not told."""
     unready: set[str] = field(default_factory=set)
     """Why workers are not ready, as docs/operate/readiness.md names it."""
     sessions_open: int = 0

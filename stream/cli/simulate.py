@@ -14,7 +14,7 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from stream.cli.flags import takes_settings
-from stream.cli.output import say, show_json, spinning
+from stream.cli.output import number_of, say, show_json, spinning
 from stream.config import CONNECTION, Settings
 from stream.durations import parse_duration
 from stream.errors import FailedError, UsageError
@@ -251,7 +251,7 @@ async def _shown(sent: Sent) -> AsyncIterator[None]:
 async def _update(status: Callable[[str], None], sent: Sent) -> None:
     while True:
         behind = f", {sent.behind_ms / 1000:.1f} s behind" if sent.behind_ms > BEHIND_MS else ""
-        status(f"sent {sent.messages:,} messages, {sent.messages / max(sent.seconds, 0.001):,.0f}/s{behind}")
+        status(f"sent {number_of(sent.messages, 'message')}, {sent.messages / max(sent.seconds, 0.001):,.0f}/s{behind}")
         await asyncio.sleep(0.5)
 
 
@@ -269,10 +269,11 @@ def _report(sent: Sent, *, as_json: bool) -> None:
         show_json(summary)
         return
     topics = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.topics.items()))
-    say(f"sent {sent.messages:,} messages in {seconds:.1f} s ({sent.messages / max(seconds, 0.001):,.0f}/s): {topics}")
+    rate = sent.messages / max(seconds, 0.001)
+    say(f"sent {number_of(sent.messages, 'message')} in {seconds:.1f} s ({rate:,.0f}/s): {topics}")
     if sent.faults:
         say("bad on purpose: " + ", ".join(f"{number} {fault}" for fault, number in sorted(sent.faults.items())))
     if sent.bad_lines:
-        say(f"{sent.bad_lines} lines of the recording were no messages and were left out", err=True)
+        say(f"left out of the recording: {number_of(sent.bad_lines, 'line')} without a message", err=True)
     if sent.behind_ms > BEHIND_MS:
         say(f"it could not keep up: {sent.behind_ms / 1000:.1f} s behind at the end", err=True)

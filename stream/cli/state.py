@@ -7,7 +7,7 @@ import typer
 
 from stream.cli.flags import takes_settings
 from stream.cli.operating import NEEDED, ROLE, ask, confirm, do
-from stream.cli.output import print_json, print_table, say
+from stream.cli.output import number_of, print_json, print_table, say
 from stream.cli.timestamps import in_zone
 from stream.config import DECIDING, Settings
 from stream.doctor.finding import listed
@@ -196,7 +196,7 @@ def rebuild(
     if not execute:
         _print_done([plan for _, plan in planned], "nothing is done without --execute", as_json=as_json)
         return
-    confirm(f"Throw away the state of {len(planned)} partitions and count everything anew?", yes=yes)
+    confirm(f"Throw away the state of {number_of(len(planned), 'partition')} and count everything anew?", yes=yes)
     done = do(_execute(planned))
     lines = [f"partition {plan.partition} begins anew as generation {plan.generation}" for plan in done]
     _print_done(done, "\n".join(lines), as_json=as_json)

@@ -95,7 +95,7 @@ class Row:
         self.index = None
 
     def pack_quiet(self) -> Steps[None]:
-        """Once its time is over, stragglers aside. Each pane is let go of at once: 12,500 together take 40 ms to free."""
+        """Once its time is over, late events aside. Each pane is let go of at once: 12,500 together take 40 ms to free."""
         quiet = [pane for pane in self.panes.values() if not pane.changed]
         while quiet:
             self.pack(quiet.pop())

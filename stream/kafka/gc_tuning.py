@@ -137,10 +137,8 @@ class Reclaimer:
 
     def _collect_all(self) -> None:
         looked_at = gc.get_freeze_count()
-        began, busy = (
-            time.perf_counter(),
-            time.thread_time(),
-        )  # that the machine was suspended says nothing of the next one
+        began = time.perf_counter()
+        busy = time.thread_time()  # not wall time: that the machine was suspended says nothing of the next one
         gc.unfreeze()
         gc.collect()
         gc.freeze()

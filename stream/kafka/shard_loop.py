@@ -64,8 +64,8 @@ class _Since:
     """What has been read since the last checkpoint was collected."""
 
     began: float
-    time_slices: int
-    """Held at the beginning."""
+    slices_held: int
+    """Of event time, by the machine at the beginning."""
     records: int = 0
     samples: list[tuple[Name, int, int]] = field(default_factory=list)
     """Input, the broker's ms of the last record, and number of records, of each batch."""
@@ -332,7 +332,7 @@ class ShardLoop:
         return (
             machine.waiting_bytes >= self._account.memory.results
             or since.records >= MAX_RECORDS
-            or machine.slices_held - since.time_slices >= MAX_SLICES
+            or machine.slices_held - since.slices_held >= MAX_SLICES
         )
 
     async def _begin_commit(self) -> None:

@@ -209,3 +209,9 @@ def test_an_error_is_shown_line_by_line_and_nothing_in_it_is_obeyed(capsys: pyte
 def test_spinning_shows_no_markup() -> None:
     with output.spinning("[/red]") as show:
         show("[/]\x1b[2J")
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    assert [output.number_of(number, "message") for number in (0, 1, 2, 12_000)] == [
+        *("0 messages", "1 message", "2 messages", "12,000 messages"),
+    ]

@@ -436,7 +436,7 @@ def test_dead_letters_are_deleted_by_whoever_may(
     assert (code, "docs/security.md has the ACL" in text) == (2, True), text
     code, text = run(capsys, as_user(guarded, prefix, PURGER), *words)
     assert code == 0, text
-    assert "deleted 1 dead letters" in text
+    assert "deleted 1 dead letter" in text
 
 
 def test_replays_are_planned_noted_and_deleted_by_whoever_may(
