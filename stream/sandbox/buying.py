@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from stream.model.messages import Message
 from stream.model.names import Kind
 from stream.sandbox import catalog
+from stream.sandbox.broadcast import Broadcast, Environment, Visit
 from stream.sandbox.catalog import Product
-from stream.sandbox.room import Room, Visit
 
 COD: Final = 0.3
 ABANDONED: Final = 0.2
@@ -25,22 +25,11 @@ RESENT: Final = 0.02
 """Share of messages that a shop sends again under a new event id, besides exact repeats."""
 
 
-class Market(Protocol):
-    """What checkouts need from the traffic around them."""
-
-    rng: Random
-
-    def event_id(self) -> str: ...
-    def delayed(self, at: int) -> int: ...
-    def in_outage(self, at: int) -> bool: ...
-    def later(self, at: int, happen: Callable[[int], Message | None]) -> None: ...
-
-
 @dataclass(slots=True)
 class Order:
     """One checkout on its way. ``words`` are the JSON fields that all its messages share."""
 
-    room: Room
+    broadcast: Broadcast
     visit: Visit
     checkout_id: str
     words: str
@@ -49,19 +38,19 @@ class Order:
 
 
 class Buying:
-    """Makes the messages of checkouts; what comes later is handed to the market's heap."""
+    """Makes the messages of checkouts; what comes later is handed to the simulation's heap."""
 
-    def __init__(self, market: Market) -> None:
-        self._market = market
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
         self._begun = 0
 
-    def begin(self, room: Room, at: int) -> Message:
+    def begin(self, broadcast: Broadcast, at: int) -> Message:
         """Somebody who clicked puts goods into a checkout."""
-        rng = self._market.rng
-        visit, product = room.buyer()
+        rng = self._environment.rng
+        visit, product = broadcast.buyer()
         cod = rng.random() < COD
-        event_id = self._market.event_id()
-        order = Order(room, visit, f"k{event_id}", _words(rng, room, product, event_id, cod=cod), cod)
+        event_id = self._environment.event_id()
+        order = Order(broadcast, visit, f"k{event_id}", _words(rng, broadcast, product, event_id, cod=cod), cod)
         if cod:
             self._cash_on_delivery(order, at)
         elif rng.random() >= ABANDONED:
@@ -70,7 +59,7 @@ class Buying:
 
     def _cash_on_delivery(self, order: Order, at: int) -> None:
         """The courier's ``paid`` comes after days; here sooner, so that it is seen."""
-        luck = self._market.rng.random()
+        luck = self._environment.rng.random()
         if luck < COLLECTED:
             self._after(at, 5_000, 120_000, lambda now: self._message(order, "paid", now))
         elif luck < COLLECTED + CANCELLED[True]:
@@ -81,8 +70,8 @@ class Buying:
         return self._message(order, "submitted", at)
 
     def _pay(self, order: Order, at: int) -> Message:
-        rng = self._market.rng
-        outage = self._market.in_outage(at)
+        rng = self._environment.rng
+        outage = self._environment.in_outage(at)
         if rng.random() < (FAILS_IN_OUTAGE if outage else FAILS):
             code = rng.choice(catalog.OUTAGE_FAILURES if outage else catalog.FAILURES)
             message = self._message(order, "failed", at, f',"failure_code":"{code}"')
@@ -97,26 +86,26 @@ class Buying:
         return self._message(order, "paid", at)
 
     def _message(self, order: Order, status: str, at: int, more: str = "") -> Message:
-        event_id = self._market.event_id()
-        t = self._market.delayed(at)
-        fields = f"{order.room.common},{order.visit.words},{order.words}"
+        event_id = self._environment.event_id()
+        t = self._environment.delayed(at)
+        fields = f"{order.broadcast.common},{order.visit.words},{order.words}"
         rest = f'"event_time":{t},{fields},"status":"{status}","attempt":{order.attempt}{more}}}'
-        message = Message(at, Kind.CHECKOUTS, order.room.key, f'{{"event_id":"{event_id}",{rest}'.encode(), t)
-        if self._market.rng.random() < RESENT:
+        message = Message(at, Kind.CHECKOUTS, order.broadcast.key, f'{{"event_id":"{event_id}",{rest}'.encode(), t)
+        if self._environment.rng.random() < RESENT:
             again = f'{{"event_id":"r{event_id}",{rest}'.encode()
             self._after(at, 500, 30_000, lambda now: message._replace(at=now, value=again))
         return message
 
     def _after(self, at: int, low: int, high: int, happen: Callable[[int], Message | None]) -> None:
         """After low to high ms, the short ones more often: each factor of two is as likely as the next."""
-        self._market.later(at + int(low * (high / low) ** self._market.rng.random()), happen)
+        self._environment.later(at + int(low * (high / low) ** self._environment.rng.random()), happen)
 
 
-def _words(rng: Random, room: Room, product: Product, event_id: str, *, cod: bool) -> str:
+def _words(rng: Random, broadcast: Broadcast, product: Product, event_id: str, *, cod: bool) -> str:
     """Goods, amount and payment. A voucher takes up to a fifth off what the goods cost."""
     goods = {product.product_id: product}
     while rng.random() < 0.25:  # noqa: PLR2004
-        extra = rng.choice(room.host.products)
+        extra = rng.choice(broadcast.host.products)
         goods[extra.product_id] = extra
     items, total = [], 0
     for each in goods.values():

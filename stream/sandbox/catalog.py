@@ -1,4 +1,4 @@
-"""What the simulated market is made of: hosts, goods and their prices in rupiah, what viewers say. All invented."""
+"""What simulated broadcasts are made of: hosts, goods and their prices in rupiah, what viewers say. All invented."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ PAYMENTS: Final = {"gopay": 22, "ovo": 14, "dana": 18, "shopeepay": 12, "qris": 
 FAILURES: Final = ("INSUFFICIENT_BALANCE", "EXPIRED", "BANK_DECLINED", "OTP_WRONG")
 OUTAGE_FAILURES: Final = ("PSP_TIMEOUT", "PSP_UNAVAILABLE")
 
-# Actions in the order of their codes, with their share of a room's events in 1/10,000. Checkouts make about 2.4 events
+# Actions in the order of their codes, with their share of a broadcast's events in 1/10,000. Checkouts make about 2.4 events
 # each (submitted, paid, ...), so 42 begun are the 1 % of the mix; comments are 4 %, views the rest.
 ACTIONS: Final = {
     "impression": 3350,

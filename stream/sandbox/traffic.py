@@ -1,7 +1,7 @@
 """The traffic simulator: the same seed and start give the same messages, byte for byte. No clock and no I/O in here.
 
-A room is one live session: visitors come, stay, look, click, talk, buy and go, at rates that depend on the host. Room
-and action are drawn for every event; what follows from it (a payment after a checkout, a repeat) waits in a heap until
+Visitors of a broadcast come, stay, look, click, talk, buy and go, at rates that depend on the host. Broadcast and action
+are drawn for every event; what follows from it (a payment after a checkout, a repeat) waits in a heap until
 its time. Measured: see tests/sandbox/test_traffic.py.
 """
 
@@ -15,9 +15,9 @@ from typing import Final
 
 from stream.model.messages import Message
 from stream.sandbox import catalog
+from stream.sandbox.broadcast import Broadcast, Visit
 from stream.sandbox.buying import Buying
 from stream.sandbox.faults import DELAYS, delays, spoil
-from stream.sandbox.room import Room, Visit
 
 TICK_MS: Final = 100
 SECOND_MS: Final = 1000
@@ -31,7 +31,7 @@ class Plan:
     rate: float = 400.0
     """Events a second, over all kinds: about 95 % views, 4 % comments, 1 % checkouts."""
     sessions: int = 40
-    """Rooms on air at any time; one that ends is followed by another."""
+    """Broadcasts on air at any time; one that ends is followed by another."""
     bad: float = 0.002
     duplicates: float = 0.01
     outages: tuple[tuple[int, int], ...] = ()
@@ -56,7 +56,7 @@ class Traffic:
         self._waiting = 0
         self._opened = 0
         self._buying = Buying(self)
-        self._rooms = [self._open_room(start_ms, at_start=True) for _ in range(plan.sessions)]
+        self._broadcasts = [self._open_broadcast(start_ms, at_start=True) for _ in range(plan.sessions)]
         self._weights: list[float] = []
         self._weighed = -1
         self._owed = 0.0
@@ -106,19 +106,19 @@ class Traffic:
         return out
 
     def _fill(self, out: list[Message], number: int, until: int) -> None:
-        """Draw rooms and actions. Everything hot is here and in the room."""
+        """Draw broadcasts and actions. Everything hot is here and in the broadcast."""
         rng, table = self.rng, self._delays
         bits, uniform = rng.getrandbits, rng.random
         duplicates, bad = self.plan.duplicates, self.plan.duplicates + self.plan.bad
         step = (until - self.now) / max(number, 1)
         at: float = self.now
-        for room in rng.choices(self._rooms, cum_weights=self._weights, k=number):
+        for broadcast in rng.choices(self._broadcasts, cum_weights=self._weights, k=number):
             arrival = int(at)
             at += step
-            action = room.table[bits(12)]
-            message = room.happen(action, arrival, arrival - table[bits(14)])
+            action = broadcast.table[bits(12)]
+            message = broadcast.happen(action, arrival, arrival - table[bits(14)])
             if message is None:  # a checkout begins: its messages come from Buying
-                message = self._buying.begin(room, arrival)
+                message = self._buying.begin(broadcast, arrival)
             luck = uniform()
             if luck < bad:
                 if luck >= duplicates:
@@ -128,7 +128,7 @@ class Traffic:
             out.append(message)
 
     def _due(self, until: int) -> list[Message]:
-        """What waited for this tick: payments, repeats, rooms that end."""
+        """What waited for this tick: payments, repeats, broadcasts that end."""
         found = []
         heap = self._heap
         while heap and heap[0][0] < until:
@@ -148,7 +148,7 @@ class Traffic:
         return at - self._delays[self.rng.getrandbits(DELAYS.bit_length() - 1)]
 
     def visitor(self) -> Visit:
-        """Somebody comes. Returning viewers have the same id; the market has some 200 a room."""
+        """Somebody comes. Returning viewers have the same id; there are some 200 for each broadcast."""
         rng = self.rng
         source = self._sources[rng.getrandbits(8)]
         affiliate = f',"affiliate_id":"a{rng.randrange(40)}"' if source == "affiliate_link" else ""
@@ -163,25 +163,27 @@ class Traffic:
     def comment(self) -> str:
         return self._said[int(self.rng.random() * len(self._said))]
 
-    def _open_room(self, at: int, *, at_start: bool = False) -> Room:
+    def _open_broadcast(self, at: int, *, at_start: bool = False) -> Broadcast:
         rng = self.rng
         self._opened += 1
         session_id = str((at // 1000 << 32) + (self._opened << 12) + rng.getrandbits(12))
-        room = Room(self, session_id, rng.choice(self._hosts), at if not at_start else at - 120_000)
+        broadcast = Broadcast(self, session_id, rng.choice(self._hosts), at if not at_start else at - 120_000)
         lasts = 120_000 + int(rng.expovariate(1 / 1_500_000))
-        self.later(at, lambda now: room.lifecycle(now, "start"))  # also of those that were on air before: as of now
         self.later(
-            at + (int(rng.random() * lasts) + 20_000 if at_start else lasts), lambda now: self._follow(room, now)
+            at, lambda now: broadcast.lifecycle(now, "start")
+        )  # also of those that were on air before: as of now
+        self.later(
+            at + (int(rng.random() * lasts) + 20_000 if at_start else lasts), lambda now: self._follow(broadcast, now)
         )
-        return room
+        return broadcast
 
-    def _follow(self, room: Room, at: int) -> Message:
-        """One room ends, and its host says so; another host goes on air."""
-        self._rooms[self._rooms.index(room)] = self._open_room(at)
+    def _follow(self, broadcast: Broadcast, at: int) -> Message:
+        """One broadcast ends, and its host says so; another host goes on air."""
+        self._broadcasts[self._broadcasts.index(broadcast)] = self._open_broadcast(at)
         self._weighed = -1
-        return room.lifecycle(at, "end")
+        return broadcast.lifecycle(at, "end")
 
     def _weigh(self) -> None:
-        """Once a second: how much happens in each room, surges included."""
+        """Once a second: how much happens in each broadcast, surges included."""
         self._weighed = self.now // SECOND_MS
-        self._weights = list(accumulate(room.weight(self.now) for room in self._rooms))
+        self._weights = list(accumulate(broadcast.weight(self.now) for broadcast in self._broadcasts))
