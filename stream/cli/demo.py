@@ -56,8 +56,8 @@ class Asked:
         return [f"--rate={plan.rate}", f"--sessions={plan.sessions}", f"--seed={plan.seed}", f"--outage={outages}"]
 
 
-class Stage(Protocol):
-    """Everything that ``run`` shows, between ``with`` and its end."""
+class Pipeline(Protocol):
+    """Simulated traffic and what counts it, between ``with`` and its end: all that ``run`` shows."""
 
     settings: Settings
     urls: list[str]
@@ -68,7 +68,7 @@ class Stage(Protocol):
     def where(self) -> str:
         """Which Kafka, for people."""
 
-    def look(self) -> scrape.Look:
+    def scrape(self) -> scrape.Snapshot:
         """Now. Raises FailedError when something has ended that should run."""
 
     def end_traffic(self) -> int:
@@ -189,7 +189,7 @@ class Demo:
     def _wait_for_traffic(self) -> None:
         """A simulator that is still starting would be ended without a summary, and `--for` is a time of traffic."""
         deadline = time.monotonic() + TRAFFIC_SECONDS
-        while not self.look().read and time.monotonic() < deadline:
+        while not self.scrape().read and time.monotonic() < deadline:
             time.sleep(0.2)
 
     def check(self) -> None:
@@ -201,7 +201,7 @@ class Demo:
             if child.code is not None:
                 raise FailedError(f"{child.log.stem} ended with code {child.code}:\n{child.tail()}")
 
-    def look(self) -> scrape.Look:
+    def scrape(self) -> scrape.Snapshot:
         """FailedError when a worker does not answer, though asked several times: a machine may be busy."""
         last: Exception | None = None
         for _ in range(LOOKS):

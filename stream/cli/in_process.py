@@ -36,7 +36,7 @@ NOTHING_KEPT: Final = "no Kafka: all is counted in this process, and nothing is 
 
 
 class InProcess:
-    """Shards, traffic and /metrics, between ``with`` and its end (`cli.demo.Stage`). One thread counts; others look."""
+    """Shards, traffic and /metrics, between ``with`` and its end (`cli.demo.Pipeline`). One thread counts; others scrape."""
 
     where = NOTHING_KEPT
 
@@ -83,7 +83,7 @@ class InProcess:
         with suppress(RuntimeError):  # the loop is closed: all is over, perhaps since a moment ago
             self._loop.call_soon_threadsafe(event.set)
 
-    def look(self) -> scrape.Look:
+    def scrape(self) -> scrape.Snapshot:
         """What /metrics says now. Raises what has ended the shards: a bug."""
         if self._error is not None:
             raise self._error
@@ -116,7 +116,7 @@ class InProcess:
                 await self._over.wait()
                 for task in (*shards, beats):
                     task.cancel()
-        except Exception as error:  # noqa: BLE001 - it is raised in the thread that looks
+        except Exception as error:  # noqa: BLE001 - it is raised in the thread that scrapes
             self._error = error
             if not self._sent.done():
                 self._sent.set_exception(error)

@@ -17,7 +17,7 @@ import typer
 from stream import rules
 from stream.cli import scrape, table
 from stream.cli.alert_feed import Alerts
-from stream.cli.demo import Asked, Demo, Stage
+from stream.cli.demo import Asked, Demo, Pipeline
 from stream.cli.flags import takes_settings
 from stream.cli.in_process import InProcess
 from stream.cli.output import number_of, say, show_json
@@ -92,15 +92,15 @@ def command(
     settings = with_rules(settings, outage)
     _check_rules(settings)
     asked = Asked(_with_rows(settings), partitions, workers, plan)
-    make: Callable[[Asked, Callable[[str], None]], AbstractContextManager[Stage]] = InProcess if no_kafka else Demo
-    with _orderly(), steps() as step, make(asked, step) as stage:
+    make: Callable[[Asked, Callable[[str], None]], AbstractContextManager[Pipeline]] = InProcess if no_kafka else Demo
+    with _orderly(), steps() as step, make(asked, step) as pipeline:
         step("")
         try:
-            _watch(stage, seconds, quiet=as_json)
+            _watch(pipeline, seconds, quiet=as_json)
         except (KeyboardInterrupt, _Ended):
-            _end_early(stage, step, as_json=as_json)
+            _end_early(pipeline, step, as_json=as_json)
             raise
-        _end(stage, step, SETTLE_SECONDS, as_json=as_json)
+        _end(pipeline, step, SETTLE_SECONDS, as_json=as_json)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -165,19 +165,23 @@ def _orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch(stage: Stage, seconds: float | None, *, quiet: bool) -> None:
+def _watch(pipeline: Pipeline, seconds: float | None, *, quiet: bool) -> None:
     """Show what happens, for ``seconds`` or for ever; on stderr when stdout is ``quiet``."""
     notes = [
-        stage.where,
-        *(f"metrics  {url}" for url in stage.urls),
-        *([f"rules    {DEMO_RULES.name}: quick ones, for a look"] if stage.settings.rules == str(DEMO_RULES) else []),
+        pipeline.where,
+        *(f"metrics  {url}" for url in pipeline.urls),
+        *(
+            [f"rules    {DEMO_RULES.name}: quick ones, for a look"]
+            if pipeline.settings.rules == str(DEMO_RULES)
+            else []
+        ),
         f"ends after {seconds:g} s" if seconds is not None else "Ctrl-C stops everything",
     ]
     deadline = None if seconds is None else time.monotonic() + seconds
     if sys.stdout.isatty() and not quiet:
-        _watch_table(stage, deadline, notes)
+        _watch_table(pipeline, deadline, notes)
     else:
-        _watch_lines(stage, deadline, notes, lambda text: say(text, err=quiet))
+        _watch_lines(pipeline, deadline, notes, lambda text: say(text, err=quiet))
 
 
 def _left(deadline: float | None, most: float) -> float:
@@ -185,26 +189,26 @@ def _left(deadline: float | None, most: float) -> float:
     return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
 
 
-def _watch_table(stage: Stage, deadline: float | None, notes: list[str]) -> None:
+def _watch_table(pipeline: Pipeline, deadline: float | None, notes: list[str]) -> None:
     pace = scrape.Pace()
     with Screen() as screen:
         while (pause := _left(deadline, LOOK_SECONDS)) > 0:
-            look = stage.look()
-            rate, alerts = pace.note(look), stage.alerts.seen()
-            screen.show(table.screenful(look, rate, console=screen.console, notes=notes, alerts=alerts))
+            snapshot = pipeline.scrape()
+            rate, alerts = pace.note(snapshot), pipeline.alerts.seen()
+            screen.show(table.screenful(snapshot, rate, console=screen.console, notes=notes, alerts=alerts))
             time.sleep(pause)
 
 
-def _watch_lines(stage: Stage, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
+def _watch_lines(pipeline: Pipeline, deadline: float | None, notes: list[str], say: Callable[[str], None]) -> None:
     pace = scrape.Pace()
     for note in notes:
         say(note)
     shown = told = 0
     while (pause := _left(deadline, LINE_SECONDS if shown >= FIRST_LINES else LOOK_SECONDS)) > 0:
-        look = stage.look()
+        snapshot = pipeline.scrape()
         shown += 1
-        say(table.line(look, pace.note(look)))
-        told = _tell_alerts(stage.alerts, told, say)
+        say(table.line(snapshot, pace.note(snapshot)))
+        told = _tell_alerts(pipeline.alerts, told, say)
         time.sleep(pause)
 
 
@@ -216,51 +220,51 @@ def _tell_alerts(alerts: Alerts, told: int, say: Callable[[str], None]) -> int:
     return number
 
 
-def _end(stage: Stage, step: Callable[[str], None], patience: float, *, as_json: bool) -> None:
+def _end(pipeline: Pipeline, step: Callable[[str], None], patience: float, *, as_json: bool) -> None:
     """The summary, once each message that was sent has its outcome."""
     step("stopping the traffic, and counting the rest of it")
-    sent = stage.end_traffic()
-    look = _settled(stage, sent, patience)
+    sent = pipeline.end_traffic()
+    snapshot = _settled(pipeline, sent, patience)
     step("")
-    _summary(sent, look, stage.alerts.fired(), as_json=as_json)
+    _summary(sent, snapshot, pipeline.alerts.fired(), as_json=as_json)
 
 
-def _end_early(stage: Stage, step: Callable[[str], None], *, as_json: bool) -> None:
+def _end_early(pipeline: Pipeline, step: Callable[[str], None], *, as_json: bool) -> None:
     """The same for somebody who waits for the end of it. Brokers that are away keep nobody, and change no exit code."""
     try:
-        _end(stage, step, HURRY_SECONDS, as_json=as_json)
+        _end(pipeline, step, HURRY_SECONDS, as_json=as_json)
     except FailedError as error:
         say(f"no summary: {error}", err=True)
 
 
-def _summary(sent: int, look: scrape.Look, fired: Sequence[Alert], *, as_json: bool) -> None:
+def _summary(sent: int, snapshot: scrape.Snapshot, fired: Sequence[Alert], *, as_json: bool) -> None:
     """Every outcome, and the alerts that have fired."""
     if as_json:
         alerts = [msgspec.json.decode(alert.value()) for alert in fired[-MOST_ALERTS:]]
-        show_json({"sent": sent, **table.as_dict(look, None, ROWS), "alerts": alerts})
+        show_json({"sent": sent, **table.as_dict(snapshot, None, ROWS), "alerts": alerts})
         return
-    say(f"\n{number_of(sent, 'message')} sent, {number_of(look.read, 'record')} read")
-    for line in table.outcome_lines(look):
+    say(f"\n{number_of(sent, 'message')} sent, {number_of(snapshot.read, 'record')} read")
+    for line in table.outcome_lines(snapshot):
         say(line)
-    say(f"windows written: {table.windows(look) or 'none yet: the first closes when its minute is over'}")
-    say(f"sessions: {look.sessions_held:,}")
-    counts = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(look).items())
+    say(f"windows written: {table.windows(snapshot) or 'none yet: the first closes when its minute is over'}")
+    say(f"sessions: {snapshot.sessions_held:,}")
+    counts = ", ".join(f"{alert} {number:,}" for alert, number in table.fired(snapshot).items())
     say(f"alerts fired: {counts or 'none'}")
     for alert in fired[-MOST_ALERTS:]:
         say(f"  {table.alert_line(alert)}")
 
 
-def _settled(stage: Stage, sent: int, patience: float) -> scrape.Look:
-    """The look at which everything sent is read and committed. When that takes longer than ``patience`` seconds, the last
-    one, or FailedError where nobody is in a hurry.
+def _settled(pipeline: Pipeline, sent: int, patience: float) -> scrape.Snapshot:
+    """The snapshot in which everything sent is read and committed. After ``patience`` seconds, the last one, or
+    FailedError where nobody is in a hurry.
     """
     deadline = time.monotonic() + patience
     while True:
-        look = stage.look()
-        if look.read >= sent and look.lag.total() == 0:
-            return look
+        snapshot = pipeline.scrape()
+        if snapshot.read >= sent and snapshot.lag.total() == 0:
+            return snapshot
         if time.monotonic() > deadline:
             if patience < SETTLE_SECONDS:
-                return look
-            raise FailedError(f"of {sent:,} messages {look.read:,} are counted after {patience:.0f} s")
+                return snapshot
+            raise FailedError(f"of {sent:,} messages {snapshot.read:,} are counted after {patience:.0f} s")
         time.sleep(0.2)

@@ -18,7 +18,7 @@ from stream.observe.sessions import OTHER
 
 TIMEOUT_SECONDS: Final = 5.0
 REMEMBERED: Final = 6
-"""Looks that events/s is measured over: counters move at checkpoints, so two neighbours tell little."""
+"""Snapshots that events/s is measured over: counters move at checkpoints, so two neighbours tell little."""
 
 Labels: TypeAlias = dict[str, str]
 
@@ -50,7 +50,7 @@ class SessionRow:
 
 
 @dataclass(slots=True)
-class Look:
+class Snapshot:
     """One scrape of all workers, summed. ``at`` is seconds of the monotonic clock, ``wall`` since 1970."""
 
     at: float
@@ -135,28 +135,28 @@ def _whole(value: float) -> int:
     return capped(int(value))
 
 
-def _row(look: Look, labels: Labels) -> SessionRow:
-    return look.rows.setdefault(labels["session_id"], SessionRow(labels["session_id"]))
+def _row(snapshot: Snapshot, labels: Labels) -> SessionRow:
+    return snapshot.rows.setdefault(labels["session_id"], SessionRow(labels["session_id"]))
 
 
-def _session(name: str) -> Callable[[Look, Labels, float], None]:
-    def note(look: Look, labels: Labels, value: float) -> None:
-        row = _row(look, labels)
+def _session(name: str) -> Callable[[Snapshot, Labels, float], None]:
+    def note(snapshot: Snapshot, labels: Labels, value: float) -> None:
+        row = _row(snapshot, labels)
         setattr(row, name, getattr(row, name) + (value if name == "comments_per_minute" else _whole(value)))
 
     return note
 
 
-def _sum(name: str) -> Callable[[Look, Labels, float], None]:
-    return lambda look, _, value: setattr(look, name, getattr(look, name) + _whole(value))
+def _sum(name: str) -> Callable[[Snapshot, Labels, float], None]:
+    return lambda snapshot, _, value: setattr(snapshot, name, getattr(snapshot, name) + _whole(value))
 
 
-def _gmv(look: Look, labels: Labels, value: float) -> None:
-    _row(look, labels).gmv_minor[labels["currency"]] += _whole(value)
+def _gmv(snapshot: Snapshot, labels: Labels, value: float) -> None:
+    _row(snapshot, labels).gmv_minor[labels["currency"]] += _whole(value)
 
 
-def _seller(look: Look, labels: Labels, _value: float) -> None:
-    row = _row(look, labels)
+def _seller(snapshot: Snapshot, labels: Labels, _value: float) -> None:
+    row = _row(snapshot, labels)
     row.seller_id, row.title, row.seller_name = (
         labels["seller_id"],
         labels.get("title", ""),
@@ -164,34 +164,34 @@ def _seller(look: Look, labels: Labels, _value: float) -> None:
     )
 
 
-def _firing(look: Look, labels: Labels, value: float) -> None:
+def _firing(snapshot: Snapshot, labels: Labels, value: float) -> None:
     if value > 0:
-        _row(look, labels).firing[labels["alert"]] += _whole(value)
+        _row(snapshot, labels).firing[labels["alert"]] += _whole(value)
 
 
-def _unready(look: Look, labels: Labels, value: float) -> None:
+def _unready(snapshot: Snapshot, labels: Labels, value: float) -> None:
     if value > 0:
-        look.unready.add(labels["reason"])
+        snapshot.unready.add(labels["reason"])
 
 
-def _delay(look: Look, _labels: Labels, value: float) -> None:
-    look.delay = max(value, look.delay or 0.0)
+def _delay(snapshot: Snapshot, _labels: Labels, value: float) -> None:
+    snapshot.delay = max(value, snapshot.delay or 0.0)
 
 
-def _watermark(look: Look, labels: Labels, value: float) -> None:
+def _watermark(snapshot: Snapshot, labels: Labels, value: float) -> None:
     partition = labels["partition"]
-    look.watermarks[partition] = max(value, look.watermarks.get(partition, 0.0))
+    snapshot.watermarks[partition] = max(value, snapshot.watermarks.get(partition, 0.0))
 
 
-def _count(name: str, *keys: str) -> Callable[[Look, Labels, float], None]:
-    def note(look: Look, labels: Labels, value: float) -> None:
+def _count(name: str, *keys: str) -> Callable[[Snapshot, Labels, float], None]:
+    def note(snapshot: Snapshot, labels: Labels, value: float) -> None:
         key = tuple(labels[each] for each in keys)
-        getattr(look, name)[key if len(key) > 1 else key[0]] += _whole(value)
+        getattr(snapshot, name)[key if len(key) > 1 else key[0]] += _whole(value)
 
     return note
 
 
-_NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
+_NOTES: Final[dict[str, Callable[[Snapshot, Labels, float], None]]] = {
     catalog.EVENTS.name: _count("outcomes", "type", "outcome"),
     catalog.DEAD_LETTERS.name: _count("reasons", "reason"),
     catalog.WINDOWS.name: _count("windows", "window", "reason"),
@@ -215,30 +215,30 @@ _NOTES: Final[dict[str, Callable[[Look, Labels, float], None]]] = {
 }
 
 
-def parse(texts: Iterable[str], at: float, wall: float) -> Look:
-    """One look from the expositions of all workers. What is unknown or no
+def parse(texts: Iterable[str], at: float, wall: float) -> Snapshot:
+    """A snapshot from the expositions of all workers. What is unknown or no
     finite number is left out. Raises ValueError for no metrics.
     """
-    look = Look(at, wall)
+    snapshot = Snapshot(at, wall)
     for text in texts:
         for family in exposition.read(text):
             for sample in family.samples:
-                _note(look, sample)
-    return look
+                _note(snapshot, sample)
+    return snapshot
 
 
-def _note(look: Look, sample: Sample) -> None:
+def _note(snapshot: Snapshot, sample: Sample) -> None:
     note = _NOTES.get(sample.name)
     if note is None or not math.isfinite(sample.value):
         return
     try:
-        note(look, sample.labels, sample.value)
+        note(snapshot, sample.labels, sample.value)
     except KeyError as label:
         raise ValueError(f"{sample.name} has no label {label}") from None
 
 
-def scrape(urls: Sequence[str]) -> Look:
-    """A look at all addresses. Raises OSError or ValueError that names the one that did not answer with metrics."""
+def scrape(urls: Sequence[str]) -> Snapshot:
+    """Of all addresses. Raises OSError or ValueError that names the one that did not answer with metrics."""
     texts = [_fetch(url) for url in urls]
     return parse(texts, time.monotonic(), time.time())
 
@@ -254,15 +254,15 @@ def _fetch(url: str) -> str:
 
 
 class Pace:
-    """Events a second, over the last few looks."""
+    """Events a second, over the last few snapshots."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
+        self._snapshots: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
 
-    def note(self, look: Look) -> float | None:
-        """None at the first look, and after a worker's counters began anew."""
-        if self._looks and look.read < self._looks[-1][1]:
-            self._looks.clear()
-        self._looks.append((look.at, look.read))
-        (began, before), (now, after) = self._looks[0], self._looks[-1]
+    def note(self, snapshot: Snapshot) -> float | None:
+        """None at the first snapshot, and after a worker's counters began anew."""
+        if self._snapshots and snapshot.read < self._snapshots[-1][1]:
+            self._snapshots.clear()
+        self._snapshots.append((snapshot.at, snapshot.read))
+        (began, before), (now, after) = self._snapshots[0], self._snapshots[-1]
         return (after - before) / (now - began) if now > began else None

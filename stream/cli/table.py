@@ -1,4 +1,4 @@
-"""A look at the workers, for people: a line, a live table, a summary; and as JSON."""
+"""What workers do, for people: a line, a live table, a summary; and as JSON."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.output import UNCUT, lines, text
-from stream.cli.scrape import Look, SessionRow
+from stream.cli.scrape import SessionRow, Snapshot
 from stream.cli.timestamps import clock, in_zone
 from stream.model.alerts import Alert, Status
 from stream.model.money import EXPONENTS, capped, readable
@@ -35,57 +35,57 @@ ALERTS_SHARE: Final = 4
 """Alerts have at most one of so many lines of the terminal."""
 
 
-def line(look: Look, rate: float | None) -> str:
+def line(snapshot: Snapshot, rate: float | None) -> str:
     """One line for a log."""
-    alerts = f" · firing {firing(look)}" if firing(look) else ""
-    unready = f" · {_unready(look)}" if look.unready else ""
-    return f"{clock(look.wall)}  {_head(look, rate)} · {_until(look)}{alerts}{unready}"
+    alerts = f" · firing {firing(snapshot)}" if firing(snapshot) else ""
+    unready = f" · {_unready(snapshot)}" if snapshot.unready else ""
+    return f"{clock(snapshot.wall)}  {_head(snapshot, rate)} · {_until(snapshot)}{alerts}{unready}"
 
 
-def _unready(look: Look) -> str:
-    return f"not ready: {', '.join(sorted(look.unready))} (/readyz says more)"
+def _unready(snapshot: Snapshot) -> str:
+    return f"not ready: {', '.join(sorted(snapshot.unready))} (/readyz says more)"
 
 
-def _head(look: Look, rate: float | None) -> str:
+def _head(snapshot: Snapshot, rate: float | None) -> str:
     per_second = "-" if rate is None else f"{rate:,.0f}"
     parts = [
         f"events/s {per_second}",
-        f"read {look.read:,}",
-        f"lag {look.lag.total():,}" if look.lag else "lag unknown",
-        f"sessions {look.sessions_open:,}",
-        f"windows {windows(look) or 'none yet'}",
+        f"read {snapshot.read:,}",
+        f"lag {snapshot.lag.total():,}" if snapshot.lag else "lag unknown",
+        f"sessions {snapshot.sessions_open:,}",
+        f"windows {windows(snapshot) or 'none yet'}",
     ]
     return " · ".join(parts)
 
 
-def _until(look: Look) -> str:
+def _until(snapshot: Snapshot) -> str:
     """``results up to 13:04:10 WIB (13 s ago, 10 s of it the delay)``."""
-    if look.results_until is None or look.behind is None:
+    if snapshot.results_until is None or snapshot.behind is None:
         return "no results yet"
-    at = clock(look.results_until) if look.behind < DAY else in_zone(int(look.results_until * 1000))
-    delay = f", {look.delay:g} s of it the delay" if look.delay and look.delay <= look.behind else ""
-    return f"results up to {at} ({look.behind:,.0f} s ago{delay})"
+    at = clock(snapshot.results_until) if snapshot.behind < DAY else in_zone(int(snapshot.results_until * 1000))
+    delay = f", {snapshot.delay:g} s of it the delay" if snapshot.delay and snapshot.delay <= snapshot.behind else ""
+    return f"results up to {at} ({snapshot.behind:,.0f} s ago{delay})"
 
 
 DAY: Final = 86_400
 """Seconds: of a time longer ago the date is said, too."""
 
 
-def windows(look: Look) -> str:
+def windows(snapshot: Snapshot) -> str:
     """``1m 40, 5m 38``: window records written, corrections included."""
-    named = groupby(sorted(look.windows.items()), key=lambda item: item[0][0])
+    named = groupby(sorted(snapshot.windows.items()), key=lambda item: item[0][0])
     sums = [(name, sum(number for _, number in items)) for name, items in named]
     return ", ".join(f"{name} {number:,}" for name, number in sums if number)
 
 
-def firing(look: Look) -> str:
+def firing(snapshot: Snapshot) -> str:
     """``checkout_failures 3, comment_surge 1``: sessions for which an alert fires now."""
-    return ", ".join(f"{alert} {number:,}" for (alert, _), number in sorted(look.firing.items()) if number)
+    return ", ".join(f"{alert} {number:,}" for (alert, _), number in sorted(snapshot.firing.items()) if number)
 
 
-def fired(look: Look) -> dict[str, int]:
+def fired(snapshot: Snapshot) -> dict[str, int]:
     """How often each alert has fired, of those that have."""
-    found = sorted(look.fired.items())
+    found = sorted(snapshot.fired.items())
     return {alert: number for (alert, status), number in found if number and status == Status.FIRING}
 
 
@@ -138,13 +138,13 @@ COLUMNS: Final = (
 )
 
 
-def render(look: Look, rate: float | None, rows: int, *, width: int = UNCUT) -> RenderableType:
+def render(snapshot: Snapshot, rate: float | None, rows: int, *, width: int = UNCUT) -> RenderableType:
     """The live table, no wider than ``width``: ``rows`` busiest sessions, the rest in one."""
-    return Group(*_above(look, rate), _table(look, rows, width))
+    return Group(*_above(snapshot, rate), _table(snapshot, rows, width))
 
 
 def screenful(
-    look: Look,
+    snapshot: Snapshot,
     rate: float | None,
     *,
     console: Console,
@@ -153,14 +153,14 @@ def screenful(
     most: int = MOST_ROWS,
 ) -> RenderableType:
     """The live table with as many sessions as fit the terminal, at most ``most``; notes stand in its last lines."""
-    above = Group(*_above(look, rate))
+    above = Group(*_above(snapshot, rate))
     beneath = Group(*_newest(alerts, console), *map(text, notes))
     room = console.height - _height(above, console) - _height(beneath, console)
     rows = max(LEAST_ROWS, min(most, room))
-    table = _table(look, rows, console.width)
+    table = _table(snapshot, rows, console.width)
     while rows > LEAST_ROWS and (excess := _height(table, console) - room) > 0:
-        rows = max(LEAST_ROWS, min(rows - excess, look.sessions - 1))
-        table = _table(look, rows, console.width)
+        rows = max(LEAST_ROWS, min(rows - excess, snapshot.sessions - 1))
+        table = _table(snapshot, rows, console.width)
     blank = max(0, room - _height(table, console))
     return Group(above, table, *[text("")] * blank, beneath)
 
@@ -169,10 +169,10 @@ def _height(what: RenderableType, console: Console) -> int:
     return len(console.render_lines(what, pad=False))
 
 
-def _above(look: Look, rate: float | None) -> list[Text]:
-    alerts = text(f"firing {firing(look)}", "bold red") if firing(look) else text("no alert fires", "dim")
-    unready = [text(_unready(look), "bold red")] if look.unready else []
-    return [text(_head(look, rate), "bold"), *unready, text(_until(look)), text(_outcomes(look)), alerts]
+def _above(snapshot: Snapshot, rate: float | None) -> list[Text]:
+    alerts = text(f"firing {firing(snapshot)}", "bold red") if firing(snapshot) else text("no alert fires", "dim")
+    unready = [text(_unready(snapshot), "bold red")] if snapshot.unready else []
+    return [text(_head(snapshot, rate), "bold"), *unready, text(_until(snapshot)), text(_outcomes(snapshot)), alerts]
 
 
 def _newest(alerts: Sequence[Alert], console: Console) -> list[Text]:
@@ -194,8 +194,8 @@ def alert_line(alert: Alert) -> str:
     return f"{clock(alert.at / 1000)}  {alert.status}  {alert.alert} ({alert.severity})  {whose}: {alert.summary}"
 
 
-def _table(look: Look, rows: int, width: int) -> Table:
-    shown, rest = look.busiest(rows)
+def _table(snapshot: Snapshot, rows: int, width: int) -> Table:
+    shown, rest = snapshot.busiest(rows)
     every = [*shown, *([] if rest is None else [rest])]
     cells = {column.name: [column.cell(row) for row in every] for column in COLUMNS}
     columns = _fitting(cells, width)
@@ -269,44 +269,46 @@ def money(minor: Counter[str]) -> str:
     return " + ".join(readable(value, currency) for currency, value in sorted(minor.items()) if value) or "-"
 
 
-def _outcomes(look: Look) -> str:
-    return "  ".join(f"{outcome} {look.outcome(outcome):,}" for outcome in Outcome)
+def _outcomes(snapshot: Snapshot) -> str:
+    return "  ".join(f"{outcome} {snapshot.outcome(outcome):,}" for outcome in Outcome)
 
 
-def outcome_lines(look: Look) -> list[str]:
+def outcome_lines(snapshot: Snapshot) -> list[str]:
     """Every outcome of the outcome table, by input, with the reasons of what was refused."""
     table = [f"  {'':14}{'all':>10}" + "".join(f"{kind:>12}" for kind in KINDS)]
     for outcome in Outcome:
-        by_kind = "".join(f"{look.outcomes[kind, outcome]:>12,}" for kind in KINDS)
-        table.append(f"  {outcome:14}{look.outcome(outcome):>10,}{by_kind}{_why(look, outcome)}")
+        by_kind = "".join(f"{snapshot.outcomes[kind, outcome]:>12,}" for kind in KINDS)
+        table.append(f"  {outcome:14}{snapshot.outcome(outcome):>10,}{by_kind}{_why(snapshot, outcome)}")
     return table
 
 
-def _why(look: Look, outcome: Outcome) -> str:
+def _why(snapshot: Snapshot, outcome: Outcome) -> str:
     if outcome is not Outcome.REJECTED:
         return ""
-    found = [f"{reason} {number:,}" for reason, number in sorted(look.reasons.items()) if number and reason != "late"]
+    found = [
+        f"{reason} {number:,}" for reason, number in sorted(snapshot.reasons.items()) if number and reason != "late"
+    ]
     return f"   ({', '.join(found)})" if found else ""
 
 
-def as_dict(look: Look, rate: float | None, rows: int | None = None) -> dict[str, Any]:
+def as_dict(snapshot: Snapshot, rate: float | None, rows: int | None = None) -> dict[str, Any]:
     """The same as JSON values. Money in minor units by currency."""
-    shown, rest = look.busiest(rows)
+    shown, rest = snapshot.busiest(rows)
     return {
-        "read": look.read,
+        "read": snapshot.read,
         "events_per_second": None if rate is None else round(rate, 1),
-        "results_until_seconds": look.results_until,
-        "delay_seconds": look.delay,
-        "watermark_lag_seconds": None if look.behind is None else round(look.behind, 3),
-        "not_ready": sorted(look.unready),
-        "lag_records": dict(sorted(look.lag.items())),
-        "outcomes": {outcome.value: look.outcome(outcome) for outcome in Outcome},
-        "dead_letters": {reason: number for reason, number in sorted(look.reasons.items()) if number},
-        "windows": _nested(look.windows),
-        "alerts_firing": {alert: number for (alert, _), number in sorted(look.firing.items()) if number},
-        "alerts_fired": fired(look),
-        "sessions_open": look.sessions_open,
-        "sessions_held": look.sessions_held,
+        "results_until_seconds": snapshot.results_until,
+        "delay_seconds": snapshot.delay,
+        "watermark_lag_seconds": None if snapshot.behind is None else round(snapshot.behind, 3),
+        "not_ready": sorted(snapshot.unready),
+        "lag_records": dict(sorted(snapshot.lag.items())),
+        "outcomes": {outcome.value: snapshot.outcome(outcome) for outcome in Outcome},
+        "dead_letters": {reason: number for reason, number in sorted(snapshot.reasons.items()) if number},
+        "windows": _nested(snapshot.windows),
+        "alerts_firing": {alert: number for (alert, _), number in sorted(snapshot.firing.items()) if number},
+        "alerts_fired": fired(snapshot),
+        "sessions_open": snapshot.sessions_open,
+        "sessions_held": snapshot.sessions_held,
         "minor_digits": _minor_digits(shown if rest is None else (*shown, rest)),
         "sessions": [_session_dict(row) for row in shown],
         "others": None if rest is None else _session_dict(rest),

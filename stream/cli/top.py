@@ -57,7 +57,7 @@ def _seconds(text: str) -> float:
         raise UsageError(f"--every: {error}") from None
 
 
-def _look(urls: list[str]) -> scrape.Look:
+def _scrape(urls: list[str]) -> scrape.Snapshot:
     try:
         return scrape.scrape(urls)
     except (OSError, ValueError) as error:
@@ -65,22 +65,22 @@ def _look(urls: list[str]) -> scrape.Look:
 
 
 def _once(urls: list[str], rows: int, *, as_json: bool) -> None:
-    look = _look(urls)
+    snapshot = _scrape(urls)
     if as_json:
-        show_json(table.as_dict(look, None, rows))
+        show_json(table.as_dict(snapshot, None, rows))
     else:
-        draw(lambda width: table.render(look, None, rows, width=width))
+        draw(lambda width: table.render(snapshot, None, rows, width=width))
 
 
 def _lines(urls: list[str], rows: int, seconds: float, *, as_json: bool) -> None:
     pace = scrape.Pace()
     while True:
-        look = _look(urls)
-        rate = pace.note(look)
+        snapshot = _scrape(urls)
+        rate = pace.note(snapshot)
         if as_json:
-            show_json(table.as_dict(look, rate, rows))
+            show_json(table.as_dict(snapshot, rate, rows))
         else:
-            say(table.line(look, rate))
+            say(table.line(snapshot, rate))
         time.sleep(seconds)
 
 
@@ -91,8 +91,10 @@ def _table(urls: list[str], rows: int, seconds: float) -> None:
     with Screen() as screen:
         while True:
             try:
-                look = scrape.scrape(urls)
-                screen.show(table.screenful(look, pace.note(look), console=screen.console, notes=notes, most=rows))
+                snapshot = scrape.scrape(urls)
+                screen.show(
+                    table.screenful(snapshot, pace.note(snapshot), console=screen.console, notes=notes, most=rows)
+                )
             except (OSError, ValueError) as error:
                 screen.show(lines(f"{error}\ntrying again; Ctrl-C ends this"))
             time.sleep(seconds)

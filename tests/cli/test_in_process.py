@@ -29,21 +29,21 @@ from tests.support import eventually
 
 @contextmanager
 def running() -> Iterator[InProcess]:
-    with InProcess(Asked(Settings(http_port=0), 2, 1, Plan(rate=200, sessions=5)), lambda _: None) as stage:
-        yield stage
+    with InProcess(Asked(Settings(http_port=0), 2, 1, Plan(rate=200, sessions=5)), lambda _: None) as pipeline:
+        yield pipeline
 
 
 def test_it_is_ready_and_shows_what_it_has_counted() -> None:
-    with running() as stage:
-        assert not stage.look().unready
-        eventually(lambda: stage.look().read, what="something is counted")
-        page = stage.urls[0].removesuffix("/metrics")
+    with running() as pipeline:
+        assert not pipeline.scrape().unready
+        eventually(lambda: pipeline.scrape().read, what="something is counted")
+        page = pipeline.urls[0].removesuffix("/metrics")
         assert fetch_page(f"{page}/healthz")[0] == 200
         status, text = fetch_page(f"{page}/readyz")
         assert (status, NOTHING_KEPT in text) == (200, True)
         assert "liveshop_shards_assigned 2.0\n" in fetch_page(f"{page}/metrics")[1]
-        sent = stage.end_traffic()
-        eventually(lambda: stage.look().read == sent, what="all of it is counted")
+        sent = pipeline.end_traffic()
+        eventually(lambda: pipeline.scrape().read == sent, what="all of it is counted")
     assert fetch_page(f"{page}/metrics")[0] == 0
 
 
@@ -52,8 +52,8 @@ def test_a_shard_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(MemoryCheckpoints, "write", write)
-    with running() as stage, pytest.raises(ExceptionGroup) as caught:
-        eventually(lambda: stage.look() is None, what="it ends")
+    with running() as pipeline, pytest.raises(ExceptionGroup) as caught:
+        eventually(lambda: pipeline.scrape() is None, what="it ends")
     assert caught.group_contains(ZeroDivisionError, match="a bug")
 
 
@@ -67,11 +67,11 @@ class Endless(InProcess):
 
 def test_traffic_that_does_not_end_in_time_is_an_error_with_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_process, "END_SECONDS", 0.01)
-    with Endless(Asked(Settings(http_port=0), 1, 1, Plan()), lambda _: None) as stage:
+    with Endless(Asked(Settings(http_port=0), 1, 1, Plan()), lambda _: None) as pipeline:
         with pytest.raises(FailedError, match="ask for a lower --rate"):
-            stage.end_traffic()
+            pipeline.end_traffic()
         monkeypatch.setattr(in_process, "END_SECONDS", 60.0)
-    assert stage.end_traffic() == 7, "also when all is over"
+    assert pipeline.end_traffic() == 7, "also when all is over"
 
 
 START = 1_760_000_000_000
@@ -123,14 +123,14 @@ def test_its_numbers_are_those_of_the_recount() -> None:
     expected = recount(logs(messages))
     assert len(expected.windows) > 40
     assert {value["title"] for value in expected.sessions.values()}
-    with Fixed(messages) as stage:
-        eventually(lambda: stage.look().read == len(messages), what="all is counted")
+    with Fixed(messages) as pipeline:
+        eventually(lambda: pipeline.scrape().read == len(messages), what="all is counted")
         eventually(
             lambda: (
-                without_writing(stage.written[SESSION_WINDOWS]) == without_writing(expected.windows)
-                and without_writing(stage.written[SESSIONS]) == without_writing(expected.sessions)
+                without_writing(pipeline.written[SESSION_WINDOWS]) == without_writing(expected.windows)
+                and without_writing(pipeline.written[SESSIONS]) == without_writing(expected.sessions)
             ),
             what="all windows are closed, as the recount has them",
         )
-        outcomes = {(kind, outcome): number for (kind, outcome), number in stage.look().outcomes.items() if number}
+        outcomes = {(kind, outcome): number for (kind, outcome), number in pipeline.scrape().outcomes.items() if number}
     assert outcomes == {place: number for place, number in expected.outcomes.items() if number}

@@ -86,7 +86,7 @@ def test_top_shows_an_id_as_it_is_and_the_rows_around_it(id_: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range_of)
 def test_a_page_of_a_stranger_is_shown_as_it_is(text: str) -> None:
-    look = scrape.Look(0.0, 0.0)
+    look = scrape.Snapshot(0.0, 0.0)
     look.rows[text] = scrape.SessionRow(text, events=3)
     look.rows[text].gmv_minor[text] = 5
     look.firing[text, "page"] = look.fired[text, "firing"] = look.reasons[text] = look.windows[text, "closed"] = 2

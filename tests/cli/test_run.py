@@ -24,7 +24,7 @@ from stream import cli
 from stream.children import free_port
 from stream.cli import run
 from stream.cli.alert_feed import Alerts
-from stream.cli.scrape import Look
+from stream.cli.scrape import Snapshot
 from stream.config import Settings
 from stream.core.policy import MINUTE
 from stream.errors import FailedError
@@ -311,7 +311,7 @@ class Away:
     def __exit__(self, *_: object) -> None:
         return
 
-    def look(self) -> Look:
+    def scrape(self) -> Snapshot:
         raise KeyboardInterrupt
 
     def end_traffic(self) -> int:

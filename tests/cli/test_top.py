@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from stream import cli
 from stream.children import free_port
 from stream.cli import scrape, table
-from stream.cli.scrape import Look, Pace, SessionRow
+from stream.cli.scrape import Pace, SessionRow, Snapshot
 from stream.cli.screen import Screen
 from stream.cli.timestamps import use_zone
 from stream.model.alerts import Alert, Severity, Status
@@ -89,7 +89,7 @@ def in_utc() -> Iterator[None]:
     use_zone(None)
 
 
-def look(text: str = METRICS, at: float = 100.0) -> Look:
+def look(text: str = METRICS, at: float = 100.0) -> Snapshot:
     return scrape.parse([text], at, WALL)
 
 
@@ -128,7 +128,7 @@ def test_brokers_that_are_away_are_no_quiet_minute() -> None:
 
 
 def screen(
-    seen: Look, width: int, height: int, *, notes: Sequence[str] = (), alerts: Sequence[Alert] = ()
+    seen: Snapshot, width: int, height: int, *, notes: Sequence[str] = (), alerts: Sequence[Alert] = ()
 ) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     console.print(table.screenful(seen, 398.4, console=console, notes=notes, alerts=alerts))
@@ -136,7 +136,7 @@ def screen(
     return console.file.getvalue().splitlines()
 
 
-def crowded(sessions: int, **more: Any) -> Look:
+def crowded(sessions: int, **more: Any) -> Snapshot:
     """Long ids that differ in their last digits, as platforms make them."""
     seen = look()
     seen.rows = {
