@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "rules",
     "alerts",
     "backtest",
+    "record",
     "simulate",
     "top",
     "version",
@@ -42,7 +43,7 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 
-TIMED: Final = frozenset({"run", "state", "offsets", "dlq", "replay", "alerts", "backtest", "top"})
+TIMED: Final = frozenset({"run", "state", "offsets", "dlq", "replay", "alerts", "backtest", "record", "top"})
 """They print times."""
 
 
