@@ -426,3 +426,16 @@ def test_how_much_of_each_bound_is_used() -> None:
         "checkout_keys": 0.25,
         "gone_sessions": 0.0,
     }
+
+
+def test_the_money_of_those_shown_by_name_is_not_shown_with_the_rest() -> None:
+    room = Room()
+    for number, amount in enumerate((70, 5, 6)):
+        for _ in range(3 - number):
+            room.see(Kind.VIEWS, T0, session_id=f"s{number}")
+        room.see(Kind.CHECKOUTS, T0, session_id=f"s{number}", checkout_id=f"k{number}", amount_minor=amount)
+    room.settle()
+    view = room.shard.view(1)
+    assert [(seen.session_id, seen.gmv_minor) for seen in view.busiest] == [("s0", {"IDR": 70})]
+    assert view.rest is not None
+    assert (view.rest.gmv_minor, view.rest.orders_paid, view.rest.views) == ({"IDR": 11}, 2, 3)
