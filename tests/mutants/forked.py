@@ -16,6 +16,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from fnmatch import fnmatch
+from functools import wraps
 from itertools import accumulate, zip_longest
 from pathlib import Path
 from types import CodeType
@@ -49,6 +51,7 @@ BUDGET: Final = float(os.environ.get("MUTANTS_BUDGET", "inf"))
 """CPU seconds for all tests of a mutant. A first look at many mutants needs no more than a few, and sees more survivors."""
 SAMPLE: Final = int(os.environ.get("MUTANTS_SAMPLE", "0"))
 """So many of the mutants, drawn at random and the same each time; 0 for all."""
+AT_IMPORT: Final = "--at-import"
 _SURVIVED, _NOTICED = 0, 1
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,9 +67,7 @@ class Functions:
         del is_classmethod
 
         def keep(function: F) -> F:
-            owner, _, name = function.__qualname__.rpartition(".")
-            mangled = f"xǁ{owner}ǁ{name}" if owner else f"x_{name}"
-            self._of[f"{function.__module__}.{mangled}"] = function, mutants
+            self._of[mangled(function)] = function, mutants
             return function
 
         return keep
@@ -82,6 +83,32 @@ class Functions:
         mutated = getattr(found, "__func__", found)
         function.__defaults__, function.__kwdefaults__ = mutated.__defaults__, mutated.__kwdefaults__
         function.__code__ = mutated.__code__
+
+
+def mangled(function: Callable[..., Any]) -> str:
+    """As mutmut names it."""
+    owner, _, name = function.__qualname__.rpartition(".")
+    return f"{function.__module__}.{f'xǁ{owner}ǁ{name}' if owner else f'x_{name}'}"
+
+
+def from_the_beginning(mutant: str) -> Callable[..., Callable[[F], F]]:
+    """Instead of mutmut's wrapper: the mutant takes the place of its function, also while its module is imported."""
+
+    def wrapper(mutants: dict[str, Any], is_classmethod: bool = False) -> Callable[[F], F]:
+        del is_classmethod
+
+        def keep(function: F) -> F:
+            if mangled(function) != mutant.partition("__mutmut_")[0]:
+                return function
+
+            def instead(*arguments: Any, **named: Any) -> Any:
+                return mutants[mutant.rpartition(".")[2]](*arguments, **named)
+
+            return wraps(function)(instead)  # type: ignore[return-value]  # it is called as the function is
+
+        return keep
+
+    return wrapper
 
 
 def generate(patterns: Sequence[str]) -> list[str]:
@@ -114,10 +141,10 @@ def difference(mutant: str) -> tuple[str, str]:
     return was, now
 
 
-def replace_wrapper(functions: Functions) -> None:
+def replace_wrapper(wrapper: Callable[..., Any]) -> None:
     from mutmut.mutation import trampoline
 
-    trampoline.wrap_in_trampoline = functions.wrapper
+    trampoline.wrap_in_trampoline = wrapper
 
 
 def collected(arguments: Sequence[str]) -> list[pytest.Item]:
@@ -199,7 +226,7 @@ class Runner:
     def outcome(self, mutant: str) -> str:
         tests = self._in_order(mutant.partition("__mutmut_")[0])
         if not tests:
-            return UNREACHED
+            return self._outcome_at_import(mutant)
         child = os.fork()
         if not child:
             _quiet()
@@ -210,6 +237,18 @@ class Runner:
         if -status in (signal.SIGPROF, signal.SIGALRM):
             return TIMED_OUT
         return SURVIVED if status == _SURVIVED else NOTICED
+
+    def _outcome_at_import(self, mutant: str) -> str:
+        """Of a function that no test calls: it may run while its module is imported. Its own tests, in a new process."""
+        own = sorted({test.partition("::")[0] for test in self._tests if is_own(mutant, test)})
+        if not own:
+            return UNREACHED
+        command = [sys.executable, "-P", str(Path(__file__).absolute()), AT_IMPORT, mutant, *own]
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, timeout=WALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return TIMED_OUT
+        return NOTICED if done.returncode else UNREACHED
 
     def _one_fails(self, tests: Sequence[str]) -> bool:
         begin = _cpu_seconds()
@@ -265,13 +304,26 @@ def _limited() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
+def run_at_import(mutant: str, tests: Sequence[str]) -> int:
+    """In the mutated copy. 0 when nothing is noticed."""
+    sys.path.insert(0, str(Path.cwd()))
+    replace_wrapper(from_the_beginning(mutant))
+    _limited()
+    return int(pytest.main(["--rootdir=.", "-qx", "--tb=no", *_settings()["pytest_add_cli_args"], *tests]))
+
+
+def _settings() -> dict[str, Any]:
+    settings: dict[str, Any] = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    return settings
+
+
 def main(patterns: Sequence[str]) -> None:
-    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    settings = _settings()
     mutants = generate(patterns)
     if SAMPLE:
         mutants = random.Random(SAMPLE).sample(mutants, min(SAMPLE, len(mutants)))
     functions = Functions()
-    replace_wrapper(functions)
+    replace_wrapper(functions.wrapper)
     outcomes = OUTCOMES.absolute()
     os.chdir("mutants")
     runner = Runner(
@@ -301,4 +353,6 @@ def _row(mutant: str, outcome: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [AT_IMPORT]:
+        sys.exit(run_at_import(sys.argv[2], sys.argv[3:]))
     main(sys.argv[1:])

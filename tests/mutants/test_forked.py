@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.mutants.__main__ import interval, scores
-from tests.mutants.forked import NOTICED, SURVIVED, TIMED_OUT, Functions, is_own
+from tests.mutants.forked import NOTICED, SURVIVED, TIMED_OUT, Functions, from_the_beginning, is_own
 
 
 def test_a_mutant_takes_the_place_of_a_function_wherever_that_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,24 @@ def test_a_mutant_takes_the_place_of_a_function_wherever_that_was_imported(monke
     assert kept(4) == 4
     functions.mutate(f"{name}__mutmut_1")
     assert kept(4) == 13
+
+
+def test_a_mutant_may_take_the_place_of_a_function_from_the_beginning() -> None:
+    """As where it is called while its module is imported."""
+    mutants = dict[str, Any]()
+    wrapper = from_the_beginning(f"{__name__}.x_scale__mutmut_2")
+
+    def scale(number: int) -> int:
+        return 2 * number
+
+    def other(number: int) -> int:
+        return number
+
+    for function in (scale, other):
+        function.__qualname__ = function.__name__
+    kept, untouched = wrapper(mutants)(scale), wrapper(mutants)(other)
+    mutants["x_scale__mutmut_2"] = lambda number: 3 * number
+    assert (kept(5), untouched(5)) == (15, 5)
 
 
 def test_a_method_is_known_by_its_class() -> None:
