@@ -327,3 +327,17 @@ def test_records_that_their_producers_stamped_are_rejected_unless_trusted() -> N
     stamped = decode_batch(Kind.VIEWS, Records(log, 0), MAX_VALUE)
     assert list(trusted) == list(stamped) == list(decode_batch(Kind.VIEWS, log, MAX_VALUE))
     assert not isinstance(trusted[0], Rejected)
+
+
+def test_of_a_batch_that_its_producer_stamped_every_value_is_refused_an_empty_one_too() -> None:
+    values = (b"", b"{}", None, b"x" * 11)
+    records = Records(
+        [LogRecord("views", 0, at, 0, b"s1", value) for at, value in enumerate(values)], 0, create_time=True
+    )
+    events = decode_batch(Kind.VIEWS, records, 10)
+    empty, small, tombstone, large = (events[at] for at in range(4))
+    assert tombstone is None
+    assert isinstance(empty, Rejected)
+    assert empty == small
+    assert isinstance(large, Rejected)
+    assert large.reason is Reason.TOO_LARGE

@@ -9,8 +9,9 @@ from stream.core.counts import NEVER, Counts
 from stream.core.scope import Scope
 from stream.core.shard import Shard
 from stream.model.alerts import Alert, Severity, Status
+from stream.model.names import KINDS
 from tests.core.alerts.test_alerting import COMPILED
-from tests.core.test_shard import T0
+from tests.core.test_shard import T0, Room
 from tests.core.worlds import POLICY, Driver, Step, Told, World, schedules, without, worlds
 from tests.examples import examples
 
@@ -121,3 +122,14 @@ def test_a_scope_is_of_all_sessions_and_sellers_or_of_those_named() -> None:
     alerts = [scope.has_alert(alert(150, seller, key.decode())) for key, seller in pairs]
     assert alerts == [True, True, True, False]
     assert all(Scope(100, 200).has(*pair) for pair in pairs)
+
+
+def test_of_one_session_windows_and_totals_are_written_and_of_others_none() -> None:
+    room = Room(scope=Scope(T0, T0 + 10 * MINUTE, frozenset({b"s1"})))
+    for session in ("s1", "s2"):
+        for minute in (0, 5):
+            for kind in KINDS:
+                room.see(kind, T0 + minute * MINUTE, session_id=session, checkout_id=f"{session}/{minute}")
+    room.settle()
+    assert {key.split("/")[0] for key in room.windows} == {"s1"}
+    assert {value["session_id"] for value in room.sessions} == {"s1"}
