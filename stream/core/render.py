@@ -112,8 +112,7 @@ class _Operands:
             return 0 if NEVER in (until, since) else until - since
         if row is not None:
             return capped(sum(map(self.number, row.plus)) - sum(map(self.number, row.minus)))
-        value: int | None = self.numbers.get(name)
-        return getattr(self.counts, name) if value is None else value
+        return self.numbers[name]
 
     def first_known(self, names: tuple[str, ...]) -> int:
         """Of event times; `NEVER` when none is known."""

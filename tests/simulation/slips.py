@@ -66,6 +66,17 @@ SLIPS: Final[dict[str, Slip]] = {
     "what_failed_is_not_aborted": checkpoint("await self._producer.abort_transaction()", "pass"),
     "positions_are_not_written": checkpoint("if not (offsets and self._context.role.has_group):", "if True:"),
     "the_offset_of_the_last_part_is_told": checkpoint("return spans[0][0] if", "return spans[-1][0] + spans[-1][1] if"),
+    "what_was_committed_late_was_not": checkpoint("raise CommittedError(type", "raise CheckpointError(type"),
+    "trouble_is_a_fault_of_ours": checkpoint("if not (is_trouble(error) or", "if not (False and"),
+    "who_begins_a_batch_is_left_out": checkpoint(
+        "create_batch()\n                _append(batch, row)", "create_batch()"
+    ),
+    "a_full_batch_is_not_sent": checkpoint(
+        "sent.append(await self._hand_over(batch, topic, to))\n                if", "if"
+    ),
+    "all_goes_to_one_partition": checkpoint("return lambda _row: own", "return lambda _row: 0"),
+    "a_state_has_no_checksum": checkpoint("return [(CHECKSUM, checksum(value))]", "return []"),
+    "a_state_of_ours_follows_on_anything": checkpoint("await single_writer.check_only_markers", "len"),
     # -- recovery
     "a_stale_assignment_fences": recovery("if not current():\n            raise OutdatedError\n        if", "if"),
     "a_long_look_is_not_followed_by_another": recovery(_SURE, "pass\n        await _fence"),
@@ -85,7 +96,35 @@ SLIPS: Final[dict[str, Slip]] = {
     "an_earlier_version_is_not_fenced": recovery("await _fence_earlier(context, newest, hanging=hanging)", "pass"),
     "anothers_state_is_found_too_late": recovery("raise state_refused.other_owner(context, newest.meta.owner)", "pass"),
     "anothers_state_is_taken": recovery("if machine.owner != context.owner:", "if False:"),
+    "a_rebuild_is_the_same_generation": recovery("max(least, seen.highest) + 1, ids", "max(least, seen.highest), ids"),
+    "a_rebuild_looks_at_no_results": recovery("max(least, seen.highest) + 1, ids", "least + 1, ids"),
+    "a_rebuild_tells_nothing_of_what_is_gone": recovery(
+        "        if begin:\n            _note", "        if False:\n            _note"
+    ),
+    "a_new_shard_begins_at_the_end": recovery("begin if earliest else end for", "end if earliest else begin for"),
+    "an_input_that_is_new_is_begun_at_its_end": recovery(
+        "positions[name] = begin\n        elif", "positions[name] = end\n        elif"
+    ),
+    "a_gap_is_not_jumped": recovery(
+        "begin - position)\n            machine.positions[name] = begin", "begin - position)"
+    ),
+    "a_leader_just_elected_is_believed": recovery("range(BEYOND_CHECKS)", "range(0)"),
+    "another_number_of_partitions_is_none": recovery("or counted not in {None, context.partitions}", ""),
+    "the_state_is_not_written_to_end_it": recovery(
+        "_by_key(context, producer), context.state)", "_by_key(context, producer))"
+    ),
+    "what_could_not_be_ended_is_ended": recovery("return False\n    return True", "return True\n    return True"),
+    "offsets_of_the_group_are_no_evidence": recovery("if any(offset >= 0 for", "if any(offset > 10**9 for"),
+    "an_answer_without_offsets_is_one": recovery("if len(offsets) != len(partitions):", "if False:"),
+    "topics_made_anew_are_the_same": recovery("if others and context.adopts is None:", "if False:"),
+    "a_producer_is_left_open_when_its_state_is_refused": recovery(
+        "finally:\n            await client.end(producer)\n        raise", "finally:\n            pass\n        raise"
+    ),
     # -- reading the state
+    "the_newest_record_is_any": statereader("begin, end, _is_state)", "begin, end)"),
+    "who_looks_from_the_end_looks_once": statereader("newest is not None or start == begin", "True"),
+    "what_came_meanwhile_is_read_too": statereader("if record.offset < end:\n", "if True:\n"),
+    "one_that_is_damaged_is_read": statereader("check(record.value, record.offset, stored)", "pass"),
     "nobody_waits_for_what_is_open": statereader("await await_stable(reader, partition, end, patience)", "pass"),
     "an_old_answer_is_believed": statereader("answers < ANSWERS or not _is_stable", "not _is_stable"),
     "a_state_begins_anywhere": statereader("or state.records[0][0] != start", ""),
@@ -100,6 +139,14 @@ SLIPS: Final[dict[str, Slip]] = {
     "a_member_fetches": membership("self._consumer.pause(*assigned)", "pass"),
     "a_stall_is_not_noticed": membership("self._notice_a_stall()\n\n", "self._polled = time.monotonic()\n\n"),
     "an_owners_failure_is_swallowed": membership("self._failure = error", "pass"),
+    "nobody_keeps_us_out": membership("if text is None:\n                return", "return"),
+    "others_topics_are_waited_for_at_a_start": membership("if others and not self._has_joined:", "if False:"),
+    "uneven_inputs_are_kept": membership("if numbers is None:  #", "if False:  #"),
+    "of_uneven_inputs_some_are_ours": membership("if len(set(by_topic.values())) == 1 else None", ""),
+    "who_leaves_tells_nobody": membership("await client.end(self._consumer, LEAVE_SECONDS)", "pass"),
+    "who_has_joined_anew_is_still_leaving": membership("self._rejoin = None\n            await", "await"),
+    "who_has_nothing_leaves_too": membership("if self._rejoin is None and self._assigned:", "if self._rejoin is None:"),
+    "a_member_that_failed_stays": membership('self._rejoin = f"the group', 'why = f"the group'),
     # -- a shard and its worker
     "a_fenced_worker_stays": worker(
         "FencedError):\n            # never begin", "FencedError):\n            return\n            # never begin"
