@@ -19,13 +19,14 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.shard import Shard
 from stream.errors import UsageError
-from stream.kafka import checkpoint, client, membership, recovery, single_writer
+from stream.kafka import checkpoint, client, members, membership, recovery, single_writer, statereader
 from stream.kafka.checkpoint import Checkpoints
 from stream.kafka.client import Producer, Reader
 from stream.kafka.partitions import OutgrownError
+from stream.kafka.patches import end_txn
 from stream.kafka.rebuild_cutoff import ANY
 from stream.kafka.recovery import Recovered, recover, rehearse
-from stream.kafka.shard_context import CheckpointError, FencedError, OutdatedError, ShardContext
+from stream.kafka.shard_context import CheckpointError, CommittedError, FencedError, OutdatedError, ShardContext
 from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.task import Phase, ShardTask
 from stream.model.names import INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
@@ -201,6 +202,21 @@ def test_an_end_that_nobody_answers_is_given_up(prefix: str) -> None:
                 with pytest.raises(CheckpointError, match="TimeoutError"):
                     await Checkpoints(context, producer, 0).write(first_checkpoint(context))
         stage.cluster.come_back()
+
+    play_with_producer(stage, act)
+
+
+def test_what_is_confirmed_late_is_committed_and_its_producer_given_up(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act(context: ShardContext, producer: Producer) -> None:
+        async def late(*_: object) -> None:
+            await producer.commit_transaction()
+            raise end_txn.SpentError
+
+        with patch.object(end_txn, "commit", late), pytest.raises(CommittedError):
+            await Checkpoints(context, producer, 0).write(first_checkpoint(context))
+        await eventually(lambda: is_true(stage.cluster.log(context.state).committed()), "it is committed")
 
     play_with_producer(stage, act)
 
@@ -517,6 +533,84 @@ def test_results_without_a_state_are_not_written_a_second_time(prefix: str) -> N
     stage.play(act)
 
 
+def test_what_others_write_behind_the_state_hides_it_from_nobody(prefix: str) -> None:
+    """More of it than is looked at first."""
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            await Checkpoints(context, producer, 0).write(first_checkpoint(context, context.transactional_id))
+        strays = [(b"stray", b"value", ())] * 3 * statereader.FIRST_LOOK
+        stage.cluster.produce(None, {context.state: (strays, 0, -1)})
+        async with recovered(context) as found:
+            assert (found.records, found.machine.generation) == (1, 0)
+
+    stage.play(act)
+
+
+def test_what_comes_while_a_partition_is_read_is_not_read_with_it(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> list[int]:
+        await stage.make_topics()
+        context = context_of(stage)
+        stage.cluster.produce(None, {context.state: ([(b"k", b"v", ())] * 9, 0, -1)})
+        async with started(client.make_reader(stage.settings), stage.settings) as reader:
+            reader.assign([context.state])
+            return [record.offset async for record in statereader.read(reader, context.state, 2, 5)]
+
+    assert stage.play(act) == [2, 3, 4]
+
+
+def test_a_part_of_the_state_that_is_not_what_was_written_is_damaged(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        async with producing(context) as producer:
+            await Checkpoints(context, producer, 0).write(first_checkpoint(context, context.transactional_id))
+        entry = stage.cluster.log(context.state).entries[0]
+        assert entry is not None
+        entry.headers = ((CHECKSUM, checksum(b"another")),)
+        with pytest.raises(UsageError, match="cannot be read"):
+            await recover(context, discard=None, current=lambda: True)
+
+    stage.play(act)
+
+
+def test_no_producer_is_left_open_where_a_state_is_refused(prefix: str) -> None:
+    stage, made, ended = in_memory(prefix), list[Producer](), list[object]()
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        sessions = TopicPartition(stage.settings.topic(SESSIONS), 0)
+        stage.cluster.produce(None, {sessions: ([(b"s", b'{"generation":0}', ())], 0, -1)})
+        make, end = client.make_producer, client.end
+
+        def noted(*arguments: Any) -> Producer:
+            made.append(make(*arguments))
+            return made[-1]
+
+        async def ending(what: Any, *arguments: Any) -> None:
+            ended.append(what)
+            await end(what, *arguments)
+
+        with (
+            patch.object(client, "make_producer", noted),
+            patch.object(client, "end", ending),
+            pytest.raises(UsageError, match="holds results of it"),
+        ):
+            await recover(context, discard=None, current=lambda: True)
+
+    stage.play(act)
+    assert made
+    assert set(map(id, made)) <= set(map(id, ended))
+
+
 def test_topics_that_were_made_anew_are_refused_before_a_position_is_looked_at(prefix: str) -> None:
     stage = in_memory(prefix)
 
@@ -593,6 +687,77 @@ def test_an_assignment_stands_until_it_is_taken_away_given_up_or_slept_through(p
             group._polled = polled
             group.rejoin("a test")
             assert not group.current(group.epoch)
+
+    stage.play(act)
+
+
+def test_of_inputs_with_different_numbers_of_partitions_none_is_ours_and_the_group_is_left(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with belonging(stage) as member:
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            group = member.membership
+            await group.on_revoked()
+            group.rejoin("nothing is assigned: an assignment is on its way")
+            whole = [TopicPartition(stage.settings.topic(name), 0) for name in INPUTS.values()]
+            await group.on_assigned(whole)
+            assert group.current(group.epoch)
+            await group.on_assigned(whole[:-1])
+            assert member.owned == frozenset()
+            assert not group.current(group.epoch)
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition again")
+            await eventually(lambda: is_true(group.current(group.epoch)), "it has joined again")
+
+    stage.play(act)
+
+
+def test_whose_consumer_fails_leaves_the_group_and_joins_it_again(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        left: list[object] = []
+        async with belonging(stage) as member:
+            object.__setattr__(member.membership._owner, "left", left.append)
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            consumer: Any = member.membership._consumer
+            with patch.object(consumer, "getmany", side_effect=KafkaError("an unknown member")):
+                await eventually(lambda: is_true(left), "it has left", 20)
+            await eventually(lambda: is_true(member.owned == {0}), "it owns it again", 20)
+
+    stage.play(act)
+
+
+def test_the_group_hears_at_once_who_leaves(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        async with belonging(stage) as member:
+            await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
+            assert await members.list_members(stage.settings)
+        assert not await members.list_members(stage.settings)
+
+    stage.play(act)
+
+
+def test_nobody_joins_where_others_have_other_topics_or_are_of_an_earlier_version(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act() -> None:
+        await stage.make_topics()
+        with patch.object(members, "others", lambda *_: "they have other topics"):
+            stranger = Member(stage.settings)
+            with pytest.raises(UsageError, match="other topics"):
+                await stranger.running
+        with patch.object(members, "earlier", lambda *_: "they are of an earlier version"):
+            member = Member(stage.settings)
+            await asyncio.sleep(10)  # of the clock in memory
+            assert member.owned is None
+        await eventually(lambda: is_true(member.owned == {0}), "it joins once they are gone")
+        await member.leave()
 
     stage.play(act)
 
