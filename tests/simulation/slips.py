@@ -110,9 +110,7 @@ SLIPS: Final[dict[str, Slip]] = {
     ),
     "a_leader_just_elected_is_believed": recovery("range(BEYOND_CHECKS)", "range(0)"),
     "another_number_of_partitions_is_none": recovery("or counted not in {None, context.partitions}", ""),
-    "the_state_is_not_written_to_end_it": recovery(
-        "_by_key(context, producer), context.state)", "_by_key(context, producer))"
-    ),
+    "the_state_is_not_written_to_end_it": recovery("in (context.state, *context.outputs", "in (*context.outputs"),
     "what_could_not_be_ended_is_ended": recovery("return False\n    return True", "return True\n    return True"),
     "offsets_of_the_group_are_no_evidence": recovery("if any(offset >= 0 for", "if any(offset > 10**9 for"),
     "an_answer_without_offsets_is_one": recovery("if len(offsets) != len(partitions):", "if False:"),
