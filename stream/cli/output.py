@@ -5,6 +5,7 @@ never rich's markup.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -74,6 +76,27 @@ def spinning(what: str) -> Iterator[Callable[[str], None]]:
     """Something that turns, on stderr, while work goes on; to be told what is done now."""
     with Console(stderr=True).status(text(what)) as status:
         yield lambda now: status.update(text(now))
+
+
+@contextmanager
+def bar(what: str, every: int) -> Iterator[Callable[[int], None]]:
+    """On stderr, where that is a terminal: to be told how many of all are done. It shows the rate and the time left."""
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    began = time.monotonic()
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
+        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(plain(what), total=max(1, every), rate="")
+
+        def tell(done: int) -> None:
+            rate = f"{done / max(0.001, time.monotonic() - began):,.0f}/s"
+            progress.update(task, completed=min(done, max(1, every)), rate=rate)
+
+        yield tell
 
 
 def draw(what: RenderableType | Callable[[int], RenderableType]) -> None:

@@ -106,7 +106,7 @@ def acls(config: Settings, asked: argparse.Namespace) -> Iterator[tuple[Any, ...
     if asked.group:
         resources.append(("group", asked.group.replace("liveshop", config.group)))
     if asked.transactional_id:
-        name = asked.transactional_id.replace("liveshop.live.", f"liveshop.{config.topic('live.')}")
+        name = re.sub(r"^liveshop\.(live|replay)\.", rf"liveshop.{config.topic_prefix}\1.", asked.transactional_id)
         resources.append(("transactional_id", name))
     if asked.cluster:
         resources.append(("cluster", "kafka-cluster"))
@@ -439,8 +439,8 @@ def test_dead_letters_are_deleted_by_whoever_may(
     assert "deleted 1 dead letter" in text
 
 
-def test_replays_are_planned_noted_and_deleted_by_whoever_may(
-    guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str]
+def test_replays_are_planned_run_noted_and_deleted_by_whoever_may(
+    guarded: EmbeddedKafka, prefix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     asyncio.run(prepared(guarded, prefix))
     plan = ("replay", "plan", "--from=-2h", "--to=-1h", "--json")
@@ -450,6 +450,10 @@ def test_replays_are_planned_noted_and_deleted_by_whoever_may(
         assert '"bytes": null' not in text
     views = opened(guarded, prefix).topic(INPUTS[Kind.VIEWS])
     assert asyncio.run(sizes(as_user(guarded, prefix, READER), views)) == {}, "it may not describe the cluster"
+    file = str(tmp_path / "plan.json")
+    for command in ([*plan, "--id=again", f"--out={file}"], ["replay", "run", file, "--workers=1"]):
+        code, text = run(capsys, as_user(guarded, prefix, REPLAYER), *command)
+        assert code == 0, text
     asyncio.run(note(as_user(guarded, prefix, REPLAYER)))
     for words in (("list",), ("show", "friday"), ("delete", "friday", "--confirm=friday", "--killed")):
         for user in (OPERATOR, "nobody"):
