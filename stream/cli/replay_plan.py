@@ -22,7 +22,8 @@ from stream.errors import UsageError
 from stream.model.names import INPUTS, Kind
 from stream.replay import plan as plans
 from stream.replay import planning
-from stream.replay.planning import Asked, Planned, Stretch
+from stream.replay.planning import Asked, Planned
+from stream.replay.resolving import Stretch
 
 SETTINGS: Final = tuple(name for name in (*CONNECTION, "group", "topic_prefix", *DECIDING) if name != "windows")
 """Those of the workers. Their windows and rules come from the environment or ``--config``: the flags are the replay's."""

@@ -9,11 +9,8 @@ is known. How far reading goes is said by the topics' clocks, but never beyond w
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
 
 import msgspec
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from stream import __version__
@@ -22,22 +19,17 @@ from stream.core.alerts.rules import Rules
 from stream.core.policy import DAY, Policy, fingerprint
 from stream.durations import parse_windows
 from stream.errors import UsageError
-from stream.kafka import client, preflight, requests
-from stream.kafka.client import Reader
-from stream.kafka.patches import access
-from stream.model.names import INPUTS, STATE, Kind
-from stream.operate.shards import reading
+from stream.kafka import preflight
+from stream.model.names import STATE
 from stream.replay import plan as plans
 from stream.replay.backtest import lead_ms
 from stream.replay.identity import Identity, identity
 from stream.replay.overlapping import OnAir, Tell, Wanted, on_air, untold
 from stream.replay.plan import PartitionPlan, Plan
+from stream.replay.resolving import Bounds, Stretch, resolved
 from stream.rules.reading import kept_rules, load_rules, rules_text
 from stream.sessions import topics
 from stream.sessions.role import WORKER
-
-_RETENTION: Final = "retention.ms"
-_CLEANUP: Final = "cleanup.policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,33 +46,6 @@ class Asked:
     sessions: tuple[str, ...] = ()
     sellers: tuple[str, ...] = ()
     count_late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """One partition of one input. Offsets; times are ms."""
-
-    input: str
-    partition: int
-    begin: int
-    expected: int
-    """About where reading will end."""
-    end: int
-    """Nothing at or beyond it is read."""
-    bytes: int | None
-    """About what lies between beginning and expected end. None: no broker tells."""
-    lost: int
-    """Offsets that retention has deleted, at most."""
-    oldest: int | None
-    """When the first of its records was appended."""
-    expires: int | None
-    """Retention may delete that one from then on."""
-    undecided: int = 0
-    """Offsets behind the end, of which the first belongs to an open transaction."""
-
-    @property
-    def records(self) -> int:
-        return self.expected - self.begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +137,8 @@ async def make(settings: Settings, asked: Asked, tell: Tell = untold) -> Planned
     frozen = _freeze(settings, asked)
     found = await identity(settings)
     sessions = await on_air(settings, (asked.from_ms, asked.to_ms), Wanted(asked.sessions, asked.sellers), tell)
-    bounds = _Bounds(asked, frozen, sessions or [])
-    stretches = await _Resolving(settings, bounds, _numbers(asked, sessions or [], found.partitions)).stretches()
+    bounds = Bounds((asked.from_ms, asked.to_ms), frozen.policy, frozen.lead_ms, sessions or [])
+    stretches = await resolved(settings, bounds, _numbers(asked, sessions or [], found.partitions))
     return Planned(
         _plan(settings, asked, frozen, found, stretches),
         stretches,
@@ -189,134 +154,6 @@ def _numbers(asked: Asked, sessions: Collection[OnAir], partitions: int) -> list
         return list(range(partitions))
     by_key = {(murmur2(each.encode()) & 0x7FFFFFFF) % partitions for each in asked.sessions}
     return sorted(by_key | {each.partition for each in sessions if each.partition < partitions})
-
-
-class _Bounds:
-    """Of what is read, in ms of appending, by partition and input."""
-
-    def __init__(self, asked: Asked, frozen: _Frozen, sessions: Collection[OnAir]) -> None:
-        self._asked = asked
-        self._policy = frozen.policy
-        self._lead = frozen.lead_ms
-        self.earliest = asked.from_ms - frozen.policy.session_keep_ms
-        """Sessions that began before are read from here on."""
-        self._starts: dict[int, int] = {}
-        for each in sessions:
-            start = max(self.earliest, each.first_event)
-            self._starts[each.partition] = min(start, self._starts.get(each.partition, asked.from_ms))
-
-    def begin(self, kind: Kind, partition: int) -> int:
-        begin = self._starts.get(partition, self._asked.from_ms) - self._lead
-        if kind is Kind.CHECKOUTS:
-            begin = min(begin, self._asked.from_ms - self._policy.checkout_key_ms)
-        return max(0, begin - self._policy.max_future_ms)
-
-    def expected(self, kind: Kind) -> int:
-        policy = self._policy
-        beyond = policy.delay_ms + policy.lateness_ms
-        return self._asked.to_ms + (max(beyond, policy.session_keep_ms) if kind is Kind.CHECKOUTS else beyond)
-
-
-Offsets = Mapping[TopicPartition, int]
-
-
-class _Resolving:
-    """Asks the brokers for the offsets of some partition numbers."""
-
-    def __init__(self, settings: Settings, bounds: _Bounds, numbers: Collection[int]) -> None:
-        self._settings = settings
-        self._bounds = bounds
-        self._places = {
-            TopicPartition(settings.topic(topic), number): (kind, number)
-            for number in numbers
-            for kind, topic in INPUTS.items()
-        }
-
-    async def stretches(self) -> list[Stretch]:
-        sizes = await _sizes(self._settings, self._places)
-        kept = {name: _kept_ms(each) for name, each in (await topics.configs(self._settings)).items()}
-        async with reading(self._settings, self._places) as reader:
-            first = await reader.beginning_offsets(list(self._places))
-            ends = await reader.end_offsets(list(self._places))
-            begins = {tp: self._bounds.begin(kind, number) for tp, (kind, number) in self._places.items()}
-            expected = {tp: self._bounds.expected(kind) for tp, (kind, _) in self._places.items()}
-            found = await reader.offsets_for_times(begins)
-            until = await _offsets(reader, expected, ends)
-        written = await _written(self._settings, list(self._places))
-        logs = {
-            tp: _Log(
-                *(first[tp], max(first[tp], ends[tp]), written[tp]),
-                sizes.get((tp.topic, tp.partition)),
-                kept.get(INPUTS[kind]),
-            )
-            for tp, (kind, _) in self._places.items()
-        }
-        return [_stretch(*place, logs[tp], found[tp], until[tp]) for tp, place in self._places.items()]
-
-
-async def _written(settings: Settings, places: list[TopicPartition]) -> Offsets:
-    """How far they are written, be it committed or not."""
-    reader = client.make_reader(settings, uncommitted=True)
-    await client.start(reader, settings)
-    try:
-        reader.assign(places)
-        ends: Offsets = await reader.end_offsets(places)
-        return ends
-    finally:
-        await client.end(reader)
-
-
-async def _offsets(reader: Reader, times: Mapping[TopicPartition, int], ends: Offsets) -> Offsets:
-    """The first appended then or later; the end where there is none."""
-    found = await reader.offsets_for_times(dict(times))
-    return {tp: ends[tp] if found[tp] is None else min(ends[tp], found[tp].offset) for tp in times}
-
-
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """A partition as it is. Offsets; None where nobody tells."""
-
-    first: int
-    end: int
-    written: int
-    """The end, be what is there committed or not."""
-    bytes: int | None
-    kept_ms: int | None
-
-
-def _stretch(kind: Kind, number: int, log: _Log, found: Any, until: int) -> Stretch:
-    """``found``: offset and timestamp of the first record that is wanted, or None."""
-    begin = log.end if found is None else min(log.end, max(log.first, found.offset))
-    expected = max(begin, min(until, log.end))
-    size = None if log.bytes is None else log.bytes * (expected - begin) // max(1, log.end - log.first)
-    oldest = None if found is None else int(found.timestamp)
-    return Stretch(
-        *(kind.value, number, begin, expected, log.end, size),
-        lost=log.first if begin == log.first else 0,
-        oldest=oldest,
-        expires=None if log.kept_ms is None or oldest is None else oldest + log.kept_ms,
-        undecided=max(0, log.written - log.end),
-    )
-
-
-def _kept_ms(configs: Mapping[str, str]) -> int | None:
-    """How long a topic keeps a record. None: for ever, or nobody knows."""
-    text = configs.get(_RETENTION, "-1")
-    deletes = "delete" in configs.get(_CLEANUP, "delete")
-    return int(text) if deletes and text.isdigit() else None
-
-
-async def _sizes(settings: Settings, places: Collection[TopicPartition]) -> Mapping[tuple[str, int], int]:
-    """Bytes; empty where a broker does not tell."""
-    most = max((tp.partition for tp in places), default=-1) + 1
-    admin = client.make_admin(settings)
-    await client.start(admin, settings)
-    try:
-        return await requests.log_sizes(admin, access.nodes(admin), {tp.topic: most for tp in places})
-    except (KafkaError, OSError):
-        return {}
-    finally:
-        await client.end(admin)
 
 
 async def _changed(settings: Settings) -> list[str]:

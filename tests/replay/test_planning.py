@@ -23,7 +23,8 @@ from stream.model.names import INPUTS, KINDS, SESSIONS, Kind
 from stream.replay import identity, planning
 from stream.replay import plan as plans
 from stream.replay.plan import Plan
-from stream.replay.planning import Asked, Planned, Stretch
+from stream.replay.planning import Asked, Planned
+from stream.replay.resolving import Stretch
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
 from tests.kafka import tools
