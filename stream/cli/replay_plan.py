@@ -163,8 +163,10 @@ def _show(planned: Planned, out: Path | None) -> None:
     say()
     size = _bytes(planned.stretches)
     kept = "" if size is None else f", {size:,} bytes as the brokers keep them"
-    say(f"{plan.records:,} records at most{kept}")
-    say(f"about {_seconds(planned)} s, at {RATE:,} records/s in each of {_processes(planned)} processes")
+    say(f"about {plan.records:,} records{kept}")
+    processes = _processes(planned)
+    of = "one process" if processes == 1 else f"each of {processes} processes"
+    say(f"about {_seconds(planned)} s, at {RATE:,} records/s in {of}")
     for note in notes(planned):
         say(f"note: {note}")
     say(f"written to {out}" if out else "nothing was kept: -o FILE writes the plan")
@@ -202,7 +204,8 @@ def _on_sessions(planned: Planned) -> list[str]:
 
 def _named(sessions: Sequence[str]) -> str:
     shown = ", ".join(sessions[:_NAMED])
-    return f"{len(sessions)} sessions ({shown}{', …' if len(sessions) > _NAMED else ''})"
+    number = "one session" if len(sessions) == 1 else f"{len(sessions)} sessions"
+    return f"{number} ({shown}{', …' if len(sessions) > _NAMED else ''})"
 
 
 def _on_retention(planned: Planned) -> list[str]:
