@@ -72,7 +72,7 @@ class Pipeline(Protocol):
         """Now. Raises FailedError when something has ended that should run."""
 
     def end_traffic(self) -> int:
-        """No more traffic; how many messages were sent."""
+        """Ends the traffic. Gives how many messages were sent."""
 
 
 class _Summary(msgspec.Struct):
@@ -223,7 +223,7 @@ class Demo:
         return msgspec.json.decode((self._folder / "simulate.json").read_bytes(), type=_Summary).sent
 
     def _end_workers(self) -> None:
-        """All at once, each with a last checkpoint."""
+        """Ends all workers at once, each with a last checkpoint."""
         deadline = time.monotonic() + WORKER_SECONDS
         for worker in self._workers:
             worker.terminate()
@@ -235,12 +235,12 @@ class Demo:
 
 
 def _program() -> str:
-    """As it was called: after make the program is not on the PATH."""
+    """The program as it was called: after make it is not on the PATH."""
     return sys.argv[0] if Path(sys.argv[0]).name == "liveshop" else "liveshop"
 
 
 def page_port(settings: Settings, say: Callable[[str], None]) -> int:
-    """That of the settings, or a free one where that is taken, which is said."""
+    """The port of the settings. Where that is taken, a free one; ``say`` is told so."""
     asked, host = settings.http_port, settings.http_host
     port = asked if asked and is_free(asked, host) else free_port(host)
     if asked not in {0, port}:

@@ -106,7 +106,7 @@ class InProcess:
             runner.run(self._work())
 
     async def _work(self) -> None:
-        """Until all is over."""
+        """Counts until all is over."""
         try:
             async with asyncio.TaskGroup() as group:
                 shards = [group.create_task(_run_shard(self._shard(number))) for number in range(len(self._inputs))]

@@ -173,7 +173,7 @@ class _Supervisor:
             process.send_signal(signal.SIGHUP)
 
     async def _end(self, tending: Sequence[asyncio.Task[int]]) -> None:
-        """All at once, each with a last checkpoint."""
+        """Ends all processes at once, each with a last checkpoint."""
         self._ending.set()
         for process in self._running.values():
             process.terminate()

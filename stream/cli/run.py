@@ -51,7 +51,7 @@ class _Ended(BaseException):
 
 
 class _HungUp(BaseException):
-    """The terminal is closed: the same, but nobody reads a summary."""
+    """SIGHUP: the terminal is closed, so that nobody reads a summary."""
 
 
 NOT_WITHOUT_KAFKA: Final = (*CONNECTION, "topic_prefix", "group")
@@ -118,7 +118,7 @@ def _outages(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _check_without_kafka(settings: Settings, workers: int) -> None:
-    """UsageError for what is asked of a Kafka."""
+    """Raises UsageError for flags that only mean something with a Kafka."""
     default = Settings()
     given = [name for name in NOT_WITHOUT_KAFKA if getattr(settings, name) != getattr(default, name)]
     named = [f"{flag(name)} ({variable(name)})" for name in given] + (["--workers"] if workers > 1 else [])
@@ -213,7 +213,7 @@ def _watch_lines(pipeline: Pipeline, deadline: float | None, notes: list[str], s
 
 
 def _tell_alerts(alerts: Alerts, told: int, say: Callable[[str], None]) -> int:
-    """Those written since ``told``; how many there are now."""
+    """Prints the alerts written since number ``told``. Gives how many there are now."""
     number, seen = alerts.number, alerts.seen()
     for alert in seen[len(seen) - min(number - told, len(seen)) :]:
         say(table.alert_line(alert))
@@ -230,7 +230,7 @@ def _end(pipeline: Pipeline, step: Callable[[str], None], patience: float, *, as
 
 
 def _end_early(pipeline: Pipeline, step: Callable[[str], None], *, as_json: bool) -> None:
-    """The same for somebody who waits for the end of it. Brokers that are away keep nobody, and change no exit code."""
+    """The same after Ctrl-C or SIGTERM. It waits for no broker that is away, and the exit code stays the same."""
     try:
         _end(pipeline, step, HURRY_SECONDS, as_json=as_json)
     except FailedError as error:

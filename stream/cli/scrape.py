@@ -131,7 +131,7 @@ def _added(rows: Sequence[SessionRow]) -> SessionRow:
 
 
 def _whole(value: float) -> int:
-    """Of a finite number: what a page shows may be a double of any size."""
+    """The whole part of a finite number. A page may show a double of any size."""
     return capped(int(value))
 
 
@@ -238,7 +238,7 @@ def _note(snapshot: Snapshot, sample: Sample) -> None:
 
 
 def scrape(urls: Sequence[str]) -> Snapshot:
-    """Of all addresses. Raises OSError or ValueError that names the one that did not answer with metrics."""
+    """A snapshot of all addresses. Raises OSError or ValueError that names the one that did not answer with metrics."""
     texts = [_fetch(url) for url in urls]
     return parse(texts, time.monotonic(), time.time())
 
@@ -260,7 +260,7 @@ class Pace:
         self._snapshots: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
 
     def note(self, snapshot: Snapshot) -> float | None:
-        """None at the first snapshot, and after a worker's counters began anew."""
+        """Events a second up to this snapshot. None at the first one, and after a worker's counters began anew."""
         if self._snapshots and snapshot.read < self._snapshots[-1][1]:
             self._snapshots.clear()
         self._snapshots.append((snapshot.at, snapshot.read))

@@ -18,7 +18,7 @@ LINE_END: Final = "\x1b[K\r\n"
 
 
 class Screen:
-    """Of stdout. What was shown last is printed once more at the end, where the shell's own lines stand."""
+    """Draws on stdout. What was shown last is printed once more at the end, where the shell's own lines stand."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, markup=False, emoji=False)
@@ -42,7 +42,7 @@ class Screen:
         return self.console.height
 
     def show(self, what: RenderableType) -> None:
-        """The frame now. Lines beyond the last one of the terminal are left out."""
+        """Shows the frame now. Lines beyond the last one of the terminal are left out."""
         with self.console.capture() as captured:
             self.console.print(what)
         self._last = captured.get().splitlines()[: self.height]

@@ -50,7 +50,7 @@ class Job:
     force: bool
 
     def check(self) -> None:
-        """UsageError for what does not go together."""
+        """Raises UsageError for flags that do not go together."""
         if self.target is None and self.settings.brokers is None:
             raise UsageError("no Kafka to send to: set --brokers or LIVESHOP_BROKERS to host:port, or give --to FILE")
         if self.source is not None and self.target is not None:
@@ -236,7 +236,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Sink]:
 
 @asynccontextmanager
 async def _shown(sent: Sent) -> AsyncIterator[None]:
-    """How far it is, on stderr, on a terminal only."""
+    """Shows on stderr how far it is, on a terminal only."""
     if not sys.stderr.isatty():
         yield
         return

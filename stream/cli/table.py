@@ -106,7 +106,7 @@ def _conversion(row: SessionRow) -> Text:
 
 
 def _seller(row: SessionRow) -> Text:
-    """Its name, cut where it is long; else its id, which is not."""
+    """The seller's name, cut where it is long. Without a name its id, which is never cut."""
     return shortened(row.seller_name, LONGEST_NAME) if row.seller_name else text(row.seller_id)
 
 
@@ -118,7 +118,7 @@ def shortened(value: str, most: int) -> Text:
 
 
 def _alerts(row: SessionRow) -> Text:
-    """One under the other; of the sum of others only how many."""
+    """The alerts that fire, one under the other. For the sum of others: how many."""
     if row.session_id == OTHER:
         return text(f"{row.firing.total():,} firing" if row.firing else "")
     return lines("\n").join(map(text, sorted(row.firing)))
@@ -176,7 +176,7 @@ def _above(snapshot: Snapshot, rate: float | None) -> list[Text]:
 
 
 def _newest(alerts: Sequence[Alert], console: Console) -> list[Text]:
-    """As many as fit their share of the terminal, the newest last."""
+    """As many alerts as fit their share of the terminal, the newest last."""
     shown: list[Text] = []
     left = console.height // ALERTS_SHARE
     for alert in reversed(alerts):
@@ -218,7 +218,7 @@ def _table(snapshot: Snapshot, rows: int, width: int) -> Table:
 
 
 def _fitting(cells: dict[str, list[Text]], width: int) -> list[Column]:
-    """The columns that fit, those left out that matter least; and those that say nothing of any row."""
+    """The columns that fit. Left out are those that matter least, and those that are empty in every row."""
     columns = [column for column in COLUMNS if column.name == "session" or any(cells[column.name])]
     titled = any(cells["title"])
     for column in sorted((each for each in columns if each.dropped), key=lambda each: _dropped(each, titled)):
@@ -238,7 +238,7 @@ BESIDE_TITLE: Final = 3.5
 
 
 def _widths(columns: Sequence[Column], cells: dict[str, list[Text]], width: int) -> dict[str, int]:
-    """By name of the column; a title has what the others leave."""
+    """Widths by name of the column. A title has what the others leave."""
     widths = {column.name: _width(column, cells[column.name], width) for column in columns}
     if "title" in widths:
         spare = width - sum(widths.values()) - GAP * (len(widths) - 1)
@@ -316,7 +316,7 @@ def as_dict(snapshot: Snapshot, rate: float | None, rows: int | None = None) -> 
 
 
 def _minor_digits(rows: Iterable[SessionRow]) -> dict[str, int]:
-    """Of every currency: 81900000 with 2 is Rp 819.000."""
+    """Digits of the minor unit by currency: 81900000 with 2 is Rp 819.000."""
     codes = sorted({code for row in rows for code in row.gmv_minor})
     return {code: EXPONENTS[code] for code in codes if code in EXPONENTS}
 

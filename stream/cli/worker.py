@@ -65,7 +65,7 @@ def command(
         log.warning("the password or token goes to Kafka in the clear: security_protocol sasl_ssl hides it")
     if process is None and _is_every_address(settings.http_host):
         log.warning(
-            "anybody who reaches this machine can read session and seller ids, counts and amounts, without a login",
+            "anybody who reaches this machine can read session and seller ids and names, counts and amounts, with no login",
             http_host=settings.http_host,
             http_port=settings.http_port,
             todo="let in only who scrapes (network policy, unpublished port), or listen on 127.0.0.1 beside the scraper",

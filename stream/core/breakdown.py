@@ -1,7 +1,7 @@
 """Breakdowns: by source, of which there are few, and by an unbounded id (product, affiliate), exact up to a bound.
 
-What products are called hangs on ids, too (`Labels`), with a bound of its own: names decide no figure. The names that a
-host gives, of the broadcast and whose it is, are `Labels` as well: by the field of the event that says them.
+The names of products are kept by id, too (`Labels`), with a bound of their own: they decide no figure. The names that a host
+gives to the broadcast, its seller and its creator are `Labels` as well, by the field of the event that says them.
 
 The bound is per session and pane, and once more per session, separately for ids from views (`Clicks`) and from
 checkouts (`Orders`): which ids are named is then a function of one log, whatever the interleaving of the topics.
@@ -158,7 +158,10 @@ LABEL_BYTES: Final = 40
 
 
 class Label(msgspec.Struct, array_like=True, gc=False):
-    """What a product is called, for display. Name and number stand each on its own, with the event time that said it."""
+    """What a product is called, or what a field of the host says, for display.
+
+    Name and number stand each on its own, with the event time that said it.
+    """
 
     name_at: int = NEVER
     name: str = ""

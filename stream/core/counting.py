@@ -1,12 +1,12 @@
-"""How one counted event changes a pane. Nothing here decides whether it counts: core/shard.py has judged it.
+"""How one counted event changes a pane. Nothing here decides whether it counts: core/judge.py has judged it.
 
-``limit`` is the number of ids that a breakdown names; `PLAIN_ONLY` stands for neither breakdowns nor uniques: what is left
-is all that alerts are decided on, in two thirds of the time.
+``limit`` is the number of ids that a breakdown names. With `PLAIN_ONLY` neither breakdowns, names nor uniques are counted:
+alerts need none of them, and it takes two thirds of the time.
 
-Each `COUNT` gives about how many bytes of names more the pane holds from now on: hardly any holds more.
+Each function that counts gives by how many bytes the names in the pane have grown: for nearly every event by none.
 
-What an event adds one to cannot reach the end of 64 bits: that takes 10^19 events of one session. What it adds more to is
-capped, since the pane may be one in C; money is of Python's integers, and grows on.
+A figure that grows by one cannot reach the end of 64 bits: that takes 10^19 events of one session. One that grows by more is
+capped, since the pane may be one in C. Money is in Python's integers, which have no end.
 """
 
 from typing import Final

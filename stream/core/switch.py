@@ -1,9 +1,9 @@
-"""Native or Python: decided once, for all of the hot path. Whoever has both asks here, and then imports without a net.
+"""Native or Python: decided once, for all of the hot path. Modules that have both ask here which one to import.
 
 What is native (stream/core/native) was compiled when liveshop was installed. It does the same as the Python that defines it
-(what stands for it as a whole lies in stream/core/pure), and the bytes that leave are equal. That it was not built is the
-only reason to do without. A build of which a part is missing is a broken one, and so is a module that is there and cannot
-be imported: it ends the program with its error, which nobody would notice otherwise.
+(stream/core/pure holds the modules that stand in its place), and the bytes that leave are equal. Python stands in only where
+nothing was built. A build that lacks a part, or a module that cannot be imported, ends the program with its error:
+otherwise nobody would notice that everything is slower.
 """
 
 from importlib.util import find_spec

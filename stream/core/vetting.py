@@ -1,7 +1,7 @@
 """Whether counts that a restored shard still holds as bytes can be unpacked once somebody needs them.
 
-What carries its checksum was written by us, and is not looked at: of 100,000 panes most are never unpacked. States that
-earlier versions have written carry none; that their bytes are those that were written, the checksum of Kafka's batches says.
+What carries its checksum was written by us, and is not looked at: of 100,000 panes most are never unpacked. States of
+earlier versions carry none. For those only the checksums of Kafka's batches say that the bytes are as they were written.
 """
 
 from typing import Any, Final

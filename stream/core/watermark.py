@@ -1,8 +1,7 @@
 """The watermark: how far all topics are in event time, and which of them do not hold it back.
 
-What a topic says that is far behind must not withhold what others said. Law 3 allows it: what is closed without such a topic
-is corrected by what comes of it. All of it follows from the clocks; only whether a topic is caught up or silent is the
-edge's to say.
+A topic that is far behind must not hold back the results of the others. Law 3 allows this: its events correct later what was
+closed without it. All of this follows from the clocks; the edge says only whether a topic is caught up or silent.
 """
 
 from collections.abc import Collection, Mapping
