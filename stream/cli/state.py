@@ -132,6 +132,15 @@ def _money(totals: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield from ((name.removesuffix("_minor"), readable(minor, currency)) for currency, minor in sums.items())
 
 
+SAID: Final = ("title", "seller_id", "seller_name", "creator_id", "creator_name", "platform")
+
+
+def _said(totals: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a session is called, whose it is, and when its host started and ended it, as far as it is known."""
+    yield from ((name, totals[name]) for name in SAID if name in totals)
+    yield from ((name, str(in_zone(totals[name]))) for name in ("started_at", "ended_at") if name in totals)
+
+
 def _print_session(held: dict[str, Any]) -> None:
     totals = held["totals"]
     say(
@@ -139,7 +148,7 @@ def _print_session(held: dict[str, Any]) -> None:
         f"(written: {held['written_events']}), revision {held['revision']}, last event {in_zone(held['last_event'])}"
     )
     counts = [(name, count) for name, count in totals["counts"].items() if count]
-    print_table(("", "so far"), [*counts, *_money(totals)])
+    print_table(("", "so far"), [*_said(totals), *counts, *_money(totals)])
     panes = held["panes"]
     rows = [
         (in_zone(pane["start"]), pane["events"], _pairs(pane["counts"]), _pairs(pane["windows_written"]))

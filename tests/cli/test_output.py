@@ -14,6 +14,7 @@ from rich.console import Console
 
 import stream.cli
 from stream.cli import _leave, alerts, backtest_report, doctor, offsets, output, scrape, state, table
+from stream.cli.timestamps import use_zone
 from stream.config import Settings
 from stream.core.policy import MINUTE
 from stream.doctor.finding import Check, Finding
@@ -130,6 +131,21 @@ def held(text: str) -> dict[str, Any]:
     known = {"partition": 0, "status": text, "events": 1, "written_events": 1, "revision": 1, "last_event": 0}
     pane = {"start": 0, "events": 1, "counts": {text: 1}, "windows_written": {text: 1}}
     return {**known, "totals": {"session_id": text, "counts": {text: 1}}, "panes": [pane]}
+
+
+def test_a_session_is_shown_with_what_it_is_called_and_when_it_started(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = held("x")
+    shown["totals"] |= {"seller_name": "Toko", "title": "Obral \x1b[31m", "started_at": 1_700_000_000_000}
+    use_zone("Asia/Jakarta")
+    try:
+        state._print_session(shown)
+    finally:
+        use_zone(None)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    first = rows.index("so far") + 1
+    assert rows[first : first + 3] == [
+        *(r"title Obral \x1b[31m", "seller_name Toko", "started_at 2023-11-15 05:13:20 WIB"),
+    ]
 
 
 def test_a_session_s_money_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
