@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from stream.cli import replay_diff, replay_entries, replay_plan, replay_run
+from stream.cli import replay_diff, replay_entries, replay_export, replay_plan, replay_run
 
 app: Final = typer.Typer(
     help="Count what was recorded once more, beside the workers: plan it, run it, see what differs.",
@@ -20,6 +20,7 @@ def _replay() -> None:
 app.command("plan")(replay_plan.command)
 app.command("run")(replay_run.command)
 app.command("diff")(replay_diff.command)
+app.command("export")(replay_export.command)
 app.command("list")(replay_entries.list_replays)
 app.command("show")(replay_entries.show)
 app.command("delete")(replay_entries.delete)

@@ -7,13 +7,13 @@ import typer
 
 from stream import __version__
 from stream.cli.flags import takes_settings
-from stream.cli.operating import ask
+from stream.cli.operating import NEEDED, ask
 from stream.cli.output import print_table, say, show_json
 from stream.cli.progress import reading
 from stream.cli.replay_figures import ABSENT, VERDICTS, difference, figure, gain, label
 from stream.cli.replay_page import names_of, notes_on, page, sums_of, verdict
 from stream.cli.timestamps import in_zone
-from stream.config import CONNECTION, Settings
+from stream.config import Settings
 from stream.errors import UsageError
 from stream.replay import diff, plan
 from stream.replay.compare import TOP, Comparison, Difference, plain
@@ -25,11 +25,13 @@ SHOWN: Final = 4
 """Values of one difference that are listed; --json and --html have them all."""
 
 
-@takes_settings((*CONNECTION, "topic_prefix"), required=("brokers",))
+@takes_settings(NEEDED, required=("brokers",))
 def command(
     settings: Settings,
     *,
-    replay: Annotated[str, typer.Argument(metavar="ID", help="of the replay, or the file of its plan")],
+    replay: Annotated[
+        str, typer.Argument(metavar="ID", help="of the replay, as in the list; or its plan, such as plan.json")
+    ],
     top: Annotated[int, typer.Option(min=0, max=MOST, help="largest differences to show")] = TOP,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="write a page to read and send around")
@@ -43,7 +45,7 @@ def command(
 
     Exit code 0: all that was compared is equal; 1: something differs, or nothing could be compared.
     """
-    planned = _plan(replay)
+    planned = _plan(replay) if Path(replay).suffix else ask(diff.planned(settings, replay))
     with reading("offsets") as tell:
         found = ask(diff.diff(settings, planned, tell, top=top))
     if html is not None:

@@ -11,9 +11,12 @@ from stream.kafka import topics
 from stream.kafka.client import Reader
 from stream.kafka.role import Role, Spec
 from stream.kafka.topics import TopicStatus
-from stream.model.names import SESSION_WINDOWS, SESSIONS
+from stream.model.names import LIVE_RUN, SESSION_WINDOWS, SESSIONS
 from stream.operate.shards import reading
+from stream.replay import audit
+from stream.replay.audit import RunOutcome
 from stream.replay.compare import TOP, Comparison
+from stream.replay.openmetrics import Export
 from stream.replay.plan import Plan
 from stream.replay.results import Wanted, read_last, written_since
 from stream.sessions.role import WORKER
@@ -45,6 +48,39 @@ async def diff(
             ours = await read_last(reader, replay, wanted, progress=progress)
             compared.add(await read_last(reader, live, wanted, since_ms=since, progress=progress), ours)
     return compared
+
+
+async def planned(settings: Settings, given: str) -> Plan:
+    """The plan of a replay that was run to its end, by its id.
+
+    Raises UsageError for one that there was not, that has not ended well, or that was deleted.
+    """
+    entry = await audit.require(settings, given)
+    if entry.outcome is not RunOutcome.DONE:
+        raise UsageError(f"the replay {entry.id} is {entry.outcome}: only one that was done can be looked at")
+    return entry.plan
+
+
+async def export(
+    settings: Settings, plan: Plan, into: Export, tell: Callable[[int, int], None], *, live: bool
+) -> Export:
+    """All windows of a replay; with ``live`` also the live ones of its range. Raises as `diff` does."""
+    await _require_topics(settings, plan)
+    pairs = [_pair(settings, plan, SESSION_WINDOWS, number) for number in range(plan.partitions)]
+    read = [(replay, plan.id) for _, replay in pairs] + [(tp, LIVE_RUN) for tp, _ in pairs if live]
+    async with reading(settings, [tp for tp, _ in read]) as reader:
+        every, done = await _offsets(reader, [tp for tp, _ in read]), 0
+
+        def progress(more: int) -> None:
+            nonlocal done
+            done += more
+            tell(done, every)
+
+        for tp, run in read:
+            since = written_since(plan) if run == LIVE_RUN else None
+            last = await read_last(reader, tp, Wanted.of(plan), since_ms=since, progress=progress)
+            into.add(last.results.values(), run)
+    return into
 
 
 def _pair(settings: Settings, plan: Plan, name: str, partition: int) -> tuple[TopicPartition, TopicPartition]:

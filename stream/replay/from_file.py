@@ -25,6 +25,8 @@ from stream.replay.recording import Arrived
 EVERY: Final = 20_000
 """Records of a shard between two checkpoints: what is closed until then is held."""
 STEPS: Final = 1000
+RUN: Final = "file"
+"""In the results."""
 
 
 class _Window(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +90,7 @@ class _Counting:
     """One shard, and how long ago its last checkpoint was."""
 
     def __init__(self, partition: int, policy: Policy, rules: Rules, take: Take) -> None:
-        self.shard = Shard(policy, rules=rules)
+        self.shard = Shard(policy, rules=rules, run=RUN)
         self._partition = partition
         self._take = take
         self._waiting = 0

@@ -16,7 +16,9 @@ from stream.cli.replay_page import names_of, page, verdict
 from stream.config import Settings
 from stream.kafka import client
 from stream.model.names import SESSION_WINDOWS, SESSIONS
+from stream.replay import audit
 from stream.replay import plan as plans
+from stream.replay.audit import RunOutcome
 from stream.replay.compare import Change, Comparison
 from stream.replay.plan import Plan
 from stream.sandbox.broker import EmbeddedKafka
@@ -185,3 +187,28 @@ def test_it_compares_topics_and_ends_with_1_where_they_differ(
     assert "views -2" in capsys.readouterr().out
     assert run(*words[:-1], "other.") == 2
     assert "the settings say 'other.'" in capsys.readouterr().err
+    _check_by_id(config, plan, tmp_path, capsys)
+
+
+def _check_by_id(config: Settings, plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was run is known by its id: compared, and exported."""
+    flags = ("--brokers", config.brokers or "", "--topic-prefix", config.topic_prefix)
+    assert run("replay", "diff", "friday", *flags) == 2
+    assert "there is no replay friday" in capsys.readouterr().err
+    entry = audit.begun(plan, "me", "", None)
+    asyncio.run(audit.record(config, entry))
+    assert run("replay", "diff", "friday", *flags) == 2
+    assert "the replay friday is running" in capsys.readouterr().err
+    asyncio.run(audit.record(config, audit.changed(entry, outcome=RunOutcome.DONE)))
+    assert run("replay", "diff", "friday", *flags) == 1
+    assert "views -2" in capsys.readouterr().out
+    file = folder / "friday.openmetrics"
+    assert run("replay", "export", "friday", "--openmetrics", str(file), "--with-live", *flags) == 0
+    assert "1 windows of friday, 1 windows of live" in capsys.readouterr().out
+    samples = [line for line in file.read_text().splitlines() if line.startswith("liveshop_window_views{")]
+    assert samples == [
+        'liveshop_window_views{run="friday",window="1m",platform="unknown"} 3 120.000',
+        'liveshop_window_views{run="live",window="1m",platform="unknown"} 5 120.000',
+    ]
+    assert run("replay", "export", "friday", "--openmetrics", str(file), *flags) == 2
+    assert "--force writes over it" in capsys.readouterr().err
