@@ -293,3 +293,18 @@ def test_what_a_product_is_called_takes_memory_once_and_only_where_it_may_be_nam
         count_view(full, view(action="pin", product_id=product, product_name="z"), 2)
     spilled = view(action="pin", product_id="p1", product_name="tea")
     assert [count_view(full, spilled, 2) for _ in range(2)] == [LABEL_BYTES + 2 + 3, 0]
+
+
+def test_what_starts_say_of_the_broadcast_takes_memory_once_each() -> None:
+    pane = Pane(Session(b"s"), T0)
+    starts = (
+        view(action="start", title="sale"),
+        view(action="start", seller_name="shop", creator_name="dewi"),
+        view(action="start", event_time=T0 + 1, title="another"),
+        view(action="start"),
+    )
+    held = [count_view(pane, start, 3) for start in starts]
+    assert all(more > 0 for more in held[:2])
+    assert held[2:] == [3, 0], "a longer title"
+    assert pane.name_bytes == sum(held)
+    assert count_view(Pane(Session(b"s"), T0), starts[0], PLAIN_ONLY) == 0

@@ -252,3 +252,16 @@ def test_no_detail_quotes_a_value(kind: Kind, name: str, form: int) -> None:
         found = decoded(bad, kind, secret.encode())
         if isinstance(found, Rejected):
             assert secret not in found.detail
+
+
+def test_what_only_begins_or_ends_like_a_pickle_is_none() -> None:
+    assert of_bytes(b"\x80\x04.") == "a Python pickle"
+    for value in (b"\x80\x04x", b"\x80\x09.", b"\x80\x80\x80", b"\x81\x04."):
+        assert of_bytes(value) != "a Python pickle"
+
+
+def test_one_field_is_not_enough_for_protobuf_nor_are_two_that_do_not_fill_the_value() -> None:
+    found = of_bytes(b"\x08\x01\x10\x02")
+    assert "rotobuf" in found
+    for value in (b"\x08\x01", b"\x08\x01\x12\x09a", b"\x0a\x01a"):
+        assert of_bytes(value) != found

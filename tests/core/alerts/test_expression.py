@@ -415,3 +415,16 @@ def test_twenty_mistakes_are_all_told() -> None:
     found = mistakes(" && ".join(f"q{letter} > 1.0" for letter in "abcdefghijklmnopqrst"))
     assert len(found) == 20
     assert not found[-1].startswith("the first")
+
+
+@pytest.mark.parametrize(
+    ("source", "mistake"),
+    [
+        ("1.0 (2.0 > 1.0)", "an operator is missing between '1.0' and '('"),
+        ("true + w.views > 1.0", "true stands beside + and must be a number"),
+        ("w.views == [X] || w.views > 1.0", f"[X] {LISTS}"),
+        ("w.views == {X: [Y]} || w.views > 1.0", f"{{X: [Y]}} {LISTS}"),
+    ],
+)
+def test_one_mistake_is_one_and_no_other(source: str, mistake: str) -> None:
+    assert mistakes(source) == [mistake]
