@@ -8,6 +8,7 @@ r"""liveshop counts what happens in live-shopping broadcasts while they run.
           fetch -> judge -> count -> close              kafka/shard_loop.py -> core/shard.py, core/judge.py
           every checkpoint, ONE transaction:            kafka/checkpoint.py
             live.session-windows, live.sessions, live.alerts, live.dead-letters, live.state, group offsets
+          beside them: live.promotions, from replays     core/promotions.py
           /metrics /healthz /readyz                     observe/
 
 The rooms:

@@ -22,15 +22,16 @@ from stream.core.policy import Policy
 from stream.core.shard import Shard
 from stream.dlq import ledger
 from stream.durations import parse_duration
+from stream.model import promotions
 from stream.model.events import Action, Checkout, Comment, Status, View
 from stream.model.names import INPUTS, KINDS, Closed, Kind, Reason
 from stream.model.results import RefusedBatch
 from stream.replay import audit
 from stream.replay.plan import PartitionPlan, Plan
-from stream.sessions.role import SPECS as OF_WORKERS
+from stream.sessions.role import PROMOTING
 from tests.replay.test_plan import a_plan
 
-SPECS = (*OF_WORKERS, *ledger.ROLE.specs, *audit.ROLE.specs)
+SPECS = (*PROMOTING.specs, *ledger.ROLE.specs, *audit.ROLE.specs)
 ROOT = Path(__file__).parent.parent / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / "topics").glob("*.yaml"))
@@ -130,6 +131,30 @@ def test_what_was_replayed_is_as_its_schema_says() -> None:
     assert found["outcome"]["enum"] == list(audit.RunOutcome)
     example = json.loads((ROOT / "replays" / "examples" / "friday.json").read_text())
     assert json.loads(msgspec.json.decode(json.dumps(example), type=audit.Entry).value()) == example
+
+
+def test_promotions_and_what_became_of_them_are_as_their_schemas_say() -> None:
+    head: dict[str, Any] = {"promotion": "a" * 16, "session_id": "s"}
+    after = promotions.Totals(value=msgspec.Raw(b'{"session_id":"s"}'), packed=b"x", named=[["a"]], figures=["views"])
+    changes: list[promotions.Change] = [
+        promotions.WindowChange(**head, window="1m", start=0, end=60_000),
+        promotions.TotalsChange(**head, after=after),
+    ]
+    manifest = promotions.Manifest(**head, replay="r", ends={"views": 1}, generation=0)
+    for _, value in promotions.records_of(changes, manifest):
+        check("promotions", json.loads(value))
+    verdict = promotions.Verdict(**head, outcome="applied", generation=0, offset=3, positions={"views": 1})
+    check("promotion-outcomes", json.loads(promotions.written(verdict)))
+    properties = schema("promotions")["$defs"]
+    for name, shape in (
+        ("window", promotions.WindowChange),
+        ("totals", promotions.TotalsChange),
+        ("manifest", promotions.Manifest),
+    ):
+        assert set(properties[name]["properties"]) == {"record", *shape.__struct_fields__}
+    assert set(schema("promotion-outcomes")["properties"]) == set(promotions.Verdict.__struct_fields__)
+    for file in (ROOT / "promotions" / "examples").glob("*.json"):
+        promotions.read(file.read_bytes())
 
 
 def test_there_is_a_page_for_every_topic() -> None:

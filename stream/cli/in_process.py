@@ -51,7 +51,8 @@ class InProcess:
         shares = SharePolicy(settings.bad_share, settings.warn_share, settings.bad_minimum)
         self._health = Health(shares, topic=settings.topic)
         self._metrics = Metrics(settings, also=self._health.committed, unready=self._health.reasons)
-        self._role = worker_role(ReloadedRules(settings, self._metrics))
+        role = worker_role(ReloadedRules(settings, self._metrics))
+        self._role = role.without(role.optional)
         self._inputs = [MemoryInputs(self._role.names) for _ in range(asked.partitions)]
         self._loop = asyncio.new_event_loop()
         self._traffic_over, self._over = asyncio.Event(), asyncio.Event()

@@ -191,16 +191,21 @@ class Alignment(Generic[K]):
         """Pieces of what waits, as far as it may be counted. Each is to be counted before the next is asked for."""
         for kind in self.ahead.kinds():
             while kind in self.ahead:
-                records, events = self.ahead.take(kind, limit(kind, *self._standing()) if self.aligned else None)
+                records, events = self.ahead.take(kind, self._limit(kind))
                 if not records:
                     break
                 yield kind, records, events
+
+    def _limit(self, kind: K) -> int | None:
+        """One that has no clock of its own waits for nobody."""
+        is_free = not self.aligned or kind not in self.clocks()
+        return None if is_free else limit(kind, *self._standing())
 
     def _standing(self) -> tuple[dict[K, int | None], set[K]]:
         """How far each topic is in event time, and which have records to count for which the others wait."""
         clocks = self.clocks()
         times = self.ahead.times(clocks)
-        behind = {*self.behind(), *self.ahead.kinds()}
+        behind = {kind for kind in (*self.behind(), *self.ahead.kinds()) if kind in clocks}
         return times, behind - out_of_reach(times, clocks, self.state_retention_ms)
 
 

@@ -22,11 +22,13 @@ from stream.core.framing import ChangedSettingsError, LaterStateError, StateErro
 from stream.core.ids import TimedHashes
 from stream.core.judge import Judge
 from stream.core.known import Known
+from stream.core.ledger import Ledger
 from stream.core.panes import Rows
 from stream.core.policy import Policy, refused_changes
+from stream.core.promotions import Promotions
 from stream.core.sessions import Sessions
 from stream.core.state_format import Meta
-from stream.core.state_keys import ALERTS, BUCKETS, IDS, ITEMS, KNOWN, PANE, RESTING, SESSION
+from stream.core.state_keys import ALERTS, BUCKETS, IDS, ITEMS, KNOWN, PANE, PROMOTION, RESTING, SESSION
 from stream.core.statelog import Restored, StateLog
 from stream.core.watermark import Watermark
 from stream.core.windows import Windows
@@ -101,10 +103,12 @@ class Parts:
     event_time: Watermark
     windows: Windows
     alerting: Alerting
+    promotions: Promotions
 
     def keep_format(self, form: Format) -> None:
         """Items are written so from now on."""
         self.rows.format = self.sessions.format = self.alerting.format = form
+        self.promotions.keep_format(form)
 
     def checkpoint(self, log: StateLog, whole: Mapping[str, Any]) -> Steps[list[tuple[bytes, bytes]]]:
         """The records of the next one. ``whole``: what the shard says of itself, of `Meta`."""
@@ -112,6 +116,7 @@ class Parts:
         yield from self.rows.collect(self.judge.changed, self.windows.touched, puts)
         yield from self.sessions.collect(log, puts)
         yield from self.alerting.collect(log, puts)
+        self.promotions.waiting.collect(log, puts)
         for each, now in self._by_time():
             yield from each.retire(log, now)
         yield
@@ -122,17 +127,20 @@ class Parts:
             watermark=self.event_time.now,
             horizon=self.windows.horizon,
             gone_floor=self.sessions.gone.floor,
+            unseen=self.sessions.unseen if self.sessions.ledger.stored else None,
+            ledger_floor=self.sessions.ledger.floor,
             version=__version__,
             figures=self.rows.format.names,
         )
         return (yield from log.checkpoint(_encode(meta), puts, self._additions(log), self._values))
 
-    def _by_time(self) -> Sequence[tuple[TimedHashes | Known, int | None]]:
+    def _by_time(self) -> Sequence[tuple[TimedHashes | Known | Ledger, int | None]]:
         """What is held by a time of its own, in buckets of the state; and the clock by which it goes."""
         clocks = self.judge.clocks
         return [
             (self.judge.checkout_keys, clocks[Kind.CHECKOUTS]),
             (self.sessions.gone, self.event_time.now),
+            (self.sessions.ledger, self.event_time.now),
             *((known, clocks[kind]) for kind, known in self.judge.known.items()),
         ]
 
@@ -144,7 +152,13 @@ class Parts:
     def _values(self, keys: list[bytes]) -> list[bytes]:
         """Of items that are alive."""
         sessions = self.sessions.value
-        by_sort = {PANE: self.rows.value, SESSION: sessions, RESTING: sessions, ALERTS: self.alerting.value}
+        by_sort = {
+            PANE: self.rows.value,
+            SESSION: sessions,
+            RESTING: sessions,
+            ALERTS: self.alerting.value,
+            PROMOTION: self.promotions.waiting.value,
+        }
         return [by_sort[key[:1]](key) for key in keys]
 
     def restore(self, content: Restored, meta: Meta) -> None:
@@ -152,6 +166,7 @@ class Parts:
         self.event_time.now = meta.watermark
         self.windows.horizon = list(meta.horizon)
         self.sessions.gone.floor = meta.gone_floor
+        self._restore_past(meta)
         self.judge.restore(meta)
         self.sessions.restore(content.items, self.windows.recall)
         by_time = {each.sort: each for each, _ in self._by_time()}
@@ -164,6 +179,17 @@ class Parts:
         self.judge.restore_known(meta, self.sessions.each)
         closed_through, complete = self.windows.closed_through(), self.event_time.complete
         self.alerting.restore(content.items, meta, self.rows, closed_through, complete)
+        self.promotions.waiting.restore(content.items)
+
+    def _restore_past(self, meta: Meta) -> None:
+        """Where each session has changed; a state that does not say it counts as changed to its end."""
+        views, comments, checkouts = (meta.positions.get(kind, 0) for kind in KINDS)
+        sessions = self.sessions
+        sessions.at = views, comments, checkouts
+        sessions.unseen = sessions.at if meta.unseen is None else meta.unseen
+        sessions.ledger.floor = meta.ledger_floor
+        if meta.unseen is None and meta.watermark is not None:
+            sessions.ledger.floor = meta.watermark
 
     def vet(self, log: StateLog) -> None:
         """Looks at all that is still packed. Raises StateError, which names the checkpoint that wrote it."""

@@ -18,12 +18,13 @@ import xxhash
 from stream.core.cooperative import Steps
 from stream.core.state_format import Section
 
-VERSION: Final = 4
-READABLE: Final = (2, 3, 4)
+VERSION: Final = 5
+READABLE: Final = (2, 3, 4, 5)
 """Versions that this program reads. In 3 there are known sessions, and sessions at rest, which 2 would misread. From 4 on a
-checkpoint names its figures, and there may be more of them than 3 would read.
+checkpoint names its figures, and there may be more of them than 3 would read. From 5 on it holds what promotions need:
+up to where each session has changed, sessions that were let go, and promotions that wait.
 """
-WRITABLE: Final = (3, 4)
+WRITABLE: Final = (3, 4, 5)
 """Versions that it writes, too: a state is continued in its own (core/formats.py)."""
 PART_BYTES: Final = 900_000
 """Below the 1 MB that a record may have, with its header."""

@@ -5,7 +5,7 @@ still held. Only which ids a session's own breakdowns name is decided event by e
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import add
 from typing import Final
 
@@ -21,7 +21,24 @@ from stream.core.policy import Policy
 from stream.core.state_format import Head, Outline
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[list[str]], bool, bool, int, int, bool, int]).decode
+
+
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    base: bytes | None
+    named: list[list[str]]
+    ended: bool
+    frozen: bool
+    revision: int
+    written_events: int
+    written_ended: bool
+    written_at: int
+    past: tuple[tuple[int, int, int] | None, int, int] = (None, 0, 0)
+    """``seen``, ``windows`` and ``promoted``. Before format 5 there was none."""
+
+
+_decode: Final = msgspec.msgpack.Decoder(_Packed).decode
+PAST_SINCE: Final = 5
+"""The format that holds what promotions need."""
 NOTHING_SHOWN: Final = (0, 0, 0, 0)
 
 
@@ -43,8 +60,10 @@ class Session:
         "let_go_at",
         "named",
         "on_air_to",
+        "promoted",
         "revision",
         "seed",
+        "seen",
         "session_id",
         "shown",
         "stale",
@@ -52,6 +71,7 @@ class Session:
         "sum",
         "summed",
         "turn",
+        "windows",
         "written_at",
         "written_ended",
         "written_events",
@@ -96,6 +116,12 @@ class Session:
         self.in_line = False
         """In which: of those of more than a few events."""
         self.revision = 0
+        self.seen: tuple[int, int, int] | None = None
+        """Positions of the inputs before which all lies that it has counted; None when nobody noted them."""
+        self.windows = 0
+        """The highest revision of its windows, of those whose first pane was dropped."""
+        self.promoted = 0
+        """Number of the promotion that was applied last; 0 for none."""
         self.written_events = NEVER
         self.written_ended = False
         self.written_at = NEVER
@@ -115,10 +141,26 @@ class Session:
     def packed_base(self) -> bytes | None:
         return self._base if self._base is None or isinstance(self._base, bytes) else pack(self._base)
 
+    def name(self, named: Sequence[Sequence[str]]) -> None:
+        """The ids that its breakdowns name, in the order of those."""
+        self.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=False) if ids)
+
     def restore_base(self, base: bytes) -> None:
         """Of a session that knows nothing yet."""
         self._base = base
         self.recall(outline_of(base))
+
+    def replace(self, base: bytes | None, named: Sequence[Sequence[str]]) -> None:
+        """Nothing of it is in a pane, and its totals are others from now on. None: it has none."""
+        self._base, self.sum, self.summed = None, None, ()
+        self.events, self.shown, self.gmv = 0, [0, 0, 0, 0], {}
+        self.on_air_to = self.start_to = self.end_to = self.last_any = NEVER
+        self.named.clear()
+        self.name(named)
+        if base is not None:
+            self.restore_base(base)
+        self.written_events, self.written_ended = self.events, self.ended
+        self.stale = True
 
     @property
     def changed(self) -> bool:
@@ -205,33 +247,36 @@ class Session:
     def packed(self, form: Format) -> bytes:
         """All of it but the key and what is in panes: what `unpacked` makes it of again."""
         base = self.packed_base()
-        return _encode(
-            (
-                base and form.counts(base),
-                form.named([list(self.named.get(name, ())) for name in BREAKDOWNS]),
-                self.ended,
-                self.frozen,
-                self.revision,
-                self.written_events,
-                self.written_ended,
-                self.written_at,
-            )
+        whole = (
+            base and form.counts(base),
+            form.named([list(self.named.get(name, ())) for name in BREAKDOWNS]),
+            self.ended,
+            self.frozen,
+            self.revision,
+            self.written_events,
+            self.written_ended,
+            self.written_at,
         )
+        if form.version < PAST_SINCE:
+            return _encode(whole)
+        return _encode((*whole, (self.seen, self.windows, self.promoted)))
 
     @classmethod
     def unpacked(cls, key: bytes, data: bytes) -> "Session":
         """Without its panes; what derives from them is worked out when they are there."""
-        base, named, ended, frozen, revision, written_events, written_ended, written_at = _decode(data)
+        packed = _decode(data)
         session = cls(key)
         session.stale = False
-        if base is not None:
-            session.restore_base(base)
-        session.named.update((name, set(ids)) for name, ids in zip(BREAKDOWNS, named, strict=False) if ids)
-        session.ended, session.frozen, session.revision = ended, frozen, revision
-        session.written_events, session.written_ended, session.written_at = written_events, written_ended, written_at
+        if packed.base is not None:
+            session.restore_base(packed.base)
+        session.name(packed.named)
+        session.ended, session.frozen, session.revision = packed.ended, packed.frozen, packed.revision
+        session.written_events, session.written_ended = packed.written_events, packed.written_ended
+        session.written_at = packed.written_at
+        session.seen, session.windows, session.promoted = packed.past
         return session
 
 
 def head_in(data: bytes) -> Head:
     """The head of the base in a packed session that has one."""
-    return head_of(_decode(data)[0] or b"")
+    return head_of(_decode(data).base or b"")

@@ -16,8 +16,9 @@ from stream.core.breakdown import add_money
 from stream.core.cooperative import Steps
 from stream.core.counts import NEVER, Counts
 from stream.core.formats import NEWEST
-from stream.core.ids import TimedHashes
+from stream.core.ids import TimedHashes, hash_id
 from stream.core.late import newest
+from stream.core.ledger import NOWHERE, Ledger, Past, Seen
 from stream.core.pages import LARGEST, Pages, Resting
 from stream.core.panes import Marks, Pane, Rows
 from stream.core.policy import DAY, Policy
@@ -49,6 +50,13 @@ class Sessions:
         """Those at rest, packed as the state holds them."""
         self.format = NEWEST
         self.gone = TimedHashes(policy.gone_session_ms, policy.max_gone_sessions, DAY, sort=GONE, bucket_ms=DAY)
+        self.ledger = Ledger()
+        self.at: Seen = NOWHERE
+        """Where the inputs stood when what has changed was last looked at."""
+        self.unseen: Seen = NOWHERE
+        """Where they stood before it was noted up to where each session has changed."""
+        self._added: list[Session] = []
+        """Those that have changed since, in no pane."""
         self.stale: dict[bytes, Session] = {}
         """Those of ``held`` whose own item in the state is out of date."""
         self._queue = TotalsQueue(policy, self.held)
@@ -105,6 +113,8 @@ class Sessions:
     def _adopt(self, session: Session) -> None:
         """A session from the state, its panes recalled: back into every queue it belongs to."""
         self.held[session.key] = session
+        if session.changed:
+            session.seen = self.at
         self.shown = list(map(add, self.shown, session.shown))
         if session.gmv:
             self.gmv.update(session.gmv)
@@ -119,6 +129,7 @@ class Sessions:
     def hear(self, pane: Pane, tally: Tally) -> None:
         """What a pane has counted since it was heard of last."""
         session, untold = pane.session, pane.tell()
+        session.seen = self.at
         if untold is not None:
             session.events += untold[0]
             if any(untold[1:]):  # most events are none of what is shown
@@ -146,6 +157,7 @@ class Sessions:
         session = pane.session
         self.hear(pane, tally)
         session.absorb(pane, NEVER)
+        self._added.append(session)
         self.stale[session.key] = session
         if session.ended:
             self._quiet[session.key] = None
@@ -235,6 +247,54 @@ class Sessions:
             self.stale[session.key] = session
             yield
         return records
+
+    # -- what promotions need
+
+    def stand(self, at: Seen) -> None:
+        """All that is counted so far lies before these positions."""
+        self.at = at
+        for session in self._added:
+            session.seen = at
+        self._added = []
+
+    def note_written(self, key: bytes, marks: Marks) -> None:
+        """A pane is dropped, with the marks of the windows that start with it."""
+        session, revision = self.held[key], max(marks[::2], default=0)
+        if revision > session.windows:
+            session.windows = revision
+            session.stale = True
+            self.stale[key] = session
+
+    def past(self, key: bytes) -> Past | None:
+        """What is known of a session, also of one that was let go. None: nothing was ever counted of it, or long ago."""
+        session, known = self.find(key), self.ledger.find(hash_id(key))
+        if session is None:
+            return known
+        return self._past_of(session) if known is None else self._past_of(session).merged(known)
+
+    def _past_of(self, session: Session) -> Past:
+        seen = self.unseen if session.seen is None else session.seen
+        return Past(session.promoted, session.revision, session.windows, seen)
+
+    def note_past(self, key: bytes, past: Past, now: int) -> None:
+        """Of a session that is not held."""
+        self.ledger.note(hash_id(key), past, now)
+
+    def replace(
+        self, key: bytes, base: bytes | None, named: Sequence[Sequence[str]], past: Past, watermark: int | None
+    ) -> Session:
+        """An ended session of which nothing is in a pane: its totals are others from now on."""
+        session, _ = self.meet(key, watermark)
+        self._show(session, [-number for number in session.shown])
+        self.gmv.subtract(session.gmv)
+        session.replace(base, named)
+        session.promoted, session.revision, session.windows, session.seen = past
+        self.shown = list(map(add, self.shown, session.shown))
+        self.gmv.update(session.gmv)
+        self.stale[key] = session
+        self._quiet[key] = None
+        self._keep(session, session.let_go_due(self._policy))
+        return session
 
     # -- rest
 
@@ -356,6 +416,7 @@ class Sessions:
     def _forget(self, session: Session, watermark: int) -> None:
         self._show(session, [-number for number in session.shown])
         self.gmv.subtract(session.gmv)
+        self.ledger.note(session.seed, self._past_of(session), watermark)
         if not session.frozen:
             self.gone.note(session.seed, watermark, watermark)
 

@@ -9,7 +9,7 @@ in the state; core/checkpoint.py makes one checkpoint of them, and core/view.py 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from stream.core import formats
 from stream.core.alerts.alerting import Alerting, Stopwatch, stopped
@@ -22,15 +22,17 @@ from stream.core.gaps import Gaps
 from stream.core.judge import Judge
 from stream.core.panes import Pane, Row, Rows
 from stream.core.policy import Policy
+from stream.core.promotions import Now, Promotions
 from stream.core.scope import Scope
 from stream.core.session import Session
 from stream.core.sessions import Sessions
 from stream.core.state_keys import pane_key
 from stream.core.statelog import Restored, StateLog
+from stream.core.timed import Timeless
 from stream.core.view import look
 from stream.core.watermark import Watermark
 from stream.core.windows import FAR_AHEAD, LONG_AGO, Windows
-from stream.model.names import LIVE_RUN, Kind, Outcome, Reason
+from stream.model.names import KINDS, LIVE_RUN, PROMOTED, Kind, Outcome, Reason
 from stream.model.results import Outputs, Record, ShardView
 
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ class Shard:
         """The prefix of the topics to which what is not counted here was moved."""
         self.topic_ids: dict[str, str] = {}
         """Kafka's ids of the topics it reads and writes, by their names in the code: one made anew has another."""
-        self.positions: dict[Kind, int] = {}
-        """Next offset to read."""
+        self.positions: dict[Any, int] = {}
+        """Next offset to read, by input."""
         self.log = StateLog(policy.checkpoint_span)
         self.format = NEWEST
         """In which the state is written."""
@@ -98,8 +100,11 @@ class Shard:
         self.windows = Windows(policy, self.rows, run, scope)
         self.windows.generation = generation
         self.alerting = Alerting(policy, rules, stopwatch, run, scope)
-        self.windows.tally = self.alerting.emitter.tally = self.judge.tally
-        self._parts = Parts(self.rows, self.sessions, self.judge, self.event_time, self.windows, self.alerting)
+        self.promotions = Promotions(policy, self.rows, self.sessions, self.windows)
+        self.windows.tally = self.alerting.emitter.tally = self.promotions.tally = self.judge.tally
+        self._parts = Parts(
+            *(self.rows, self.sessions, self.judge, self.event_time, self.windows, self.alerting, self.promotions)
+        )
         self.gaps = Gaps()
         self.drop_line = LONG_AGO
         """Panes that start here or earlier are needed by no window any more."""
@@ -112,7 +117,7 @@ class Shard:
         self._corrections = sum(-(-spec.size_ms // spec.slide_ms) for spec in policy.windows)
         """Windows that hold a pane: so many are corrected when it changes late."""
 
-    def begin_at(self, positions: dict[Kind, int]) -> None:
+    def begin_at(self, positions: dict[Any, int]) -> None:
         """A new shard's first offsets. The first checkpoint keeps them, also when no record ever comes."""
         self.positions = positions
         self.moved = True
@@ -134,6 +139,8 @@ class Shard:
 
     def decode(self, kind: Kind, records: Sequence[Record]) -> tuple[Sequence[Record], Events]:
         """What `count` takes. Of a value that is too large only the beginning is kept."""
+        if kind == PROMOTED:
+            return records, cast("Events", Timeless(records))
         policy = self.policy
         events = decode_batch(kind, records, policy.max_value, trust_producer_time=policy.trust_producer_time)
         return shortened(records, events), events
@@ -141,6 +148,9 @@ class Shard:
     def count(self, kind: Kind, records: Sequence[Record], events: Sequence[Decoded]) -> None:
         """The same with the records decoded already (`decode_batch`)."""
         if not records:
+            return
+        if kind == PROMOTED:
+            self._promote(records)
             return
         self.moved = self._stirred = True
         self.event_time.hear(kind)
@@ -154,7 +164,19 @@ class Shard:
 
     def skip(self, kind: Kind, records: Sequence[Record], why: str) -> None:
         """The next records of a topic, as an operator has named them: dead letters, unjudged. They move no clock."""
+        if kind == PROMOTED:
+            for record in records:
+                self.promotions.refuse(record, why)
+            self._promote(records[-1:], read=False)
+            return
         self.count(kind, records, [Rejected(Reason.SKIPPED, why)] * len(records))
+
+    def _promote(self, records: Sequence[Record], *, read: bool = True) -> None:
+        """Records of live.promotions: they have no event time, and are no events."""
+        if read:
+            self.promotions.read(records)
+        self.positions[PROMOTED] = records[-1].offset + 1
+        self.moved = True
 
     def _note_touched(self, kind: Kind, touched: Sequence[Pane]) -> None:
         """Panes that a batch has changed for the first time since the last checkpoint."""
@@ -181,6 +203,9 @@ class Shard:
 
     def gap(self, kind: Kind, lost: int) -> None:
         """Offsets of a topic are lost to retention: results say so until nothing can be missing from them."""
+        if kind == PROMOTED:
+            self.moved = True
+            return
         self.judge.tally.lost_offsets += lost
         self.gaps[kind] = None
         self.moved = True
@@ -271,6 +296,7 @@ class Shard:
             if row.holds(key) and (pane is None or not pane.changed):
                 counts, marks = row.take(key)
                 self.windows.forget(marks)
+                self.sessions.note_written(key, marks)
                 self.log.drop(pane_key(row.start, key))
                 if counts is not None:
                     self.sessions.absorb(key, counts, row.start)
@@ -291,6 +317,7 @@ class Shard:
         windows, judge, alerting, sessions, time = (
             *(self.windows, self.judge, self.alerting, self.sessions, self.event_time),
         )
+        sessions.stand(self._standing())
         # in one transaction with the windows of their slides, or after them
         limit = windows.closed_through()
         yield from alerting.catch_up(self.rows, judge.changed, limit, time.wall_passed, time.complete)
@@ -312,9 +339,19 @@ class Shard:
             everything=time.wall is not None,
         )
         judge.tally.session_records += len(totals)
-        if not (self.moved or spoken or totals or windows.written or sessions.stale or alerting.changed):
+        yield from self.promotions.apply(self._now())
+        is_changed = spoken or totals or windows.written or sessions.stale or alerting.changed
+        if not (self.moved or is_changed or self.promotions.changed):
             return None
         return (yield from self._outputs(totals))
+
+    def _standing(self) -> tuple[int, int, int]:
+        views, comments, checkouts = (self.positions.get(kind, 0) for kind in KINDS)
+        return views, comments, checkouts
+
+    def _now(self) -> Now:
+        time = self.event_time
+        return Now(self.positions, self.drop_line, max(time.passed, time.wall_passed), time.now, self.newest)
 
     def _outputs(self, totals: list[tuple[bytes, bytes]]) -> Steps[Outputs]:
         windows, judge = self.windows, self.judge
@@ -326,6 +363,9 @@ class Shard:
             sessions=totals,
             dead_letters=judge.dead,
             alerts=self.alerting.emitter.written,
+            promoted_windows=self.promotions.windows,
+            promoted_sessions=self.promotions.sessions,
+            promotions=self.promotions.told,
             state=state,
             positions=dict(self.positions),
             generation=self.generation,
@@ -336,6 +376,7 @@ class Shard:
         judge.begin_anew()
         windows.begin_anew(judge.tally)
         self.alerting.begin_anew(judge.tally)
+        self.promotions.begin_anew(judge.tally)
         self._touched_bytes = 0
         self.moved = False
         self._stirred = True
@@ -367,6 +408,7 @@ class Shard:
     def upgrade(self) -> None:
         """The next checkpoint is written in the newest format, also when no record ever comes."""
         self.keep_format(NEWEST)
+        self.sessions.unseen = self._standing()
         self.moved = True
 
     def _meta(self) -> dict[str, Any]:
@@ -374,7 +416,8 @@ class Shard:
             "owner": self.owner,
             "policy": self.policy.deciding(),
             "generation": self.generation,
-            "positions": {str(kind): offset for kind, offset in self.positions.items()},
+            "positions": {str(kind): self.positions[kind] for kind in KINDS if kind in self.positions},
+            "promoted_to": self.positions.get(PROMOTED),
             "drop_line": self.drop_line,
             "gaps": {str(kind): until for kind, until in self.gaps.items()},
             "transactional_id": self.transactional_id,
@@ -418,6 +461,8 @@ class Shard:
             self.topic_ids = dict(meta.topic_ids)
             self.windows.generation = meta.generation
             self.positions = {Kind(name): offset for name, offset in meta.positions.items()}
+            if meta.promoted_to is not None:
+                self.positions[PROMOTED] = meta.promoted_to
             self.drop_line = meta.drop_line
             self.gaps.update({Kind(name): until for name, until in meta.gaps.items()})
             self._parts.restore(content, meta)
@@ -434,7 +479,8 @@ class Shard:
         """
         alerts = len(self.alerting.emitter.written) * ALERT_BYTES
         judged = self.judge.dead_bytes + self.judge.label_bytes
-        return self.windows.written_bytes + judged + self._touched_bytes + alerts
+        promoted = self.promotions.written_bytes + self.promotions.waiting.waiting_bytes
+        return self.windows.written_bytes + judged + self._touched_bytes + alerts + promoted
 
     @property
     def slices_held(self) -> int:

@@ -147,6 +147,12 @@ class Meta(msgspec.Struct):
     """The prefix of the topics to which what is not counted here was moved: nothing more is counted here."""
     topic_ids: dict[str, str] = {}
     """Kafka's ids of the topics read and written, by their names in the code. Empty of a version that did not ask."""
+    promoted_to: int | None = None
+    """Next offset of live.promotions; None where it is not read."""
+    unseen: tuple[int, int, int] | None = None
+    """Where the inputs stood when it began to be noted up to where each session has changed; None: it was not yet."""
+    ledger_floor: int = -(2**62)
+    """Of sessions that were let go before nothing is known."""
     version: str = ""
     """Of the program that wrote it; empty of one that did not say."""
     figures: list[str] = []

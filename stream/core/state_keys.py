@@ -10,8 +10,10 @@ GONE: Final = b"g"
 ALERTS: Final = b"a"
 KNOWN: Final = b"n"
 RESTING: Final = b"r"
-ITEMS: Final = frozenset({PANE, SESSION, RESTING, ALERTS})
-BUCKETS: Final = frozenset({IDS, CHECKOUT_KEYS, GONE, KNOWN})
+LEDGER: Final = b"l"
+PROMOTION: Final = b"m"
+ITEMS: Final = frozenset({PANE, SESSION, RESTING, ALERTS, PROMOTION})
+BUCKETS: Final = frozenset({IDS, CHECKOUT_KEYS, GONE, KNOWN, LEDGER})
 """The first bytes of all keys of each sort."""
 
 

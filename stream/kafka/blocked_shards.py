@@ -38,7 +38,7 @@ class BlockedShards:
     def __init__(self, role: Role, settings: Settings, health: Health) -> None:
         self._settings = settings
         self._health = health
-        self._inputs = {settings.topic(each.topic): each.name for each in role.inputs}
+        self._inputs = {settings.topic(each.topic): each.name for each in role.read}
         self._at: dict[int, UnreadableError] = {}
         self._told: dict[int, float] = {}
         """When the log said so."""

@@ -230,9 +230,9 @@ class Checkpoints:
         self._context.clock.note(self._context.partition, stamped, sent, time.monotonic(), time.time())
 
     async def _send_offsets(self, positions: Mapping[Name, int]) -> None:
-        """For lag tools and autoscalers; recovery never reads them."""
-        inputs = self._context.inputs
-        offsets = {inputs[name]: offset for name, offset in positions.items()}
+        """For lag tools and autoscalers; recovery never reads them. The group does not subscribe to side inputs."""
+        inputs, names = self._context.inputs, self._context.role.names
+        offsets = {inputs[name]: offset for name, offset in positions.items() if name in names}
         if not (offsets and self._context.role.has_group):
             return
         try:

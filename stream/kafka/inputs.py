@@ -49,7 +49,7 @@ class Inputs:
         self._buffer = Buffer(self._reader, self.account)
         ids = {
             self._context.settings.topic(each.topic): as_bytes(topic_ids[each.topic])
-            for each in self._context.role.inputs
+            for each in self._context.role.read
             if each.topic in topic_ids
         }
         if len(ids) == len(self._partitions):

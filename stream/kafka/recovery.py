@@ -292,6 +292,7 @@ async def _restored(context: ShardContext, reader: Reader, ids: Ids, state: Stat
     if machine.owner != context.owner:
         raise state_refused.other_owner(context, machine.owner)
     _require_same_partitions(context, machine)
+    _forget_unread(context, machine)
     await _identify(context, reader, machine, ids)
     await resolve_positions(context, reader, machine)
     log.info("restored", partition=context.partition, checkpoints=number, generation=machine.generation)
@@ -322,6 +323,15 @@ def _require_same_partitions(context: ShardContext, machine: Machine) -> None:
         topics = dict.fromkeys(map(context.settings.topic, context.role.input_topics.values()), context.partitions)
         raise OutgrownError(Outgrown(counted or context.partitions, topics, machine.moved_to), context.settings)
     machine.partitions = context.partitions
+
+
+def _forget_unread(context: ShardContext, machine: Machine) -> None:
+    """An installation may be without an optional topic again: should there be another one some day, it is a new one."""
+    ours = {spec.name for spec in context.role.specs}
+    machine.topic_ids = {name: topic_id for name, topic_id in machine.topic_ids.items() if name in ours}
+    for name in machine.positions.keys() - context.inputs.keys():
+        del machine.positions[name]
+        machine.moved = True
 
 
 async def _identify(context: ShardContext, reader: Reader, machine: Machine, ids: Ids) -> None:
@@ -355,7 +365,7 @@ def to_begin_again(role: Role, known: Ids, now: Ids, positions: Mapping[str, int
     """Inputs of which everything there is has yet to be read: they are others, or shorter than what was read."""
     others = topicids.made_anew(role, known, now)
     return {
-        each.name for each in role.inputs if each.topic in others or positions.get(each.name, 0) > found[each.name][1]
+        each.name for each in role.read if each.topic in others or positions.get(each.name, 0) > found[each.name][1]
     }
 
 
@@ -429,6 +439,9 @@ async def resolve_positions(context: ShardContext, reader: Reader, machine: Mach
 
 
 def _note_lost_offsets(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
+    if name not in context.role.names:
+        machine.gap(name, lost)  # in the log of a side input nothing is lost that is still wanted
+        return
     log.error(
         "retention deleted records before they were read: results are marked incomplete",
         topic=context.inputs[name].topic,

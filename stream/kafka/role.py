@@ -3,8 +3,8 @@
 Everything in kafka/ works by a role and knows none of its own: the session worker's is in sessions/role.py.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from stream.kafka.machine import Machines
 from stream.model.names import LIVE_RUN
@@ -64,6 +64,27 @@ class Role:
     has_group: bool = True
     """It is shared out by a group of consumers, and each checkpoint tells the group how far it has read. Else no group is
     asked or told anything."""
+    side_inputs: tuple[Input, ...] = ()
+    """Read beside the inputs, each shard its own partition, as they come: they have no event time, and nothing waits for
+    them. Who has which partition follows from the inputs alone, and their offsets are in the state alone."""
+    optional: frozenset[str] = frozenset()
+    """Topics of side inputs and outputs that an installation may be without: then the role is, too."""
+
+    def without(self, missing: Collection[str]) -> "Role":
+        """The role where these of the optional topics are missing."""
+        gone = self.optional.intersection(missing)
+        return replace(
+            self,
+            outputs=tuple(each for each in self.outputs if each.topic not in gone),
+            side_inputs=tuple(each for each in self.side_inputs if each.topic not in gone),
+            specs=tuple(each for each in self.specs if each.name not in gone),
+            optional=self.optional - gone,
+        )
+
+    @property
+    def read(self) -> tuple[Input, ...]:
+        """All that a shard reads."""
+        return self.inputs + self.side_inputs
 
     @property
     def names(self) -> tuple[str, ...]:

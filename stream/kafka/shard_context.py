@@ -76,7 +76,8 @@ class ShardContext:
 
     @property
     def inputs(self) -> dict[Name, TopicPartition]:
-        return {each.name: self._partition_of(each.topic) for each in self.role.inputs}
+        """With side inputs."""
+        return {each.name: self._partition_of(each.topic) for each in self.role.read}
 
     @property
     def outputs(self) -> list[TopicPartition]:

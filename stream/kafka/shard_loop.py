@@ -84,9 +84,10 @@ class ShardLoop:
         self._checkpoints = checkpoints
         self._hooks = hooks
         self._every = context.settings.checkpoint_every.total_seconds()
-        self._names, self._aligned = context.role.names, context.role.aligned
+        self._names = tuple(each.name for each in context.role.read)
+        self._timed, self._aligned = context.role.names, context.role.aligned
         self._delay_ms = ms(context.settings.delay)
-        self._silence = Silence(self._names, context.settings.idle_after.total_seconds())
+        self._silence = Silence(self._timed, context.settings.idle_after.total_seconds())
         self._left_out = LeftOut[Name]()
         self._hidden = Hidden[Name]()
         self._since = _Since(time.monotonic() - max(0.0, self._every - FIRST_CHECKPOINT_AFTER), machine.slices_held)
@@ -270,7 +271,8 @@ class ShardLoop:
         self._silence.heard(name)
         self._newest_ms[name] = records[-1].timestamp
         self._since.records += len(records)
-        self._since.samples.append((name, records[-1].timestamp, len(records)))
+        if name in self._timed:
+            self._since.samples.append((name, records[-1].timestamp, len(records)))
 
     def _adapt_piece_size(self, seconds: float) -> None:
         """Pieces shrink at once when records take long (large ones), and grow again slowly."""
@@ -294,7 +296,7 @@ class ShardLoop:
         if not self._aligned:
             return
         now = time.monotonic()
-        caught_up = [name for name in self._names if self._caught_up(name)]
+        caught_up = [name for name in self._timed if self._caught_up(name)]
         self._more = self.machine.keep_up(caught_up) or self._more
         for name in self._silence.fallen_silent(now, caught_up):
             self.machine.exclude(name)

@@ -165,6 +165,16 @@ async def counts(role: Role, settings: Settings, only: Collection[str] = ()) -> 
     return {topic.name: topic.partitions for topic in topics if topic.name not in others}
 
 
+async def unfit(role: Role, settings: Settings) -> list[str]:
+    """Those of the optional topics of a role that cannot be used, by their names in the code: one is missing, or has not
+    as many partitions as the inputs.
+    """
+    async with _Admin(settings) as admin:
+        every = {topic.name: topic.partitions for topic in await _look(role, admin, settings, configs=False)}
+    wanted = min(every[settings.topic(name)] for name in role.input_topics.values())
+    return [name for name in sorted(role.optional) if every[settings.topic(name)] != wanted]
+
+
 async def check(role: Role, settings: Settings, only: Collection[str] = ()) -> int:
     """The number of partitions, the same for all topics. UsageError names every topic that is missing or differs."""
     found = await counts(role, settings, only)

@@ -114,7 +114,7 @@ class Worker:
         rebuild: bool | RebuildCutoffs,
     ) -> None:
         self._settings = settings
-        self._role = role
+        self._role = self._whole_role = role
         self._hooks = hooks
         self._health = health
         self._rebuild = rebuild
@@ -165,6 +165,7 @@ class Worker:
     async def _prepare(self) -> Outgrown | None:
         """Looks at topics and states, and touches none. Returns why nothing can be counted here any more."""
         settings = self._settings
+        self._role = await self._fitting_role()
         counts = await topics.counts(self._role, settings)
         self._partitions = min(counts.values())
         self._hooks.partitions(self._partitions)
@@ -180,6 +181,16 @@ class Worker:
             self._discards = await states_now(self._role, settings, self._partitions)
         await preflight.check_states(self._role, settings, self._partitions, self._discards, found)
         return None
+
+    async def _fitting_role(self) -> Role:
+        """Without what it may do without, where not all of the topics for that are there."""
+        whole = self._whole_role
+        unfit = await topics.unfit(whole, self._settings) if whole.optional else []
+        if not unfit:
+            return whole
+        missing = [self._settings.topic(name) for name in unfit]
+        log.warning("topics are missing that a worker may do without", missing=missing, without=sorted(whole.optional))
+        return whole.without(whole.optional)
 
     async def _states(self, counts: Mapping[str, int]) -> preflight.Found:
         """A broker's trouble is no reason not to join."""

@@ -20,6 +20,10 @@ SESSIONS: Final = "live.sessions"
 ALERTS: Final = "live.alerts"
 DEAD_LETTERS: Final = "live.dead-letters"
 STATE: Final = "live.state"
+PROMOTIONS: Final = "live.promotions"
+PROMOTION_OUTCOMES: Final = "live.promotion-outcomes"
+PROMOTED: Final = "promotions"
+"""The name of that input. It has no events and no clock, and is none of the kinds."""
 REDRIVES: Final = "live.redrives"
 REPLAYS: Final = "live.replays"
 OUTPUTS: Final = (SESSION_WINDOWS, SESSIONS, ALERTS, DEAD_LETTERS)
@@ -73,6 +77,8 @@ class Closed(StrEnum):
     IDLE = "idle"
     CORRECTION = "correction"
     END_OF_INPUT = "end_of_input"
+    REPLAY = "replay"
+    """What a replay has counted was promoted."""
 
 
 LIVE_RUN: Final = "live"

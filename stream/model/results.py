@@ -3,10 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 
 from stream.model.alerts import Alert
-from stream.model.names import ALERTS, SESSION_WINDOWS, SESSIONS, Closed, Kind, Outcome, Reason
+from stream.model.names import (
+    ALERTS,
+    PROMOTION_OUTCOMES,
+    SESSION_WINDOWS,
+    SESSIONS,
+    Closed,
+    Kind,
+    Outcome,
+    Reason,
+)
 
 Name = TypeVar("Name", str, bytes)
 
@@ -181,9 +191,14 @@ class Outputs:
     sessions: list[tuple[bytes, bytes]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    promoted_windows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    promoted_sessions: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    """What a replay has counted in the place of what was written before; None: there is no such result any more."""
+    promotions: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """What came to be of promotions."""
     state: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Key and value of each record for live.state, in order; the offset of the first goes to ``Shard.committed``."""
-    positions: dict[Kind, int] = field(default_factory=dict)
+    positions: dict[Any, int] = field(default_factory=dict)
     """Next offset to read, for those topics that have been read from or were given a start."""
     generation: int = 0
     checkpoint: int = 0
@@ -192,13 +207,18 @@ class Outputs:
     tally: Tally = field(default_factory=Tally)
 
     @property
-    def records(self) -> dict[str, Iterable[tuple[bytes, bytes]]]:
-        """By topic; dead letters and the state aside."""
-        return {
-            SESSION_WINDOWS: self.windows,
-            SESSIONS: self.sessions,
+    def records(self) -> dict[str, Iterable[tuple[bytes, Any]]]:
+        """By topic; dead letters and the state aside. Not every installation has a topic for promotions. A value is bytes,
+        or None where a promotion has taken a result away.
+        """
+        found: dict[str, Iterable[tuple[bytes, Any]]] = {
+            SESSION_WINDOWS: chain(self.windows, self.promoted_windows),
+            SESSIONS: chain(self.sessions, self.promoted_sessions),
             ALERTS: ((alert.key(), alert.value()) for alert in self.alerts),
         }
+        if self.promotions:
+            found[PROMOTION_OUTCOMES] = self.promotions
+        return found
 
     @property
     def misplaced(self) -> int:

@@ -19,7 +19,18 @@ from stream.core.switch import NATIVE
 from stream.kafka.metrics_hooks import Activity
 from stream.model.alerts import Status
 from stream.model.events import SOURCES, UNKNOWN
-from stream.model.names import INPUTS, KINDS, OUTPUTS, STATE, Closed, Kind, Outcome, Reason
+from stream.model.names import (
+    INPUTS,
+    KINDS,
+    OUTPUTS,
+    PROMOTED,
+    PROMOTIONS,
+    STATE,
+    Closed,
+    Kind,
+    Outcome,
+    Reason,
+)
 from stream.model.results import ShardView, Tally
 from stream.observe import catalog
 from stream.observe.health import REASONS
@@ -61,7 +72,9 @@ class Metrics:
         self._clock = clock
         self._store = Store()
         windows = [spec.name for spec in settings.policy().windows]
-        self._shards = Shards(self._topics.__getitem__, windows, settings.max_sessions, monotonic)
+        read: dict[str, str] = {kind.value: topic for kind, topic in self._topics.items()}
+        read[PROMOTED] = settings.topic(PROMOTIONS)
+        self._shards = Shards(read.__getitem__, windows, settings.max_sessions, monotonic)
         self._begin(windows, settings.currency)
         self._offset = _ClockOffset()
         self.registry = CollectorRegistry()

@@ -29,6 +29,7 @@ async def contexts(settings: Settings, counted: int, moving_to: str) -> list[Sha
     settings = settings.model_copy(update={"start_at": "earliest"})
     letters = LetterSize.of(await topics.max_bytes(settings, DEAD_LETTERS) or LETTER_BYTES)
     role = worker_role(ReloadedRules(settings.model_copy(update={"rules": "none"})))
+    role = role.without(role.optional)
     return [
         ShardContext(settings, number, counted, role, letters=letters, moving_to=moving_to) for number in range(counted)
     ]

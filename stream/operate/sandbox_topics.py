@@ -24,12 +24,12 @@ from stream.kafka.members import describe_all
 from stream.kafka.patches import access
 from stream.kafka.role import Spec
 from stream.model.names import REDRIVES, REPLAYS
-from stream.sessions.role import WORKER
+from stream.sessions.role import PROMOTING
 
 START_SECONDS: Final = 60.0
 """Within so many seconds of making its topics, a run has workers in its group, or has ended."""
 GROUP_SECONDS: Final = 15.0
-ROLE: Final = replace(WORKER, specs=(*WORKER.specs, Spec(REDRIVES, {}), Spec(REPLAYS, {})))
+ROLE: Final = replace(PROMOTING, specs=(*PROMOTING.specs, Spec(REDRIVES, {}), Spec(REPLAYS, {})))
 """With all topics that there may be under a prefix, also those of redrives and replays (dlq/ledger.py, replay/audit.py)."""
 _PREFIX: Final = re.compile(r"sandbox-[0-9a-f]{8}\.", re.ASCII)
 

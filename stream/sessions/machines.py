@@ -12,10 +12,11 @@ from stream.core.policy import refused_changes
 from stream.core.shard import Shard
 from stream.core.statelog import Provenance, Restored
 from stream.kafka.machine import Change, Machine, Machines, Name, Placed
-from stream.model.names import ALERTS
+from stream.model.names import ALERTS, KINDS, PROMOTION_OUTCOMES
 from stream.sessions.figures import as_counted, figures
 from stream.sessions.rules_reload import ReloadedRules
 from stream.sessions.written_alerts import firing
+from stream.sessions.written_promotions import applied
 
 MOST_GENERATIONS: Final = 2**31
 """No state is rebuilt so often."""
@@ -81,7 +82,10 @@ class Shards(Machines):
     ) -> None:
         """No alert is told until every input has passed the end that it had; then what differs from what was told."""
         told = await firing(reader, outputs[ALERTS])
-        shard_of(machine).alerting.be_silent(dict(ends), told)
+        shard = shard_of(machine)
+        shard.alerting.be_silent({kind: ends[kind] for kind in KINDS}, told)
+        if PROMOTION_OUTCOMES in outputs:
+            shard.promotions.waiting.accept(await applied(reader, outputs[PROMOTION_OUTCOMES]))
 
     def follow(self, machine: Machine) -> None:
         alerting, rules = shard_of(machine).alerting, self._rules

@@ -4,8 +4,18 @@ from typing import Final
 
 from stream.core.deadletters import LETTER_BYTES
 from stream.kafka.role import Input, Output, Role, Spec
-from stream.kafka.topics import DAY_MS, MAX_BYTES, TIMESTAMPS
-from stream.model.names import ALERTS, DEAD_LETTERS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE
+from stream.kafka.topics import BATCH_BYTES, DAY_MS, MAX_BYTES, TIMESTAMPS
+from stream.model.names import (
+    ALERTS,
+    DEAD_LETTERS,
+    INPUTS,
+    PROMOTED,
+    PROMOTION_OUTCOMES,
+    PROMOTIONS,
+    SESSION_WINDOWS,
+    SESSIONS,
+    STATE,
+)
 from stream.sessions.machines import Shards
 from stream.sessions.rules_reload import ReloadedRules
 
@@ -44,6 +54,16 @@ SPECS: Final[tuple[Spec, ...]] = (
         },
     ),
 )
+# A promotion may wait 7 days for its windows to be final, and a rebuild asks for both for 7 days more.
+_PROMOTED: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(14 * DAY_MS),
+    "segment.ms": str(DAY_MS),
+    MAX_BYTES: str(BATCH_BYTES),
+    **_STAMPED,
+}
+PROMOTION_SPECS: Final = (Spec(PROMOTIONS, _PROMOTED), Spec(PROMOTION_OUTCOMES, _PROMOTED))
+"""Of an installation in which replays can be promoted: both, or none."""
 
 
 def worker_role(rules: ReloadedRules | None = None) -> Role:
@@ -56,12 +76,18 @@ def worker_role(rules: ReloadedRules | None = None) -> Role:
             Output(SESSIONS, has_generation=True),
             Output(ALERTS),
             Output(DEAD_LETTERS),
+            Output(PROMOTION_OUTCOMES),
         ),
         letters=DEAD_LETTERS,
         state=STATE,
-        specs=SPECS,
+        specs=(*SPECS, *PROMOTION_SPECS),
         machines=Shards(rules),
+        side_inputs=(Input(PROMOTED, PROMOTIONS),),
+        optional=frozenset({PROMOTIONS, PROMOTION_OUTCOMES}),
     )
 
 
-WORKER: Final = worker_role()
+PROMOTING: Final = worker_role()
+"""With all topics that there may be."""
+WORKER: Final = PROMOTING.without(PROMOTING.optional)
+"""With those that there must be."""

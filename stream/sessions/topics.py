@@ -4,13 +4,13 @@ from functools import partial
 from typing import Final
 
 from stream.kafka import topicids, topics
-from stream.sessions.role import WORKER
+from stream.sessions.role import PROMOTING, WORKER
 
 names: Final = partial(topics.names, WORKER)
-create: Final = partial(topics.create, WORKER)
+create: Final = partial(topics.create, PROMOTING)
 copy: Final = partial(topics.copy, WORKER)
 describe: Final = partial(topics.describe, WORKER)
-delete: Final = partial(topics.delete, WORKER)
+delete: Final = partial(topics.delete, PROMOTING)
 counts: Final = partial(topics.counts, WORKER)
 check: Final = partial(topics.check, WORKER)
 shards: Final = partial(topics.shards, WORKER)

@@ -11,7 +11,7 @@ from stream.errors import UsageError
 from stream.kafka.topics import Topic, TopicStatus
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
-from stream.sessions.role import SPECS
+from stream.sessions.role import PROMOTING, SPECS
 
 FOUND = [
     Topic("x.live.views", TopicStatus.CREATED, 4, 1, {"retention.ms": "604800000"}),
@@ -132,8 +132,8 @@ def test_on_a_real_broker_they_are_created_once(
         seen.append({(each["name"], each["made"]) for each in found})
         warned.append("has one broker" in printed.err)
     assert warned == [True, False], "what is there already is no news"
-    names = [prefix + spec.name for spec in SPECS]
+    names = [prefix + spec.name for spec in PROMOTING.specs]
     assert seen == [{(name, "created") for name in names}, {(name, "exists") for name in names}]
     assert ended("show", *where) == 0
     shown = capsys.readouterr().out
-    assert all(f" {name} " in shown for name in names)
+    assert all(f" {prefix}{spec.name} " in shown for spec in SPECS)

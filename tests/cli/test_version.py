@@ -17,7 +17,7 @@ def test_it_shows_the_version_and_what_matters_beneath(capsys: pytest.CaptureFix
     assert "aiokafka 0.14.0" in shown
     native = not isinstance(decode_batch(Kind.VIEWS, [], 1), Decodeds)
     assert f"core {'native' if native else 'interpreted'}," in shown
-    assert "state writes format 4, reads 2, 3 and 4," in shown
+    assert "state writes format 5, reads 2, 3, 4 and 5," in shown
 
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:

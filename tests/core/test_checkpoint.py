@@ -118,7 +118,7 @@ def test_what_the_alerts_know_of_a_session_is_looked_at_where_no_checksum_vouche
 def test_what_is_held_for_a_time_leaves_the_state_when_that_is_over() -> None:
     room = Room(Policy(session_keep_ms=HOUR, max_gone_sessions=1))
     held = []
-    for day in range(6):
+    for day in range(14):
         for kind in KINDS:
             room.see(kind, T0 + day * DAY, session_id=f"s{day}", checkout_id=f"k{day}")
         room.settle()

@@ -29,6 +29,8 @@ OUTPUTS: Final = (
     "live.state",
     "live.redrives",
     "live.replays",
+    "live.promotions",
+    "live.promotion-outcomes",
 )
 EXAMPLES: Final = {"live.session-windows": "contracts", "live.dead-letters": "missing-field"}
 """Which one is shown, where it is not the first by name."""

@@ -8,11 +8,11 @@ import pytest
 
 from stream.children import free_port
 from stream.errors import FailedError, UsageError
-from stream.kafka.topics import Topic, TopicStatus, at_risk, create, fitting
+from stream.kafka.topics import Topic, TopicStatus, at_risk, create, fitting, names
 from stream.model.names import SESSIONS, STATE
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
-from stream.sessions.role import SPECS, WORKER
+from stream.sessions.role import PROMOTING, SPECS, WORKER
 from tests.kafka.tools import delete, settings
 
 pytestmark = pytest.mark.kafka
@@ -23,8 +23,8 @@ def test_create_makes_all_and_then_nothing(kafka: EmbeddedKafka, prefix: str) ->
     config = settings(kafka, prefix)
     first = asyncio.run(topics.create(config, 3))
     assert {(topic.made, topic.partitions, topic.replication) for topic in first} == {(TopicStatus.CREATED, 3, 1)}
-    assert [topic.differences for topic in first] == [()] * 8
-    assert [topic.name for topic in first] == topics.names(config)
+    assert [topic.differences for topic in first] == [()] * len(PROMOTING.specs)
+    assert [topic.name for topic in first] == names(PROMOTING, config)
     second = asyncio.run(topics.create(config, 3))
     assert {topic.made for topic in second} == {TopicStatus.EXISTS}
     assert asyncio.run(topics.check(config)) == 3
@@ -63,7 +63,7 @@ def test_what_differs_is_said_and_left_alone(kafka: EmbeddedKafka, prefix: str) 
     )
     asyncio.run(create(replace(WORKER, specs=others), config, 2))
     found = {topic.name: topic for topic in asyncio.run(topics.create(config, 4))}
-    assert {topic.made for topic in found.values()} == {TopicStatus.DIFFERS}
+    assert {found[prefix + spec.name].made for spec in SPECS} == {TopicStatus.DIFFERS}
     assert found[prefix + SESSIONS].differences == (
         "retention.ms is 1000, should be 7776000000",
         "partitions is 2, should be 4",
@@ -93,7 +93,7 @@ def test_topics_are_deleted_under_a_prefix_only(kafka: EmbeddedKafka, prefix: st
         asyncio.run(topics.delete(settings(kafka, "")))
     assert asyncio.run(topics.delete(config)) == []
     asyncio.run(topics.create(config, 1))
-    assert asyncio.run(topics.delete(config)) == topics.names(config)
+    assert asyncio.run(topics.delete(config)) == names(PROMOTING, config)
 
 
 def test_what_the_broker_refuses_is_a_usage_error(kafka: EmbeddedKafka, prefix: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from stream.model.names import ALERTS, INPUTS, SESSION_WINDOWS, SESSIONS, STATE, Kind
 from stream.sandbox.broker import EmbeddedKafka
-from stream.sessions.role import SPECS
+from stream.sessions.role import PROMOTING
 from tests.kafka.tools import make_topics, send_views, settings
 from tests.live import Worker, wait_for
 from tests.observe.views import logging_restored
@@ -127,7 +127,10 @@ def test_states_go_on_in_a_copy_that_keeps_offsets(move: Move) -> None:
     assert move.shell.run(show).count(" 0 s") == 6, "nothing waits in any partition of an input"
     move.send("old", range(900, 1000))  # a producer that nobody has stopped
     copy_logs(
-        move.kafkas["old"], move.kafkas["new"], [move.settings["old"].topic(each.name) for each in SPECS], PARTITIONS
+        move.kafkas["old"],
+        move.kafkas["new"],
+        [move.settings["old"].topic(each.name) for each in PROMOTING.specs],
+        PARTITIONS,
     )
     with move.worker("new") as refused:
         wait_for("it ends", lambda: refused.child.code is not None)
@@ -157,7 +160,7 @@ def test_what_was_mirrored_record_by_record_is_counted_anew(move: Move) -> None:
         wait_for("the totals are written", partial(move.has_counted, "old", 900), every=1)
         running.stop()
     said = move.shell.run(create)
-    assert said.count("created") == len(SPECS), said
+    assert said.count("created") == len(PROMOTING.specs), said
     move.shell.run(show)
     copied = move.mirror(VIEWS, SESSION_WINDOWS, SESSIONS, ALERTS)
     assert copied >= 1800

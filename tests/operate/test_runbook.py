@@ -14,7 +14,7 @@ from stream.model.names import DEAD_LETTERS, INPUTS, SESSIONS, STATE, Kind
 from stream.operate import rebuild
 from stream.sandbox.broker import EmbeddedKafka
 from stream.sessions import topics
-from stream.sessions.role import SPECS, WORKER
+from stream.sessions.role import PROMOTING, WORKER
 from tests.faults.grown import partition_of
 from tests.kafka.tools import damage, delete, everything, headers, make_anew, send, send_batches, views
 from tests.live import PROJECT, Worker
@@ -156,9 +156,9 @@ def test_what_is_healthy_is_looked_at_and_scaled(run: Run) -> None:
     assert "errors: 0" in doctor
     assert shown.count(": right") == PARTITIONS
     version, before, after, shown = run("upgrade.md")
-    assert "writes format 4, reads 2, 3 and 4, keeps 3 and 4 as found" in version
+    assert "writes format 5, reads 2, 3, 4 and 5, keeps 3, 4 and 5 as found" in version
     assert shown.split()[:3] == ["partition", "generation", "format"]
-    assert before.count("exists") == len(SPECS)
+    assert before.count("exists") == len(PROMOTING.specs)
     assert after.count(": right") == PARTITIONS
     run("scaling.md")
     run("brokers.md")
@@ -171,7 +171,7 @@ def test_a_lost_state_is_counted_anew(installation: Installation, run: Run) -> N
     asyncio.run(rebuilt(installation, 1))
     look, made, plan, _, after = run("lost-state.md")
     assert f"partition 0 has no state in {installation.settings.topic(STATE)}, but" in look
-    assert made.count("exists") == len(SPECS)
+    assert made.count("exists") == len(PROMOTING.specs)
     assert "nothing is done without --execute" in plan
     assert after.count(": right") == PARTITIONS
 
@@ -219,7 +219,7 @@ def test_another_prefix_begins_on_empty_topics(installation: Installation, run: 
     (made,) = run(
         "disaster-recovery.md", "run-anew", **{"--topic-prefix b.": f"--topic-prefix {other}", "liveshop-b": other}
     )
-    assert made.count("created") == len(SPECS)
+    assert made.count("created") == len(PROMOTING.specs)
     assert installation.totals() == {SESSIONS_THERE[0]: 60}, "what was counted stays where it is"
 
 

@@ -121,7 +121,7 @@ def test_what_is_left_is_listed_and_deleted_and_nothing_else(
         try:
             found = {run.prefix: run for run in await sandbox_topics.find_runs(left, HOUR)}
             assert found[left.topic_prefix].groups == (left.group,)
-            assert len(found[left.topic_prefix].topics) == len(topics.names(left)) + 3
+            assert len(found[left.topic_prefix].topics) == len(topics.names(left)) + 5
             stands = {config.topic_prefix: found[config.topic_prefix].stands for config in (left, alive, new)}
             assert list(stands.values()) == [RunStatus.RECENT, RunStatus.RUNS, RunStatus.NEW]
             assert not any(run.prefix in name for run in found.values() for name in others)
