@@ -183,6 +183,22 @@ def test_a_late_order_of_a_session_that_is_let_go_leaves_its_totals_as_they_are(
     assert sum(outputs.tally.totals_frozen for outputs in room.outputs) == 1
 
 
+def test_late_orders_of_sessions_that_nobody_saw_have_the_bound_of_the_pane_in_which_the_clock_is() -> None:
+    room = Room(Policy(max_new_sessions=1))
+    room.only(Kind.CHECKOUTS)
+    room.see(Kind.CHECKOUTS, T0 + HOUR, session_id="clock", checkout_id="k1")
+    for second, session in ((1, "late1"), (5, "late2"), (61, "late3")):
+        now = T0 + HOUR + MINUTE + second * 1000
+        room.see(Kind.CHECKOUTS, now, session_id="clock", checkout_id=f"k{second}")
+        room.see(Kind.CHECKOUTS, T0, seen=now, session_id=session, checkout_id=session)
+    room.settle()
+    assert [room.shard.sessions.find(f"late{number}".encode()) is not None for number in (1, 2, 3)] == [
+        True,
+        False,
+        True,
+    ]
+
+
 def test_views_and_comments_open_a_session_again_and_checkouts_never_do() -> None:
     room = Room()
     room.only(Kind.VIEWS)
