@@ -752,8 +752,9 @@ def test_nobody_joins_where_others_have_other_topics_or_are_of_an_earlier_versio
         await stage.make_topics()
         with patch.object(members, "others", lambda *_: "they have other topics"):
             stranger = Member(stage.settings)
-            with pytest.raises(UsageError, match="other topics"):
-                await stranger.running
+            async with asyncio.timeout(30):
+                with pytest.raises(UsageError, match="other topics"):
+                    await stranger.running
         with patch.object(members, "earlier", lambda *_: "they are of an earlier version"):
             member = Member(stage.settings)
             await asyncio.sleep(10)  # of the clock in memory
