@@ -5,7 +5,7 @@ import getpass
 import logging
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -31,10 +31,10 @@ def ask(work: Coroutine[Any, Any, T]) -> T:
         return do(work)
 
 
-def do(work: Coroutine[Any, Any, T]) -> T:
+def do(work: Coroutine[Any, Any, T], *, run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run) -> T:
     """The result. A broker that refuses or falls silent is FailedError."""
     try:
-        return asyncio.run(work)
+        return run(work)
     except (KafkaError, TimeoutError) as error:
         raise FailedError(f"the broker could not do it: {type(error).__name__}: {error}") from error
 

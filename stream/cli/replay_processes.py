@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import uvloop
 
 from stream.children import die_with, liveshop
 from stream.cli.flags import environment
@@ -17,13 +18,16 @@ from stream.cli.operating import do
 from stream.cli.output import say
 from stream.config import Settings
 from stream.errors import FailedError
+from stream.kafka import gc_tuning
 from stream.kafka.signals import Signals
+from stream.observe.health import heartbeat
 from stream.replay import plan as plans
 from stream.replay.plan import Plan
 from stream.replay.running import Counts, Tell
 
 END_SECONDS: Final = 20.0
 """From the wish to end until what still runs is killed: its last checkpoint but one holds."""
+TIDY_EVERY: Final = 1.0
 LONGEST_LINE: Final = 1024 * 1024
 
 
@@ -49,15 +53,23 @@ def number(partitions: int, asked: int | None) -> int:
 
 
 def be_one(work: Callable[[asyncio.Event, Tell], Awaitable[Counts]]) -> None:
-    """Does it until a signal comes."""
-    do(_be_one(work))
+    """Does it until a signal comes. It is tuned as a worker is."""
+    gc_tuning.configure()
+    try:
+        do(_be_one(work), run=uvloop.run)
+    finally:
+        gc_tuning.unfreeze()  # what stays frozen is not freed at the end
 
 
 async def _be_one(work: Callable[[asyncio.Event, Tell], Awaitable[Counts]]) -> None:
     stop = asyncio.Event()
     with Signals() as signals:
         signals.first.add_done_callback(lambda _: stop.set())
-        counts = await work(stop, lambda partition, offsets: _say(Line(partition, offsets)))
+        tidying = asyncio.create_task(heartbeat(gc_tuning.collect, TIDY_EVERY))
+        try:
+            counts = await work(stop, lambda partition, offsets: _say(Line(partition, offsets)))
+        finally:
+            tidying.cancel()
     _say(Line(outcomes=dict(counts.outcomes), written=dict(counts.written), done=sorted(counts.done)))
 
 

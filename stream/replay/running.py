@@ -28,6 +28,7 @@ from stream.kafka.retries import Backoff, BackoffPolicy
 from stream.kafka.role import Role
 from stream.kafka.shard_context import CheckpointError, FencedError, ShardContext
 from stream.kafka.shard_loop import ShardLoop
+from stream.kafka.state_refused import StateRefusedError
 from stream.kafka.topics import TopicStatus
 from stream.model.names import KINDS, SESSION_WINDOWS, Kind
 from stream.model.results import Tally
@@ -181,6 +182,12 @@ class _Partition:
                 raise FailedError(
                     f"somebody else runs the replay {self._context.role.run}, or a broker was silent for long: partition "
                     f"{self._context.partition} has stopped, and can be gone on with"
+                ) from None
+            except StateRefusedError as error:
+                log.error("the state of a replay does not fit", partition=self._context.partition, why=str(error))  # noqa: TRY400
+                raise UsageError(
+                    f"partition {self._context.partition} of the replay {self._context.role.run} cannot be gone on with: "
+                    "its state is gone, or is of other topics. Delete the replay, and plan it anew under another id"
                 ) from None
             except Exception as error:
                 if not (isinstance(error, CheckpointError) or is_trouble(error)):

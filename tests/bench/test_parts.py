@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from stream.sandbox.broker import EmbeddedKafka
-from tests.bench import alerting, catchup, closing, core, holding, latency, sizes, spread, strangers, worker
+from tests.bench import alerting, catchup, closing, core, holding, latency, replaying, sizes, spread, strangers, worker
 
 
 def test_core() -> None:
@@ -84,3 +84,10 @@ def test_sizes(kafka: EmbeddedKafka) -> None:
     assert {"live.views", "live.comments", "live.checkouts", "live.state"} <= found.grown.keys()
     assert found.an_event("live.views", "live.comments", "live.checkouts") > 0
     assert found.memory > 0
+
+
+@pytest.mark.kafka
+def test_replay(kafka: EmbeddedKafka) -> None:
+    found = replaying.measure(kafka, 3000, 20)
+    assert found.records == found.sent > 0
+    assert found.windows > 0
