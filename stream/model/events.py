@@ -102,13 +102,14 @@ class View(Common, frozen=True, gc=False, kw_only=True):
     product_id: Id | None = None
     product_name: ProductName | None = None
     basket_number: BasketNumber | None = None
-    title: HostName | None = None
-    seller_name: HostName | None = None
-    creator_name: HostName | None = None
     count: Annotated[int, Meta(ge=1, le=10**6)] | None = None
     gift_value: GiftValue | None = None
     watch_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
     concurrent_viewers: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    # last: fields are looked for in this order, and hardly any event has these
+    title: HostName | None = None
+    seller_name: HostName | None = None
+    creator_name: HostName | None = None
 
 
 class Comment(Common, frozen=True, gc=False, kw_only=True):
