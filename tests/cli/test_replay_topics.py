@@ -144,7 +144,7 @@ def test_ctrl_c_makes_a_last_checkpoint_and_resume_goes_on(kafka: EmbeddedKafka,
 
 def begun(settings: Settings, plan: Plan, *words: str) -> "subprocess.Popen[str]":
     """A slow run that has written something."""
-    process = replay(settings, *words, "--rate=2000")
+    process = replay(settings, *words, "--rate=500")
 
     def look() -> bool:
         assert process.poll() is None, "it has ended before"
