@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from stream.core.decode import decode_one
 from stream.core.policy import DAY, HOUR, MINUTE, SECOND
+from stream.core.statelog import newest_provenance
+from stream.dlq import redrive
 from stream.dlq.outlook import NOTHING_FORGOTTEN, Clocks, outlook
 from stream.model.events import Common
 from stream.model.names import KINDS, Kind, Outcome, Reason
@@ -76,6 +78,15 @@ def test_a_late_order_whose_copies_are_forgotten_comes_back(newer: int, clock: i
     assert found == judged(clocks, Kind.CHECKOUTS, T0, now, floor)
     if newer > 0 and clock >= 310 * SECOND:
         assert found is Reason.LATE
+
+
+def test_a_checkpoint_says_its_clocks_and_which_checkout_keys_are_forgotten_in_the_names_that_a_redrive_reads() -> None:
+    room = Room()
+    room.see(Kind.CHECKOUTS, T0)
+    room.shard.judge.checkout_keys.floor = T0 - HOUR
+    room.settle()
+    head = newest_provenance(room.state, redrive._Head)
+    assert (head.clocks[Kind.CHECKOUTS], head.checkout_floor) == (T0, T0 - HOUR)
 
 
 @pytest.mark.parametrize("kind", KINDS)
