@@ -64,6 +64,8 @@ class Snapshot:
     """Records not yet read, by topic."""
     watermarks: dict[str, float] = field(default_factory=dict)
     """By partition, seconds since 1970."""
+    idle: set[str] = field(default_factory=set)
+    """Partitions in which nothing comes: their results are complete up to now, though their watermarks stand."""
     delay: float | None = None
     """Seconds that windows wait for late events, so that watermarks are at least so far behind. None: not told."""
     unready: set[str] = field(default_factory=set)
@@ -83,8 +85,13 @@ class Snapshot:
 
     @property
     def results_until(self) -> float | None:
-        """Results of every partition are complete up to then, in seconds since 1970: the lowest watermark."""
-        return min(self.watermarks.values(), default=None)
+        """Results of every partition are complete up to then, in seconds since 1970: the lowest watermark of those that
+        are not idle.
+        """
+        if not self.watermarks:
+            return None
+        marks = [mark for partition, mark in self.watermarks.items() if partition not in self.idle]
+        return min(marks, default=self.wall - (self.delay or 0.0))
 
     @property
     def behind(self) -> float | None:
@@ -183,6 +190,11 @@ def _watermark(snapshot: Snapshot, labels: Labels, value: float) -> None:
     snapshot.watermarks[partition] = max(value, snapshot.watermarks.get(partition, 0.0))
 
 
+def _idle(snapshot: Snapshot, labels: Labels, value: float) -> None:
+    if value > 0:
+        snapshot.idle.add(labels["partition"])
+
+
 def _count(name: str, *keys: str) -> Callable[[Snapshot, Labels, float], None]:
     def note(snapshot: Snapshot, labels: Labels, value: float) -> None:
         key = tuple(labels[each] for each in keys)
@@ -197,6 +209,7 @@ _NOTES: Final[dict[str, Callable[[Snapshot, Labels, float], None]]] = {
     catalog.WINDOWS.name: _count("windows", "window", "reason"),
     catalog.LAG_RECORDS.name: _count("lag", "topic"),
     catalog.WATERMARK.name: _watermark,
+    catalog.SHARD_IDLE.name: _idle,
     catalog.SESSIONS_OPEN.name: _sum("sessions_open"),
     catalog.SESSIONS_HELD.name: _sum("sessions_held"),
     catalog.ALERTS_FIRING.name: _count("firing", "alert", "severity"),

@@ -95,6 +95,7 @@ def look(shard: Shown, top: int) -> Steps[ShardView]:
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions) > len(views) else None,
         alerts=shard.alerting.pending_and_firing(),
+        idle=shard.event_time.wall is not None,
         left_out=frozenset(shard.event_time.left_out),
         viewers=recent.viewers,
         platforms=dict(recent.platforms),

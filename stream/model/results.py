@@ -276,6 +276,8 @@ class ShardView:
     """All other held sessions summed; None when there are none."""
     alerts: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Alerts pending and firing, by name and severity; each rule has an entry."""
+    idle: bool = False
+    """All its topics are read to their end and silent: the wall clock closes what it holds, and the watermark stands."""
     left_out: frozenset[Kind] = frozenset()
     """Topics that are far behind in what they say, and that nothing waits for."""
     viewers: int = 0

@@ -93,6 +93,12 @@ TOPIC_LEFT_OUT: Final = _gauge(
     "partition",
     merge="max",
 )
+SHARD_IDLE: Final = _gauge(
+    "shard_idle",
+    "1 while all inputs of the shard are read to their end and silent: the wall clock closes its windows.",
+    "partition",
+    merge="max",
+)
 WINDOWS: Final = _counter("windows", "Window records written to live.session-windows.", "window", "reason")
 WINDOWS_OPEN: Final = _gauge(
     "windows_open",

@@ -180,6 +180,7 @@ class Shards(Collector):
         views = {labels: status.view for labels, status in statuses.items() if status.view is not None}
         marks = {labels: view.watermark for labels, view in views.items()}
         yield gauge(catalog.WATERMARK, [(labels, ms / 1000) for labels, ms in marks.items() if ms is not None])
+        yield gauge(catalog.SHARD_IDLE, [(labels, float(view.idle)) for labels, view in views.items()])
         yield gauge(
             catalog.TOPIC_LEFT_OUT,
             [

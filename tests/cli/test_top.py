@@ -286,6 +286,19 @@ def test_the_time_of_the_results_says_its_date_when_it_is_long_ago() -> None:
     assert table.line(seen, None).count("delay") == 0
 
 
+def test_a_partition_in_which_nothing_comes_holds_no_results_back() -> None:
+    """Its watermark stands; what it holds was closed by the wall clock."""
+    seen = look()
+    seen.watermarks["9"] = WALL - 3600
+    assert seen.behind == 3600
+    seen.idle.add("9")
+    assert seen.behind == 10.0
+    seen.idle.update(seen.watermarks)
+    assert seen.results_until == WALL - 10
+    silent = '\nliveshop_shard_idle{partition="9"} 1\nliveshop_shard_idle{partition="0"} 0\n'
+    assert scrape.parse([METRICS + silent], 100.0, WALL).idle == {"9"}
+
+
 def test_workers_are_summed_and_a_moved_partition_counts_once() -> None:
     both = scrape.parse([METRICS, METRICS], 100.0, WALL)
     assert both.read == 2 * 12_630

@@ -439,3 +439,13 @@ def test_the_money_of_those_shown_by_name_is_not_shown_with_the_rest() -> None:
     assert [(seen.session_id, seen.gmv_minor) for seen in view.busiest] == [("s0", {"IDR": 70})]
     assert view.rest is not None
     assert (view.rest.gmv_minor, view.rest.orders_paid, view.rest.views) == ({"IDR": 11}, 2, 3)
+
+
+def test_a_shard_is_idle_while_its_topics_are_silent() -> None:
+    room = Room()
+    room.see(Kind.VIEWS, T0)
+    assert not room.shard.view(1).idle
+    room.shard.quiet(T0 + MINUTE)
+    assert room.shard.view(1).idle
+    room.see(Kind.VIEWS, T0 + 1)
+    assert not room.shard.view(1).idle

@@ -237,7 +237,9 @@ def test_gauges_of_the_shards(metrics: Metrics) -> None:
     assert value(metrics, "liveshop_session_concurrent_viewers", session_id="7301") == 70
     assert value(metrics, "liveshop_platform_events_recent", platform="shopee") == 80
     assert value(metrics, "liveshop_bound_used_ratio", bound="pane_events", partition="1") == 0.5
-    metrics.shard(1, view(left_out=frozenset({Kind.COMMENTS})))
+    assert value(metrics, "liveshop_shard_idle", partition="1") == 0
+    metrics.shard(1, view(left_out=frozenset({Kind.COMMENTS}), idle=True))
+    assert value(metrics, "liveshop_shard_idle", partition="1") == 1
     for partition, topic, expected in (("0", "comments", 0), ("1", "comments", 1), ("1", "views", 0)):
         assert value(metrics, "liveshop_topic_left_out", topic=f"x.live.{topic}", partition=partition) == expected
 
