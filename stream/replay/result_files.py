@@ -26,6 +26,8 @@ from stream.replay import parquet, recording
 
 LAST: Final = (SESSION_WINDOWS, SESSIONS)
 """Topics of which only the last revision of a key is kept."""
+AS_THEY_COME: Final = (ALERTS, DEAD_LETTERS)
+"""Topics whose records are all kept."""
 TABLES: Final = (*LAST, ALERTS)
 """Topics that are written as Parquet, too. What was refused may be any bytes."""
 
@@ -84,8 +86,7 @@ class ResultFiles:
         scratch = map(self._stack.enter_context, opened)
         self._last = {topic: _LastRevisions(file) for topic, file in zip(LAST, scratch, strict=True)}
         self._alerts, self._letters = (
-            self._stack.enter_context(recording.create(self._folder / named(topic, "ndjson")))
-            for topic in (ALERTS, DEAD_LETTERS)
+            self._stack.enter_context(recording.create(self._part(topic))) for topic in AS_THEY_COME
         )
         return self
 
@@ -93,6 +94,12 @@ class ResultFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
+        for topic in AS_THEY_COME:
+            self._part(topic).unlink(missing_ok=True)
+
+    def _part(self, topic: str) -> Path:
+        """Where it is until the end: of a file that cannot be read to its end nothing is left."""
+        return self._folder / f"{named(topic, 'ndjson')}.part"
 
     def take(self, partition: int, outputs: Outputs) -> None:
         """One checkpoint."""
@@ -107,6 +114,8 @@ class ResultFiles:
             with recording.create(self._folder / named(topic, "ndjson")) as file:
                 file.writelines(value + b"\n" for value in last.values())
         self._stack.close()
+        for topic in AS_THEY_COME:
+            self._part(topic).replace(self._folder / named(topic, "ndjson"))
         if self._tables:
             for topic in TABLES:
                 parquet.write(topic, *(self._folder / named(topic, suffix) for suffix in ("ndjson", "parquet")))

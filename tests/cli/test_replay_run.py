@@ -68,3 +68,12 @@ def test_files_are_written_once(source: Path, tmp_path: Path, capsys: pytest.Cap
 def test_a_file_that_is_not_there_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--input", str(tmp_path / "none.ndjson")) == 2
     assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_of_a_recording_that_is_cut_off_nothing_is_left(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut.ndjson.gz").write_bytes(source.read_bytes()[:-500])
+    assert run("--input", str(tmp_path / "cut.ndjson.gz"), "--to", str(tmp_path / "out"), "--no-parquet") == 2
+    assert "cannot be read to its end" in capsys.readouterr().err
+    assert [*(tmp_path / "out").iterdir()] == []

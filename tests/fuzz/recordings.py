@@ -11,6 +11,7 @@ LINES: Final = (
     b'{"topic": "live.views", "key": "7301", "at": 1760000000123, "value": {"event_id": "e", "event_time": 1760000000123}}\n'
     b'{"topic": "live.comments", "key": null, "at": 1760000000130, "raw": "PGV2ZW50Pg=="}\n\n'
     b'{"topic": "live.checkouts", "key": "k", "at": 0, "value": null}\n'
+    b'{"topic": "live.views", "raw_key": "/w==", "at": 1, "raw": ""}\n'
 )
 TOKENS: Final = (
     b'"',
