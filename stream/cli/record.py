@@ -2,6 +2,8 @@
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -64,7 +66,7 @@ def _record(settings: Settings, span: tuple[int, int], sessions: list[str], out:
     partitions = ask(recorder.count_partitions(settings))
     change = Anonymizer(secrets.token_bytes(KEY_BYTES), partitions, settings.max_value) if anonymize else _same
     try:
-        with recording.create(out) as file, reading("offsets") as tell:
+        with _whole(out) as target, recording.create(target) as file, reading("offsets") as tell:
 
             def write(message: Message) -> None:
                 file.write(recording.line(change(message)))
@@ -72,6 +74,20 @@ def _record(settings: Settings, span: tuple[int, int], sessions: list[str], out:
             return ask(recorder.record(settings, partitions, span, sessions, write=write, tell=tell))
     except OSError as error:
         raise FailedError(f"{out}: {error.strerror}") from error
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Where to write, so that a recording that is there is whole: it takes its name at the end, or is deleted."""
+    if out.exists() and not out.is_file():
+        yield out  # a pipe
+        return
+    part = out.with_name(f".part-{out.name}")
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _same(message: Message) -> Message:

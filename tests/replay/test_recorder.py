@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -173,5 +174,16 @@ def test_a_file_is_not_overwritten_and_missing_topics_leave_none(
     with pytest.raises(UsageError, match="missing topics"):
         asyncio.run(recorder.count_partitions(config))
     asyncio.run(tools.make_topics(config))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recorder, "record", _broken)
+        assert run(*words, "--force") == 1
+    assert "the broker could not do it" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == [out.name], "nothing that is not whole"
+    assert out.read_bytes() == b"mine"
     assert run(*words, "--force") == 0
     assert [*recording.read(out)] == []
+
+
+async def _broken(*_: object, write: Callable[[Message], None], **__: object) -> None:
+    write(MESSAGES[0])
+    raise TimeoutError
