@@ -61,15 +61,15 @@ FULL = {"max_new_sessions": 3, "max_sessions": 4, "max_checkout_keys": 4, "max_p
 
 @LAW
 @given(worlds, schedules)
-@example(World(views=(Happening("enter", after=9_500), Happening("enter", after=500))), ())
+@example(World(views=(Happening("enter", after=9_500, ref=1), Happening("enter", after=500, ref=1))), ())
 def test_a_shard_is_the_same(world: World, schedule: tuple[Step, ...]) -> None:
     assert checkpoints(world, schedule, decode_batch) == checkpoints(world, schedule, decode_all)
 
 
 @settings(LAW, max_examples=LAW.max_examples // 2)
 @given(crowded_worlds, schedules, bounds)
-@example(World(views=(Happening("enter", after=1),) * 4), (), FULL)
-@example(World(views=(Happening("enter", after=1),) * 4), (("views", 2), ("views", 1)), FULL)
+@example(World(views=(Happening("enter", after=1, ref=1),) * 4), (), FULL)
+@example(World(views=(Happening("enter", after=1, ref=1),) * 4), (("views", 2), ("views", 1)), FULL)
 def test_it_is_the_same_where_more_sessions_come_than_there_is_room_for(
     world: World, schedule: tuple[Step, ...], few: dict[str, int]
 ) -> None:

@@ -239,6 +239,10 @@ NEGATIVE: Final = "has a negative number where there can be none"
         (record(b"\x00" + b"\x80" * 10 + b"\x00" + number(0), number(-1), number(-1), number(0)), CUT_OFF),
         (number(20) + START + b"\x01\x01\x08", CUT_OFF),
         (number(len(BEYOND) + 1) + BEYOND, CUT_OFF),
+        (
+            number(len(START) + 4) + START + number(1) + b"k" + number(-1),
+            CUT_OFF,
+        ),  # how many headers it has is not there
         (record(START, number(2**62)), CUT_OFF),
         (record(START, number(-1), number(2**31), number(0)), CUT_OFF),
         (record(START, number(-1), number(-1), number(-1)), NEGATIVE),
