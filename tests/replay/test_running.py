@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 import orjson
 import pytest
 from aiokafka import TopicPartition
@@ -20,6 +21,7 @@ from stream.kafka.recovery import group_offsets
 from stream.model.messages import Message
 from stream.model.names import INPUTS, OUTPUTS, STATE, Kind
 from stream.operate.shards import reading
+from stream.replay import plan as plans
 from stream.replay import planning, running
 from stream.replay.pacing import Pace
 from stream.replay.plan import Plan
@@ -407,7 +409,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_anything_is_made(kafka: Embe
         with pytest.raises(UsageError, match="--topic-prefix"):
             await running.prepare(plan, settings.model_copy(update={"topic_prefix": "other."}))
         with pytest.raises(UsageError, match="dead letters"):
-            await running.prepare(await planned(settings, letters=("late",)), settings)
+            await running.prepare(plans.sealed(msgspec.structs.replace(plan, letters=["late"])), settings)
         there = await topics.describe(replay_role(plan), settings)
         assert {topic.made for topic in there} == {topics.TopicStatus.MISSING}
         await running.prepare(plan, settings)
