@@ -39,7 +39,7 @@ def judge(
     empty = _empty(cluster, settings)
     if empty:
         return empty
-    found = differences(records, expected, _written(cluster, settings), settings.topic_prefix)
+    found = differences(records, expected, written(cluster, settings), settings.topic_prefix)
     for number in range(PARTITIONS):
         found += _state(cluster, ShardContext(settings, number, PARTITIONS, WORKER), content.policy)
     return found
@@ -56,7 +56,7 @@ def _empty(cluster: Cluster, settings: Settings) -> list[str]:
     ]
 
 
-def _written(cluster: Cluster, settings: Settings) -> Written:
+def written(cluster: Cluster, settings: Settings) -> Written:
     written = Written()
     for number in range(PARTITIONS):
         for name, into in (

@@ -100,7 +100,8 @@ class World:
         for name, number in self.job.partitions.items():
             self.cluster.create([SETTINGS.topic(name)], number)
         self.wire = Wire(self.cluster, self.weather, tell=tell)
-        self._settings = SETTINGS.under(sessions.policy)
+        policy = self.job.content.policy if isinstance(self.job, Sessions) else sessions.policy
+        self._settings = SETTINGS.under(policy)
         self.connections = Connections(
             self.wire,
             EPOCH,
