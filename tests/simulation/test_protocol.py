@@ -725,7 +725,12 @@ def test_whose_consumer_fails_leaves_the_group_and_joins_it_again(prefix: str) -
             object.__setattr__(member.membership._owner, "left", left.append)
             await eventually(lambda: is_true(member.owned == {0}), "it owns the partition")
             consumer: Any = member.membership._consumer
-            with patch.object(consumer, "getmany", side_effect=KafkaError("an unknown member")):
+
+            async def failing(**_: object) -> object:
+                await asyncio.sleep(0.1)
+                raise KafkaError
+
+            with patch.object(consumer, "getmany", failing):
                 await eventually(lambda: is_true(left), "it has left", 20)
             await eventually(lambda: is_true(member.owned == {0}), "it owns it again", 20)
 
