@@ -77,7 +77,6 @@ SLIPS: Final[dict[str, Slip]] = {
     "any_platform_is_known": judge("return text if text in KNOWN_PLATFORMS else OTHER_PLATFORM", "return text"),
     "likes_come_one_by_one": judge("table.LIKES, 1 if event.count < 0 else event.count)", "table.LIKES, 1)"),
     "a_number_may_have_eleven_bytes": reader("while shift < 70 and", "while shift < 77 and"),
-    "a_number_may_go_beyond_the_end": reader("shift < 70 and at < cursor.end:", "shift < 70 and at <= cursor.end:"),
     "a_length_is_not_checked": reader("&size) or size > cursor.end - cursor.at:", "&size):"),
     "an_empty_text_is_none": reader("    if size < 0:\n        span.at", "    if size <= 0:\n        span.at"),
     "headers_may_be_of_any_number": reader("or number > (cursor.end - cursor.at) // 2:", "or False:"),

@@ -535,6 +535,17 @@ def test_results_without_a_state_are_not_written_a_second_time(prefix: str) -> N
     stage.play(act)
 
 
+def test_offsets_of_the_group_without_a_state_are_a_reason_to_refuse_too(prefix: str) -> None:
+    stage = in_memory(prefix)
+
+    async def act(context: ShardContext, producer: Producer) -> None:
+        await Checkpoints(context, producer).check_ownership({Kind.VIEWS: 0})
+        with pytest.raises(UsageError, match="has offsets of it"):
+            await recover(context, discard=None, current=lambda: True)
+
+    play_with_producer(stage, act)
+
+
 def test_what_others_write_behind_the_state_hides_it_from_nobody(prefix: str) -> None:
     """More of it than is looked at first."""
     stage = in_memory(prefix)
