@@ -16,6 +16,8 @@ SETTINGS: Final = (
 )
 """Those of the workers. Those of the topics decide nothing for a plan, which has its own: it is held against them."""
 
+MOST: Final = 1_000_000_000_000
+
 
 @takes_settings(SETTINGS)
 def command(
@@ -30,9 +32,12 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where it ended; begin it, where it was not begun")
     ] = False,
-    rate: Annotated[float | None, typer.Option(metavar="N", min=1, help="at most so many records a second")] = None,
+    rate: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=MOST, help="at most so many records a second")
+    ] = None,
     bytes_rate: Annotated[
-        float | None, typer.Option("--bytes-rate", metavar="N", min=1, help="at most so many bytes a second, unpacked")
+        int | None,
+        typer.Option("--bytes-rate", metavar="N", min=1, max=MOST, help="at most so many bytes a second, unpacked"),
     ] = None,
     speed: Annotated[
         str | None, typer.Option(metavar="FACTOR", help="at most so many times as fast as it happened: 1x, 10x")
@@ -70,6 +75,12 @@ def command(
     """
     if (plan is None) == (source is None):
         raise UsageError("give the file of a plan, or a recording with --input")
+    if source is not None and (resume or rate or bytes_rate or speed or workers):
+        raise UsageError(
+            "--resume, --rate, --bytes-rate, --speed and --workers are for a plan; a recording is counted at once"
+        )
+    if source is None and target is not None:
+        raise UsageError("--to is for --input: a plan's results lie in topics of their own")
     if source is not None:
         from stream.cli.replay_file import count  # noqa: PLC0415  # each needs what the other does not
 

@@ -35,8 +35,8 @@ LARGEST: Final = 64 * 1024 * 1024
 class Asked:
     """On the command line."""
 
-    rate: float | None
-    bytes_rate: float | None
+    rate: int | None
+    bytes_rate: int | None
     speed: float | None
     reason: str
     by: str
@@ -130,8 +130,8 @@ def _work(plan: Plan, settings: Settings, asked: Asked) -> Work:
         return lambda stop, tell: _run(plan, settings, asked, numbers, stop=stop, tell=tell)
     shares = [numbers[at::processes] for at in range(processes)]
     flags = [
-        *([f"--rate={max(1, asked.rate / processes)}"] if asked.rate else []),
-        *([f"--bytes-rate={max(1, asked.bytes_rate / processes)}"] if asked.bytes_rate else []),
+        *([f"--rate={max(1, asked.rate // processes)}"] if asked.rate else []),
+        *([f"--bytes-rate={max(1, asked.bytes_rate // processes)}"] if asked.bytes_rate else []),
         *([f"--speed={asked.speed:g}x"] if asked.speed else []),
     ]
     return lambda stop, tell: replay_processes.run(plan, settings, shares, flags, stop=stop, tell=tell)
