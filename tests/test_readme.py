@@ -39,6 +39,7 @@ NOT_RUN: Final = {
     "docker": "needs a Docker daemon",
     "helm": "needs a cluster; tests/deploy/test_chart.py renders the chart with real Helm",
     "kubectl": "needs a cluster",
+    "promtool": "writes to the folder of a Prometheus",
     "kafka-acls.sh": "needs a cluster with an authorizer; tests/hostile/test_acls.py creates what it would",
     "kafka-delete-records.sh": "deletes records",
     "kill": "ends a process",
