@@ -56,7 +56,7 @@ def show(settings: Settings, plan_id: Id, *, as_json: Json = False) -> None:
         return
     print_table(("", ""), [*_facts(entry), *_plan_facts(entry)])
     say()
-    print_table(("records", ""), sorted(entry.counts.items()))
+    print_table(("records", ""), [(name, f"{number:,}") for name, number in sorted(entry.counts.items())])
     if entry.promotions:
         say()
         print_table(("at", "what", "sessions", "by", "why", "outcome"), map(_promotion, entry.promotions))

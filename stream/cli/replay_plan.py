@@ -166,7 +166,7 @@ def _show(planned: Planned, out: Path | None) -> None:
     say(f"about {plan.records:,} records{kept}")
     processes = _processes(planned)
     of = "one process" if processes == 1 else f"each of {processes} processes"
-    say(f"about {_seconds(planned)} s, at {RATE:,} records/s in {of}")
+    say(f"about {_seconds(planned)} s, at {RATE:,} records/s in {of}; starting takes some seconds more")
     for note in notes(planned):
         say(f"note: {note}")
     say(f"written to {out}" if out else "nothing was kept: -o FILE writes the plan")
