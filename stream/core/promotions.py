@@ -27,7 +27,7 @@ from stream.core.policy import Policy
 from stream.core.session import PAST_SINCE, Session
 from stream.core.sessions import Sessions
 from stream.core.totals import note_written, session_record
-from stream.core.waiting import Refusal, Waiting, WaitingRecords
+from stream.core.waiting import Needs, Refusal, Waiting, WaitingRecords
 from stream.core.windows import LONG_AGO, Windows
 from stream.model import promotions
 from stream.model.names import KINDS, LIVE_RUN, Closed
@@ -122,9 +122,9 @@ class Promotions:
         assert manifest is not None  # noqa: S101 - it is whole
         if any(now.positions.get(kind, 0) < manifest.ends.get(kind, 0) for kind in KINDS):
             return False
-        windows, total = self._sorted(waiting)
-        if not self._is_over(waiting.key, windows, total.after, now):
+        if not self._is_over(waiting, now):
             return False
+        windows, total = self._sorted(waiting)
         past = self._sessions.past(waiting.key)
         detail = "" if waiting.promotion in self.waiting.accepted else self._fault(manifest, past, windows)
         if past is not None and past.promoted == number_of(manifest.promotion):
@@ -145,16 +145,22 @@ class Promotions:
         [total] = (change for change in changes if isinstance(change, TotalsChange))
         return windows, total
 
-    def _is_over(self, key: bytes, windows: Sequence[WindowChange], totals: Totals, now: Now) -> bool:
+    def _is_over(self, waiting: Waiting, now: Now) -> bool:
         """Nothing of the session is in a pane, or can come to one of its windows; it has ended, here and in the replay."""
-        if max((window.start for window in windows), default=LONG_AGO) > now.final:
+        needs = waiting.needs = waiting.needs or self._needs(waiting)
+        if needs.final > now.final or needs.ended > now.passed:
             return False
-        if any(row.holds(key) for row in self._rows.values()):
+        if any(row.holds(waiting.key) for row in self._rows.values()):
             return False
-        session = self._sessions.find(key)
-        if session is not None and (not session.ended or not (totals.packed or _is_nothing(totals))):
-            return False  # what is not packed can only replace what is not held any more
-        return _end_due(key, totals, self._policy) <= now.passed
+        session = self._sessions.find(waiting.key)
+        # what is not packed can only replace what is not held any more
+        return session is None or (session.ended and needs.is_whole)
+
+    def _needs(self, waiting: Waiting) -> Needs:
+        windows, total = self._sorted(waiting)
+        last = max((window.start for window in windows), default=LONG_AGO)
+        is_whole = bool(total.after.packed) or _is_nothing(total.after)
+        return Needs(last, _end_due(waiting.key, total.after, self._policy), is_whole)
 
     def _fault(self, manifest: Manifest, past: Past | None, windows: Sequence[WindowChange]) -> str:
         """Why it is refused; empty when it is not."""

@@ -44,10 +44,23 @@ class Refusal(NamedTuple):
     detail: str
 
 
+class Needs(NamedTuple):
+    """For what a whole promotion waits. Times are event times in ms."""
+
+    final: int
+    """The last of its windows begins then: they have to be final."""
+    ended: int
+    """When the session has ended, by what is promoted."""
+    is_whole: bool
+    """Its totals can take the place of those of a session that is held."""
+
+
 class Waiting:
     """One promotion. ``since``: the broker's time of its first record, in ms."""
 
-    __slots__ = ("digests", "key", "manifest", "offset", "offsets", "promotion", "refused", "since", "size")
+    __slots__ = (
+        *("digests", "key", "manifest", "needs", "offset", "offsets", "promotion", "refused", "since", "size"),
+    )
 
     def __init__(self, key: bytes, promotion: str, offset: int, since: int) -> None:
         self.key = key
@@ -60,6 +73,8 @@ class Waiting:
         self.digests: list[bytes] = []
         self.size = 0
         self.manifest: Manifest | None = None
+        self.needs: Needs | None = None
+        """Of a whole one, once it was looked into: that is not done again at each checkpoint."""
         self.refused = ""
         """Why, when it is known before the manifest is there. Nothing of it is held then."""
 

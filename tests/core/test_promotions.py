@@ -162,6 +162,23 @@ def test_it_waits_until_all_that_the_replay_has_read_is_counted_here_too() -> No
     assert live.live.outcomes() == []
 
 
+def test_one_that_waits_is_looked_into_once() -> None:
+    """Each may have a megabyte, and is asked about at each checkpoint."""
+    live, after = promoting(WORLD)
+    for kind in KINDS:
+        live.step(kind, len(live.logs[kind]) - 3)
+    live.promote(promotion("s0", Live(), None, after, ends={"views": 1}))
+    live.step(PROMOTED, 1000)
+    live.settle()
+    [waiting] = live.shard.promotions.waiting.whole()
+    looked = waiting.needs
+    live.settle()
+    assert looked is not None
+    assert waiting.needs is looked
+    live.end()
+    assert [outcome for outcome, _ in live.live.outcomes()] == ["refused"]
+
+
 def test_of_another_generation_is_refused_unless_it_was_applied_before_the_rebuild() -> None:
     live, after = promoting(WORLD)
     records = promotion("s0", Live(), None, after, generation=1)
