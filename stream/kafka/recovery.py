@@ -439,15 +439,13 @@ async def resolve_positions(context: ShardContext, reader: Reader, machine: Mach
 
 
 def _note_lost_offsets(context: ShardContext, machine: Machine, name: Name, lost: int) -> None:
-    if name not in context.role.names:
-        machine.gap(name, lost)  # in the log of a side input nothing is lost that is still wanted
-        return
-    log.error(
-        "retention deleted records before they were read: results are marked incomplete",
-        topic=context.inputs[name].topic,
-        partition=context.partition,
-        lost_at_most=lost,
-    )
+    if name in context.role.names:  # in the log of a side input nothing is lost that is still wanted
+        log.error(
+            "retention deleted records before they were read: results are marked incomplete",
+            topic=context.inputs[name].topic,
+            partition=context.partition,
+            lost_at_most=lost,
+        )
     machine.gap(name, lost)
 
 
