@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stream.core import framing
 from stream.core.alerts.rules import Rules
-from stream.core.framing import StateError, check, checksum, first_needed, head_of_part, is_part
+from stream.core.formats import NEWEST
+from stream.core.framing import StateError, check, checksum, first_needed, first_part, head_of_part, is_part
 from stream.core.packing import unpack
 from stream.core.shard import Shard
 from stream.model.alerts import Rule, Severity
@@ -266,3 +267,14 @@ def test_a_head_that_makes_no_sense_is_refused(head: tuple[int, ...], says: str)
 )  # fmt: skip
 def test_parts_are_known_by_their_keys(key: bytes | None, expected: bool) -> None:
     assert is_part(key) == expected
+
+
+def test_what_is_needed_begins_with_the_first_part_or_where_it_says() -> None:
+    """A checkpoint that says nothing of others needs only itself."""
+    first, last = SPAN.pack(NEWEST.version, 3, 7, 0, 3, -1), SPAN.pack(NEWEST.version, 3, 7, 2, 3, -1)
+    assert (first_needed(first, 40), first_needed(last, 42)) == (40, 40)
+    assert first_needed(SPAN.pack(NEWEST.version, 3, 7, 2, 3, 11), 42) == 11
+    found = first_part(first + b"rest", 40)
+    assert (found.offset, found.number, found.span, found.version) == (40, 7, 3, NEWEST.version)
+    with pytest.raises(StateError, match="is not the first part"):
+        first_part(last, 42)

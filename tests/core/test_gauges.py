@@ -439,6 +439,16 @@ def test_the_money_of_those_shown_by_name_is_not_shown_with_the_rest() -> None:
     assert [(seen.session_id, seen.gmv_minor) for seen in view.busiest] == [("s0", {"IDR": 70})]
     assert view.rest is not None
     assert (view.rest.gmv_minor, view.rest.orders_paid, view.rest.views) == ({"IDR": 11}, 2, 3)
+    assert (view.busiest[0].events, view.rest.events) == (4, 5)
+
+
+def test_the_busiest_are_shown_with_what_their_hosts_call_them() -> None:
+    room = Room()
+    room.only(Kind.VIEWS)
+    room.see(Kind.VIEWS, T0, action="start", title="Obral", seller_name="Toko")
+    room.settle()
+    [seen] = room.shard.view(1).busiest
+    assert (seen.session_id, seen.title, seen.seller_name) == ("s1", "Obral", "Toko")
 
 
 def test_a_shard_is_idle_while_its_topics_are_silent() -> None:
