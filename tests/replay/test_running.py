@@ -21,8 +21,8 @@ from stream.kafka.recovery import group_offsets
 from stream.model.messages import Message
 from stream.model.names import INPUTS, OUTPUTS, STATE, Kind
 from stream.operate.shards import reading
+from stream.replay import diff, planning, running
 from stream.replay import plan as plans
-from stream.replay import planning, running
 from stream.replay.pacing import Pace
 from stream.replay.plan import Plan
 from stream.replay.planning import Asked
@@ -207,6 +207,10 @@ def test_an_untouched_range_equals_what_was_counted_live_and_nothing_live_is_tou
         assert counts.done == set(range(PARTITIONS))
         assert counts.records > 0
         assert counts.outcomes["counted"] > counts.outcomes["duplicate"] > 0
+
+        compared = await diff.diff(settings, plan)
+        assert (compared.equal, compared.differing) == (True, 0), compared.largest
+        assert compared.compared >= len(found.windows), "totals as well, where no end of the range cuts the session"
 
         assert (await seen(settings, OUTPUTS)).raw == live.raw
         assert await group_offsets(settings, places) == offsets
