@@ -37,6 +37,7 @@ from tests.kafka.test_recovery import delete_records
 from tests.live import eventually
 from tests.outputs import Follower, Value, newest, without
 from tests.replay.test_planning import make
+from tests.replay.tools import event
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.kafka
@@ -332,6 +333,37 @@ def test_a_partition_without_records_is_done_at_once(kafka: EmbeddedKafka, prefi
         assert (await replay(later, settings)).done == set(range(PARTITIONS))
         assert (await replay(plan, settings)).records == 0, "the ends of a plan are frozen"
         assert not (await seen(settings, own(plan))).raw
+
+    asyncio.run(run())
+
+
+def test_aborted_records_and_markers_are_passed_over(kafka: EmbeddedKafka, prefix: str) -> None:
+    """Also at the frozen end, where nothing follows them."""
+
+    async def run() -> None:
+        settings = settings_of(kafka, prefix)
+        await make(settings, PARTITIONS)
+        topic = settings.topic(INPUTS[Kind.VIEWS])
+        async with tools.producer(kafka, transactional_id=prefix) as producer:
+            for numbers, commit in (
+                (range(5), True),
+                (range(5, 9), False),
+                (range(9, 12), True),
+                (range(12, 15), False),
+            ):
+                await producer.begin_transaction()
+                for number in numbers:
+                    value = event(Kind.VIEWS, number, 0, event_time=FROM + number * 1000)
+                    at = FROM + number * 1000
+                    await producer.send_and_wait(topic, value, key=b"7", partition=0, timestamp_ms=at)
+                await (producer.commit_transaction() if commit else producer.abort_transaction())
+        plan = await planned(settings)
+        assert plan.parts[0].ends["views"] == 19, "four markers"
+        counts = await replay(plan, settings)
+        assert (counts.records, counts.outcomes["counted"]) == (8, 8)
+        found = await seen(settings, own(plan))
+        assert {each["counts"]["views"] for each in found.windows.values() if each["window"] == "1m"} == {8}
+        assert {each["reason"] for each in found.windows.values()} == {"end_of_input"}
 
     asyncio.run(run())
 
