@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream.core.policy import WindowSpec
 from stream.core.promotions import packed_totals
 from stream.core.shard import Shard
 from stream.model.names import KINDS
@@ -28,7 +29,7 @@ from stream.model.promotions import (
 )
 from stream.replay.compare import changes, is_partial
 from stream.replay.plan import Plan
-from stream.replay.results import LastResults, Result
+from stream.replay.results import Head, LastResults, Result
 
 
 class Standing(StrEnum):
@@ -38,7 +39,7 @@ class Standing(StrEnum):
     EQUAL = "equal"
     """Nothing differs: there is nothing to promote."""
     PARTIAL = "partial"
-    """An end of the range cuts it."""
+    """An end of the range cuts it, or one of its windows."""
     OPEN = "open"
     """It has not ended."""
     EXPIRED = "expired"
@@ -93,7 +94,8 @@ def by_session(both: Both) -> dict[str, Session]:
 def standing(session: Session, plan: Plan, kept_from: int | None) -> Standing:
     """``kept_from``: see `LastResults`."""
     totals = [each for each in (session.live_totals, session.replay_totals) if each is not None]
-    if not totals or is_partial(plan.from_ms, plan.to_ms, (each.head for each in totals)):
+    heads = [each.head for each in totals]
+    if not heads or is_partial(plan.from_ms, plan.to_ms, heads) or not all(_has_windows(plan, head) for head in heads):
         return Standing.PARTIAL
     if any(_value(each.value).get("status") != "ended" for each in totals):
         return Standing.OPEN
@@ -102,6 +104,15 @@ def standing(session: Session, plan: Plan, kept_from: int | None) -> Standing:
     pairs = [(session.live.get(key), session.replay.get(key)) for key in session.live.keys() | session.replay.keys()]
     pairs.append((session.live_totals, session.replay_totals))
     return Standing.PROMOTED if any(_differ(*pair) for pair in pairs) else Standing.EQUAL
+
+
+def _has_windows(plan: Plan, head: Head) -> bool:
+    """Whether all windows of a session are in the range, also those that reach beyond its first and last event."""
+    specs = [WindowSpec(*each) for each in plan.policy["windows"]]
+    return all(
+        plan.has_window(spec.first_end(head.first_event) - spec.size_ms, spec.last_end(head.last_event))
+        for spec in specs
+    )
 
 
 def _differ(live: Result | None, replay: Result | None) -> bool:

@@ -117,6 +117,7 @@ async def _promote_partition(settings: Settings, asked: Asked, number: int, repo
         live = await _shard(reader, settings, places[STATE], number, plan.partitions)
         replay = await _shard(reader, settings, places[plan.topic(STATE)], number, plan.partitions)
     _require_ready(live, settings)
+    _require_same_windows(live, plan)
     if not asked.dry_run:
         await _send_all(settings, asked, number, [_of(each, asked, live, replay) for each in wanted], report)
 
@@ -155,6 +156,16 @@ def _require_ready(live: Shard, settings: Settings) -> None:
         )
     if PROMOTED not in live.positions:
         raise UsageError(f"the workers do not read {settings.topic(PROMOTIONS)} yet: start them again")
+
+
+def _require_same_windows(live: Shard, plan: Plan) -> None:
+    """Else windows of one kind would be deleted, and some of another be written that no worker goes on with."""
+    ours = [[spec.name, spec.size_ms, spec.slide_ms] for spec in live.policy.windows]
+    theirs = [list(each) for each in plan.policy["windows"]]
+    if ours != theirs:
+        raise UsageError(
+            f"the replay {plan.id} has counted other windows than the workers: it can be compared, not promoted"
+        )
 
 
 # -- sending

@@ -15,17 +15,21 @@ from stream.core import render
 from stream.core.decode import Events
 from stream.core.rates import Of
 from stream.core.shard import Shard
-from stream.model.names import OUTPUTS, Kind, Reason
+from stream.model.names import ALERTS, OUTPUTS, Kind, Reason
 from stream.model.results import Record, Records
-from stream.replay import audit, diff
+from stream.replay import audit, diff, promote
 from stream.replay.compare import Verdict
 from stream.replay.file_source import FileRecord
 from stream.sandbox.broker import EmbeddedKafka
-from tests.outputs import Value, read_inputs
+from tests.kafka.tools import worker
+from tests.outputs import Follower, Value, read_inputs
 from tests.recount import Rules, recount
 from tests.replay.test_planning import make
+from tests.replay.test_promote_run import of
 from tests.replay.test_running import (
+    MINUTE,
     PARTITIONS,
+    START,
     bare,
     counted_live,
     fill,
@@ -67,10 +71,10 @@ def counts_of(values: dict[str, Value], name: str) -> int:
 
 
 async def truth(settings: Settings) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Windows of the range, and totals of the sessions that lie wholly in what was sent."""
+    """Windows and totals as the log has them."""
     records = await read_inputs(settings.brokers or "", settings.topic_prefix, PARTITIONS)
     found = recount(records, Rules(trust_producer_time=True))
-    return within(found.windows), found.sessions
+    return found.windows, found.sessions
 
 
 def test_what_a_bad_release_has_counted_wrongly_is_counted_again(
@@ -92,7 +96,8 @@ def test_what_a_bad_release_has_counted_wrongly_is_counted_again(
         await replay(plan, settings)
         mended = await seen(settings, own(plan))
 
-        windows, sessions = await truth(settings)
+        every, sessions = await truth(settings)
+        windows = within(every)
         assert without_status(bare(mended.windows)) == without_status(windows) != {}
         ended = whole(mended.totals)
         assert without_status(bare(ended)) == without_status({key: sessions[key] for key in ended}) != {}
@@ -103,8 +108,34 @@ def test_what_a_bad_release_has_counted_wrongly_is_counted_again(
         assert tallies[Verdict.CHANGED] > tallies[Verdict.EQUAL], "nearly every window was wrong"
         assert counts_of(within(live.windows), "views") < 0.7 * counts_of(windows, "views")
         assert (await seen(settings, OUTPUTS)).raw == live.raw, "no live result is touched, and no alert delivered"
+        await promoted(settings, {**every, **sessions})
+        assert written_alerts(await seen_last(settings)) == written_alerts(live.raw), "no alert is delivered"
 
     asyncio.run(run())
+
+
+async def promoted(settings: Settings, expected: dict[str, Value]) -> None:
+    """A replay of all that was sent is promoted: of each session that lies wholly in it, live results are the truth."""
+    plan = await planned(settings, id="whole", from_ms=START, to_ms=START + 36 * MINUTE)
+    await replay(plan, settings)
+    async with worker(settings):
+        done = await promote.promote(settings, promote.Asked(plan, "ana@ops-1", "half of the events were refused"))
+    assert done.outcomes == {"applied": len(done.verdicts)}, (done.verdicts, done.waiting)
+    sessions = list(done.verdicts)
+    assert sessions
+    ours = {key: value for key, value in expected.items() if key.partition("/")[0] in sessions}
+    assert without_status(await of(settings, OUTPUTS, sessions)) == without_status(ours)
+
+
+async def seen_last(settings: Settings) -> list[tuple[str, int, int]]:
+    """Where there are alerts."""
+    topic = settings.topic(ALERTS)
+    async with Follower(settings.brokers or "", [topic], PARTITIONS) as follower:
+        return [(record.topic, record.partition, record.offset) for record in await follower.more()]
+
+
+def written_alerts(places: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    return sorted(place for place in places if place[0].endswith(ALERTS))
 
 
 def without_status(values: dict[str, Value]) -> dict[str, Value]:

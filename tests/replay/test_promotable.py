@@ -1,15 +1,17 @@
 """Which sessions are promoted: whole ones that have ended and differ."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from stream.core.policy import MINUTE, Policy, WindowSpec
 from stream.replay.promotable import Both, Session, Standing, by_session, standing
 from stream.replay.results import LastResults, Wanted
 from tests.replay.test_plan import a_plan
 
-PLAN = a_plan()
+PLAN = a_plan(policy=replace(Policy(), windows=(WindowSpec("1m", MINUTE, MINUTE),)).deciding())
 WANTED = Wanted.of(PLAN)
 
 
@@ -70,6 +72,18 @@ def test_whole_sessions_that_have_ended_and_differ_are_promoted(
     live: list[dict[str, Any]], replay: list[dict[str, Any]], expected: Standing
 ) -> None:
     assert standing(session_of([dict(each) for each in live], [dict(each) for each in replay]), PLAN, None) is expected
+
+
+def test_a_session_of_which_a_window_reaches_beyond_the_range_is_partial() -> None:
+    """That window is not counted by the replay, and would stay as it is beside the others."""
+    plan = a_plan(policy=replace(Policy(), windows=(WindowSpec("2m", 2 * MINUTE, MINUTE),)).deciding())
+    inside = totals(first_event=120_000, last_event=119_999)
+    assert (
+        standing(session_of([window(), dict(inside)], [window(**MORE), dict(inside)]), plan, None) is Standing.PROMOTED
+    )
+    for span in ({"first_event": 119_999}, {"last_event": 120_000}):
+        found = session_of([window(), totals(**{**inside, **span})], [window(**MORE), totals(**{**inside, **span})])
+        assert standing(found, plan, None) is Standing.PARTIAL
 
 
 def test_what_retention_may_have_deleted_is_not_taken_for_nothing() -> None:
