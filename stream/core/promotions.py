@@ -37,6 +37,7 @@ from stream.model.results import Record, Tally
 APPLIED: Final = "applied"
 ALREADY: Final = "already"
 REFUSED: Final = "refused"
+OUTCOMES: Final = (APPLIED, ALREADY, REFUSED)
 MOST_WRITTEN: Final = 4 * 1024 * 1024
 """Bytes of windows after which no more promotions are applied in a checkpoint. Those of one session are never parted."""
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -230,6 +231,7 @@ class Promotions:
 
     def _say(self, key: bytes, **what: Any) -> None:
         positions = {str(kind): self._positions[kind] for kind in KINDS if kind in self._positions}
+        self.tally.promotions[what["outcome"]] += 1
         verdict = Verdict(generation=self._windows.generation, positions=positions, **what)
         self.told.append((key, promotions.written(verdict)))
 

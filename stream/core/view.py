@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stream.core.judge import Judge
     from stream.core.panes import Pane, Rows
     from stream.core.policy import Policy
+    from stream.core.promotions import Promotions
     from stream.core.session import Session
     from stream.core.sessions import Sessions
     from stream.core.state_format import Glance
@@ -47,6 +48,7 @@ class Shown(Protocol):
     event_time: "Watermark"
     windows: "Windows"
     alerting: "Alerting"
+    promotions: "Promotions"
     log: "StateLog"
 
 
@@ -95,6 +97,7 @@ def look(shard: Shown, top: int) -> Steps[ShardView]:
         busiest=views,
         rest=_rest(shard, views, recent) if len(shard.sessions) > len(views) else None,
         alerts=shard.alerting.pending_and_firing(),
+        promotions_waiting=len(shard.promotions.waiting),
         idle=shard.event_time.wall is not None,
         left_out=frozenset(shard.event_time.left_out),
         viewers=recent.viewers,

@@ -143,6 +143,8 @@ class Tally:
     windows: Counter[tuple[str, Closed]] = field(default_factory=Counter)
     """Window records written, by window name and reason."""
     session_records: int = 0
+    promotions: Counter[str] = field(default_factory=Counter)
+    """What came to be of promotions, by outcome."""
     views: int = 0
     product_clicks: int = 0
     comments: int = 0
@@ -276,6 +278,8 @@ class ShardView:
     """All other held sessions summed; None when there are none."""
     alerts: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Alerts pending and firing, by name and severity; each rule has an entry."""
+    promotions_waiting: int = 0
+    """Promotions that are not applied yet."""
     idle: bool = False
     """All its topics are read to their end and silent: the wall clock closes what it holds, and the watermark stands."""
     left_out: frozenset[Kind] = frozenset()

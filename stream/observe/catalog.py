@@ -112,6 +112,10 @@ EMIT_DELAY: Final = _histogram(
     "0.1 0.25 0.5 0.75 1 1.5 2 3 5 10 30 60 300",
 )
 SESSION_RECORDS: Final = _counter("session_records", "Records of running totals written to live.sessions.")
+PROMOTIONS: Final = _counter("promotions", "Promotions of a replay's results by what came to be of them.", "outcome")
+PROMOTIONS_WAITING: Final = _gauge(
+    "promotions_waiting", "Promotions that are not applied yet: their windows are not final, or they are not whole."
+)
 CONCURRENT_VIEWERS: Final = _gauge(
     "concurrent_viewers",
     "Viewers in all broadcasts at once: of each session the newest sample of the newest two minutes of event time.",

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from stream import __version__
 from stream.config import Settings
+from stream.core import promotions
 from stream.core.switch import NATIVE
 from stream.kafka.metrics_hooks import Activity
 from stream.model.alerts import Status
@@ -93,6 +94,7 @@ class Metrics:
         self._store.begin(catalog.DEAD_LETTERS, product(self._topics.values(), Reason))
         self._store.begin(catalog.EVENT_LATENCY, product(KINDS))
         self._store.begin(catalog.WINDOWS, product(windows, Closed))
+        self._store.begin(catalog.PROMOTIONS, product(promotions.OUTCOMES))
         self._store.begin(catalog.TRANSACTION_FAILURES, product(EXPECTED_ERRORS))
         self._store.begin(catalog.ACTIVITY, product(Activity))
         self._store.begin(catalog.GMV, [(currency,)])
@@ -120,6 +122,8 @@ class Metrics:
         for window, count in tally.windows.items():
             self._store.add(catalog.WINDOWS, count, window)
         self._store.add(catalog.SESSION_RECORDS, tally.session_records)
+        for outcome, count in tally.promotions.items():
+            self._store.add(catalog.PROMOTIONS, count, (outcome,))
         self._store.add(catalog.MISPLACED_KEYS, tally.misplaced.total())
         self._store.add(catalog.TOTALS_FROZEN, tally.totals_frozen)
         self._store.add(catalog.LOST_OFFSETS, tally.lost_offsets)

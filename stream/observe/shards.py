@@ -255,4 +255,5 @@ def _sums(views: Sequence[ShardView], windows: Sequence[str]) -> Iterator[Family
     yield gauge(catalog.PLATFORM_EVENTS, [((name,), count) for name, count in platforms.items()])
     yield gauge(catalog.CONCURRENT_VIEWERS, [((), sum(view.viewers for view in views))])
     yield gauge(catalog.SESSIONS_OPEN, [((), sum(view.sessions_open for view in views))])
+    yield gauge(catalog.PROMOTIONS_WAITING, [((), sum(view.promotions_waiting for view in views))])
     yield gauge(catalog.SESSIONS_HELD, [((), sum(view.sessions_held for view in views))])

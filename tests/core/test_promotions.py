@@ -136,9 +136,17 @@ def test_one_that_waits_already_is_told_of_once() -> None:
         live.promote(records)
     live.step(PROMOTED, 1000)
     live.checkpoint()
-    assert len(live.shard.promotions.waiting) == 1
+    assert live.shard.view(1).promotions_waiting == 1
     live.end()
     assert live.live.outcomes() == [("applied", "")]
+    assert live.shard.view(1).promotions_waiting == 0
+
+
+def test_a_refusal_is_counted() -> None:
+    live, _ = promoting(WORLD)
+    live.promote([(b"s0", b"garbage")])
+    live.step(PROMOTED, 1000)
+    assert live.shard.promotions.tally.promotions == {"refused": 1}
 
 
 def test_what_changed_after_the_end_of_the_replay_is_not_lost() -> None:

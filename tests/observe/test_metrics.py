@@ -200,6 +200,18 @@ def test_business_totals_move_when_a_checkpoint_commits(metrics: Metrics) -> Non
     assert value(metrics, "liveshop_checkpoint_timestamp_seconds", partition="0") == 1_700_000_060.25
 
 
+def test_promotions_are_counted_by_outcome_and_those_that_wait_are_shown() -> None:
+    metrics = Metrics(Settings())
+    assert value(metrics, "liveshop_promotions_total", outcome="refused") == 0
+    metrics.committed(0, replace(tally(), promotions=Counter(applied=3, refused=1)), 0.1)
+    assert value(metrics, "liveshop_promotions_total", outcome="applied") == 3
+    assert value(metrics, "liveshop_promotions_total", outcome="refused") == 1
+    metrics.assigned(frozenset({0, 1}))
+    metrics.shard(0, view(promotions_waiting=2))
+    metrics.shard(1, view(promotions_waiting=1))
+    assert value(metrics, "liveshop_promotions_waiting") == 3
+
+
 def test_a_committed_tally_is_told_on() -> None:
     told = Tally()
     metrics = Metrics(Settings(), also=lambda tally: told.outcomes.update(tally.outcomes))
