@@ -33,6 +33,7 @@ from stream.kafka import client, state_refused, statereader, topicids
 from stream.kafka.client import Producer, Reader
 from stream.kafka.machine import Machine, Name
 from stream.kafka.partitions import Outgrown, OutgrownError
+from stream.kafka.patches import end_txn
 from stream.kafka.rebuild_cutoff import ANY, RebuildCutoff
 from stream.kafka.retries import Backoff, BackoffPolicy, retry
 from stream.kafka.role import Role
@@ -210,13 +211,15 @@ async def _end_forgotten(context: ShardContext, producer: Producer) -> bool:
 
     (p: once in some eighty chaos rounds, after a broker's restart under load, the state was held back for ever.) It is of
     the same producer id, which an abort on the same partitions ends, with everything in it. What hangs of somebody else
-    is not touched, and nothing here is ever visible.
+    is not touched, and nothing here is ever visible. Should this be interrupted, the coordinator ends it in all partitions
+    or in none, and it hangs in the state as long as anywhere.
     """
     try:
         async with asyncio.timeout(context.settings.transaction_timeout.total_seconds()):
+            partitions = (context.state, *context.outputs, *await _by_key(context, producer))
             await producer.begin_transaction()
-            # the state first, as in a checkpoint
-            for partition in (context.state, *context.outputs, *await _by_key(context, producer)):
+            end_txn.enlist(producer, partitions)
+            for partition in partitions:  # the state first, as in a checkpoint
                 await producer.send_and_wait(partition.topic, b"", key=b"", partition=partition.partition)
             await producer.abort_transaction()
     except (KafkaError, TimeoutError) as error:

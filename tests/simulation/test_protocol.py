@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from stream.core.framing import CHECKSUM, checksum
 from stream.core.shard import Shard
@@ -35,6 +35,7 @@ from stream.sessions.machines import shard_of
 from stream.sessions.role import WORKER
 from tests.kafka.test_membership import Member
 from tests.kafka.tools import Memory
+from tests.simulation import producer as in_memory_producer
 from tests.simulation.slips import SLIPS, slipped
 from tests.simulation.stage import InMemory, eventually, in_memory, started
 from tests.simulation.test_findings import working
@@ -264,6 +265,45 @@ def test_what_hangs_in_an_output_hangs_in_the_state_where_recovery_looks(prefix:
     stage.play(act)
     assert stage.cluster.log(TopicPartition(windows, 0)).committed() == []
     assert stage.cluster.log(context_of(stage).state).committed() != []
+
+
+def test_whoever_is_interrupted_while_ending_what_hangs_ends_it_everywhere_or_nowhere(prefix: str) -> None:
+    """Its coordinator knows this transaction, and ends it in the partitions that it was told of: all of them."""
+    stage = in_memory(prefix)
+    send, sent = in_memory_producer.Producer.send_and_wait, [0]
+
+    async def cut(self: Any, topic: str, value: Any, **more: Any) -> Any:
+        sent[0] += value == b""
+        if sent[0] == 2:
+            sent[0] += 1
+            raise KafkaConnectionError
+        return await send(self, topic, value, **more)
+
+    async def act() -> None:
+        await stage.make_topics()
+        context = context_of(stage)
+        name = context.transactional_id
+        async with producing(context) as zombie:
+            await Checkpoints(context, zombie).write(first_checkpoint(context, name))
+            await zombie.begin_transaction()
+            for topic in (context.state.topic, stage.settings.topic(SESSION_WINDOWS)):
+                await zombie.send_and_wait(topic, b"half", key=b"0/0", partition=0)
+            stage.cluster.transactions.forget(name)
+            with patch.object(in_memory_producer.Producer, "send_and_wait", cut):
+                async with asyncio.timeout(60), recovered(context) as heir:
+                    whole = replace(first_checkpoint(context, name), windows=[(b"s/1m/0", b"whole")])
+                    await Checkpoints(context, heir.producer, heir.state_end).write(whole)
+                    await eventually(committed, "the window is committed")
+
+    async def committed() -> list[bytes | None]:
+        windows = stage.cluster.log(TopicPartition(stage.settings.topic(SESSION_WINDOWS), 0))
+        found.extend(each.value for each in windows.committed())
+        return found
+
+    found: list[bytes | None] = []
+    stage.play(act)
+    assert sent[0] > 2
+    assert found == [b"whole"]
 
 
 def test_a_checkpoint_that_fails_hides_nothing_from_readers_of_shared_partitions(prefix: str) -> None:

@@ -17,9 +17,10 @@ state what became of the checkpoint.
 
 import asyncio
 import traceback
+from collections.abc import Iterable
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 from aiokafka.producer import transaction_manager
 from aiokafka.producer.transaction_manager import TransactionManager
@@ -44,6 +45,14 @@ async def commit(producer: AIOKafkaProducer, seconds: float) -> None:
     """
     async with asyncio.timeout(ENDING * seconds):
         await producer.commit_transaction()
+
+
+def enlist(producer: AIOKafkaProducer, partitions: Iterable[TopicPartition]) -> None:
+    """Makes all of them part of the transaction that has begun, in one request and before anything is written: whoever
+    ends it, ends it in all of them.
+    """
+    for partition in partitions:
+        producer._txn_manager.maybe_add_partition_to_txn(partition)
 
 
 def is_used_up(error: BaseException) -> bool:
