@@ -107,7 +107,7 @@ def test_a_backtest_tells_the_alerts_that_a_worker_has_written_and_writes_nothin
     whole = reported(capsys, *flags(settings))
     assert asyncio.run(written(settings)) == [], "nothing but the inputs has a record"
     expected = read_incidents(whole)
-    assert {each.alert for each in expected} == {"failures", "surge", "sales"}
+    assert {each.alert for each in expected} >= {"failures", "surge", "sales"}
     assert all(each.resolved is not None for each in expected), "every session is over by now"
     assert asyncio.run(alerts_of(settings, tmp_path / "worker.log", expected)) == expected
 

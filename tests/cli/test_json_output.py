@@ -22,6 +22,7 @@ ALONE = {
     "capacity": ["--rate=1000"],
     "backtest": ["--input={file}"],
     "simulate": ["--to={file}.new", "--for=1s", "--rate=50"],
+    "replay run": ["--input={file}"],
 }
 """They ask no Kafka."""
 ASKING = {
@@ -42,6 +43,14 @@ ASKING = {
     "dlq redrive": ["--reason=late"],
     "alerts list": [],
     "alerts history": ["7301"],
+    "record": ["--from=-1h", "--to=-1m", "-o", "{folder}/recorded.ndjson"],
+    "replay plan": ["--from=-1h", "--to=-10m"],
+    "replay list": [],
+    "replay show": ["friday"],
+    "replay diff": ["friday"],
+    "replay promote": ["friday", "--reason=test", "--dry-run"],
+    "replay undo": ["friday", "--reason=test", "--dry-run"],
+    "replay delete": ["friday"],
 }
 ELSEWHERE = {"run", "top"}
 """They start processes, or look at pages: tests/cli/test_run.py and test_top.py read their JSON whole."""
@@ -103,18 +112,19 @@ def test_without_kafka(name: str, recording: Path, capfd: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("name", ASKING)
-def test_when_no_broker_answers(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_when_no_broker_answers(name: str, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     nobody = [f"--brokers=127.0.0.1:{free_port()}", "--connect-timeout=500ms"]
-    out, err, code = _output(name, [*nobody, *ASKING[name]], capfd)
+    out, err, code = _output(name, [*nobody, *(each.format(folder=tmp_path) for each in ASKING[name])], capfd)
     assert code
     assert json.loads(out) if out else err
 
 
 @pytest.mark.kafka
-def test_on_a_real_broker(kafka: EmbeddedKafka, prefix: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_on_a_real_broker(kafka: EmbeddedKafka, prefix: str, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One after another on the same topics, as an operator's script would. Some refuse: they say so on stderr alone."""
     for name, own in ASKING.items():
-        out, err, code = _output(name, [f"--brokers={kafka.bootstrap}", f"--topic-prefix={prefix}", *own], capfd)
+        asked = [each.format(folder=tmp_path) for each in own]
+        out, err, code = _output(name, [f"--brokers={kafka.bootstrap}", f"--topic-prefix={prefix}", *asked], capfd)
         assert json.loads(out) is not None if out else code, (name, err)
         assert "debug" not in err, name
         assert not re.search(r"^\S*Traceback", err, re.MULTILINE), name

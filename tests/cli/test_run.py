@@ -173,7 +173,7 @@ def test_on_a_broker_that_is_not_its_own_nothing_remains(kafka: EmbeddedKafka, f
     made = {name for name in topics - before[0] if not name.startswith("__")}
     [prefix] = {name.split(".")[0] for name in made}
     assert re.fullmatch(r"sandbox-[0-9a-f]{8}", prefix)
-    assert len(made) == 8
+    assert len(made) == 10
     assert any(group.startswith(f"{prefix}.") for group in groups)
 
     def gone() -> bool:

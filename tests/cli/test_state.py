@@ -46,7 +46,7 @@ def test_show_and_verify_print_a_table_or_json(
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert lines[0].split()[:3] == ["partition", "generation", "format"]
-    assert lines[1].split()[:4] == ["0", "0", "4", "4"]
+    assert lines[1].split()[:4] == ["0", "0", "5", "4"]
     assert "partition 0: counted under --delay 10s, yours is 5s" in lines
     assert "partition 1: no state yet" in lines
     assert said.err == ""

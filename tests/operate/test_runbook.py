@@ -227,13 +227,13 @@ def test_another_prefix_begins_on_empty_topics(installation: Installation, run: 
 def test_an_earlier_version_counts_the_state_of_a_newer_one_anew(installation: Installation, run: Run) -> None:
     for number in range(PARTITIONS):
         asyncio.run(
-            send(installation.kafka, installation.settings.topic(STATE), [(b"0/0", b"\x05" + bytes(40))], number)
+            send(installation.kafka, installation.settings.topic(STATE), [(b"0/0", b"\x06" + bytes(40))], number)
         )
     look, plan = run("upgrade.md", "run-on-newer-state")
-    assert look.count("is a state of version 5; this program reads versions 2, 3 and 4") == PARTITIONS
+    assert look.count("is a state of version 6; this program reads versions 2, 3, 4 and 5") == PARTITIONS
     assert "nothing is done without --execute" in plan
     states = [
         asyncio.run(everything(installation.kafka, installation.settings.topic(STATE), number))
         for number in range(PARTITIONS)
     ]
-    assert all(records[-1].value[0] == 4 for records in states)
+    assert all(records[-1].value[0] == 5 for records in states)

@@ -57,7 +57,7 @@ def test_what_is_no_state_is_a_problem_of_its_own_partition(kafka: EmbeddedKafka
         assert right.figures is not None
         assert (
             wrong.problem
-            == "cannot be read: the record at offset 0 is a state of version 255; this program reads versions 2, 3 and 4"
+            == "cannot be read: the record at offset 0 is a state of version 255; this program reads versions 2, 3, 4 and 5"
         )
         _, views = [each for each in await offsets.show(WORKER, config) if each.topic.endswith("views")]
         assert views.state is None

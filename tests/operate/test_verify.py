@@ -215,7 +215,7 @@ def test_a_state_kept_in_an_earlier_format_is_right_and_shown_until_it_is_upgrad
         await count(kafka, config)
         assert await form(config) == (3, True)
         await count(kafka, config.model_copy(update={"state_format": "newest"}))
-        assert await form(config) == (4, False)
+        assert await form(config) == (5, False)
 
     async def form(config: Settings) -> tuple[int, bool]:
         (shown,) = await show(WORKER, config, ())
