@@ -133,19 +133,11 @@ class Faults:
         return "another worker"
 
     def _neighbour(self) -> str:
-        """Another installation on the same topics: it wins nothing of what has been begun. Of what nobody has begun it may
-        win a part: then neither can run whole, and a worker that is refused at its start ends again and again.
-        """
-        if self._world.neighbour is not None or not self._has_begun():
+        """Another installation on the same topics: it may win what nobody has begun yet, and nothing else."""
+        if self._world.neighbour is not None:
             return ""
         self._world.move_in()
         return "neighbour"
-
-    def _has_begun(self) -> bool:
-        """Every partition has a state."""
-        topic = self._world.settings.topic(self._world.job.role.state)
-        places = (TopicPartition(topic, number) for number in range(PARTITIONS))
-        return all(self._world.cluster.log(place).committed() for place in places)
 
     def _throw_out(self) -> str:
         group = self._world.cluster.group(self._world.settings.group)
